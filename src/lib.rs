@@ -1,0 +1,4 @@
+//! holdover.
+
+pub mod core;
+pub mod resolver;

@@ -1,0 +1,3 @@
+//! The story of one query.
+
+pub mod ports;
