@@ -1,1 +1,3 @@
+//! The holdover process.
+
 fn main() {}
