@@ -1,4 +1,10 @@
-//! The pure core: decides, and touches nothing.
+//! The pure core: it decides, and touches nothing. No I/O, no clock, no async, no lock, no chance.
 
+pub mod classify;
+pub mod key;
+pub mod message;
 pub mod policy;
+pub mod question;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod time;

@@ -1,0 +1,248 @@
+//! The cache key: what makes two queries the same question.
+//!
+//! Lower-cased QNAME in wire form ‖ QTYPE ‖ QCLASS ‖ one byte of flags (DO, CD). DNSSEC data and unvalidated data are
+//! different answers (RFC 4035 §3.2), so DO and CD belong to the key; case does not (RFC 4343).
+
+use std::hash::{Hash, Hasher};
+
+/// Longest QNAME in wire form (RFC 1035 §3.1).
+pub const NAME_MAX: usize = 255;
+/// Bytes behind the name: QTYPE, QCLASS, flags.
+const SUFFIX: usize = 5;
+/// The flag bit of a query with DO set.
+const DNSSEC_OK: u8 = 1;
+/// The flag bit of a query with CD set.
+const CHECKING_DISABLED: u8 = 2;
+
+/// Which DNSSEC service a query asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dnssec {
+    /// DO: DNSSEC records are wanted (RFC 3225).
+    pub dnssec_ok: bool,
+    /// CD: unvalidated data are wanted (RFC 4035 §3.2.2).
+    pub checking_disabled: bool,
+}
+
+/// A key in a buffer of its own, so that making one does not allocate.
+#[derive(Clone)]
+pub struct Key {
+    /// The bytes; only the first `length` count.
+    bytes: [u8; NAME_MAX + SUFFIX],
+    /// Bytes in use.
+    length: usize,
+}
+
+impl Key {
+    /// Makes a key from a QNAME in uncompressed wire form (root label included), which is lower-cased on the way.
+    ///
+    /// A name longer than [`NAME_MAX`] is cut; the question parser never hands one over.
+    #[must_use]
+    pub fn new(name: &[u8], qtype: u16, qclass: u16, dnssec: Dnssec) -> Self {
+        let mut bytes = [0; NAME_MAX + SUFFIX];
+        let mut length = 0;
+        for (to, from) in bytes.iter_mut().zip(name.iter().take(NAME_MAX)) {
+            *to = from.to_ascii_lowercase();
+            length += 1;
+        }
+        let flags = if dnssec.dnssec_ok { DNSSEC_OK } else { 0 } | if dnssec.checking_disabled { CHECKING_DISABLED } else { 0 };
+        let [t1, t2] = qtype.to_be_bytes();
+        let [c1, c2] = qclass.to_be_bytes();
+        for (to, from) in bytes.iter_mut().skip(length).zip([t1, t2, c1, c2, flags]) {
+            *to = from;
+        }
+        Self { bytes, length: length + SUFFIX }
+    }
+
+    /// Copies a stored key back into a buffer; `None` when its length is impossible.
+    #[must_use]
+    pub fn from_stored(stored: &[u8]) -> Option<Self> {
+        if stored.len() <= SUFFIX || stored.len() > NAME_MAX + SUFFIX {
+            return None;
+        }
+        let mut bytes = [0; NAME_MAX + SUFFIX];
+        bytes.get_mut(..stored.len())?.copy_from_slice(stored);
+        Some(Self { bytes, length: stored.len() })
+    }
+
+    /// The bytes under which an answer is stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// The lower-cased QNAME in wire form.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        self.bytes.get(..self.length.saturating_sub(SUFFIX)).unwrap_or_default()
+    }
+
+    /// One of the bytes behind the name.
+    fn behind(&self, index: usize) -> u8 {
+        self.bytes.get(self.length.saturating_sub(SUFFIX).saturating_add(index)).copied().unwrap_or_default()
+    }
+
+    /// QTYPE.
+    #[must_use]
+    pub fn qtype(&self) -> u16 {
+        u16::from_be_bytes([self.behind(0), self.behind(1)])
+    }
+
+    /// QCLASS.
+    #[must_use]
+    pub fn qclass(&self) -> u16 {
+        u16::from_be_bytes([self.behind(2), self.behind(3)])
+    }
+
+    /// DO and CD.
+    #[must_use]
+    pub fn dnssec(&self) -> Dnssec {
+        let flags = self.behind(4);
+        Dnssec { dnssec_ok: flags & DNSSEC_OK != 0, checking_disabled: flags & CHECKING_DISABLED != 0 }
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl std::fmt::Display for Key {
+    /// `name type`, with the type as a number where it has no common name.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ", NameText(self.name()))?;
+        match self.qtype() {
+            1 => f.write_str("A"),
+            2 => f.write_str("NS"),
+            5 => f.write_str("CNAME"),
+            6 => f.write_str("SOA"),
+            12 => f.write_str("PTR"),
+            15 => f.write_str("MX"),
+            16 => f.write_str("TXT"),
+            28 => f.write_str("AAAA"),
+            33 => f.write_str("SRV"),
+            64 => f.write_str("SVCB"),
+            65 => f.write_str("HTTPS"),
+            255 => f.write_str("ANY"),
+            other => write!(f, "TYPE{other}"),
+        }
+    }
+}
+
+/// Shows a name in wire form as text (RFC 1035 §5.1 escapes).
+pub struct NameText<'a>(pub &'a [u8]);
+
+impl std::fmt::Display for NameText<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut rest = self.0;
+        let mut empty = true;
+        while let Some((&length, tail)) = rest.split_first() {
+            let Some((label, after)) = tail.split_at_checked(usize::from(length)) else { break };
+            if length == 0 {
+                break;
+            }
+            empty = false;
+            for &byte in label {
+                match byte {
+                    b'.' | b'\\' => write!(f, "\\{}", char::from(byte))?,
+                    0x21..=0x7e => write!(f, "{}", char::from(byte))?,
+                    _ => write!(f, "\\{byte:03}")?,
+                }
+            }
+            f.write_str(".")?;
+            rest = after;
+        }
+        if empty { f.write_str(".") } else { Ok(()) }
+    }
+}
+
+/// Whether `name` lies at or below `suffix`; both in lower-cased wire form.
+#[must_use]
+pub fn is_within(name: &[u8], suffix: &[u8]) -> bool {
+    let mut rest = name;
+    loop {
+        if rest.len() < suffix.len() {
+            return false;
+        }
+        if rest == suffix {
+            return true;
+        }
+        let Some((&length, tail)) = rest.split_first() else { return false };
+        let Some(after) = tail.get(usize::from(length)..) else { return false };
+        if length == 0 {
+            return false;
+        }
+        rest = after;
+    }
+}
+
+/// The last two labels of a name: what makes names unrelated to each other for health decisions.
+#[must_use]
+pub fn registrable(name: &[u8]) -> &[u8] {
+    let (mut last, mut before, mut rest) = (name, name, name);
+    while let Some((&length, tail)) = rest.split_first() {
+        if length == 0 {
+            break;
+        }
+        before = last;
+        last = rest;
+        rest = tail.get(usize::from(length)..).unwrap_or_default();
+    }
+    before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WWW: &[u8] = b"\x03WwW\x07example\x03com\x00";
+
+    #[test]
+    fn case_does_not_count_and_dnssec_does() {
+        let plain = Key::new(WWW, 1, 1, Dnssec::default());
+        let lower = Key::new(b"\x03www\x07example\x03com\x00", 1, 1, Dnssec::default());
+        let signed = Key::new(WWW, 1, 1, Dnssec { dnssec_ok: true, checking_disabled: false });
+        assert_eq!(plain, lower);
+        assert_ne!(plain, signed);
+        assert_eq!((plain.qtype(), plain.qclass(), signed.dnssec().dnssec_ok), (1, 1, true));
+        assert_eq!(Key::from_stored(signed.as_bytes()), Some(signed));
+    }
+
+    #[test]
+    fn shows_name_and_type() {
+        assert_eq!(Key::new(WWW, 28, 1, Dnssec::default()).to_string(), "www.example.com. AAAA");
+        assert_eq!(Key::new(b"\x00", 99, 1, Dnssec::default()).to_string(), ". TYPE99");
+        assert_eq!(NameText(b"\x03a.\x07\x00").to_string(), "a\\.\\007.");
+    }
+
+    #[test]
+    fn suffixes_match_at_label_borders_only() {
+        let name = b"\x03www\x07example\x03com\x00";
+        assert!(is_within(name, b"\x07example\x03com\x00"));
+        assert!(is_within(name, b"\x00"));
+        assert!(is_within(name, name));
+        assert!(!is_within(b"\x08wexample\x03com\x00", b"\x07example\x03com\x00"));
+        assert!(!is_within(b"\x03com\x00", b"\x07example\x03com\x00"));
+    }
+
+    #[test]
+    fn unrelated_names_differ_in_their_last_two_labels() {
+        assert_eq!(registrable(b"\x03www\x07example\x03com\x00"), b"\x07example\x03com\x00");
+        assert_eq!(registrable(b"\x03com\x00"), b"\x03com\x00");
+        assert_eq!(registrable(b"\x00"), b"\x00");
+    }
+}

@@ -1,0 +1,238 @@
+//! Reads a client's query: what it asks, and what an answer to it must look like.
+//!
+//! | the query | outcome |
+//! |---|---|
+//! | under 12 bytes, or QR=1 | dropped: no answer is owed, and answering would reflect |
+//! | opcode other than QUERY | NOTIMP |
+//! | QDCOUNT ≠ 1, unreadable question, two OPTs, unreadable records | FORMERR |
+//! | EDNS version > 0 | BADVERS (RFC 6891 §6.1.3) |
+//! | class other than IN, AXFR, IXFR and other meta types | NOTIMP (RFC 1035 §4.1.1; `version.bind` is off) |
+//! | anything else | a [`Query`] |
+//!
+//! Unknown EDNS options are ignored (RFC 6891 §6.1.2). Nothing allocates; hickory-proto is the oracle in the tests.
+
+use super::key::{Dnssec, Key};
+use super::message::{self, HEADER, Header, Records, Section, TYPE_OPT};
+
+/// What the client said about EDNS (RFC 6891).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edns {
+    /// The largest UDP response it takes, as it stands in its OPT.
+    pub udp_size: u16,
+    /// DO.
+    pub dnssec_ok: bool,
+}
+
+/// What an answer must repeat of its query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echo {
+    /// The client's message ID.
+    pub id: u16,
+    /// The client's flags as they stand.
+    pub flags: u16,
+    /// Where the question section ends; 12 when none could be read.
+    pub question_end: usize,
+    /// Its OPT, if it sent one.
+    pub edns: Option<Edns>,
+}
+
+/// A query that can be answered by resolving.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// What it asks.
+    pub key: Key,
+    /// What its answer repeats.
+    pub echo: Echo,
+}
+
+/// Response codes that holdover writes itself (RFC 1035 §4.1.1, RFC 6891 §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rcode {
+    /// The query could not be read.
+    FormErr,
+    /// No answer could be had.
+    ServFail,
+    /// This kind of query is not served.
+    NotImp,
+    /// This EDNS version is not known.
+    BadVers,
+}
+
+impl Rcode {
+    /// The code, with its upper eight bits for the OPT (RFC 6891 §6.1.3).
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::FormErr => 1,
+            Self::ServFail => 2,
+            Self::NotImp => 4,
+            Self::BadVers => 16,
+        }
+    }
+}
+
+/// Why a packet gets no answer at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Under 12 bytes.
+    Short,
+    /// QR=1: a response.
+    Response,
+}
+
+/// What a packet from a client turned out to be.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "lives on the stack of the thread that received the packet; boxing would allocate")]
+pub enum Received {
+    /// To be resolved.
+    Query(Query),
+    /// To be answered with this code at once.
+    Error(Rcode, Echo),
+    /// Not to be answered.
+    Drop(Unreadable),
+}
+
+/// CLASS IN.
+const CLASS_IN: u16 = 1;
+
+/// Reads a packet from a client.
+#[must_use]
+pub fn read(packet: &[u8]) -> Received {
+    let Ok(header) = Header::read(packet) else { return Received::Drop(Unreadable::Short) };
+    if header.has(message::FLAG_RESPONSE) {
+        return Received::Drop(Unreadable::Response);
+    }
+    let bare = Echo { id: header.id, flags: header.flags, question_end: HEADER, edns: None };
+    if header.questions != 1 {
+        let code = if header.has(message::MASK_OPCODE) { Rcode::NotImp } else { Rcode::FormErr };
+        return Received::Error(code, bare);
+    }
+    let Ok(name_end) = message::skip_plain_name(packet, HEADER) else { return Received::Error(Rcode::FormErr, bare) };
+    let (Some(qtype), Some(qclass)) = (message::read_u16(packet, name_end), message::read_u16(packet, name_end + 2)) else {
+        return Received::Error(Rcode::FormErr, bare);
+    };
+    let echo = Echo { question_end: name_end + 4, ..bare };
+    if header.has(message::MASK_OPCODE) {
+        return Received::Error(Rcode::NotImp, echo);
+    }
+    let edns = match read_edns(packet, header) {
+        Ok(edns) => edns,
+        Err((code, edns)) => return Received::Error(code, Echo { edns, ..echo }),
+    };
+    let echo = Echo { edns, ..echo };
+    if qclass != CLASS_IN || is_meta(qtype) {
+        return Received::Error(Rcode::NotImp, echo);
+    }
+    let dnssec =
+        Dnssec { dnssec_ok: edns.is_some_and(|edns| edns.dnssec_ok), checking_disabled: header.has(message::FLAG_CHECKING_DISABLED) };
+    let name = packet.get(HEADER..name_end).unwrap_or_default();
+    Received::Query(Query { key: Key::new(name, qtype, qclass, dnssec), echo })
+}
+
+/// Finds the one OPT behind the question.
+fn read_edns(packet: &[u8], header: Header) -> Result<Option<Edns>, (Rcode, Option<Edns>)> {
+    if header.records == [0, 0, 0] {
+        return Ok(None);
+    }
+    let mut found: Option<(Edns, u8)> = None;
+    let mut records = Records::new(packet).map_err(|_| (Rcode::FormErr, None))?;
+    loop {
+        let record = match records.next_record() {
+            Ok(Some(record)) => record,
+            Ok(None) => break,
+            Err(_) => return Err((Rcode::FormErr, found.map(|(edns, _)| edns))),
+        };
+        if record.rtype != TYPE_OPT {
+            continue;
+        }
+        let root = packet.get(record.start) == Some(&0);
+        if found.is_some() || record.section != Section::Additional || !root {
+            return Err((Rcode::FormErr, found.map(|(edns, _)| edns)));
+        }
+        let [_, version, flags, _] = record.ttl.to_be_bytes();
+        found = Some((Edns { udp_size: record.class, dnssec_ok: flags & 0x80 != 0 }, version));
+    }
+    match found {
+        Some((edns, version)) if version > 0 => Err((Rcode::BadVers, Some(edns))),
+        Some((edns, _)) => Ok(Some(edns)),
+        None => Ok(None),
+    }
+}
+
+/// Types that stand for an operation or a pseudo-record rather than data: OPT, TKEY to MAILA (RFC 6895 §3.1); ANY is served.
+const fn is_meta(qtype: u16) -> bool {
+    matches!(qtype, TYPE_OPT | 249..=254)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A query for `www.example.com. A` with the given flags and what follows the question.
+    fn packet(flags: u16, counts: [u16; 4], behind: &[u8]) -> Vec<u8> {
+        let mut out = vec![0x12, 0x34];
+        out.extend(flags.to_be_bytes());
+        for count in counts {
+            out.extend(count.to_be_bytes());
+        }
+        out.extend(b"\x03wWw\x07example\x03com\x00\x00\x01\x00\x01");
+        out.extend(behind);
+        out
+    }
+
+    /// An OPT with the given version and flags.
+    fn opt(version: u8, flags: u8) -> Vec<u8> {
+        vec![0, 0, 41, 0x04, 0xd0, 0, version, flags, 0, 0, 0]
+    }
+
+    /// The response code and whether the question was read.
+    fn error(packet: &[u8]) -> Option<(Rcode, bool)> {
+        match read(packet) {
+            Received::Error(code, echo) => Some((code, echo.question_end > HEADER)),
+            Received::Query(_) | Received::Drop(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_plain_query_is_read() {
+        let Received::Query(query) = read(&packet(0x0100, [1, 0, 0, 0], b"")) else { panic!("not a query") };
+        assert_eq!(query.key.to_string(), "www.example.com. A");
+        assert_eq!(query.echo, Echo { id: 0x1234, flags: 0x0100, question_end: 33, edns: None });
+    }
+
+    #[test]
+    fn do_and_cd_are_read_from_opt_and_header() {
+        let Received::Query(query) = read(&packet(0x0110, [1, 0, 0, 1], &opt(0, 0x80))) else { panic!("not a query") };
+        assert_eq!(query.key.dnssec(), Dnssec { dnssec_ok: true, checking_disabled: true });
+        assert_eq!(query.echo.edns, Some(Edns { udp_size: 1232, dnssec_ok: true }));
+    }
+
+    #[test]
+    fn responses_and_fragments_are_dropped() {
+        assert!(matches!(read(&packet(0x8180, [1, 0, 0, 0], b"")), Received::Drop(Unreadable::Response)));
+        assert!(matches!(read(&[0; 11]), Received::Drop(Unreadable::Short)));
+    }
+
+    #[test]
+    fn each_kind_of_bad_query_has_its_code() {
+        let two = [opt(0, 0), opt(0, 0)].concat();
+        assert_eq!(error(&packet(0x2800, [1, 0, 0, 0], b"")), Some((Rcode::NotImp, true)), "UPDATE");
+        assert_eq!(error(&packet(0x0100, [0, 0, 0, 0], b"")), Some((Rcode::FormErr, false)), "no question");
+        assert_eq!(error(&packet(0x0100, [2, 0, 0, 0], b"")), Some((Rcode::FormErr, false)), "two questions");
+        assert_eq!(error(&packet(0x0100, [0xffff, 0, 0, 0], b"")), Some((Rcode::FormErr, false)), "65535 questions");
+        assert_eq!(error(&packet(0x0100, [1, 0, 0, 2], &two)), Some((Rcode::FormErr, true)), "two OPTs");
+        assert_eq!(error(&packet(0x0100, [1, 0, 0, 1], b"")), Some((Rcode::FormErr, true)), "a missing record");
+        assert_eq!(error(&packet(0x0100, [1, 0, 0, 1], &opt(1, 0))), Some((Rcode::BadVers, true)), "EDNS 1");
+        assert_eq!(error(&packet(0x0100, [1, 0, 0, 0], b"").split_at(20).0), Some((Rcode::FormErr, false)), "cut off");
+    }
+
+    #[test]
+    fn transfers_and_other_classes_are_not_implemented() {
+        for (qtype, qclass) in [(252, 1), (251, 1), (249, 1), (41, 1), (16, 3), (1, 255)] {
+            let mut query = packet(0x0100, [1, 0, 0, 0], b"");
+            let at = query.len() - 4;
+            query.splice(at.., [0, qtype, 0, qclass]);
+            assert_eq!(error(&query), Some((Rcode::NotImp, true)), "type {qtype} class {qclass}");
+        }
+    }
+}
