@@ -1,6 +1,8 @@
 //! The pure core: it decides, and touches nothing. No I/O, no clock, no async, no lock, no chance.
 
+pub mod answer;
 pub mod classify;
+pub mod entry;
 pub mod key;
 pub mod message;
 pub mod policy;

@@ -1,0 +1,404 @@
+//! Writes answers: from an entry, or an error. The only place where an answer's bytes are made.
+//!
+//! Of the query it repeats ID, opcode, RD, CD and the question byte for byte (0x20 case). RA is always set, AA never; AD only
+//! where upstream set it, the client asked for it (AD or DO, RFC 6840 §5.8) and the answer is fresh. TTLs are counted down
+//! (RFC 1035 §3.2.1). An OPT is answered with an OPT, whose place is reserved before anything else is written, so truncation
+//! never loses it (RFC 6891 §7).
+//!
+//! An answer too large for its client sets TC and still holds as many whole records as fit: musl before 1.2.4 reads what is
+//! there and never asks over TCP. (Whole RRsets would leave it nothing of one large RRset.)
+//!
+//! Nothing allocates: the caller brings the buffer.
+
+use std::time::Duration;
+
+use super::classify::{Kind, OPTION_EXTENDED_ERROR};
+use super::entry::Entry;
+use super::message::{self, HEADER, Records, Section};
+use super::question::{Echo, Rcode};
+use super::time::Timestamp;
+
+/// Largest UDP answer to a client with EDNS, in bytes (DNS flag day 2020, RFC 9715 §3).
+pub const UDP_MAX: usize = 1232;
+/// Largest UDP answer to a client without EDNS, in bytes (RFC 1035 §4.2.1); also the least that an OPT may ask for.
+pub const UDP_PLAIN: usize = 512;
+/// Largest answer over a stream, in bytes.
+pub const STREAM_MAX: usize = 65_535;
+/// Length of an OPT without options, in bytes.
+const OPT: usize = 11;
+/// Length of an extended error without text, in bytes.
+const EXTENDED_ERROR: usize = 6;
+
+/// How an answer travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// In one datagram.
+    Udp,
+    /// On a stream.
+    Stream,
+}
+
+/// The extended errors that holdover sets itself (RFC 8914 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtendedError {
+    /// 3: stale answer.
+    Stale,
+    /// 13: cached error.
+    CachedError,
+    /// 19: stale NXDOMAIN answer.
+    StaleNxDomain,
+    /// 20: not authoritative, for a query without RD that the cache cannot answer.
+    NotAuthoritative,
+    /// 22: no reachable authority.
+    NoReachableAuthority,
+    /// 23: network error.
+    NetworkError,
+}
+
+impl ExtendedError {
+    /// Its INFO-CODE.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Stale => 3,
+            Self::CachedError => 13,
+            Self::StaleNxDomain => 19,
+            Self::NotAuthoritative => 20,
+            Self::NoReachableAuthority => 22,
+            Self::NetworkError => 23,
+        }
+    }
+}
+
+/// In which state an entry is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Fresh, its TTLs counted down.
+    Fresh,
+    /// Stale, its TTLs no larger than this (RFC 8767 §4).
+    Stale {
+        /// The largest TTL.
+        ttl: Duration,
+    },
+}
+
+/// The query that is being answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The client's packet.
+    pub packet: &'a [u8],
+    /// What of it is repeated.
+    pub echo: Echo,
+    /// How the answer travels.
+    pub transport: Transport,
+}
+
+impl Asked<'_> {
+    /// The largest answer that this client takes, in bytes.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        match (self.transport, self.echo.edns) {
+            (Transport::Stream, _) => STREAM_MAX,
+            (Transport::Udp, Some(edns)) => usize::from(edns.udp_size).clamp(UDP_PLAIN, UDP_MAX),
+            (Transport::Udp, None) => UDP_PLAIN,
+        }
+    }
+
+    /// The question section as the client wrote it.
+    fn question(&self) -> &[u8] {
+        self.packet.get(HEADER..self.echo.question_end).unwrap_or_default()
+    }
+
+    /// The flags of every answer to this query.
+    const fn flags(&self) -> u16 {
+        message::FLAG_RESPONSE
+            | message::FLAG_RECURSION_AVAILABLE
+            | self.echo.flags & (message::MASK_OPCODE | message::FLAG_RECURSION_DESIRED | message::FLAG_CHECKING_DISABLED)
+    }
+}
+
+/// Room that an answer from `entry` may need, in bytes.
+#[must_use]
+pub fn room(entry: &Entry) -> usize {
+    entry.wire_length().max(UDP_PLAIN) + OPT + EXTENDED_ERROR + entry.extended_errors.len()
+}
+
+/// Writes the answer that an entry gives; returns its length, 0 when `out` has no room for even an empty one.
+#[must_use]
+pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestamp, out: &mut [u8]) -> usize {
+    let own = match (shown, entry.kind) {
+        (Shown::Fresh, _) => None,
+        (Shown::Stale { .. }, Kind::NxDomain) => Some(ExtendedError::StaleNxDomain),
+        (Shown::Stale { .. }, Kind::Positive | Kind::NoData) => Some(ExtendedError::Stale),
+    };
+    let options = Options { own: [own, None], passed_on: if own.is_none() { &entry.extended_errors } else { &[] } };
+    let limit = asked.limit().min(out.len());
+    let reserved = if asked.echo.edns.is_some() { OPT } else { 0 };
+    let fit = if entry.wire.len() + reserved <= limit {
+        Fit { length: put(out, 0, &entry.wire), truncated: false }
+    } else {
+        copy_what_fits(entry, limit.saturating_sub(reserved), out)
+    };
+    let mut flags = asked.flags() | u16::from(entry.wire.get(3).copied().unwrap_or_default()) & message::MASK_RCODE;
+    if fit.truncated {
+        flags |= message::FLAG_TRUNCATED;
+    }
+    let wants_authentic = asked.echo.flags & message::FLAG_AUTHENTIC != 0 || asked.echo.edns.is_some_and(|edns| edns.dnssec_ok);
+    if entry.authentic && wants_authentic && shown == Shown::Fresh {
+        flags |= message::FLAG_AUTHENTIC;
+    }
+    patch_ttls(entry, shown, now, fit.length, out);
+    put(out, 0, &asked.echo.id.to_be_bytes());
+    put(out, 2, &flags.to_be_bytes());
+    // As long as the stored question, since the key is the same name.
+    put(out, HEADER, asked.question());
+    append_opt(asked, 0, options, fit.length, limit, out)
+}
+
+/// Writes an answer without data: an error, or a name that is known without asking. Returns its length.
+#[must_use]
+pub fn write_error(asked: &Asked<'_>, rcode: Rcode, reasons: [Option<ExtendedError>; 2], passed_on: &[u8], out: &mut [u8]) -> usize {
+    let question = asked.question();
+    let [_, low] = rcode.code().to_be_bytes();
+    let flags = asked.flags() | u16::from(low) & message::MASK_RCODE;
+    let questions: u16 = if question.is_empty() { 0 } else { 1 };
+    let length = HEADER + question.len();
+    let limit = asked.limit().min(out.len());
+    if length > limit {
+        return 0;
+    }
+    for (at, field) in [(0, asked.echo.id), (2, flags), (4, questions), (6, 0), (8, 0), (10, 0)] {
+        put(out, at, &field.to_be_bytes());
+    }
+    put(out, HEADER, question);
+    append_opt(asked, rcode.code(), Options { own: reasons, passed_on }, length, limit, out)
+}
+
+/// Copies `bytes` to `at`; returns how many, none when they do not fit.
+fn put(out: &mut [u8], at: usize, bytes: &[u8]) -> usize {
+    match at.checked_add(bytes.len()).and_then(|end| out.get_mut(at..end)) {
+        Some(place) => {
+            place.copy_from_slice(bytes);
+            bytes.len()
+        }
+        None => 0,
+    }
+}
+
+/// What was copied of an entry.
+struct Fit {
+    /// Bytes.
+    length: usize,
+    /// Whether something is missing that the client must know of.
+    truncated: bool,
+}
+
+/// Copies header, question and as many whole records as fit into `limit` bytes, and sets the counts.
+///
+/// Additional data, and the authority section of a positive answer, may be left out unsaid (RFC 2181 §9).
+fn copy_what_fits(entry: &Entry, limit: usize, out: &mut [u8]) -> Fit {
+    let Ok(mut records) = Records::new(&entry.wire) else { return Fit { length: 0, truncated: true } };
+    let mut end = records.position();
+    let mut counts = [0_u16; 3];
+    let mut truncated = false;
+    while let Ok(Some(record)) = records.next_record() {
+        let (count, needed) = match (record.section, &mut counts) {
+            (Section::Answer, [count, _, _]) => (count, true),
+            (Section::Authority, [_, count, _]) => (count, entry.kind != Kind::Positive),
+            (Section::Additional, [_, _, count]) => (count, false),
+        };
+        if record.end > limit {
+            truncated |= needed;
+            break;
+        }
+        *count += 1;
+        end = record.end;
+    }
+    let length = put(out, 0, entry.wire.get(..end).unwrap_or_default());
+    for (at, count) in [6, 8, 10].into_iter().zip(counts) {
+        put(out, at, &count.to_be_bytes());
+    }
+    Fit { length, truncated }
+}
+
+/// Writes the TTLs that an answer shows into its first `length` bytes.
+fn patch_ttls(entry: &Entry, shown: Shown, now: Timestamp, length: usize, out: &mut [u8]) {
+    let age = u32::try_from(now.since(entry.stored).as_secs()).unwrap_or(u32::MAX);
+    for at in entry.ttl_offsets.iter().map(|offset| usize::from(*offset)).take_while(|at| at + 4 <= length) {
+        let original = super::classify::sane_ttl(message::read_u32(&entry.wire, at).unwrap_or_default());
+        let ttl = match shown {
+            Shown::Fresh => original.min(entry.ttl_cap).saturating_sub(age),
+            Shown::Stale { ttl } => original.min(u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)).max(1),
+        };
+        put(out, at, &ttl.to_be_bytes());
+    }
+}
+
+/// EDNS options of an answer.
+#[derive(Clone, Copy)]
+struct Options<'a> {
+    /// Extended errors of our own.
+    own: [Option<ExtendedError>; 2],
+    /// Upstream's extended errors, as raw options.
+    passed_on: &'a [u8],
+}
+
+impl Options<'_> {
+    /// Their length, in bytes.
+    fn length(&self) -> usize {
+        self.own.iter().flatten().count() * EXTENDED_ERROR + self.passed_on.len()
+    }
+}
+
+/// Appends an OPT when the query had one (RFC 6891 §6.1.1), and counts it; returns the new length.
+///
+/// Extended errors are left out where there is no room for them.
+fn append_opt(asked: &Asked<'_>, rcode: u16, options: Options<'_>, length: usize, limit: usize, out: &mut [u8]) -> usize {
+    let Some(edns) = asked.echo.edns else { return length };
+    if length + OPT > limit {
+        return length;
+    }
+    let options = if length + OPT + options.length() <= limit { options } else { Options { own: [None, None], passed_on: &[] } };
+    let additional = message::read_u16(out, 10).unwrap_or_default().saturating_add(1);
+    put(out, 10, &additional.to_be_bytes());
+    let [size_high, size_low] = u16::try_from(UDP_MAX).unwrap_or(512).to_be_bytes();
+    let [length_high, length_low] = u16::try_from(options.length()).unwrap_or_default().to_be_bytes();
+    let [extended, _] = (rcode << 4).to_be_bytes();
+    let flags = if edns.dnssec_ok { 0x80 } else { 0 };
+    let mut at = length;
+    at += put(out, at, &[0, 0, 41, size_high, size_low, extended, 0, flags, 0, length_high, length_low]);
+    for error in options.own.into_iter().flatten() {
+        let ([option_high, option_low], [high, low]) = (OPTION_EXTENDED_ERROR.to_be_bytes(), error.code().to_be_bytes());
+        at += put(out, at, &[option_high, option_low, 0, 2, high, low]);
+    }
+    at + put(out, at, options.passed_on)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::classify::classify;
+    use crate::core::question::{self, Received};
+    use crate::core::testing::{Response, policy, query, query_with_opt};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+    const STALE: Shown = Shown::Stale { ttl: Duration::from_secs(30) };
+
+    /// What `packet` is answered from an entry made of `response` at `NOW`, `later` seconds after that.
+    fn answer(packet: &[u8], response: &[u8], shown: Shown, later: u64) -> Vec<u8> {
+        let Received::Query(query) = question::read(packet) else { panic!("not a query") };
+        let verdict = classify(query.key.qtype(), response);
+        let entry = Entry::new(&query.key, response, verdict, &policy(), NOW).expect("an entry").entry;
+        let mut out = [0; 4096];
+        let asked = Asked { packet, echo: query.echo, transport: Transport::Udp };
+        let length = write_entry(&asked, &entry, shown, NOW.plus(Duration::from_secs(later)), &mut out);
+        out[..length].to_vec()
+    }
+
+    /// The TTLs of a message without its OPT.
+    fn ttls(message: &[u8]) -> Vec<u32> {
+        let mut records = Records::new(message).expect("a message");
+        std::iter::from_fn(|| records.next_record().expect("a record")).filter(|r| r.rtype != 41).map(|r| r.ttl).collect()
+    }
+
+    fn flags(message: &[u8]) -> u16 {
+        u16::from_be_bytes([message[2], message[3]])
+    }
+
+    #[test]
+    fn id_and_question_are_repeated_byte_for_byte() {
+        let mut asked = query("www.example.com", 1);
+        asked[13..16].copy_from_slice(b"wWW");
+        let out = answer(&asked, &Response::new("www.example.com", 1).a("www.example.com", 60).bytes(), Shown::Fresh, 0);
+        assert_eq!(out[..2], asked[..2]);
+        assert_eq!(out[12..asked.len()], asked[12..]);
+        assert_eq!(flags(&out), 0x8180);
+    }
+
+    #[test]
+    fn ttls_are_counted_down_and_stale_ones_are_small() {
+        let response = Response::new("www.example.com", 1).cname("www.example.com", "w.example.com", 300).a("w.example.com", 20).bytes();
+        let asked = query("www.example.com", 1);
+        assert_eq!(ttls(&answer(&asked, &response, Shown::Fresh, 7)), [293, 13]);
+        assert_eq!(ttls(&answer(&asked, &response, STALE, 5000)), [30, 20]);
+    }
+
+    #[test]
+    fn a_negative_answer_keeps_its_soa_and_counts_it_down() {
+        let response = Response::new("www.example.com", 1).rcode(3).soa("example.com", 900, 900).bytes();
+        let out = answer(&query("www.example.com", 1), &response, Shown::Fresh, 10);
+        assert_eq!((ttls(&out), flags(&out)), (vec![20], 0x8183));
+    }
+
+    #[test]
+    fn opt_is_answered_with_opt_and_stale_is_said() {
+        let response = Response::new("www.example.com", 1).a("www.example.com", 60).bytes();
+        let plain = answer(&query("www.example.com", 1), &response, STALE, 100);
+        assert_eq!(plain[11], 0, "no OPT for who sent none");
+        let out = answer(&query_with_opt("www.example.com", 1, 4096, 0), &response, STALE, 100);
+        assert_eq!(out[plain.len()..], [0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 6, 0, 15, 0, 2, 0, 3]);
+        assert_eq!(out[11], 1);
+        let gone = Response::new("www.example.com", 1).rcode(3).soa("example.com", 900, 900).bytes();
+        assert_eq!(answer(&query_with_opt("www.example.com", 1, 4096, 0), &gone, STALE, 100).last(), Some(&19));
+    }
+
+    #[test]
+    fn authentic_data_are_marked_for_who_asks_and_never_when_stale() {
+        let response = Response::new("www.example.com", 1).flags(0x81a0).a("www.example.com", 60).bytes();
+        let mut asks = query("www.example.com", 1);
+        assert_eq!(flags(&answer(&asks, &response, Shown::Fresh, 0)) & 0x20, 0);
+        asks[3] |= 0x20;
+        assert_eq!(flags(&answer(&asks, &response, Shown::Fresh, 0)) & 0x20, 0x20);
+        assert_eq!(flags(&answer(&asks, &response, STALE, 0)) & 0x20, 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_at_a_record_and_keeps_its_opt() {
+        let mut response = Response::new("www.example.com", 1);
+        for _ in 0..60 {
+            response = response.a("www.example.com", 60);
+        }
+        let response = response.bytes();
+        let plain = answer(&query("www.example.com", 1), &response, Shown::Fresh, 0);
+        assert!(plain.len() <= 512 && plain.len() > 470, "{}", plain.len());
+        assert_eq!(flags(&plain) & 0x0200, 0x0200);
+        assert_eq!(ttls(&plain).len(), usize::from(plain[7]), "whole records, counted");
+        let with = answer(&query_with_opt("www.example.com", 1, 600, 0x80), &response, Shown::Fresh, 0);
+        assert!(with.len() <= 600 && with.len() > 560, "{}", with.len());
+        assert_eq!((with[11], with[with.len() - 11..].to_vec()), (1, vec![0, 0, 41, 4, 0xd0, 0, 0, 0x80, 0, 0, 0]));
+        let large = answer(&query_with_opt("www.example.com", 1, 65_000, 0), &response, Shown::Fresh, 0);
+        assert!(large.len() <= 1232, "never more than 1232 bytes by UDP");
+    }
+
+    #[test]
+    fn additional_data_may_be_left_out_unsaid() {
+        let mut response = Response::new("www.example.com", 1).a("www.example.com", 60);
+        for _ in 0..30 {
+            response = response.record(10, "ns.example.com", 1, 60, &[192, 0, 2, 9]);
+        }
+        let out = answer(&query("www.example.com", 1), &response.bytes(), Shown::Fresh, 0);
+        assert_eq!((flags(&out) & 0x0200, out[7]), (0, 1));
+        assert!(out.len() <= 512);
+    }
+
+    #[test]
+    fn upstreams_extended_errors_are_passed_on_when_fresh() {
+        let response = Response::new("www.example.com", 1).a("www.example.com", 60).opt(0, &[0, 15, 0, 2, 0, 17]).bytes();
+        let out = answer(&query_with_opt("www.example.com", 1, 1232, 0), &response, Shown::Fresh, 0);
+        assert_eq!(out[out.len() - 6..], [0, 15, 0, 2, 0, 17]);
+    }
+
+    #[test]
+    fn errors_repeat_the_question_and_say_why() {
+        let packet = query_with_opt("www.example.com", 1, 1232, 0);
+        let Received::Query(query) = question::read(&packet) else { panic!("not a query") };
+        let asked = Asked { packet: &packet, echo: query.echo, transport: Transport::Udp };
+        let mut out = [0; 512];
+        let reasons = [Some(ExtendedError::CachedError), Some(ExtendedError::NetworkError)];
+        let length = write_error(&asked, Rcode::ServFail, reasons, &[], &mut out);
+        assert_eq!((flags(&out), out[5], out[11]), (0x8182, 1, 1));
+        assert_eq!(out[length - 12..length], [0, 15, 0, 2, 0, 13, 0, 15, 0, 2, 0, 23]);
+        let length = write_error(&asked, Rcode::BadVers, [None, None], &[], &mut out);
+        assert_eq!((flags(&out) & 15, out[length - 6]), (0, 1), "BADVERS is 16: its upper bits stand in the OPT");
+    }
+}

@@ -1,0 +1,235 @@
+//! One remembered answer: the upstream's bytes, and how long they count.
+//!
+//! An entry never changes. It keeps the response as it came, without OPT (hop-by-hop, RFC 6891 §6.2.1), with the offsets of
+//! its TTLs, so that answering is a copy and a few patches. RDATA stay unread (RFC 3597), RRset order is kept.
+
+use std::time::Duration;
+
+use super::classify::{self, Kind, Verdict, Vouched};
+use super::key::{Key, is_within};
+use super::message::{self, HEADER, Header, Malformed, Records, Section};
+use super::policy::{Policy, TtlZero};
+use super::time::Timestamp;
+
+/// Bytes of extended errors that are kept of an upstream's response.
+const EXTENDED_ERRORS_MAX: usize = 256;
+
+/// A remembered answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The response without OPT; ID and flags are patched in answers.
+    pub(super) wire: Box<[u8]>,
+    /// Where its TTL fields stand.
+    pub(super) ttl_offsets: Box<[u16]>,
+    /// The extended errors that came with it, as raw EDNS options.
+    pub(super) extended_errors: Box<[u8]>,
+    /// What kind of answer it is.
+    pub kind: Kind,
+    /// Whether an SOA vouches for a negative answer; always true for positive ones.
+    pub vouched: bool,
+    /// Whether upstream set AD.
+    pub authentic: bool,
+    /// When the response came.
+    pub stored: Timestamp,
+    /// Until when it is fresh.
+    pub fresh_until: Timestamp,
+    /// Until when it may be served stale.
+    pub stale_until: Timestamp,
+    /// No TTL in a fresh answer is larger than this minus its age, in seconds.
+    pub(super) ttl_cap: u32,
+}
+
+/// What is to be done with a judged response.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The answer for those who wait.
+    pub entry: Entry,
+    /// Whether it is kept for others.
+    pub keep: Keep,
+}
+
+/// Whether an answer is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Kept.
+    Yes,
+    /// Given to those who asked and forgotten (TTL 0, RFC 1035 §3.2.1).
+    No,
+}
+
+impl Entry {
+    /// Makes an entry from a response that was judged to be an answer to `key`.
+    ///
+    /// # Errors
+    /// [`Malformed`] when its framing cannot be read or its question is not as long as the key's.
+    pub fn new(key: &Key, response: &[u8], verdict: Verdict, policy: &Policy, now: Timestamp) -> Result<Remembered, Malformed> {
+        let (kind, vouched, ttl, at_most) = match verdict {
+            Verdict::Positive { ttl } => (Kind::Positive, true, ttl, policy.ttl.positive_max),
+            Verdict::Negative { kind, vouched: Vouched::BySoa(ttl) } => (kind, true, ttl, policy.ttl.negative_max),
+            Verdict::Negative { kind, vouched: Vouched::Not } => {
+                (kind, false, seconds(policy.ttl.negative_without_soa), policy.ttl.negative_without_soa)
+            }
+            Verdict::Truncated | Verdict::Failed(_) => return Err(Malformed),
+        };
+        let life = Duration::from_secs(u64::from(ttl)).min(at_most);
+        let (maximum_stale, ttl_zero) = maximum_stale(key, policy);
+        let keep = if life.is_zero() && ttl_zero == TtlZero::Forget { Keep::No } else { Keep::Yes };
+        let fresh_until = now.plus(life);
+        let (wire, ttl_offsets) = without_opt(key, response)?;
+        let header = Header::read(response)?;
+        let entry = Self {
+            wire: wire.into_boxed_slice(),
+            ttl_offsets: ttl_offsets.into_boxed_slice(),
+            extended_errors: classify::extended_errors(response, EXTENDED_ERRORS_MAX).into_boxed_slice(),
+            kind,
+            vouched,
+            authentic: header.has(message::FLAG_AUTHENTIC),
+            stored: now,
+            fresh_until,
+            stale_until: fresh_until.plus(maximum_stale),
+            ttl_cap: match kind {
+                Kind::Positive => seconds(policy.ttl.positive_max),
+                Kind::NoData | Kind::NxDomain => seconds(life),
+            },
+        };
+        Ok(Remembered { entry, keep })
+    }
+
+    /// Whether it may still be served stale.
+    #[must_use]
+    pub fn is_servable(&self, now: Timestamp) -> bool {
+        now < self.stale_until
+    }
+
+    /// Whether it is fresh.
+    #[must_use]
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        now < self.fresh_until
+    }
+
+    /// Length of the response without OPT, in bytes.
+    #[must_use]
+    pub fn wire_length(&self) -> usize {
+        self.wire.len()
+    }
+
+    /// What the entry holds on the heap beyond its own fields, in bytes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.wire.len() + self.ttl_offsets.len() * 2 + self.extended_errors.len()
+    }
+}
+
+/// Whole seconds of a duration, saturating.
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// How long after its expiry an answer for `key` may be served, and whether that holds for TTL 0.
+#[must_use]
+pub fn maximum_stale(key: &Key, policy: &Policy) -> (Duration, TtlZero) {
+    let mut found = (policy.stale.maximum, TtlZero::Forget);
+    let mut longest = 0;
+    for exception in &policy.stale.suffixes {
+        if exception.suffix.len() > longest && is_within(key.name(), &exception.suffix) {
+            longest = exception.suffix.len();
+            found = (exception.maximum, exception.ttl_zero);
+        }
+    }
+    found
+}
+
+/// Copies a response up to its OPT, and notes where its TTLs stand.
+///
+/// Records behind an OPT are left out (additional data may be, RFC 2181 §9): compression pointers to names behind it would
+/// no longer lead where they should. The question is written lower-cased from the key.
+fn without_opt(key: &Key, response: &[u8]) -> Result<(Vec<u8>, Vec<u16>), Malformed> {
+    let mut records = Records::new(response)?;
+    let mut end = records.position();
+    let mut offsets = Vec::new();
+    let mut additional: u16 = 0;
+    while let Some(record) = records.next_record()? {
+        if record.rtype == message::TYPE_OPT && record.section == Section::Additional {
+            break;
+        }
+        if record.section == Section::Additional {
+            additional = additional.saturating_add(1);
+        }
+        offsets.push(u16::try_from(record.ttl_at).map_err(|_| Malformed)?);
+        end = record.end;
+    }
+    let mut wire = response.get(..end).ok_or(Malformed)?.to_vec();
+    wire.get_mut(10..HEADER).ok_or(Malformed)?.copy_from_slice(&additional.to_be_bytes());
+    let name = key.name();
+    if message::skip_plain_name(&wire, HEADER)? != HEADER + name.len() || Header::read(&wire)?.questions != 1 {
+        return Err(Malformed);
+    }
+    wire.get_mut(HEADER..HEADER + name.len()).ok_or(Malformed)?.copy_from_slice(name);
+    Ok((wire, offsets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::key::Dnssec;
+    use crate::core::testing::{Response, name, policy};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn key(text: &str, qtype: u16) -> Key {
+        Key::new(&name(text), qtype, 1, Dnssec::default())
+    }
+
+    fn remember(qtype: u16, response: &[u8]) -> Remembered {
+        Entry::new(&key("www.example.com", qtype), response, classify::classify(qtype, response), &policy(), NOW).expect("an answer")
+    }
+
+    #[test]
+    fn a_positive_answer_lives_as_long_as_its_chain_and_a_day_beyond() {
+        let response =
+            Response::new("www.example.com", 1).cname("www.example.com", "web.example.com", 300).a("web.example.com", 60).bytes();
+        let entry = remember(1, &response).entry;
+        assert_eq!(entry.fresh_until, NOW.plus(Duration::from_secs(60)));
+        assert_eq!(entry.stale_until, NOW.plus(Duration::from_secs(60 + 86_400)));
+        assert_eq!(entry.ttl_offsets.len(), 2);
+    }
+
+    #[test]
+    fn long_lives_are_cut() {
+        let positive = remember(1, &Response::new("www.example.com", 1).a("www.example.com", 86_400).bytes()).entry;
+        assert_eq!(positive.fresh_until, NOW.plus(Duration::from_secs(3600)));
+        let negative = remember(1, &Response::new("www.example.com", 1).rcode(3).soa("example.com", 900, 900).bytes()).entry;
+        assert_eq!(negative.fresh_until, NOW.plus(Duration::from_secs(30)));
+        let unvouched = remember(1, &Response::new("www.example.com", 1).rcode(3).bytes()).entry;
+        assert_eq!((unvouched.fresh_until, unvouched.vouched), (NOW.plus(Duration::from_secs(5)), false));
+    }
+
+    #[test]
+    fn ttl_zero_is_not_kept_unless_a_suffix_opts_in() {
+        let response = Response::new("www.example.com", 1).a("www.example.com", 0).bytes();
+        assert_eq!(remember(1, &response).keep, Keep::No);
+        let mut policy = policy();
+        policy.stale.suffixes.push(crate::core::policy::SuffixStale {
+            suffix: name("example.com").into(),
+            maximum: Duration::from_secs(60),
+            ttl_zero: TtlZero::KeepForOutages,
+        });
+        let kept = Entry::new(&key("www.example.com", 1), &response, classify::classify(1, &response), &policy, NOW).expect("an answer");
+        assert_eq!((kept.keep, kept.entry.is_fresh(NOW), kept.entry.stale_until), (Keep::Yes, false, NOW.plus(Duration::from_secs(60))));
+    }
+
+    #[test]
+    fn the_opt_is_not_stored() {
+        let plain = Response::new("www.example.com", 1).a("www.example.com", 60).bytes();
+        let with = Response::new("www.example.com", 1).a("www.example.com", 60).opt(0, &[0, 15, 0, 2, 0, 9]).bytes();
+        assert_eq!(remember(1, &with).entry.wire, remember(1, &plain).entry.wire);
+        assert_eq!(&*remember(1, &with).entry.extended_errors, [0, 15, 0, 2, 0, 9]);
+    }
+
+    #[test]
+    fn an_answer_to_a_question_of_another_length_is_refused() {
+        let response = Response::new("w.example.com", 1).a("w.example.com", 60).bytes();
+        let verdict = classify::classify(1, &response);
+        assert_eq!(Entry::new(&key("www.example.com", 1), &response, verdict, &policy(), NOW), Err(Malformed));
+    }
+}
