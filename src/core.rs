@@ -1,12 +1,20 @@
 //! The pure core: it decides, and touches nothing. No I/O, no clock, no async, no lock, no chance.
 
 pub mod answer;
+pub mod budget;
 pub mod classify;
+pub mod course;
+pub mod decision;
 pub mod entry;
+pub mod health;
 pub mod key;
 pub mod message;
 pub mod policy;
 pub mod question;
+pub mod refresh;
+pub mod special;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod time;
+pub mod upstream;
+pub mod upstream_query;

@@ -140,7 +140,7 @@ pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestam
         copy_what_fits(entry, limit.saturating_sub(reserved), out)
     };
     let mut flags = asked.flags() | u16::from(entry.wire.get(3).copied().unwrap_or_default()) & message::MASK_RCODE;
-    if fit.truncated {
+    if fit.truncated || entry.truncated {
         flags |= message::FLAG_TRUNCATED;
     }
     let wants_authentic = asked.echo.flags & message::FLAG_AUTHENTIC != 0 || asked.echo.edns.is_some_and(|edns| edns.dnssec_ok);

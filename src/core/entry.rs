@@ -27,6 +27,8 @@ pub struct Entry {
     pub kind: Kind,
     /// Whether an SOA vouches for a negative answer; always true for positive ones.
     pub vouched: bool,
+    /// Whether it is only the part of an answer that fits a datagram, because upstream could not be asked over TCP.
+    pub truncated: bool,
     /// Whether upstream set AD.
     pub authentic: bool,
     /// When the response came.
@@ -83,6 +85,7 @@ impl Entry {
             extended_errors: classify::extended_errors(response, EXTENDED_ERRORS_MAX).into_boxed_slice(),
             kind,
             vouched,
+            truncated: false,
             authentic: header.has(message::FLAG_AUTHENTIC),
             stored: now,
             fresh_until,
@@ -93,6 +96,19 @@ impl Entry {
             },
         };
         Ok(Remembered { entry, keep })
+    }
+
+    /// Makes an entry from a truncated response: the last resort where TCP fails. It is never kept (RFC 2181 §9).
+    ///
+    /// # Errors
+    /// [`Malformed`] as for [`Entry::new`], and when what came is no answer.
+    pub fn from_truncated(key: &Key, response: &[u8], policy: &Policy, now: Timestamp) -> Result<Self, Malformed> {
+        let mut whole = response.to_vec();
+        if let Some(flags) = whole.get_mut(2) {
+            *flags &= 0xfd;
+        }
+        let remembered = Self::new(key, &whole, classify::classify(key.qtype(), &whole), policy, now)?;
+        Ok(Self { truncated: true, ..remembered.entry })
     }
 
     /// Whether it may still be served stale.

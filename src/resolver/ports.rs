@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 use crate::core::time::Timestamp;
+pub use crate::core::upstream::Protocol;
 
 /// A future that a port hands out.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -22,15 +23,6 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Chance: Send + Sync + 'static {
     /// A uniformly distributed number.
     fn number(&self) -> u64;
-}
-
-/// How an upstream is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// DNS over UDP, TCP after truncation (RFC 1035, RFC 7766).
-    Udp,
-    /// DNS over TCP only (RFC 7766).
-    Tcp,
 }
 
 /// Carries one query to one upstream address and brings back its response.

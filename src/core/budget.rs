@@ -1,0 +1,207 @@
+//! How many packets may go upstream, and for what (AWS drops silently above 1024 packets a second and network interface).
+//!
+//! A sliding window of one second in slots of 50 ms counts what was sent by class. The sum never exceeds the budget in any
+//! second, also right after a pause: a token bucket with the same rate and burst would let twice as many through. At the limit
+//! background work is shed first: it may only use what client misses leave.
+//!
+//! | class | at most | only while the whole is used below |
+//! |---|---|---|
+//! | probe | one a second and upstream, by its own timer | always granted |
+//! | miss | the budget | 100 % |
+//! | outage: a name of which nothing is remembered, while all upstreams are down | `outage_per_second` | 100 % |
+//! | prefetch | `prefetch_percent` of the budget | 75 % |
+//! | sweep after recovery | `sweep_per_second` | 50 % |
+
+use super::policy::BudgetPolicy;
+use super::time::Timestamp;
+
+/// What a packet is sent for, most important first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Looking whether an upstream is back.
+    Probe,
+    /// A client waits, or was given a stale answer.
+    Miss,
+    /// A client waits, all upstreams are down, and nothing is remembered.
+    Outage,
+    /// A fresh answer in use nears its end.
+    Prefetch,
+    /// Stale answers are renewed after an outage.
+    Sweep,
+}
+
+impl Class {
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Miss => "miss",
+            Self::Outage => "outage",
+            Self::Prefetch => "prefetch",
+            Self::Sweep => "sweep",
+        }
+    }
+
+    /// Its place in the counters.
+    const fn index(self) -> usize {
+        match self {
+            Self::Probe => 0,
+            Self::Miss => 1,
+            Self::Outage => 2,
+            Self::Prefetch => 3,
+            Self::Sweep => 4,
+        }
+    }
+}
+
+/// Classes.
+const CLASSES: usize = 5;
+/// Length of a slot, in microseconds.
+const SLOT_MICROS: u64 = 50_000;
+/// Slots: a second, and the one under way.
+const SLOTS: usize = 21;
+
+/// One slot's packets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    /// Which stretch of time it counts.
+    number: u64,
+    /// Packets by class.
+    sent: [u32; CLASSES],
+}
+
+/// The packet budget.
+#[derive(Debug)]
+pub struct Budget {
+    /// The operator's numbers.
+    policy: BudgetPolicy,
+    /// The last second.
+    slots: [Slot; SLOTS],
+}
+
+impl Budget {
+    /// A budget of which nothing is used.
+    #[must_use]
+    pub fn new(policy: BudgetPolicy) -> Self {
+        Self { policy, slots: [Slot::default(); SLOTS] }
+    }
+
+    /// Takes `packets` for this class.
+    ///
+    /// # Errors
+    /// The time at which it is worth asking again, when the budget is used up.
+    pub fn take(&mut self, class: Class, packets: u32, now: Timestamp) -> Result<(), Timestamp> {
+        let number = now.as_micros() / SLOT_MICROS;
+        let mut used = [0; CLASSES];
+        let mut oldest = number;
+        for slot in self.slots.iter().filter(|slot| number.saturating_sub(slot.number) < SLOTS as u64) {
+            for (sum, sent) in used.iter_mut().zip(slot.sent) {
+                *sum += sent;
+            }
+            if slot.sent != [0; CLASSES] {
+                oldest = oldest.min(slot.number);
+            }
+        }
+        let total: u32 = used.iter().sum();
+        let of_class = used.get(class.index()).copied().unwrap_or_default();
+        if !self.allows(class, total.saturating_add(packets), of_class.saturating_add(packets)) {
+            return Err(Timestamp::from_micros((oldest + SLOTS as u64) * SLOT_MICROS));
+        }
+        let index = usize::try_from(number % SLOTS as u64).unwrap_or_default();
+        if let Some(slot) = self.slots.get_mut(index) {
+            if slot.number != number {
+                *slot = Slot { number, ..Slot::default() };
+            }
+            if let Some(sent) = slot.sent.get_mut(class.index()) {
+                *sent += packets;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this class may come to `of_class` packets and all together to `total`.
+    fn allows(&self, class: Class, total: u32, of_class: u32) -> bool {
+        let whole = self.policy.per_second;
+        match class {
+            Class::Probe => true,
+            Class::Miss => total <= whole,
+            Class::Outage => total <= whole && of_class <= self.policy.outage_per_second,
+            Class::Prefetch => total <= whole / 4 * 3 && of_class <= (whole / 100).max(1) * self.policy.prefetch_percent,
+            Class::Sweep => total <= whole / 2 && of_class <= self.policy.sweep_per_second,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::policy;
+    use std::time::Duration;
+
+    const START: Timestamp = Timestamp::from_secs(1_000_000);
+
+    /// Takes one packet every `every` from `START` for `seconds`; gives the times at which it was granted.
+    fn grants(budget: &mut Budget, class: Class, every: Duration, seconds: u64) -> Vec<Timestamp> {
+        let mut now = START;
+        let mut granted = Vec::new();
+        while now < START.plus(Duration::from_secs(seconds)) {
+            if budget.take(class, 1, now).is_ok() {
+                granted.push(now);
+            }
+            now = now.plus(every);
+        }
+        granted
+    }
+
+    /// The most grants in any one second.
+    fn peak(granted: &[Timestamp]) -> usize {
+        granted
+            .iter()
+            .map(|from| granted.iter().filter(|at| *at >= from && at.since(*from) < Duration::from_secs(1)).count())
+            .max()
+            .unwrap_or(0)
+    }
+
+    #[test]
+    fn no_second_sees_more_than_the_budget_not_even_after_a_pause() {
+        let mut budget = Budget::new(policy().budget);
+        let granted = grants(&mut budget, Class::Miss, Duration::from_micros(250), 4);
+        assert!(peak(&granted) <= 900, "{}", peak(&granted));
+        assert!(granted.len() >= 3_300, "{} in 4 s: what is allowed is also given", granted.len());
+    }
+
+    #[test]
+    fn background_work_is_shed_first() {
+        let mut budget = Budget::new(policy().budget);
+        for _ in 0..880 {
+            assert_eq!(budget.take(Class::Miss, 1, START), Ok(()));
+        }
+        assert!(budget.take(Class::Prefetch, 1, START).is_err());
+        assert!(budget.take(Class::Sweep, 1, START).is_err());
+        assert_eq!(budget.take(Class::Miss, 1, START), Ok(()));
+    }
+
+    #[test]
+    fn each_background_class_has_its_own_limit() {
+        assert!(peak(&grants(&mut Budget::new(policy().budget), Class::Prefetch, Duration::from_millis(1), 3)) <= 90);
+        assert!(peak(&grants(&mut Budget::new(policy().budget), Class::Sweep, Duration::from_millis(1), 3)) <= 20);
+        assert!(peak(&grants(&mut Budget::new(policy().budget), Class::Outage, Duration::from_millis(1), 3)) <= 100);
+    }
+
+    #[test]
+    fn probes_are_never_refused() {
+        let mut budget = Budget::new(policy().budget);
+        while budget.take(Class::Miss, 1, START).is_ok() {}
+        assert_eq!(budget.take(Class::Probe, 1, START), Ok(()));
+    }
+
+    #[test]
+    fn who_is_refused_is_told_when_to_come_back() {
+        let mut budget = Budget::new(policy().budget);
+        while budget.take(Class::Miss, 1, START).is_ok() {}
+        let again = budget.take(Class::Miss, 1, START).expect_err("used up");
+        assert!(again > START && START.until(again) <= Duration::from_millis(1_050));
+        assert_eq!(budget.take(Class::Miss, 1, again), Ok(()));
+    }
+}

@@ -1,0 +1,323 @@
+//! The course of one resolution: when to send to whom, what each outcome means, when to give up. A state machine without I/O.
+//!
+//! At most three sends (RFC 9520 §3.1), each from a new source port: the first at once, the second after four times the
+//! upstream's p99 round-trip time and 400 ms at the latest, the third after 1 s. What an upstream says moves the next send up:
+//!
+//! | outcome | what follows |
+//! |---|---|
+//! | an answer | the end |
+//! | SERVFAIL, REFUSED, lame, garbage | the next upstream (or the same) once, at once; a second such response ends the course |
+//! | FORMERR, NOTIMP, BADVERS to a query with EDNS | the same upstream once more without OPT |
+//! | TC | the same upstream over TCP; its failure leaves the truncated answer as a last resort |
+//! | ICMP error, reset | another upstream at once, if there is one; else the next send at its time, and whoever has something stale is told |
+//! | silence | a timeout after 400 ms; a later answer still counts |
+//!
+//! After the deadline the course goes on without sending until the linger time is over: a late answer still refreshes.
+
+use std::time::Duration;
+
+use super::budget::Class;
+use super::classify::Failure;
+use super::health::{LATE, Outcome};
+use super::policy::AttemptPolicy;
+use super::time::Timestamp;
+use super::upstream::Protocol;
+use super::upstream_query::Extension;
+
+/// One planned send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Which upstream.
+    pub upstream: usize,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// Whether it understands EDNS, as far as is known.
+    pub extension: Extension,
+    /// What the packet counts as.
+    pub class: Class,
+}
+
+/// What a course starts with.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Whom to ask, in order; at most as many as may be sent.
+    pub targets: Vec<Target>,
+    /// The client response timer: an attempt unanswered for so long is overdue.
+    pub timer: Duration,
+    /// When the second send is due at the latest, counted from the first.
+    pub hedge: Duration,
+    /// When those who wait and have nothing are told that there is nothing.
+    pub deadline: Duration,
+}
+
+/// What the resolver has to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send the query; the number names the attempt.
+    Send(usize, Target),
+    /// Tell the upstream's health.
+    Report(usize, Outcome),
+    /// Tell the upstream's health that an attempt sent then is overdue.
+    Overdue(usize, Timestamp),
+    /// Tell those who have something stale that this will take longer.
+    Trouble,
+    /// Tell those who wait that there is nothing, but go on listening.
+    GiveUp(Failure),
+    /// The course is over without an answer.
+    End(Failure),
+}
+
+/// One send.
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    /// To whom.
+    target: Target,
+    /// When; `None` while it waits for the budget.
+    sent_at: Timestamp,
+    /// How far its timers have run.
+    stage: Stage,
+}
+
+/// How far an attempt's timers have run, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// Sent a moment ago.
+    Young,
+    /// Overdue.
+    Overdue,
+    /// Late.
+    Late,
+    /// Timed out.
+    TimedOut,
+    /// Ended by a response or an error.
+    Ended,
+}
+
+/// The state of one resolution.
+#[derive(Debug)]
+pub struct Course {
+    /// The operator's numbers.
+    policy: AttemptPolicy,
+    /// What was planned.
+    plan: Plan,
+    /// When it began.
+    began: Timestamp,
+    /// What was sent.
+    attempts: Vec<Attempt>,
+    /// Planned targets used up.
+    used: usize,
+    /// When the next planned send is due.
+    next_send: Option<Timestamp>,
+    /// Responses that were no answer.
+    useless: u32,
+    /// Whether the query was repeated without OPT, or over TCP.
+    repeated: u32,
+    /// The latest failure.
+    failure: Failure,
+    /// Whether those who wait were told.
+    gave_up: bool,
+}
+
+/// Most repetitions without OPT and over TCP in one course.
+const REPEATS: u32 = 2;
+
+impl Course {
+    /// Starts a course; its first send is due at once.
+    #[must_use]
+    pub fn new(policy: AttemptPolicy, mut plan: Plan, now: Timestamp) -> Self {
+        plan.targets.truncate(usize::try_from(policy.sends).unwrap_or(1));
+        plan.hedge = plan.hedge.min(policy.second_after);
+        Self {
+            policy,
+            plan,
+            began: now,
+            attempts: Vec::new(),
+            used: 0,
+            next_send: Some(now),
+            useless: 0,
+            repeated: 0,
+            failure: Failure::Timeout,
+            gave_up: false,
+        }
+    }
+
+    /// Lets time pass: fires every timer that is due, and the send that is due.
+    pub fn advance(&mut self, now: Timestamp) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let timer = self.plan.timer;
+        let timeout = self.policy.second_after;
+        for attempt in &mut self.attempts {
+            let age = now.since(attempt.sent_at);
+            if attempt.stage < Stage::Overdue && age >= timer {
+                attempt.stage = Stage::Overdue;
+                steps.push(Step::Overdue(attempt.target.upstream, attempt.sent_at));
+            }
+            if attempt.stage < Stage::Late && age >= LATE {
+                attempt.stage = Stage::Late;
+                steps.push(Step::Report(attempt.target.upstream, Outcome::Late));
+            }
+            if attempt.stage < Stage::TimedOut && age >= timeout {
+                attempt.stage = Stage::TimedOut;
+                steps.push(Step::Report(attempt.target.upstream, Outcome::TimedOut));
+            }
+        }
+        let deadline = self.began.plus(self.plan.deadline);
+        if self.next_send.is_some_and(|due| due <= now) && !self.gave_up && now < deadline {
+            self.send_next(now, &mut steps);
+        }
+        self.conclude(now, &mut steps);
+        steps
+    }
+
+    /// When [`Course::advance`] must be called next.
+    #[must_use]
+    pub fn wake_at(&self) -> Timestamp {
+        let deadline = self.began.plus(self.plan.deadline);
+        let end = if self.gave_up { self.began.plus(self.policy.linger) } else { deadline };
+        let send = self.next_send.filter(|_| !self.gave_up).unwrap_or(Timestamp::NEVER);
+        let timers = self.attempts.iter().map(|attempt| match attempt.stage {
+            Stage::Young => attempt.sent_at.plus(self.plan.timer.min(LATE)),
+            Stage::Overdue => attempt.sent_at.plus(LATE.max(self.plan.timer)).min(attempt.sent_at.plus(self.policy.second_after)),
+            Stage::Late => attempt.sent_at.plus(self.policy.second_after),
+            Stage::TimedOut | Stage::Ended => Timestamp::NEVER,
+        });
+        timers.fold(end.min(send), Timestamp::min)
+    }
+
+    /// The budget has no room for the attempt that was just to be sent until `until`.
+    pub fn postpone(&mut self, attempt: usize, until: Timestamp) -> Vec<Step> {
+        if let Some(attempt) = self.attempts.get_mut(attempt) {
+            attempt.stage = Stage::Ended;
+        }
+        self.used = self.used.saturating_sub(1);
+        self.next_send = Some(until);
+        self.failure = Failure::Overload;
+        if until >= self.began.plus(self.plan.deadline) && self.is_silent() {
+            return self.end();
+        }
+        vec![Step::Trouble]
+    }
+
+    /// A response came that is no answer.
+    pub fn failed_response(&mut self, attempt: usize, failure: Failure, group: u64, now: Timestamp) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let Some((target, age)) = self.close(attempt, now) else { return steps };
+        steps.push(Step::Report(target.upstream, Outcome::Useless(age, group)));
+        self.failure = failure;
+        if failure == Failure::NotUnderstood && target.extension == Extension::Edns && self.repeated < REPEATS && !self.gave_up {
+            self.repeated += 1;
+            self.send(Target { extension: Extension::Plain, ..target }, now, &mut steps);
+            return steps;
+        }
+        self.useless += 1;
+        if self.useless >= 2 {
+            steps.extend(self.end());
+            return steps;
+        }
+        if !self.gave_up && self.used < self.plan.targets.len() {
+            self.send_next(now, &mut steps);
+        }
+        self.conclude(now, &mut steps);
+        steps
+    }
+
+    /// A truncated response came: the same upstream is asked over TCP.
+    pub fn truncated_response(&mut self, attempt: usize, now: Timestamp) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let Some((target, age)) = self.close(attempt, now) else { return steps };
+        steps.push(Step::Report(target.upstream, Outcome::Answered(age)));
+        if target.protocol == Protocol::Udp && self.repeated < REPEATS && !self.gave_up {
+            self.repeated += 1;
+            self.next_send = None;
+            self.used = self.plan.targets.len();
+            self.send(Target { protocol: Protocol::Tcp, ..target }, now, &mut steps);
+        }
+        self.conclude(now, &mut steps);
+        steps
+    }
+
+    /// No response can come any more for an attempt; `failure` says why.
+    pub fn failed(&mut self, attempt: usize, failure: Failure, now: Timestamp) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let timed_out = self.attempts.get(attempt).is_some_and(|attempt| attempt.stage == Stage::TimedOut);
+        let late = self.attempts.get(attempt).is_some_and(|attempt| attempt.stage >= Stage::Late);
+        let Some((target, _)) = self.close(attempt, now) else { return steps };
+        self.failure = failure;
+        if failure != Failure::Overload && !timed_out {
+            steps.push(Step::Report(target.upstream, if late { Outcome::TimedOut } else { Outcome::Failed }));
+        }
+        let another = self.plan.targets.get(self.used).is_some_and(|next| next.upstream != target.upstream);
+        if another && !self.gave_up {
+            self.send_next(now, &mut steps);
+        } else {
+            steps.push(Step::Trouble);
+        }
+        self.conclude(now, &mut steps);
+        steps
+    }
+
+    /// An answer came; says after what time, for the upstream's health.
+    pub fn answered(&mut self, attempt: usize, now: Timestamp) -> Option<Step> {
+        self.close(attempt, now).map(|(target, age)| Step::Report(target.upstream, Outcome::Answered(age)))
+    }
+
+    /// The target of an attempt.
+    #[must_use]
+    pub fn target(&self, attempt: usize) -> Option<Target> {
+        self.attempts.get(attempt).map(|attempt| attempt.target)
+    }
+
+    /// Ends an attempt; gives its target and age.
+    fn close(&mut self, attempt: usize, now: Timestamp) -> Option<(Target, Duration)> {
+        let attempt = self.attempts.get_mut(attempt)?;
+        attempt.stage = Stage::Ended;
+        Some((attempt.target, now.since(attempt.sent_at)))
+    }
+
+    /// Sends to the next planned target and sets the time of the one after.
+    fn send_next(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
+        let Some(target) = self.plan.targets.get(self.used).copied() else {
+            self.next_send = None;
+            return;
+        };
+        self.used += 1;
+        self.next_send = match self.used {
+            _ if self.used >= self.plan.targets.len() => None,
+            1 => Some(now.plus(self.plan.hedge)),
+            _ => Some(self.began.plus(self.policy.third_after).max(now.plus(self.plan.hedge))),
+        };
+        self.send(target, now, steps);
+    }
+
+    /// Sends to a target.
+    fn send(&mut self, target: Target, now: Timestamp, steps: &mut Vec<Step>) {
+        steps.push(Step::Send(self.attempts.len(), target));
+        self.attempts.push(Attempt { target, sent_at: now, stage: Stage::Young });
+    }
+
+    /// Whether nothing can come any more of what was sent.
+    fn is_silent(&self) -> bool {
+        self.attempts.iter().all(|attempt| attempt.stage == Stage::Ended)
+    }
+
+    /// Gives up at the deadline, ends when nothing is left to wait for.
+    fn conclude(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
+        let lingered = now >= self.began.plus(self.policy.linger);
+        let exhausted = self.is_silent() && (self.next_send.is_none() || self.gave_up);
+        if lingered || exhausted {
+            steps.extend(self.end());
+        } else if !self.gave_up && now >= self.began.plus(self.plan.deadline) {
+            self.gave_up = true;
+            steps.push(Step::GiveUp(self.failure));
+        }
+    }
+
+    /// Ends the course.
+    fn end(&mut self) -> Vec<Step> {
+        self.gave_up = true;
+        vec![Step::End(self.failure)]
+    }
+}
+
+#[cfg(test)]
+mod tests;

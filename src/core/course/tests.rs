@@ -1,0 +1,142 @@
+//! Each row of the table in [`super`].
+
+use super::*;
+use crate::core::testing::policy;
+
+const START: Timestamp = Timestamp::from_secs(1_000_000);
+
+fn at(millis: u64) -> Timestamp {
+    START.plus(Duration::from_millis(millis))
+}
+
+fn target(upstream: usize) -> Target {
+    Target { upstream, protocol: Protocol::Udp, extension: Extension::Edns, class: Class::Miss }
+}
+
+fn course(upstreams: &[usize]) -> Course {
+    let plan = Plan {
+        targets: upstreams.iter().map(|upstream| target(*upstream)).collect(),
+        timer: Duration::from_millis(20),
+        hedge: Duration::from_millis(100),
+        deadline: Duration::from_secs(2),
+    };
+    Course::new(policy().attempts, plan, START)
+}
+
+/// Runs a silent course to its end: every step with the millisecond at which it came.
+fn run(course: &mut Course) -> Vec<(u64, Step)> {
+    let mut now = START;
+    let mut steps = Vec::new();
+    for _ in 0..100 {
+        for step in course.advance(now) {
+            let millis = u64::try_from(now.since(START).as_millis()).expect("short");
+            steps.push((millis, step));
+            if matches!(step, Step::End(_)) {
+                return steps;
+            }
+        }
+        now = course.wake_at().max(now.plus(Duration::from_micros(1)));
+    }
+    panic!("a course that does not end: {steps:?}");
+}
+
+fn sends(steps: &[(u64, Step)]) -> Vec<(u64, usize)> {
+    steps
+        .iter()
+        .filter_map(|(at, step)| match step {
+            Step::Send(_, target) => Some((*at, target.upstream)),
+            Step::Report(..) | Step::Overdue(..) | Step::Trouble | Step::GiveUp(_) | Step::End(_) => None,
+        })
+        .collect()
+}
+
+#[test]
+fn silence_costs_three_sends_then_servfail_at_two_seconds_then_lingers() {
+    let steps = run(&mut course(&[0, 1, 0]));
+    assert_eq!(sends(&steps), [(0, 0), (100, 1), (1000, 0)]);
+    assert!(steps.contains(&(2000, Step::GiveUp(Failure::Timeout))), "{steps:?}");
+    assert_eq!(steps.last(), Some(&(5000, Step::End(Failure::Timeout))));
+    assert!(steps.contains(&(20, Step::Overdue(0, START))));
+    assert!(steps.contains(&(200, Step::Report(0, Outcome::Late))));
+    assert!(steps.contains(&(400, Step::Report(0, Outcome::TimedOut))));
+    assert!(steps.contains(&(500, Step::Report(1, Outcome::TimedOut))));
+}
+
+#[test]
+fn servfail_is_asked_elsewhere_at_once_and_once() {
+    let mut course = course(&[0, 1, 0]);
+    let _ = course.advance(at(0));
+    let steps = course.failed_response(0, Failure::ServFail, 7, at(3));
+    assert_eq!(steps, [Step::Report(0, Outcome::Useless(Duration::from_millis(3), 7)), Step::Send(1, target(1))]);
+    let steps = course.failed_response(1, Failure::ServFail, 7, at(6));
+    assert_eq!(steps, [Step::Report(1, Outcome::Useless(Duration::from_millis(3), 7)), Step::End(Failure::ServFail)]);
+}
+
+#[test]
+fn a_closed_port_moves_to_another_upstream_at_once() {
+    let mut course = course(&[0, 1, 0]);
+    let _ = course.advance(at(0));
+    let steps = course.failed(0, Failure::Network, at(1));
+    assert_eq!(steps, [Step::Report(0, Outcome::Failed), Step::Send(1, target(1))]);
+}
+
+#[test]
+fn a_closed_port_without_alternative_frees_who_has_something_stale() {
+    let mut course = course(&[0, 0, 0]);
+    let _ = course.advance(at(0));
+    assert_eq!(course.failed(0, Failure::Network, at(1)), [Step::Report(0, Outcome::Failed), Step::Trouble]);
+    assert_eq!(course.advance(at(100)), [Step::Send(1, target(0))], "a cold name still gets its attempts");
+    let _ = course.failed(1, Failure::Network, at(101));
+    let _ = course.advance(at(1000));
+    let steps = course.failed(2, Failure::Network, at(1001));
+    assert_eq!(steps.last(), Some(&Step::End(Failure::Network)));
+}
+
+#[test]
+fn formerr_is_asked_again_without_opt() {
+    let mut course = course(&[0, 0, 0]);
+    let _ = course.advance(at(0));
+    let steps = course.failed_response(0, Failure::NotUnderstood, 7, at(3));
+    assert_eq!(steps.get(1), Some(&Step::Send(1, Target { extension: Extension::Plain, ..target(0) })));
+    assert!(course.answered(1, at(5)).is_some());
+}
+
+#[test]
+fn truncation_is_asked_over_tcp_and_a_dead_tcp_ends_it() {
+    let mut course = course(&[0, 0, 0]);
+    let _ = course.advance(at(0));
+    let steps = course.truncated_response(0, at(3));
+    assert_eq!(steps.get(1), Some(&Step::Send(1, Target { protocol: Protocol::Tcp, ..target(0) })));
+    assert_eq!(course.failed(1, Failure::Network, at(6)).last(), Some(&Step::End(Failure::Network)));
+}
+
+#[test]
+fn over_budget_the_send_waits_and_who_has_something_stale_does_not() {
+    let mut course = course(&[0, 0, 0]);
+    assert_eq!(course.advance(at(0)), [Step::Send(0, target(0))]);
+    assert_eq!(course.postpone(0, at(300)), [Step::Trouble]);
+    assert_eq!(course.wake_at(), at(300));
+    assert_eq!(course.advance(at(300)), [Step::Send(1, target(0))]);
+}
+
+#[test]
+fn over_budget_beyond_the_deadline_is_the_end() {
+    let mut course = course(&[0]);
+    let _ = course.advance(at(0));
+    assert_eq!(course.postpone(0, at(2_500)), [Step::End(Failure::Overload)]);
+}
+
+#[test]
+fn a_response_after_giving_up_starts_nothing_new() {
+    let mut course = course(&[0, 1, 0]);
+    for millis in [0, 100, 1000, 2000] {
+        let _ = course.advance(at(millis));
+    }
+    let steps = course.failed_response(0, Failure::ServFail, 7, at(3000));
+    assert!(!steps.iter().any(|step| matches!(step, Step::Send(..))), "{steps:?}");
+}
+
+#[test]
+fn nobody_to_ask_is_the_end() {
+    assert_eq!(course(&[]).advance(START), [Step::End(Failure::Timeout)]);
+}

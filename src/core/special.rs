@@ -1,0 +1,100 @@
+//! Names for which no upstream is asked (RFC 6761 §6.3, §6.4): `localhost` and `invalid`.
+//!
+//! Each is answered from a message made here, in the form in which an upstream's would be stored, so that it is written like
+//! any other entry: TTL, EDNS, truncation and case behave the same.
+
+use super::entry::Entry;
+use super::key::{Key, is_within};
+use super::policy::Policy;
+use super::time::Timestamp;
+
+/// `localhost.`
+const LOCALHOST: &[u8] = b"\x09localhost\x00";
+/// `invalid.`
+const INVALID: &[u8] = b"\x07invalid\x00";
+/// TTL of these answers and of their SOA, in seconds; short, as they cost nothing.
+const TTL: u32 = 10;
+/// TYPE A.
+const TYPE_A: u16 = 1;
+/// TYPE AAAA.
+const TYPE_AAAA: u16 = 28;
+
+/// The answer for a name that is never forwarded; `None` for every other name.
+#[must_use]
+pub fn answer(key: &Key, policy: &Policy, now: Timestamp) -> Option<Entry> {
+    let message = if is_within(key.name(), LOCALHOST) {
+        match key.qtype() {
+            TYPE_A => positive(key, &[127, 0, 0, 1]),
+            TYPE_AAAA => positive(key, &std::net::Ipv6Addr::LOCALHOST.octets()),
+            _ => negative(key, LOCALHOST, 0),
+        }
+    } else if is_within(key.name(), INVALID) {
+        negative(key, INVALID, 3)
+    } else {
+        return None;
+    };
+    let verdict = super::classify::classify(key.qtype(), &message);
+    Entry::new(key, &message, verdict, policy, now).ok().map(|remembered| remembered.entry)
+}
+
+/// Header and question.
+fn begin(key: &Key, rcode: u8, counts: [u8; 2]) -> Vec<u8> {
+    let [answers, authorities] = counts;
+    let mut out = vec![0, 0, 0x81, 0x80 | rcode, 0, 1, 0, answers, 0, authorities, 0, 0];
+    out.extend_from_slice(key.name());
+    out.extend_from_slice(&key.qtype().to_be_bytes());
+    out.extend_from_slice(&key.qclass().to_be_bytes());
+    out
+}
+
+/// Type, class IN, TTL, length and RDATA of a record.
+fn end_record(out: &mut Vec<u8>, rtype: u16, data: &[u8]) {
+    out.extend_from_slice(&rtype.to_be_bytes());
+    out.extend_from_slice(&[0, 1]);
+    out.extend_from_slice(&TTL.to_be_bytes());
+    out.extend_from_slice(&u16::try_from(data.len()).unwrap_or_default().to_be_bytes());
+    out.extend_from_slice(data);
+}
+
+/// One address.
+fn positive(key: &Key, address: &[u8]) -> Vec<u8> {
+    let mut out = begin(key, 0, [1, 0]);
+    out.extend_from_slice(&[0xc0, 12]);
+    end_record(&mut out, key.qtype(), address);
+    out
+}
+
+/// NODATA or NXDOMAIN with an SOA of the zone itself.
+fn negative(key: &Key, zone: &[u8], rcode: u8) -> Vec<u8> {
+    let mut out = begin(key, rcode, [0, 1]);
+    out.extend_from_slice(zone);
+    let mut data = vec![0];
+    data.extend_from_slice(b"\x06nobody\x07invalid\x00");
+    for field in [1, 3600, 1200, 604_800, TTL] {
+        data.extend_from_slice(&field.to_be_bytes());
+    }
+    end_record(&mut out, super::message::TYPE_SOA, &data);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::classify::Kind;
+    use crate::core::key::Dnssec;
+    use crate::core::testing::{name, policy};
+
+    fn kind(text: &str, qtype: u16) -> Option<Kind> {
+        answer(&Key::new(&name(text), qtype, 1, Dnssec::default()), &policy(), Timestamp::from_secs(5)).map(|entry| entry.kind)
+    }
+
+    #[test]
+    fn localhost_is_the_loopback_address_and_invalid_does_not_exist() {
+        assert_eq!(kind("localhost", 1), Some(Kind::Positive));
+        assert_eq!(kind("db.localhost", 28), Some(Kind::Positive));
+        assert_eq!(kind("localhost", 16), Some(Kind::NoData));
+        assert_eq!(kind("www.invalid", 1), Some(Kind::NxDomain));
+        assert_eq!(kind("notlocalhost", 1), None);
+        assert_eq!(kind("example.com", 1), None);
+    }
+}
