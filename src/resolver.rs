@@ -1,3 +1,4 @@
 //! The story of one query.
 
 pub mod ports;
+pub mod store;

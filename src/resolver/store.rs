@@ -1,0 +1,453 @@
+//! What is remembered: good answers, negative answers beside them, and failures beside both.
+//!
+//! Last known good is immutable. A negative answer never replaces a positive one: it is stored beside it and *overrules* it,
+//! for as long as it is remembered itself. A failure is noted beside what is known of a name, and touches none of it. So a
+//! flood of random names fills the room for negatives or failures, and cannot wash out what an outage needs.
+//!
+//! moka bounds each room by weight (TinyLFU: a name seen once does not push out one in use); its own expiry is not used, since it
+//! would delete what must be served stale. An entry weighs at least `bytes / entries`, so the one bound holds both limits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use moka::sync::Cache;
+
+use crate::core::classify::{Failure, Kind};
+use crate::core::entry::Entry;
+use crate::core::key::Key;
+use crate::core::policy::CachePolicy;
+use crate::core::time::Timestamp;
+
+/// Bookkeeping of moka for one entry, in bytes (measured: 429 live bytes for a payload of 168).
+const OVERHEAD: usize = 260;
+/// Names whose failure is remembered and of which nothing else is; an entry weighs about 400 bytes.
+const FAILURES_MAX: u64 = 2_048;
+
+/// The hash of the cache's keys.
+type Hasher = foldhash::fast::RandomState;
+/// One room.
+type Room<V> = Cache<Box<[u8]>, Arc<V>, Hasher>;
+
+/// A failed resolution of a name and type.
+#[derive(Debug)]
+pub struct FailureNote {
+    /// Until when the name is left alone; [`Timestamp::EPOCH`] when it never failed.
+    recheck_at: AtomicU64,
+    /// Failures in a row.
+    failures: AtomicU32,
+    /// The recoveries that the upstreams had seen by then: another number means that the note is void.
+    recoveries: AtomicU32,
+}
+
+impl FailureNote {
+    /// No failure.
+    const fn none() -> Self {
+        Self { recheck_at: AtomicU64::new(0), failures: AtomicU32::new(0), recoveries: AtomicU32::new(0) }
+    }
+
+    /// Whether the name is to be left alone now.
+    #[must_use]
+    pub fn holds(&self, recoveries: u32, now: Timestamp) -> bool {
+        self.recheck_at.load(Ordering::Relaxed) > now.as_micros() && self.recoveries.load(Ordering::Relaxed) == recoveries
+    }
+
+    /// Failures in a row.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Notes a failure.
+    fn set(&self, failures: u32, recheck_at: Timestamp, recoveries: u32) {
+        self.failures.store(failures, Ordering::Relaxed);
+        self.recoveries.store(recoveries, Ordering::Relaxed);
+        self.recheck_at.store(recheck_at.as_micros(), Ordering::Relaxed);
+    }
+}
+
+/// An entry and what moves around it. Each field is a hint that may be read a moment late; none decides over the entry's life.
+#[derive(Debug)]
+pub struct Slot {
+    /// The answer.
+    pub entry: Entry,
+    /// The upstream group of its name.
+    pub group: usize,
+    /// Hits in this TTL, and since.
+    hits: AtomicU32,
+    /// When its refresh under way began; 0 when none is.
+    refresh_began: AtomicU64,
+    /// Its last failed refresh.
+    pub failure: FailureNote,
+    /// Until when a negative answer beside it counts instead; 0 when none does.
+    overruled_until: AtomicU64,
+    /// The last outage in which it was served stale, to count names once.
+    stale_in_outage: AtomicU32,
+    /// It is no longer what the store would find.
+    superseded: AtomicBool,
+}
+
+impl Slot {
+    /// A slot around a new entry.
+    #[must_use]
+    pub fn new(entry: Entry, group: usize) -> Self {
+        Self {
+            entry,
+            group,
+            hits: AtomicU32::new(0),
+            refresh_began: AtomicU64::new(0),
+            failure: FailureNote::none(),
+            overruled_until: AtomicU64::new(0),
+            stale_in_outage: AtomicU32::new(0),
+            superseded: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it may be given as fresh. What was ever overruled may not.
+    #[must_use]
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        self.entry.is_fresh(now) && self.overruled_until.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether it is still what the store would find.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        !self.superseded.load(Ordering::Relaxed)
+    }
+
+    /// Counts a hit; gives the hits so far.
+    pub fn hit(&self) -> u32 {
+        self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Hits so far.
+    #[must_use]
+    pub fn hits(&self) -> u32 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
+    /// When the refresh under way began.
+    #[must_use]
+    pub fn refresh_began(&self) -> Option<Timestamp> {
+        match self.refresh_began.load(Ordering::Relaxed) {
+            0 => None,
+            micros => Some(Timestamp::from_micros(micros)),
+        }
+    }
+
+    /// Claims the refresh; false when one is under way.
+    pub fn claim_refresh(&self, now: Timestamp) -> bool {
+        self.refresh_began.compare_exchange(0, now.as_micros().max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Marks that no refresh is under way.
+    pub fn end_refresh(&self) {
+        self.refresh_began.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether it is served stale for the first time in this outage.
+    pub fn is_first_stale_of(&self, outage: u32) -> bool {
+        self.stale_in_outage.swap(outage, Ordering::Relaxed) != outage
+    }
+}
+
+/// What the store knows of a name and type.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// An answer that may be served.
+    Answer(Arc<Slot>),
+    /// A failure, and nothing that may be served.
+    Failure(Arc<FailedName>),
+    /// Nothing.
+    Nothing,
+}
+
+/// A name of which only a failure is known.
+#[derive(Debug)]
+pub struct FailedName {
+    /// When it may be asked again.
+    pub note: FailureNote,
+    /// Why it failed.
+    pub failure: Failure,
+}
+
+/// The store.
+pub struct Store {
+    /// Positive answers.
+    good: Room<Slot>,
+    /// Negative answers.
+    negative: Room<Slot>,
+    /// Failures of names without either.
+    failures: Room<FailedName>,
+}
+
+impl Store {
+    /// An empty store.
+    #[must_use]
+    pub fn new(policy: &CachePolicy) -> Self {
+        let share = |percent: u64| (policy.bytes / 100 * percent, policy.entries * percent / 100);
+        Self {
+            good: room(share(100)),
+            negative: room(share(u64::from(policy.negative_percent))),
+            failures: Cache::builder().max_capacity(FAILURES_MAX).build_with_hasher(Hasher::default()),
+        }
+    }
+
+    /// Finds what is remembered under a key.
+    #[must_use]
+    pub fn find(&self, key: &[u8], now: Timestamp) -> Found {
+        let good = self.good.get(key).filter(|slot| slot.entry.is_servable(now));
+        if let Some(slot) = &good
+            && slot.overruled_until.load(Ordering::Relaxed) <= now.as_micros()
+        {
+            return Found::Answer(Arc::clone(slot));
+        }
+        if let Some(slot) = self.negative.get(key).filter(|slot| slot.entry.is_servable(now)) {
+            return Found::Answer(slot);
+        }
+        // The negative answer that overruled it is forgotten: last known good, but not fresh.
+        if let Some(slot) = good {
+            return Found::Answer(slot);
+        }
+        self.failures.get(key).map_or(Found::Nothing, Found::Failure)
+    }
+
+    /// Remembers an answer; gives the slot in which it now lies.
+    pub fn insert(&self, key: &Key, entry: Entry, group: usize) -> Arc<Slot> {
+        let bytes: Box<[u8]> = key.as_bytes().into();
+        let slot = Arc::new(Slot::new(entry, group));
+        let good = self.good.get(key.as_bytes());
+        let negative = self.negative.get(key.as_bytes());
+        for old in good.iter().chain(&negative) {
+            old.superseded.store(true, Ordering::Relaxed);
+        }
+        match slot.entry.kind {
+            Kind::Positive => {
+                if negative.is_some() {
+                    self.negative.invalidate(key.as_bytes());
+                }
+                self.good.insert(bytes, Arc::clone(&slot));
+            }
+            Kind::NoData | Kind::NxDomain => {
+                if let Some(good) = good {
+                    good.end_refresh();
+                    let until = if slot.entry.vouched { slot.entry.stale_until } else { slot.entry.fresh_until };
+                    good.overruled_until.store(until.as_micros(), Ordering::Relaxed);
+                }
+                self.negative.insert(bytes, Arc::clone(&slot));
+            }
+        }
+        slot
+    }
+
+    /// Notes that a resolution failed; beside what is known, else in the failure cache.
+    pub fn note_failure(&self, key: &Key, failure: Failure, recheck: impl Fn(u32) -> Timestamp, recoveries: u32, now: Timestamp) {
+        match self.find(key.as_bytes(), now) {
+            Found::Answer(slot) => {
+                let failures = slot.failure.failures().saturating_add(1);
+                slot.failure.set(failures, recheck(failures), recoveries);
+            }
+            found @ (Found::Failure(_) | Found::Nothing) => {
+                let failures = match found {
+                    Found::Failure(known) => known.note.failures().saturating_add(1),
+                    Found::Answer(_) | Found::Nothing => 1,
+                };
+                let name = FailedName { note: FailureNote::none(), failure };
+                name.note.set(failures, recheck(failures), recoveries);
+                self.failures.insert(key.as_bytes().into(), Arc::new(name));
+            }
+        }
+    }
+
+    /// Forgets the failure of a name that has just been answered.
+    pub fn clear_failure(&self, key: &Key) {
+        if self.failures.contains_key(key.as_bytes()) {
+            self.failures.invalidate(key.as_bytes());
+        }
+    }
+
+    /// The names that are expired and still servable, hottest first, at most `limit`.
+    #[must_use]
+    pub fn hottest_stale(&self, group: Option<usize>, limit: usize, now: Timestamp) -> Vec<(Key, Arc<Slot>)> {
+        let mut found: Vec<(Arc<Box<[u8]>>, Arc<Slot>)> = self
+            .good
+            .iter()
+            .chain(self.negative.iter())
+            .filter(|(_, slot)| group.is_none_or(|group| slot.group == group) && !slot.is_fresh(now) && slot.entry.is_servable(now))
+            .filter(|(_, slot)| slot.hits() > 0)
+            .collect();
+        found.sort_by_key(|(_, slot)| std::cmp::Reverse(slot.hits()));
+        found.truncate(limit);
+        found.into_iter().filter_map(|(key, slot)| Some((Key::from_stored(&key)?, slot))).collect()
+    }
+
+    /// Entries and their weight in bytes: positive, negative, failures.
+    #[must_use]
+    pub fn sizes(&self) -> [(u64, u64); 3] {
+        [
+            (self.good.entry_count(), self.good.weighted_size()),
+            (self.negative.entry_count(), self.negative.weighted_size()),
+            (self.failures.entry_count(), self.failures.weighted_size()),
+        ]
+    }
+
+    /// Lets moka finish its pending bookkeeping.
+    pub fn settle(&self) {
+        self.good.run_pending_tasks();
+        self.negative.run_pending_tasks();
+        self.failures.run_pending_tasks();
+    }
+}
+
+/// A room for so many bytes and entries.
+fn room((bytes, entries): (u64, u64)) -> Room<Slot> {
+    let least = u32::try_from(bytes / entries.max(1)).unwrap_or(u32::MAX);
+    // A multiple of the least weight, so that entries of that weight fill the room to the last one.
+    Cache::builder()
+        .max_capacity(u64::from(least) * entries)
+        .weigher(move |key: &Box<[u8]>, slot: &Arc<Slot>| {
+            let weight = OVERHEAD + size_of::<Slot>() + key.len() + slot.entry.heap_bytes();
+            u32::try_from(weight).unwrap_or(u32::MAX).max(least)
+        })
+        .eviction_listener(|_, slot: Arc<Slot>, _| slot.superseded.store(true, Ordering::Relaxed))
+        .build_with_hasher(Hasher::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::classify::classify;
+    use crate::core::key::Dnssec;
+    use crate::core::testing::{Response, name, policy};
+    use std::time::Duration;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn later(seconds: u64) -> Timestamp {
+        NOW.plus(Duration::from_secs(seconds))
+    }
+
+    fn key(text: &str) -> Key {
+        Key::new(&name(text), 1, 1, Dnssec::default())
+    }
+
+    fn store() -> Store {
+        Store::new(&policy().cache)
+    }
+
+    fn insert(store: &Store, text: &str, response: &[u8], now: Timestamp) -> Arc<Slot> {
+        let key = key(text);
+        store.insert(&key, Entry::new(&key, response, classify(1, response), &policy(), now).expect("an entry").entry, 0)
+    }
+
+    fn kind(store: &Store, now: Timestamp) -> Option<Kind> {
+        match store.find(key("www.example.com").as_bytes(), now) {
+            Found::Answer(slot) => Some(slot.entry.kind),
+            Found::Failure(_) | Found::Nothing => None,
+        }
+    }
+
+    fn good() -> Vec<u8> {
+        Response::new("www.example.com", 1).a("www.example.com", 60).bytes()
+    }
+
+    #[test]
+    fn a_negative_answer_overrules_a_good_one_and_a_good_one_ends_that() {
+        let store = store();
+        let first = insert(&store, "www.example.com", &good(), NOW);
+        insert(&store, "www.example.com", &Response::new("www.example.com", 1).rcode(3).soa("example.com", 30, 30).bytes(), later(10));
+        assert_eq!(kind(&store, later(11)), Some(Kind::NxDomain));
+        assert_eq!(kind(&store, later(3600)), Some(Kind::NxDomain), "also when both are stale");
+        assert!(!first.is_current());
+        insert(&store, "www.example.com", &good(), later(20));
+        assert_eq!(kind(&store, later(21)), Some(Kind::Positive));
+    }
+
+    #[test]
+    fn a_nodata_that_nobody_vouches_for_gives_way_to_the_good_answer_once_it_is_stale() {
+        let store = store();
+        insert(&store, "www.example.com", &good(), NOW);
+        insert(&store, "www.example.com", &Response::new("www.example.com", 1).bytes(), later(10));
+        assert_eq!(kind(&store, later(11)), Some(Kind::NoData));
+        assert_eq!(kind(&store, later(16)), Some(Kind::Positive));
+        let Found::Answer(slot) = store.find(key("www.example.com").as_bytes(), later(16)) else { panic!("nothing") };
+        assert!(!slot.is_fresh(later(16)), "what was overruled is asked again");
+    }
+
+    #[test]
+    fn a_failure_lies_beside_a_good_answer() {
+        let store = store();
+        let slot = insert(&store, "www.example.com", &good(), NOW);
+        store.note_failure(&key("www.example.com"), Failure::ServFail, |n| later(100 + u64::from(n)), 0, later(100));
+        assert_eq!(kind(&store, later(100)), Some(Kind::Positive));
+        assert!(slot.failure.holds(0, later(100)));
+        assert!(!slot.failure.holds(0, later(101)), "the recheck timer ran out");
+        assert!(!slot.failure.holds(1, later(100)), "an upstream recovered");
+    }
+
+    #[test]
+    fn a_failure_of_an_unknown_name_is_cached_and_counted() {
+        let store = store();
+        for round in 1..=3 {
+            store.note_failure(&key("www.example.com"), Failure::Timeout, |n| later(u64::from(n)), 0, NOW);
+            let Found::Failure(known) = store.find(key("www.example.com").as_bytes(), NOW) else { panic!("not noted") };
+            assert_eq!(known.note.failures(), round);
+        }
+        store.clear_failure(&key("www.example.com"));
+        assert!(matches!(store.find(key("www.example.com").as_bytes(), NOW), Found::Nothing));
+    }
+
+    #[test]
+    fn beyond_maximum_stale_nothing_is_found() {
+        let store = store();
+        insert(&store, "www.example.com", &good(), NOW);
+        assert_eq!(kind(&store, later(60 + 86_399)), Some(Kind::Positive));
+        assert_eq!(kind(&store, later(60 + 86_400)), None);
+    }
+
+    #[test]
+    fn the_store_stays_within_its_bounds_and_floods_do_not_wash_out_what_is_in_use() {
+        let store = store();
+        let hot: Vec<String> = (0..500).map(|index| format!("hot{index}.example.com")).collect();
+        for text in &hot {
+            insert(&store, text, &Response::new(text, 1).a(text, 60).bytes(), NOW);
+        }
+        for index in 0..40_000 {
+            let text = format!("random{index}.example.com");
+            let response = Response::new(&text, 1);
+            let response =
+                if index % 2 == 0 { response.a(&text, 60).bytes() } else { response.rcode(3).soa("example.com", 30, 30).bytes() };
+            insert(&store, &text, &response, NOW);
+            let _ = store.find(key(&hot[index % hot.len()]).as_bytes(), NOW);
+        }
+        store.settle();
+        let [(good, good_bytes), (negative, _), _] = store.sizes();
+        assert!(good <= 10_000 && good_bytes <= 8 << 20 && negative <= 2_500, "{:?}", store.sizes());
+        let kept = hot.iter().filter(|text| matches!(store.find(key(text).as_bytes(), NOW), Found::Answer(_))).count();
+        assert_eq!(kept, hot.len());
+    }
+
+    #[test]
+    fn ten_thousand_names_fit() {
+        let store = store();
+        for index in 0..10_000 {
+            let text = format!("name{index}.example.com");
+            insert(&store, &text, &Response::new(&text, 1).a(&text, 60).bytes(), NOW);
+        }
+        store.settle();
+        assert_eq!(store.sizes()[0].0, 10_000);
+    }
+
+    #[test]
+    fn the_hottest_stale_names_come_first() {
+        let store = store();
+        for (text, hits) in [("a.example.com", 1), ("b.example.com", 5), ("c.example.com", 0), ("d.example.com", 3)] {
+            let slot = insert(&store, text, &Response::new(text, 1).a(text, 60).bytes(), NOW);
+            for _ in 0..hits {
+                slot.hit();
+            }
+        }
+        let names = |limit, now| store.hottest_stale(Some(0), limit, now).iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(2, later(100)), ["b.example.com. A", "d.example.com. A"]);
+        assert!(names(2, later(1)).is_empty(), "fresh names need no refresh");
+    }
+}
