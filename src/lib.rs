@@ -2,3 +2,4 @@
 
 pub mod core;
 pub mod resolver;
+pub mod telemetry;

@@ -1,0 +1,4 @@
+//! What holdover says about itself: typed events, which alone know log texts, and counters.
+
+pub mod events;
+pub mod tally;

@@ -1,0 +1,196 @@
+//! What is worth a log line, as types: code says what happened, this module says it in words.
+//!
+//! Nothing here is emitted once per query above DEBUG.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::core::health::State;
+
+/// An upstream changed its state.
+#[derive(Debug)]
+pub struct UpstreamChanged<'a> {
+    /// Its name and address.
+    pub upstream: &'a str,
+    /// The state before.
+    pub from: State,
+    /// The state now.
+    pub to: State,
+}
+
+impl UpstreamChanged<'_> {
+    /// Writes it to the log. Going down and coming back are worth a line; the twitches of an impaired upstream are for who debugs.
+    pub fn emit(&self) {
+        let (upstream, from, to) = (self.upstream, state(self.from), state(self.to));
+        match (self.from, self.to) {
+            (_, State::Down) => warn!(upstream, from, to, "upstream is down: stale answers are served at once, probes look for its return"),
+            (State::Down, _) => info!(upstream, from, to, "upstream answers again"),
+            (State::Healthy, _) | (_, State::Healthy) => debug!(upstream, from, to, "upstream state changed"),
+            (State::Impaired, State::Impaired) => {}
+        }
+    }
+}
+
+/// The word for a state.
+#[must_use]
+pub const fn state(state: State) -> &'static str {
+    match state {
+        State::Healthy => "healthy",
+        State::Impaired => "impaired",
+        State::Down => "down",
+    }
+}
+
+/// No upstream of a group of names is healthy any more.
+#[derive(Debug)]
+pub struct OutageBegan<'a> {
+    /// The zones concerned, `.` for all.
+    pub zones: &'a str,
+    /// `down` or `impaired`.
+    pub upstreams: State,
+}
+
+impl OutageBegan<'_> {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        warn!(zones = self.zones, upstreams = state(self.upstreams), "outage begins");
+    }
+}
+
+/// The upstreams of a group of names are healthy again.
+#[derive(Debug)]
+pub struct OutageEnded<'a> {
+    /// The zones concerned, `.` for all.
+    pub zones: &'a str,
+    /// How long it lasted.
+    pub lasted: Duration,
+    /// Queries that were answered from memory beyond its TTL.
+    pub answers_saved: u64,
+    /// Different names and types among them.
+    pub names_served_stale: u64,
+    /// Queries that were answered with SERVFAIL.
+    pub failed: u64,
+}
+
+impl OutageEnded<'_> {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        info!(
+            zones = self.zones,
+            lasted_seconds = self.lasted.as_secs_f64(),
+            answers_saved = self.answers_saved,
+            names_served_stale = self.names_served_stale,
+            failed = self.failed,
+            "outage ends"
+        );
+    }
+}
+
+/// An upstream sends our own queries back to us.
+#[derive(Debug)]
+pub struct LoopFound<'a> {
+    /// Its name and address.
+    pub upstream: &'a str,
+}
+
+impl LoopFound<'_> {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        error!(
+            upstream = self.upstream,
+            "forwarding loop: this upstream sends our own queries back to us and is not used; name another with --upstream"
+        );
+    }
+}
+
+/// A socket that receives queries is open.
+#[derive(Debug)]
+pub struct Listening {
+    /// Where.
+    pub address: SocketAddr,
+    /// Threads that receive UDP on it.
+    pub threads: usize,
+}
+
+impl Listening {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        info!(address = %self.address, threads = self.threads, "listening on UDP and TCP");
+    }
+}
+
+/// The process is about to serve.
+#[derive(Debug)]
+pub struct Ready<'a> {
+    /// Upstreams by name and address.
+    pub upstreams: &'a [String],
+    /// Milliseconds since the process began.
+    pub after: Duration,
+}
+
+impl Ready<'_> {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        info!(
+            upstreams = self.upstreams.join(", "),
+            after_ms = self.after.as_secs_f64() * 1000.0,
+            version = env!("CARGO_PKG_VERSION"),
+            "ready"
+        );
+    }
+}
+
+/// The process was asked to end.
+#[derive(Debug)]
+pub struct Draining<'a> {
+    /// The signal's name.
+    pub signal: &'a str,
+    /// It ends after so long without a query …
+    pub idle: Duration,
+    /// … and after so long in any case.
+    pub at_most: Duration,
+}
+
+impl Draining<'_> {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        info!(
+            signal = self.signal,
+            idle_seconds = self.idle.as_secs_f64(),
+            at_most_seconds = self.at_most.as_secs_f64(),
+            "draining: queries go on being answered"
+        );
+    }
+}
+
+/// The process ends.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Queries answered in its life.
+    pub answered: u64,
+}
+
+impl Stopped {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        info!(answered = self.answered, "stopped");
+    }
+}
+
+/// A part of the process failed and is started again.
+#[derive(Debug)]
+pub struct PartRestarted<'a> {
+    /// Which.
+    pub part: &'a str,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl PartRestarted<'_> {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        error!(part = self.part, reason = self.reason, "a part failed and is started again");
+    }
+}
