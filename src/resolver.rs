@@ -1,5 +1,189 @@
-//! The story of one query.
+//! The story of one query, in reading order: it arrives ([`front`]), is answered from the [`store`] or waits ([`waiting`]) for a
+//! [`flight`] whose [`resolution`] asks the [`upstreams`]; what goes on without clients is in [`background`].
+//!
+//! The resolver knows no socket and no clock but through its [`ports`]. All waiting happens on one tokio runtime; what can be
+//! answered from memory is answered on whatever thread calls [`Resolver::receive`].
 
+mod background;
+pub mod flight;
+pub mod front;
+mod loops;
+mod outage;
 pub mod ports;
+mod resolution;
 pub mod store;
 pub mod upstreams;
+mod waiting;
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::core::answer::Transport;
+use crate::core::budget::Budget;
+use crate::core::policy::Policy;
+use crate::core::time::Timestamp;
+use crate::core::upstream::UpstreamPolicy;
+use crate::telemetry::tally::{Answered, Sends, Tally};
+use background::Errand;
+use flight::Flights;
+use front::{Arrival, Disposition};
+use loops::Loops;
+use outage::Outages;
+use ports::{Chance, Clock, Wire};
+use store::Store;
+use upstreams::Upstreams;
+pub use waiting::Waiting;
+
+/// What the resolver needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Throws dice.
+    pub chance: Arc<dyn Chance>,
+    /// Carries queries upstream.
+    pub wire: Arc<dyn Wire>,
+}
+
+/// Resolves, remembers, and answers.
+pub struct Resolver {
+    /// The operator's choices.
+    policy: Policy,
+    /// What is remembered.
+    store: Store,
+    /// Who is asked.
+    upstreams: Upstreams,
+    /// What is being asked.
+    flights: Flights,
+    /// What may be sent.
+    budget: Mutex<Budget>,
+    /// The world.
+    ports: Ports,
+    /// Refreshes to be started.
+    errands: mpsc::Sender<Errand>,
+    /// Outages and what they cost.
+    outages: Outages,
+    /// Recognises our own queries.
+    loops: Loops,
+    /// What was sent.
+    sends: Sends,
+    /// Hashes names for health decisions.
+    hasher: foldhash::fast::FixedState,
+    /// Everything that runs.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Resolver {
+    /// Makes a resolver and starts its background work on the present tokio runtime.
+    #[must_use]
+    pub fn start(policy: Policy, upstreams: &[UpstreamPolicy], ports: Ports) -> Arc<Self> {
+        let (errands, errands_in) = mpsc::channel(background::ERRANDS_MAX);
+        let upstreams = Upstreams::new(upstreams, &policy);
+        let resolver = Arc::new(Self {
+            store: Store::new(&policy.cache),
+            flights: Flights::new(policy.in_flight.resolutions),
+            budget: Mutex::new(Budget::new(policy.budget)),
+            outages: Outages::new(upstreams.groups().len()),
+            loops: Loops::new(ports.chance.number()),
+            sends: Sends::default(),
+            hasher: foldhash::fast::FixedState::default(),
+            tasks: Mutex::default(),
+            policy,
+            upstreams,
+            ports,
+            errands,
+        });
+        resolver.start_background(errands_in);
+        resolver
+    }
+
+    /// Answers one query that came over a stream; `None` when no answer is owed.
+    ///
+    /// Cancel safe.
+    pub async fn answer(self: &Arc<Self>, packet: Vec<u8>, client: SocketAddr, tally: &Tally) -> Option<Vec<u8>> {
+        let arrival = Arrival { packet: &packet, transport: Transport::Stream, client, now: self.now() };
+        let mut out = vec![0; self.room(&packet)];
+        match self.receive(arrival, tally, &mut out) {
+            Disposition::Answered(length) => {
+                out.truncate(length);
+                Some(out)
+            }
+            Disposition::Dropped => None,
+            Disposition::Waiting(waiting) => Some(self.complete(&waiting, tally).await),
+        }
+    }
+
+    /// Room that an answer from memory to this packet may need, in bytes.
+    fn room(&self, packet: &[u8]) -> usize {
+        let least = crate::core::answer::UDP_PLAIN;
+        let crate::core::question::Received::Query(query) = crate::core::question::read(packet) else { return least };
+        match self.store.find(query.key.as_bytes(), self.now()) {
+            store::Found::Answer(slot) => crate::core::answer::room(&slot.entry).max(least),
+            store::Found::Failure(_) | store::Found::Nothing => least * 2,
+        }
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.ports.clock.now()
+    }
+
+    /// The upstreams and their states.
+    #[must_use]
+    pub const fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
+    }
+
+    /// What is remembered.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Resolutions under way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Whether an outage is going on.
+    #[must_use]
+    pub fn in_outage(&self) -> bool {
+        self.outages.any()
+    }
+
+    /// What was sent upstream.
+    #[must_use]
+    pub const fn sends(&self) -> &Sends {
+        &self.sends
+    }
+
+    /// Ends everything that runs. Whoever waits is told that there is no answer.
+    pub fn stop(&self) {
+        self.tasks.lock().abort_all();
+    }
+
+    /// Runs a task that the resolver owns.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    /// Hashes a name.
+    fn hash(&self, name: &[u8]) -> u64 {
+        self.hasher.hash_one(name)
+    }
+}
+
+/// The sum of one outcome over several tallies.
+#[must_use]
+pub fn sum(tallies: &[Arc<Tally>], answered: Answered) -> u64 {
+    tallies.iter().map(|tally| tally.total(answered)).sum()
+}

@@ -288,7 +288,7 @@ mod tests {
     fn answer(packet: &[u8], response: &[u8], shown: Shown, later: u64) -> Vec<u8> {
         let Received::Query(query) = question::read(packet) else { panic!("not a query") };
         let verdict = classify(query.key.qtype(), response);
-        let entry = Entry::new(&query.key, response, verdict, &policy(), NOW).expect("an entry").entry;
+        let entry = Entry::remember(&query.key, response, verdict, &policy(), NOW).expect("an entry").entry;
         let mut out = [0; 4096];
         let asked = Asked { packet, echo: query.echo, transport: Transport::Udp };
         let length = write_entry(&asked, &entry, shown, NOW.plus(Duration::from_secs(later)), &mut out);

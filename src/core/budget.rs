@@ -31,6 +31,9 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them, in the order of their places.
+    pub const ALL: [Self; CLASSES] = [Self::Probe, Self::Miss, Self::Outage, Self::Prefetch, Self::Sweep];
+
     /// The metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -43,8 +46,9 @@ impl Class {
         }
     }
 
-    /// Its place in the counters.
-    const fn index(self) -> usize {
+    /// Its place among counters by class.
+    #[must_use]
+    pub const fn index(self) -> usize {
         match self {
             Self::Probe => 0,
             Self::Miss => 1,

@@ -64,7 +64,7 @@ impl Entry {
     ///
     /// # Errors
     /// [`Malformed`] when its framing cannot be read or its question is not as long as the key's.
-    pub fn new(key: &Key, response: &[u8], verdict: Verdict, policy: &Policy, now: Timestamp) -> Result<Remembered, Malformed> {
+    pub fn remember(key: &Key, response: &[u8], verdict: Verdict, policy: &Policy, now: Timestamp) -> Result<Remembered, Malformed> {
         let (kind, vouched, ttl, at_most) = match verdict {
             Verdict::Positive { ttl } => (Kind::Positive, true, ttl, policy.ttl.positive_max),
             Verdict::Negative { kind, vouched: Vouched::BySoa(ttl) } => (kind, true, ttl, policy.ttl.negative_max),
@@ -101,13 +101,13 @@ impl Entry {
     /// Makes an entry from a truncated response: the last resort where TCP fails. It is never kept (RFC 2181 §9).
     ///
     /// # Errors
-    /// [`Malformed`] as for [`Entry::new`], and when what came is no answer.
+    /// [`Malformed`] as for [`Entry::remember`], and when what came is no answer.
     pub fn from_truncated(key: &Key, response: &[u8], policy: &Policy, now: Timestamp) -> Result<Self, Malformed> {
         let mut whole = response.to_vec();
         if let Some(flags) = whole.get_mut(2) {
             *flags &= 0xfd;
         }
-        let remembered = Self::new(key, &whole, classify::classify(key.qtype(), &whole), policy, now)?;
+        let remembered = Self::remember(key, &whole, classify::classify(key.qtype(), &whole), policy, now)?;
         Ok(Self { truncated: true, ..remembered.entry })
     }
 
@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn remember(qtype: u16, response: &[u8]) -> Remembered {
-        Entry::new(&key("www.example.com", qtype), response, classify::classify(qtype, response), &policy(), NOW).expect("an answer")
+        Entry::remember(&key("www.example.com", qtype), response, classify::classify(qtype, response), &policy(), NOW).expect("an answer")
     }
 
     #[test]
@@ -230,7 +230,8 @@ mod tests {
             maximum: Duration::from_secs(60),
             ttl_zero: TtlZero::KeepForOutages,
         });
-        let kept = Entry::new(&key("www.example.com", 1), &response, classify::classify(1, &response), &policy, NOW).expect("an answer");
+        let kept =
+            Entry::remember(&key("www.example.com", 1), &response, classify::classify(1, &response), &policy, NOW).expect("an answer");
         assert_eq!((kept.keep, kept.entry.is_fresh(NOW), kept.entry.stale_until), (Keep::Yes, false, NOW.plus(Duration::from_secs(60))));
     }
 
@@ -246,6 +247,6 @@ mod tests {
     fn an_answer_to_a_question_of_another_length_is_refused() {
         let response = Response::new("w.example.com", 1).a("w.example.com", 60).bytes();
         let verdict = classify::classify(1, &response);
-        assert_eq!(Entry::new(&key("www.example.com", 1), &response, verdict, &policy(), NOW), Err(Malformed));
+        assert_eq!(Entry::remember(&key("www.example.com", 1), &response, verdict, &policy(), NOW), Err(Malformed));
     }
 }

@@ -32,7 +32,7 @@ mod tests {
     fn entry(ttl: u32) -> Entry {
         let response = Response::new("www.example.com", 1).a("www.example.com", ttl).bytes();
         let key = Key::new(&name("www.example.com"), 1, 1, Dnssec::default());
-        Entry::new(&key, &response, classify(1, &response), &policy(), Timestamp::from_secs(1000)).expect("an entry").entry
+        Entry::remember(&key, &response, classify(1, &response), &policy(), Timestamp::from_secs(1000)).expect("an entry").entry
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn answer(key: &Key, policy: &Policy, now: Timestamp) -> Option<Entry> {
         return None;
     };
     let verdict = super::classify::classify(key.qtype(), &message);
-    Entry::new(key, &message, verdict, policy, now).ok().map(|remembered| remembered.entry)
+    Entry::remember(key, &message, verdict, policy, now).ok().map(|remembered| remembered.entry)
 }
 
 /// Header and question.

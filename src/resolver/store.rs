@@ -167,7 +167,16 @@ pub struct FailedName {
     /// When it may be asked again.
     pub note: FailureNote,
     /// Why it failed.
+    pub lack: Lack,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What went wrong last.
     pub failure: Failure,
+    /// What upstream said about it, as raw extended errors.
+    pub extended_errors: Box<[u8]>,
 }
 
 /// The store.
@@ -240,7 +249,7 @@ impl Store {
     }
 
     /// Notes that a resolution failed; beside what is known, else in the failure cache.
-    pub fn note_failure(&self, key: &Key, failure: Failure, recheck: impl Fn(u32) -> Timestamp, recoveries: u32, now: Timestamp) {
+    pub fn note_failure(&self, key: &Key, lack: &Lack, recheck: impl Fn(u32) -> Timestamp, recoveries: u32, now: Timestamp) {
         match self.find(key.as_bytes(), now) {
             Found::Answer(slot) => {
                 let failures = slot.failure.failures().saturating_add(1);
@@ -251,7 +260,7 @@ impl Store {
                     Found::Failure(known) => known.note.failures().saturating_add(1),
                     Found::Answer(_) | Found::Nothing => 1,
                 };
-                let name = FailedName { note: FailureNote::none(), failure };
+                let name = FailedName { note: FailureNote::none(), lack: lack.clone() };
                 name.note.set(failures, recheck(failures), recoveries);
                 self.failures.insert(key.as_bytes().into(), Arc::new(name));
             }
@@ -268,7 +277,7 @@ impl Store {
     /// The names that are expired and still servable, hottest first, at most `limit`.
     #[must_use]
     pub fn hottest_stale(&self, group: Option<usize>, limit: usize, now: Timestamp) -> Vec<(Key, Arc<Slot>)> {
-        let mut found: Vec<(Arc<Box<[u8]>>, Arc<Slot>)> = self
+        let mut found: Vec<_> = self
             .good
             .iter()
             .chain(self.negative.iter())
@@ -302,14 +311,16 @@ impl Store {
 fn room((bytes, entries): (u64, u64)) -> Room<Slot> {
     let least = u32::try_from(bytes / entries.max(1)).unwrap_or(u32::MAX);
     // A multiple of the least weight, so that entries of that weight fill the room to the last one.
-    Cache::builder()
+    Cache::<Box<[u8]>, Arc<Slot>>::builder()
         .max_capacity(u64::from(least) * entries)
-        .weigher(move |key: &Box<[u8]>, slot: &Arc<Slot>| {
-            let weight = OVERHEAD + size_of::<Slot>() + key.len() + slot.entry.heap_bytes();
-            u32::try_from(weight).unwrap_or(u32::MAX).max(least)
-        })
+        .weigher(move |key, slot| weight(key, slot).max(least))
         .eviction_listener(|_, slot: Arc<Slot>, _| slot.superseded.store(true, Ordering::Relaxed))
         .build_with_hasher(Hasher::default())
+}
+
+/// What an entry weighs, in bytes.
+fn weight(key: &[u8], slot: &Slot) -> u32 {
+    u32::try_from(OVERHEAD + size_of::<Slot>() + key.len() + slot.entry.heap_bytes()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -330,13 +341,17 @@ mod tests {
         Key::new(&name(text), 1, 1, Dnssec::default())
     }
 
+    fn lack(failure: Failure) -> Lack {
+        Lack { failure, extended_errors: Box::default() }
+    }
+
     fn store() -> Store {
         Store::new(&policy().cache)
     }
 
     fn insert(store: &Store, text: &str, response: &[u8], now: Timestamp) -> Arc<Slot> {
         let key = key(text);
-        store.insert(&key, Entry::new(&key, response, classify(1, response), &policy(), now).expect("an entry").entry, 0)
+        store.insert(&key, Entry::remember(&key, response, classify(1, response), &policy(), now).expect("an entry").entry, 0)
     }
 
     fn kind(store: &Store, now: Timestamp) -> Option<Kind> {
@@ -377,7 +392,7 @@ mod tests {
     fn a_failure_lies_beside_a_good_answer() {
         let store = store();
         let slot = insert(&store, "www.example.com", &good(), NOW);
-        store.note_failure(&key("www.example.com"), Failure::ServFail, |n| later(100 + u64::from(n)), 0, later(100));
+        store.note_failure(&key("www.example.com"), &lack(Failure::ServFail), |n| later(100 + u64::from(n)), 0, later(100));
         assert_eq!(kind(&store, later(100)), Some(Kind::Positive));
         assert!(slot.failure.holds(0, later(100)));
         assert!(!slot.failure.holds(0, later(101)), "the recheck timer ran out");
@@ -388,7 +403,7 @@ mod tests {
     fn a_failure_of_an_unknown_name_is_cached_and_counted() {
         let store = store();
         for round in 1..=3 {
-            store.note_failure(&key("www.example.com"), Failure::Timeout, |n| later(u64::from(n)), 0, NOW);
+            store.note_failure(&key("www.example.com"), &lack(Failure::Timeout), |n| later(u64::from(n)), 0, NOW);
             let Found::Failure(known) = store.find(key("www.example.com").as_bytes(), NOW) else { panic!("not noted") };
             assert_eq!(known.note.failures(), round);
         }

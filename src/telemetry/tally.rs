@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::core::budget::Class;
+
 /// What became of a query: one vocabulary for code, log, metrics and reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answered {
@@ -74,6 +76,28 @@ impl Tally {
     #[must_use]
     pub fn total(&self, answered: Answered) -> u64 {
         self.counts.get(answered.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+}
+
+/// Packets sent upstream, by class.
+#[derive(Debug, Default)]
+pub struct Sends {
+    /// In the order of [`Class::ALL`].
+    counts: [AtomicU64; Class::ALL.len()],
+}
+
+impl Sends {
+    /// Counts one send.
+    pub fn sent(&self, class: Class) {
+        if let Some(counter) = self.counts.get(class.index()) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The sends so far.
+    #[must_use]
+    pub fn total(&self, class: Class) -> u64 {
+        self.counts.get(class.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 }
 

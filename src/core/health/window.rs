@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::core::time::Timestamp;
 
 /// Buckets.
-const BUCKETS: u64 = 10;
+const BUCKETS: usize = 10;
+/// The same, to reckon with times.
+const STRETCHES: u64 = 10;
 /// Unrelated names with SERVFAIL that are kept apart.
 const GROUPS: usize = 8;
 
@@ -28,7 +30,7 @@ pub(super) struct Window {
     /// Length of one bucket, in microseconds; at least 1.
     bucket_micros: u64,
     /// The buckets.
-    buckets: [Bucket; BUCKETS as usize],
+    buckets: [Bucket; BUCKETS],
     /// Groups of names with SERVFAIL lately, and when.
     groups: [(u64, Timestamp); GROUPS],
     /// Where the next group goes.
@@ -51,8 +53,8 @@ impl Window {
     pub(super) fn new(length: Duration) -> Self {
         let micros = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
         Self {
-            bucket_micros: (micros / BUCKETS).max(1),
-            buckets: [Bucket::default(); BUCKETS as usize],
+            bucket_micros: (micros / STRETCHES).max(1),
+            buckets: [Bucket::default(); BUCKETS],
             groups: [(0, Timestamp::EPOCH); GROUPS],
             next_group: 0,
         }
@@ -60,7 +62,7 @@ impl Window {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        self.buckets = [Bucket::default(); BUCKETS as usize];
+        self.buckets = [Bucket::default(); BUCKETS];
         self.groups = [(0, Timestamp::EPOCH); GROUPS];
     }
 
@@ -109,14 +111,14 @@ impl Window {
 
     /// Unrelated names with such responses.
     pub(super) fn servfail_groups(&self, now: Timestamp) -> usize {
-        let length = Duration::from_micros(self.bucket_micros.saturating_mul(BUCKETS));
+        let length = Duration::from_micros(self.bucket_micros.saturating_mul(STRETCHES));
         self.groups.iter().filter(|(_, at)| *at > Timestamp::EPOCH && now.since(*at) < length).count()
     }
 
     /// The bucket of this moment, emptied if it last served another stretch.
     fn bucket(&mut self, now: Timestamp) -> Option<&mut Bucket> {
         let number = now.as_micros() / self.bucket_micros;
-        let bucket = self.buckets.get_mut(usize::try_from(number % BUCKETS).ok()?)?;
+        let bucket = self.buckets.get_mut(usize::try_from(number % STRETCHES).ok()?)?;
         if bucket.number != number {
             *bucket = Bucket { number, ..Bucket::default() };
         }
@@ -127,7 +129,7 @@ impl Window {
     fn sums(&self, now: Timestamp) -> Sums {
         let number = now.as_micros() / self.bucket_micros;
         let mut sums = Sums::default();
-        for bucket in self.buckets.iter().filter(|bucket| number.saturating_sub(bucket.number) < BUCKETS) {
+        for bucket in self.buckets.iter().filter(|bucket| number.saturating_sub(bucket.number) < STRETCHES) {
             sums.successes += bucket.successes;
             sums.failures += bucket.failures;
             sums.servfails += bucket.servfails;

@@ -1,0 +1,177 @@
+//! What goes on without a client waiting: refreshes ahead, probes of upstreams that are down, the sweep after an outage, and the
+//! watch over all of it once a second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::Resolver;
+use super::flight::Boarding;
+use super::outage::Change;
+use super::resolution::Resolution;
+use crate::core::budget::Class;
+use crate::core::course::Plan;
+use crate::core::decision::Availability;
+use crate::core::health::State;
+use crate::core::key::{Dnssec, Key};
+use crate::core::time::Timestamp;
+use crate::core::upstream_query::{self, Extension};
+use crate::telemetry::events;
+
+/// Refreshes that wait to be started; each is a key of at most 260 bytes.
+pub(super) const ERRANDS_MAX: usize = 256;
+/// How often states are reviewed.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How long a prober uses the same list of hot names; making one walks the whole store.
+const CANDIDATES_FOR: Duration = Duration::from_secs(30);
+/// Names in that list.
+const CANDIDATES_MAX: usize = 64;
+/// Names that one sweep refreshes at the most.
+const SWEEP_MAX: usize = 10_000;
+/// The sweep begins after a random time up to this, so that many sidecars do not begin together.
+const SWEEP_DELAY: Duration = Duration::from_secs(5);
+/// How long an upstream in a loop is left out before it is tried again.
+const LOOP_FOR: Duration = Duration::from_secs(60);
+/// How long a query that looks for a loop may take to come back.
+const LOOP_WAIT: Duration = Duration::from_secs(1);
+
+/// A refresh to be started.
+#[derive(Debug)]
+pub(super) struct Errand {
+    /// What is asked.
+    pub(super) key: Key,
+    /// What for.
+    pub(super) class: Class,
+}
+
+impl Resolver {
+    /// Starts the background work. It ends with the resolver's tasks.
+    pub(super) fn start_background(self: &Arc<Self>, errands: mpsc::Receiver<Errand>) {
+        self.spawn(Arc::clone(self).run_errands(errands));
+        self.spawn(Arc::clone(self).watch());
+        for upstream in 0..self.upstreams.all().len() {
+            self.spawn(Arc::clone(self).probe_while_down(upstream));
+        }
+    }
+
+    /// Starts refreshes as they come in.
+    async fn run_errands(self: Arc<Self>, mut errands: mpsc::Receiver<Errand>) {
+        while let Some(errand) = errands.recv().await {
+            let group = self.upstreams.group_of(errand.key.name());
+            let _ = self.fly(&errand.key, group, errand.class);
+        }
+    }
+
+    /// Reviews upstreams and outages once a second.
+    async fn watch(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(WATCH_EVERY).await;
+            let now = self.now();
+            self.upstreams.review(now);
+            for (index, group) in self.upstreams.groups().iter().enumerate().filter(|(_, group)| group.has_upstreams()) {
+                match self.outages.look(index, &group.zone, group.availability(), now) {
+                    Change::Ended => self.spawn(Arc::clone(&self).sweep(index)),
+                    Change::Began | Change::None => {}
+                }
+            }
+        }
+    }
+
+    /// Probes one upstream for as long as it is down or recovering, whenever it goes down.
+    async fn probe_while_down(self: Arc<Self>, upstream: usize) {
+        let Some(own) = self.upstreams.all().get(upstream) else { return };
+        let mut looked_for_loop = Timestamp::EPOCH;
+        self.look_for_loop(upstream).await;
+        loop {
+            own.went_down.notified().await;
+            let mut candidates = Candidates::default();
+            while own.state() != State::Healthy {
+                tokio::time::sleep(self.upstreams.next_probe(upstream, self.ports.chance.number())).await;
+                if self.now().since(looked_for_loop) >= LOOP_FOR {
+                    looked_for_loop = self.now();
+                    self.look_for_loop(upstream).await;
+                }
+                let key = candidates.pick(&self, own.group());
+                self.probe(upstream, key);
+            }
+        }
+    }
+
+    /// Asks one upstream for one name, once. An answer is remembered like any other.
+    fn probe(self: &Arc<Self>, upstream: usize, key: Key) {
+        let now = self.now();
+        let group = self.upstreams.group_of(key.name());
+        let Boarding::Leads(flight) = self.flights.board(&key, now) else { return };
+        let target = self.upstreams.target(upstream, Class::Probe, now);
+        let attempts = &self.policy.attempts;
+        let plan = Plan {
+            targets: vec![target],
+            timer: self.upstreams.timer(group),
+            hedge: attempts.second_after,
+            deadline: attempts.second_after,
+        };
+        self.spawn(Resolution::new(self, key, group, plan, flight).run());
+    }
+
+    /// Refreshes what was served stale, hottest first, at the pace of the budget.
+    async fn sweep(self: Arc<Self>, group: usize) {
+        let delay = u32::try_from(self.ports.chance.number() % 1000).unwrap_or(0);
+        tokio::time::sleep(SWEEP_DELAY * delay / 1000).await;
+        let pace = Duration::from_secs(1) / self.policy.budget.sweep_per_second.max(1);
+        for (key, slot) in self.store.hottest_stale(Some(group), SWEEP_MAX, self.now()) {
+            if self.upstreams.availability(group) != Availability::Healthy {
+                return;
+            }
+            if slot.is_current() && !self.flights.contains(&key) {
+                let _ = self.fly(&key, group, Class::Sweep);
+                tokio::time::sleep(pace).await;
+            }
+        }
+    }
+
+    /// Asks an upstream for a name that only we know; if that query arrives here, it is left out for a while.
+    async fn look_for_loop(&self, upstream: usize) {
+        let Some(own) = self.upstreams.all().get(upstream) else { return };
+        if self.budget.lock().take(Class::Probe, 1, self.now()).is_err() {
+            return;
+        }
+        let [high, low, ..] = self.ports.chance.number().to_be_bytes();
+        let query = upstream_query::write(&self.loops.query(upstream), u16::from_be_bytes([high, low]), Extension::Plain);
+        let exchange = self.ports.wire.exchange(own.protocol, own.address, query);
+        let _ = tokio::time::timeout(LOOP_WAIT, exchange).await;
+        if self.loops.take(upstream) {
+            if self.upstreams.note_loop(upstream, self.now().plus(LOOP_FOR)) {
+                events::LoopFound { upstream: &own.label }.emit();
+            }
+        } else {
+            self.upstreams.clear_loop(upstream);
+        }
+    }
+}
+
+/// Hot, expired names to probe with.
+#[derive(Default)]
+struct Candidates {
+    /// The names.
+    keys: Vec<Key>,
+    /// When they were chosen.
+    chosen: Timestamp,
+    /// The next one.
+    next: usize,
+}
+
+impl Candidates {
+    /// The next name. Different ones in turn, so that a resolver which caches cannot answer all from memory; the root's name servers
+    /// when nothing is remembered.
+    fn pick(&mut self, resolver: &Resolver, group: usize) -> Key {
+        let now = resolver.now();
+        if self.keys.is_empty() || now.since(self.chosen) >= CANDIDATES_FOR {
+            self.keys = resolver.store.hottest_stale(Some(group), CANDIDATES_MAX, now).into_iter().map(|(key, _)| key).collect();
+            self.chosen = now;
+        }
+        self.next = self.next.wrapping_add(1);
+        let key = self.next.checked_rem(self.keys.len()).and_then(|index| self.keys.get(index));
+        key.cloned().unwrap_or_else(|| Key::new(&[0], 2, 1, Dnssec::default()))
+    }
+}

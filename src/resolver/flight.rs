@@ -1,0 +1,180 @@
+//! Resolutions under way: at most one per key, joined by everybody who asks for the same.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::store::{Lack, Slot};
+use crate::core::key::Key;
+use crate::core::time::Timestamp;
+
+/// Waiting clients that are kept apart to recognise a retransmission.
+const WAITERS_KNOWN: usize = 64;
+
+/// How far a resolution has come.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// Under way.
+    Asking,
+    /// It will take longer: who has something stale need not wait.
+    Trouble,
+    /// The deadline has passed; a late answer is still listened for.
+    GaveUp(Want),
+    /// Answered.
+    Answered(Arc<Slot>),
+    /// Over without an answer.
+    Ended(Want),
+}
+
+/// What is left when there is no answer.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// Why there is none.
+    pub lack: Lack,
+    /// A truncated answer whose whole could not be had over TCP.
+    pub truncated: Option<Arc<Slot>>,
+}
+
+/// One resolution under way.
+#[derive(Debug)]
+pub struct Flight {
+    /// When it began.
+    pub began: Timestamp,
+    /// How far it has come.
+    progress: watch::Sender<Progress>,
+    /// Who waits: source and message ID.
+    waiters: Mutex<Vec<(SocketAddr, u16)>>,
+}
+
+impl Flight {
+    /// Watches the progress.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Tells those who wait. An end is final.
+    pub fn tell(&self, news: Progress) {
+        self.progress.send_if_modified(|progress| match progress {
+            Progress::Asking | Progress::Trouble | Progress::GaveUp(_) => {
+                *progress = news;
+                true
+            }
+            Progress::Answered(_) | Progress::Ended(_) => false,
+        });
+    }
+
+    /// Whether this client has already asked the same with the same ID: it is tired of waiting and asks again.
+    #[must_use]
+    pub fn is_retransmission(&self, client: SocketAddr, id: u16) -> bool {
+        let mut waiters = self.waiters.lock();
+        if waiters.contains(&(client, id)) {
+            return true;
+        }
+        if waiters.len() < WAITERS_KNOWN {
+            waiters.push((client, id));
+        }
+        false
+    }
+}
+
+/// All resolutions under way.
+pub struct Flights {
+    /// By key.
+    table: Mutex<HashMap<Box<[u8]>, Arc<Flight>, foldhash::fast::RandomState>>,
+    /// How many there may be.
+    at_most: usize,
+}
+
+/// What came of asking for a flight.
+pub enum Boarding {
+    /// It was already under way.
+    Joined(Arc<Flight>),
+    /// The caller has to run it.
+    Leads(Arc<Flight>),
+    /// Too many are under way.
+    Full,
+}
+
+impl Flights {
+    /// An empty table for so many resolutions.
+    #[must_use]
+    pub fn new(at_most: usize) -> Self {
+        Self { table: Mutex::new(HashMap::default()), at_most }
+    }
+
+    /// Joins the resolution of a key, or begins one.
+    #[must_use]
+    pub fn board(&self, key: &Key, now: Timestamp) -> Boarding {
+        let mut table = self.table.lock();
+        if let Some(flight) = table.get(key.as_bytes()) {
+            return Boarding::Joined(Arc::clone(flight));
+        }
+        if table.len() >= self.at_most {
+            return Boarding::Full;
+        }
+        let flight = Arc::new(Flight { began: now, progress: watch::Sender::new(Progress::Asking), waiters: Mutex::default() });
+        table.insert(key.as_bytes().into(), Arc::clone(&flight));
+        Boarding::Leads(flight)
+    }
+
+    /// Whether a key is being resolved.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        self.table.lock().contains_key(key.as_bytes())
+    }
+
+    /// Ends the resolution of a key.
+    pub fn remove(&self, key: &Key) {
+        self.table.lock().remove(key.as_bytes());
+    }
+
+    /// How many are under way.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.lock().len()
+    }
+
+    /// Whether none is under way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::key::Dnssec;
+    use crate::core::testing::name;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn key(text: &str) -> Key {
+        Key::new(&name(text), 1, 1, Dnssec::default())
+    }
+
+    #[test]
+    fn one_leads_the_others_join_and_the_table_is_bounded() {
+        let flights = Flights::new(2);
+        assert!(matches!(flights.board(&key("a.test"), NOW), Boarding::Leads(_)));
+        assert!(matches!(flights.board(&key("a.test"), NOW), Boarding::Joined(_)));
+        assert!(matches!(flights.board(&key("b.test"), NOW), Boarding::Leads(_)));
+        assert!(matches!(flights.board(&key("c.test"), NOW), Boarding::Full));
+        flights.remove(&key("a.test"));
+        assert!(matches!(flights.board(&key("c.test"), NOW), Boarding::Leads(_)));
+    }
+
+    #[test]
+    fn a_retransmission_has_the_same_source_and_id() {
+        let flights = Flights::new(1);
+        let Boarding::Leads(flight) = flights.board(&key("a.test"), NOW) else { panic!("full") };
+        let client = SocketAddr::from(([192, 0, 2, 1], 4000));
+        assert!(!flight.is_retransmission(client, 7));
+        assert!(!flight.is_retransmission(client, 8));
+        assert!(flight.is_retransmission(client, 7));
+    }
+}

@@ -1,0 +1,228 @@
+//! A query's arrival: everything that can be answered from memory is answered here, on the thread that received it.
+//!
+//! Fresh answers, stale answers while upstreams are not healthy, and cached failures take no lock, no allocation and no await.
+//! What has to wait is handed back as [`Waiting`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::background::Errand;
+use super::store::{FailedName, Found, Slot};
+use super::{Resolver, Waiting};
+use crate::core::answer::{self, Asked, ExtendedError, Shown, Transport};
+use crate::core::budget::Class;
+use crate::core::decision::{self, Action, Beside, Freshness, Refresh};
+use crate::core::key::Key;
+use crate::core::message::FLAG_RECURSION_DESIRED;
+use crate::core::question::{self, Query, Rcode, Received};
+use crate::core::time::Timestamp;
+use crate::core::{refresh, special};
+use crate::telemetry::tally::{Answered, Tally};
+
+/// A packet that came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// Its bytes.
+    pub packet: &'a [u8],
+    /// How it came.
+    pub transport: Transport,
+    /// From where.
+    pub client: SocketAddr,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum Disposition {
+    /// The answer stands in the buffer, this long.
+    Answered(usize),
+    /// No answer is owed.
+    Dropped,
+    /// The answer has to be waited for.
+    Waiting(Box<Waiting>),
+}
+
+/// A query that is being looked at.
+struct Look<'a> {
+    /// How it came.
+    arrival: Arrival<'a>,
+    /// What it asks.
+    query: &'a Query,
+    /// Counts what becomes of it.
+    tally: &'a Tally,
+}
+
+impl Look<'_> {
+    /// The query as answers see it.
+    const fn asked(&self) -> Asked<'_> {
+        Asked { packet: self.arrival.packet, echo: self.query.echo, transport: self.arrival.transport }
+    }
+
+    /// The query for later.
+    fn wait(&self) -> Disposition {
+        Disposition::Waiting(Box::new(Waiting {
+            packet: self.arrival.packet.into(),
+            query: self.query.clone(),
+            transport: self.arrival.transport,
+            client: self.arrival.client,
+            arrived: self.arrival.now,
+        }))
+    }
+}
+
+impl Resolver {
+    /// Answers a packet from memory into `out`, or says what it has to wait for.
+    pub fn receive(self: &Arc<Self>, arrival: Arrival<'_>, tally: &Tally, out: &mut [u8]) -> Disposition {
+        match question::read(arrival.packet) {
+            Received::Drop(_) => {
+                tally.count(Answered::Dropped);
+                Disposition::Dropped
+            }
+            Received::Error(code, echo) => {
+                tally.count(Answered::Refused);
+                let asked = Asked { packet: arrival.packet, echo, transport: arrival.transport };
+                Disposition::Answered(answer::write_error(&asked, code, [None, None], &[], out))
+            }
+            Received::Query(query) => self.look(&Look { arrival, query: &query, tally }, out),
+        }
+    }
+
+    /// Answers a query from memory, or says what it has to wait for.
+    fn look(&self, look: &Look<'_>, out: &mut [u8]) -> Disposition {
+        let recursion = look.query.echo.flags & FLAG_RECURSION_DESIRED != 0;
+        match self.store.find(look.query.key.as_bytes(), look.arrival.now) {
+            Found::Answer(slot) if recursion => self.serve(look, &slot, out),
+            Found::Answer(slot) if slot.is_fresh(look.arrival.now) => give(look, &slot, Shown::Fresh, out),
+            Found::Failure(failed) if recursion => self.serve_failure(look, &failed, out),
+            Found::Nothing if recursion => self.serve_nothing(look, out),
+            Found::Answer(_) | Found::Failure(_) | Found::Nothing => {
+                look.tally.count(Answered::Refused);
+                let reason = [Some(ExtendedError::NotAuthoritative), None];
+                Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, reason, &[], out))
+            }
+        }
+    }
+
+    /// Serves a name of which something is remembered.
+    fn serve(&self, look: &Look<'_>, slot: &Arc<Slot>, out: &mut [u8]) -> Disposition {
+        let now = look.arrival.now;
+        let action = decision::decide(self.freshness(slot, now), self.refresh_state(slot, now), self.upstreams.availability(slot.group));
+        match action {
+            Action::AnswerFresh(beside) => {
+                self.start_beside(beside, Class::Prefetch, &look.query.key, slot, now);
+                give(look, slot, Shown::Fresh, out)
+            }
+            Action::AnswerStale(beside) => {
+                self.start_beside(beside, Class::Miss, &look.query.key, slot, now);
+                self.give_stale(look, slot, out)
+            }
+            Action::AwaitRefresh if self.waited_enough(slot, now) => self.give_stale(look, slot, out),
+            Action::AwaitRefresh | Action::StartRefresh | Action::AnswerFailure | Action::Join | Action::Forward | Action::LastResort => {
+                look.wait()
+            }
+        }
+    }
+
+    /// Serves a name of which only a failure is remembered.
+    fn serve_failure(&self, look: &Look<'_>, failed: &FailedName, out: &mut [u8]) -> Disposition {
+        let recoveries = self.upstreams.recoveries(self.upstreams.group_of(look.query.key.name()));
+        if !failed.note.holds(recoveries, look.arrival.now) {
+            return look.wait();
+        }
+        look.tally.count(Answered::CachedFailure);
+        let reasons = [Some(ExtendedError::CachedError), Some(extended_error(failed.lack.failure))];
+        Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, reasons, &failed.lack.extended_errors, out))
+    }
+
+    /// Serves a name of which nothing is remembered: some need no upstream.
+    fn serve_nothing(&self, look: &Look<'_>, out: &mut [u8]) -> Disposition {
+        if self.loops.note_arrival(&look.query.key) {
+            look.tally.count(Answered::Refused);
+            return Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, [None, None], &[], out));
+        }
+        let Some(entry) = special::answer(&look.query.key, &self.policy, look.arrival.now) else { return look.wait() };
+        look.tally.count(Answered::Local);
+        Disposition::Answered(answer::write_entry(&look.asked(), &entry, Shown::Fresh, look.arrival.now, out))
+    }
+
+    /// Gives the stale answer at once.
+    fn give_stale(&self, look: &Look<'_>, slot: &Arc<Slot>, out: &mut [u8]) -> Disposition {
+        self.outages.note_stale(slot);
+        give(look, slot, Shown::Stale { ttl: self.policy.stale.answer_ttl }, out)
+    }
+
+    /// Answers a query that cannot wait, since too many do: stale, else SERVFAIL.
+    pub fn shed(&self, waiting: &Waiting, tally: &Tally, out: &mut [u8]) -> usize {
+        let now = self.now();
+        let asked = waiting.asked();
+        if let Found::Answer(slot) = self.store.find(waiting.query.key.as_bytes(), now) {
+            let (shown, answered) = if slot.is_fresh(now) {
+                (Shown::Fresh, Answered::Fresh)
+            } else {
+                self.outages.note_stale(&slot);
+                (Shown::Stale { ttl: self.policy.stale.answer_ttl }, Answered::Stale)
+            };
+            tally.count(answered);
+            return answer::write_entry(&asked, &slot.entry, shown, now, out);
+        }
+        tally.count(Answered::Failed);
+        answer::write_error(&asked, Rcode::ServFail, [Some(ExtendedError::NetworkError), None], &[], out)
+    }
+
+    /// How fresh a remembered answer is; counts the hit.
+    pub(super) fn freshness(&self, slot: &Slot, now: Timestamp) -> Freshness {
+        let hits = slot.hit();
+        if slot.is_fresh(now) {
+            Freshness::Fresh(refresh::prefetch(&slot.entry, hits, &self.policy.prefetch, now))
+        } else {
+            Freshness::Stale
+        }
+    }
+
+    /// What is going on for a remembered answer.
+    pub(super) fn refresh_state(&self, slot: &Slot, now: Timestamp) -> Refresh {
+        if slot.failure.holds(self.upstreams.recoveries(slot.group), now) {
+            Refresh::Failed
+        } else if slot.refresh_began().is_some() {
+            Refresh::InFlight
+        } else {
+            Refresh::Idle
+        }
+    }
+
+    /// Whether the refresh under way has taken longer than the client response timer.
+    fn waited_enough(&self, slot: &Slot, now: Timestamp) -> bool {
+        slot.refresh_began().is_some_and(|began| now.since(began) >= self.upstreams.timer(slot.group))
+    }
+
+    /// Starts a refresh beside an answer.
+    pub(super) fn start_beside(&self, beside: Beside, class: Class, key: &Key, slot: &Slot, now: Timestamp) {
+        match beside {
+            Beside::Nothing => {}
+            Beside::Refresh => {
+                if slot.claim_refresh(now) && self.errands.try_send(Errand { key: key.clone(), class }).is_err() {
+                    // Too many are waiting: the next hit tries again.
+                    slot.end_refresh();
+                }
+            }
+        }
+    }
+}
+
+/// Writes a remembered answer.
+fn give(look: &Look<'_>, slot: &Slot, shown: Shown, out: &mut [u8]) -> Disposition {
+    look.tally.count(match shown {
+        Shown::Fresh => Answered::Fresh,
+        Shown::Stale { .. } => Answered::Stale,
+    });
+    Disposition::Answered(answer::write_entry(&look.asked(), &slot.entry, shown, look.arrival.now, out))
+}
+
+/// The extended error that says why there is no answer.
+pub(super) const fn extended_error(failure: crate::core::classify::Failure) -> ExtendedError {
+    match failure.extended_error() {
+        22 => ExtendedError::NoReachableAuthority,
+        _ => ExtendedError::NetworkError,
+    }
+}

@@ -1,0 +1,85 @@
+//! Finds out whether an upstream sends our own queries back to us, directly or through another forwarder.
+//!
+//! A loop does not amplify in any case: the query that comes back joins the resolution that sent it. But it never resolves either,
+//! and looks like an outage. So each upstream is asked for a name that only this process knows, at start and again while it
+//! does not answer; if that query arrives here, the upstream is left out. The name lies under `test.` (RFC 6761), so that it
+//! cannot be anybody's. CoreDNS' `loop` plug-in does the same, and exits; we go on with the other upstreams and what we remember.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::core::key::{Dnssec, Key, is_within};
+
+/// Where the names lie.
+const SUFFIX: &[u8] = b"\x0dholdover-loop\x04test\x00";
+/// TYPE of the query: any type would do.
+const TYPE_TXT: u16 = 16;
+/// Class IN.
+const CLASS_IN: u16 = 1;
+/// Hexadecimal digits of the first label: 16 of the nonce, 4 of the upstream.
+const DIGITS: usize = 20;
+/// Upstreams that are told apart.
+const UPSTREAMS: usize = 64;
+
+/// Recognises our own queries.
+pub(super) struct Loops {
+    /// What only this process knows.
+    nonce: u64,
+    /// Which upstreams sent one back: a bit each.
+    seen: AtomicU64,
+}
+
+impl Loops {
+    /// With a number that nobody can guess.
+    #[must_use]
+    pub(super) const fn new(nonce: u64) -> Self {
+        Self { nonce, seen: AtomicU64::new(0) }
+    }
+
+    /// The query that an upstream is asked.
+    #[must_use]
+    pub(super) fn query(&self, upstream: usize) -> Key {
+        let mut name = vec![20];
+        name.extend_from_slice(format!("{:016x}{:04x}", self.nonce, upstream % UPSTREAMS).as_bytes());
+        name.extend_from_slice(SUFFIX);
+        Key::new(&name, TYPE_TXT, CLASS_IN, Dnssec::default())
+    }
+
+    /// Takes note of a query that arrived; true when it is one of ours.
+    pub(super) fn note_arrival(&self, key: &Key) -> bool {
+        let Some((&length, rest)) = key.name().split_first() else { return false };
+        if usize::from(length) != DIGITS || !is_within(key.name(), SUFFIX) {
+            return false;
+        }
+        let Some(text) = rest.get(..DIGITS).and_then(|digits| std::str::from_utf8(digits).ok()) else { return false };
+        let Some((nonce, upstream)) = text.split_at_checked(16) else { return false };
+        let (Ok(nonce), Ok(upstream)) = (u64::from_str_radix(nonce, 16), u32::from_str_radix(upstream, 16)) else { return false };
+        if nonce != self.nonce {
+            return false;
+        }
+        self.seen.fetch_or(1_u64.checked_shl(upstream).unwrap_or(0), Ordering::Relaxed);
+        true
+    }
+
+    /// Whether a query to this upstream came back since the last time this was asked.
+    pub(super) fn take(&self, upstream: usize) -> bool {
+        let bit = u32::try_from(upstream % UPSTREAMS).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0);
+        self.seen.fetch_and(!bit, Ordering::Relaxed) & bit != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::name;
+
+    #[test]
+    fn our_own_query_is_recognised_and_nobody_elses() {
+        let loops = Loops::new(0xfeed_beef);
+        assert!(!Loops::new(1).note_arrival(&loops.query(3)));
+        assert!(!loops.note_arrival(&Key::new(&name("www.example.com"), 1, 1, Dnssec::default())));
+        assert!(loops.note_arrival(&loops.query(3)));
+        assert!(!loops.take(2));
+        assert!(loops.take(3));
+        assert!(!loops.take(3));
+    }
+}

@@ -1,0 +1,160 @@
+//! When an outage begins and ends, and what was saved meanwhile.
+//!
+//! An outage begins when all upstreams of a group are down, or none has been healthy for five seconds; it ends when one is healthy
+//! again. Between the two it counts the answers from memory and the different names among them.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::store::Slot;
+use crate::core::decision::Availability;
+use crate::core::health::State;
+use crate::core::time::Timestamp;
+use crate::telemetry::events;
+
+/// How long upstreams may be impaired before that counts as an outage.
+const IMPAIRED_FOR: Duration = Duration::from_secs(5);
+
+/// The outages of all groups.
+pub(super) struct Outages {
+    /// By group.
+    groups: Vec<GroupOutage>,
+    /// Numbers the outages; 0 is none.
+    next: AtomicU32,
+}
+
+/// The outage of one group.
+#[derive(Default)]
+struct GroupOutage {
+    /// The number of the present one; 0 when there is none.
+    present: AtomicU32,
+    /// Answers from memory.
+    saved: AtomicU64,
+    /// Different names and types among them.
+    names: AtomicU64,
+    /// SERVFAIL given.
+    failed: AtomicU64,
+    /// Since when upstreams are not healthy, and since when that is an outage.
+    since: Mutex<Since>,
+}
+
+/// The times of one group.
+#[derive(Clone, Copy, Default)]
+struct Since {
+    /// Since when no upstream is healthy.
+    unhealthy: Option<Timestamp>,
+    /// When the present outage began.
+    outage: Option<Timestamp>,
+}
+
+/// What a look at a group's upstreams changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing.
+    None,
+    /// An outage began.
+    Began,
+    /// An outage ended.
+    Ended,
+}
+
+impl Outages {
+    /// No outage in so many groups.
+    #[must_use]
+    pub(super) fn new(groups: usize) -> Self {
+        Self { groups: std::iter::repeat_with(GroupOutage::default).take(groups).collect(), next: AtomicU32::new(1) }
+    }
+
+    /// Counts a stale answer.
+    pub(super) fn note_stale(&self, slot: &Slot) {
+        let Some(group) = self.groups.get(slot.group) else { return };
+        group.saved.fetch_add(1, Ordering::Relaxed);
+        let present = group.present.load(Ordering::Relaxed);
+        if present != 0 && slot.is_first_stale_of(present) {
+            group.names.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a SERVFAIL.
+    pub(super) fn note_failed(&self, group: usize) {
+        if let Some(group) = self.groups.get(group) {
+            group.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether any group has an outage.
+    #[must_use]
+    pub(super) fn any(&self) -> bool {
+        self.groups.iter().any(|group| group.present.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Looks at a group's upstreams; writes the beginning and the end of an outage to the log.
+    pub(super) fn look(&self, index: usize, zone: &str, availability: Availability, now: Timestamp) -> Change {
+        let Some(group) = self.groups.get(index) else { return Change::None };
+        let mut since = group.since.lock();
+        let unhealthy = match availability {
+            Availability::Healthy => None,
+            Availability::Impaired | Availability::Down => Some(since.unhealthy.unwrap_or(now)),
+        };
+        since.unhealthy = unhealthy;
+        match (unhealthy, since.outage) {
+            (None, None) | (Some(_), Some(_)) => Change::None,
+            (None, Some(began)) => {
+                since.outage = None;
+                group.present.store(0, Ordering::Relaxed);
+                events::OutageEnded {
+                    zones: zone,
+                    lasted: now.since(began),
+                    answers_saved: group.saved.load(Ordering::Relaxed),
+                    names_served_stale: group.names.load(Ordering::Relaxed),
+                    failed: group.failed.load(Ordering::Relaxed),
+                }
+                .emit();
+                Change::Ended
+            }
+            (Some(from), None) => {
+                let state = if availability == Availability::Down { State::Down } else { State::Impaired };
+                if state == State::Impaired && now.since(from) < IMPAIRED_FOR {
+                    return Change::None;
+                }
+                since.outage = Some(from);
+                for counter in [&group.saved, &group.names, &group.failed] {
+                    counter.store(0, Ordering::Relaxed);
+                }
+                group.present.store(self.next.fetch_add(1, Ordering::Relaxed).max(1), Ordering::Relaxed);
+                events::OutageBegan { zones: zone, upstreams: state }.emit();
+                Change::Began
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_secs(1_000_000 + seconds)
+    }
+
+    #[test]
+    fn down_is_an_outage_at_once_and_healthy_ends_it() {
+        let outages = Outages::new(1);
+        assert_eq!(outages.look(0, ".", Availability::Healthy, at(0)), Change::None);
+        assert_eq!(outages.look(0, ".", Availability::Down, at(1)), Change::Began);
+        assert_eq!(outages.look(0, ".", Availability::Impaired, at(2)), Change::None);
+        assert!(outages.any());
+        assert_eq!(outages.look(0, ".", Availability::Healthy, at(3)), Change::Ended);
+        assert!(!outages.any());
+    }
+
+    #[test]
+    fn a_short_impairment_is_none_and_a_long_one_is() {
+        let outages = Outages::new(1);
+        assert_eq!(outages.look(0, ".", Availability::Impaired, at(0)), Change::None);
+        assert_eq!(outages.look(0, ".", Availability::Impaired, at(4)), Change::None);
+        assert_eq!(outages.look(0, ".", Availability::Impaired, at(5)), Change::Began);
+    }
+}

@@ -1,0 +1,242 @@
+//! Runs one resolution: carries out the steps of its [`Course`], judges what comes back, and remembers it.
+//!
+//! It outlives the clients that wait for it, so a late answer still refreshes. Whatever way it ends (answer, failure, abort),
+//! its flight is taken from the table and everybody who waits is told: [`Landing`] does that when it is dropped.
+
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::Resolver;
+use super::flight::{Flight, Progress, Want};
+use super::ports::WireError;
+use super::store::{Lack, Slot};
+use crate::core::classify::{self, Failure, Verdict};
+use crate::core::course::{Course, Plan, Step, Target};
+use crate::core::entry::{Entry, Keep};
+use crate::core::key::{Key, registrable};
+use crate::core::refresh;
+use crate::core::upstream::Protocol;
+use crate::core::upstream_query::{self, Extension};
+
+/// Packets that a query over TCP costs: the handshake, the query, its acknowledgement.
+const TCP_PACKETS: u32 = 4;
+
+/// What came of one attempt.
+type Returned = (usize, Result<Vec<u8>, WireError>);
+/// The attempts under way.
+type Exchanges = FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = Returned> + Send>>>;
+
+/// Bytes of upstream's extended errors that are kept of a failure.
+const EXTENDED_ERRORS_MAX: usize = 256;
+
+/// One resolution.
+pub(super) struct Resolution {
+    /// The resolver.
+    resolver: Arc<Resolver>,
+    /// What is asked.
+    key: Key,
+    /// The upstream group.
+    group: usize,
+    /// When and whom to ask.
+    course: Course,
+    /// A truncated answer.
+    truncated: Option<Arc<Slot>>,
+    /// The last failure's extended errors.
+    extended_errors: Box<[u8]>,
+    /// Whether the failure was noted.
+    noted: bool,
+    /// Takes the flight from the table in the end.
+    landing: Landing,
+}
+
+/// Ends a flight when it is dropped.
+struct Landing {
+    /// The resolver.
+    resolver: Arc<Resolver>,
+    /// What is asked.
+    key: Key,
+    /// The flight.
+    flight: Arc<Flight>,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let now = self.resolver.now();
+        if let super::store::Found::Answer(slot) = self.resolver.store.find(self.key.as_bytes(), now) {
+            slot.end_refresh();
+        }
+        self.resolver.flights.remove(&self.key);
+        let lack = Lack { failure: Failure::Overload, extended_errors: Box::default() };
+        self.flight.tell(Progress::Ended(Want { lack, truncated: None }));
+    }
+}
+
+/// Whether a resolution goes on.
+enum Flow {
+    /// It does.
+    On,
+    /// It is over.
+    Over,
+}
+
+impl Resolution {
+    /// Prepares a resolution.
+    pub(super) fn new(resolver: &Arc<Resolver>, key: Key, group: usize, plan: Plan, flight: Arc<Flight>) -> Self {
+        let landing = Landing { resolver: Arc::clone(resolver), key: key.clone(), flight };
+        let course = Course::new(resolver.policy.attempts, plan, resolver.now());
+        Self { resolver: Arc::clone(resolver), key, group, course, truncated: None, extended_errors: Box::default(), noted: false, landing }
+    }
+
+    /// Runs it to its end. Cancel safe: dropping it ends the flight.
+    pub(super) async fn run(mut self) {
+        let mut exchanges = Exchanges::new();
+        let mut steps = self.course.advance(self.resolver.now());
+        loop {
+            if let Flow::Over = self.carry_out(steps, &exchanges) {
+                return;
+            }
+            let wait = self.resolver.now().until(self.course.wake_at());
+            steps = tokio::select! {
+                // A response that lies ready counts before a timer that is due: a process that was stopped for a
+                // while must not take its own pause for an outage.
+                biased;
+                Some((attempt, result)) = exchanges.next() => match self.take(attempt, result) {
+                    Some(steps) => steps,
+                    None => return,
+                },
+                () = tokio::time::sleep(wait) => self.course.advance(self.resolver.now()),
+            };
+        }
+    }
+
+    /// Carries out steps, and those that follow from them.
+    fn carry_out(&mut self, steps: Vec<Step>, exchanges: &Exchanges) -> Flow {
+        let mut queue = std::collections::VecDeque::from(steps);
+        while let Some(step) = queue.pop_front() {
+            match step {
+                Step::Send(attempt, target) => queue.extend(self.send(attempt, target, exchanges)),
+                Step::Report(upstream, outcome) => {
+                    let _ = self.resolver.upstreams.report(upstream, outcome, self.resolver.now());
+                }
+                Step::Overdue(upstream, sent_at) => {
+                    let _ = self.resolver.upstreams.report_overdue(upstream, sent_at);
+                }
+                Step::Trouble => self.landing.flight.tell(Progress::Trouble),
+                Step::GiveUp(failure) => {
+                    self.note(failure);
+                    self.landing.flight.tell(Progress::GaveUp(self.want(failure)));
+                }
+                Step::End(failure) => {
+                    self.note(failure);
+                    self.landing.flight.tell(Progress::Ended(self.want(failure)));
+                    return Flow::Over;
+                }
+            }
+        }
+        Flow::On
+    }
+
+    /// Sends one attempt, as far as the budget goes.
+    fn send(&mut self, attempt: usize, target: Target, exchanges: &Exchanges) -> Vec<Step> {
+        let now = self.resolver.now();
+        let packets = match target.protocol {
+            Protocol::Udp => 1,
+            Protocol::Tcp => TCP_PACKETS,
+        };
+        if let Err(until) = self.resolver.budget.lock().take(target.class, packets, now) {
+            return self.course.postpone(attempt, until);
+        }
+        let Some(upstream) = self.resolver.upstreams.all().get(target.upstream) else { return Vec::new() };
+        let [high, low, ..] = self.resolver.ports.chance.number().to_be_bytes();
+        let query = upstream_query::write(&self.key, u16::from_be_bytes([high, low]), target.extension);
+        let exchange = self.resolver.ports.wire.exchange(target.protocol, upstream.address, query);
+        self.resolver.sends.sent(target.class);
+        exchanges.push(Box::pin(async move { (attempt, exchange.await) }));
+        Vec::new()
+    }
+
+    /// Takes what an attempt brought; `None` when it was the answer.
+    fn take(&mut self, attempt: usize, result: Result<Vec<u8>, WireError>) -> Option<Vec<Step>> {
+        let now = self.resolver.now();
+        let response = match result {
+            Ok(response) => response,
+            Err(error) => return Some(self.course.failed(attempt, failure_of(error), now)),
+        };
+        match classify::classify(self.key.qtype(), &response) {
+            verdict @ (Verdict::Positive { .. } | Verdict::Negative { .. }) => {
+                if self.answer(attempt, &response, verdict) {
+                    return None;
+                }
+                Some(self.fail(attempt, Failure::Garbage))
+            }
+            Verdict::Truncated => {
+                let entry = Entry::from_truncated(&self.key, &response, &self.resolver.policy, now);
+                self.truncated = entry.ok().map(|entry| Arc::new(Slot::new(entry, self.group)));
+                Some(self.course.truncated_response(attempt, now))
+            }
+            Verdict::Failed(failure) => {
+                self.extended_errors = classify::extended_errors(&response, EXTENDED_ERRORS_MAX).into_boxed_slice();
+                Some(self.fail(attempt, failure))
+            }
+        }
+    }
+
+    /// Tells the course that a response is no answer.
+    fn fail(&mut self, attempt: usize, failure: Failure) -> Vec<Step> {
+        let group = self.resolver.hash(registrable(self.key.name()));
+        self.course.failed_response(attempt, failure, group, self.resolver.now())
+    }
+
+    /// Remembers an answer and tells everybody; false when its framing turns out to be unusable.
+    fn answer(&mut self, attempt: usize, response: &[u8], verdict: Verdict) -> bool {
+        let now = self.resolver.now();
+        let Ok(remembered) = Entry::remember(&self.key, response, verdict, &self.resolver.policy, now) else { return false };
+        let target = self.course.target(attempt);
+        if let Some(Step::Report(upstream, outcome)) = self.course.answered(attempt, now) {
+            let _ = self.resolver.upstreams.report(upstream, outcome, now);
+        }
+        if let Some(Target { extension: Extension::Plain, upstream, .. }) = target {
+            self.resolver.upstreams.note_plain(upstream, now);
+        }
+        let slot = match remembered.keep {
+            Keep::Yes => self.resolver.store.insert(&self.key, remembered.entry, self.group),
+            Keep::No => Arc::new(Slot::new(remembered.entry, self.group)),
+        };
+        self.resolver.store.clear_failure(&self.key);
+        self.landing.flight.tell(Progress::Answered(slot));
+        true
+    }
+
+    /// Notes once that the resolution failed. Our own lack of room says nothing about the name.
+    fn note(&mut self, failure: Failure) {
+        if self.noted || failure == Failure::Overload {
+            return;
+        }
+        self.noted = true;
+        let now = self.resolver.now();
+        let stale = &self.resolver.policy.stale;
+        let recoveries = self.resolver.upstreams.recoveries(self.group);
+        let recheck = |failures| now.plus(refresh::recheck_after(failures, stale));
+        self.resolver.store.note_failure(&self.key, &self.lack(failure), recheck, recoveries, now);
+    }
+
+    /// Why there is no answer.
+    fn lack(&self, failure: Failure) -> Lack {
+        Lack { failure, extended_errors: self.extended_errors.clone() }
+    }
+
+    /// What is left without an answer.
+    fn want(&self, failure: Failure) -> Want {
+        Want { lack: self.lack(failure), truncated: self.truncated.clone() }
+    }
+}
+
+/// What a port's error means for the resolution.
+const fn failure_of(error: WireError) -> Failure {
+    match error {
+        WireError::Refused | WireError::Unreachable | WireError::Lost => Failure::Network,
+        WireError::TimedOut => Failure::Timeout,
+        WireError::Exhausted => Failure::Overload,
+    }
+}

@@ -1,0 +1,216 @@
+//! A query that has to wait: for a refresh as long as the client response timer runs, or for a resolution until its deadline.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::Resolver;
+use super::flight::{Boarding, Flight, Progress, Want};
+use super::front::extended_error;
+use super::resolution::Resolution;
+use super::store::{Found, Lack, Slot};
+use crate::core::answer::{self, Asked, ExtendedError, Shown, Transport};
+use crate::core::budget::Class;
+use crate::core::classify::Failure;
+use crate::core::decision::{self, Action, Availability, Freshness, Refresh};
+use crate::core::key::Key;
+use crate::core::question::{Query, Rcode};
+use crate::core::time::Timestamp;
+use crate::telemetry::tally::{Answered, Tally};
+
+/// A query that could not be answered from memory at once.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The client's packet.
+    pub packet: Box<[u8]>,
+    /// What it asks.
+    pub query: Query,
+    /// How it came, and how its answer travels.
+    pub transport: Transport,
+    /// From where.
+    pub client: SocketAddr,
+    /// When.
+    pub arrived: Timestamp,
+}
+
+impl Waiting {
+    /// The query as answers see it.
+    #[must_use]
+    pub fn asked(&self) -> Asked<'_> {
+        Asked { packet: &self.packet, echo: self.query.echo, transport: self.transport }
+    }
+}
+
+/// What a waiting query is answered with.
+enum Outcome {
+    /// A remembered answer.
+    Entry(Arc<Slot>, Shown),
+    /// SERVFAIL.
+    Lack(Lack, Answered),
+}
+
+/// Who waits.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// Somebody who can be given something stale: any bad news ends the wait.
+    HasStale,
+    /// Somebody who has nothing.
+    HasNothing,
+}
+
+impl Resolver {
+    /// Waits for as long as this query may wait, and writes its answer.
+    ///
+    /// Cancel safe: the resolution that was started goes on for the others.
+    pub async fn complete(self: &Arc<Self>, waiting: &Waiting, tally: &Tally) -> Vec<u8> {
+        let outcome = self.wait_for(waiting).await;
+        let now = self.now();
+        match outcome {
+            Outcome::Entry(slot, shown) => {
+                if let Shown::Stale { .. } = shown {
+                    self.outages.note_stale(&slot);
+                    tally.count(Answered::Stale);
+                } else {
+                    tally.count(Answered::Fresh);
+                }
+                let mut out = vec![0; answer::room(&slot.entry)];
+                let length = answer::write_entry(&waiting.asked(), &slot.entry, shown, now, &mut out);
+                out.truncate(length);
+                out
+            }
+            Outcome::Lack(lack, answered) => {
+                tally.count(answered);
+                let reasons = match answered {
+                    Answered::CachedFailure => [Some(ExtendedError::CachedError), Some(extended_error(lack.failure))],
+                    _ => [Some(extended_error(lack.failure)), None],
+                };
+                self.outages.note_failed(self.upstreams.group_of(waiting.query.key.name()));
+                let mut out = vec![0; answer::UDP_PLAIN + lack.extended_errors.len()];
+                let length = answer::write_error(&waiting.asked(), Rcode::ServFail, reasons, &lack.extended_errors, &mut out);
+                out.truncate(length);
+                out
+            }
+        }
+    }
+
+    /// Decides again, since time has passed, and waits.
+    async fn wait_for(self: &Arc<Self>, waiting: &Waiting) -> Outcome {
+        let now = self.now();
+        let key = &waiting.query.key;
+        match self.store.find(key.as_bytes(), now) {
+            Found::Answer(slot) => self.wait_for_refresh(waiting, slot, now).await,
+            Found::Failure(failed) => {
+                let group = self.upstreams.group_of(key.name());
+                let refresh = if failed.note.holds(self.upstreams.recoveries(group), now) { Refresh::Failed } else { Refresh::Idle };
+                self.wait_for_answer(waiting, group, refresh, Some(&failed.lack)).await
+            }
+            Found::Nothing => self.wait_for_answer(waiting, self.upstreams.group_of(key.name()), Refresh::Idle, None).await,
+        }
+    }
+
+    /// Waits with something stale in hand.
+    async fn wait_for_refresh(self: &Arc<Self>, waiting: &Waiting, slot: Arc<Slot>, now: Timestamp) -> Outcome {
+        let stale = Shown::Stale { ttl: self.policy.stale.answer_ttl };
+        let freshness = if slot.is_fresh(now) { Freshness::Fresh(decision::Prefetch::NotDue) } else { Freshness::Stale };
+        let availability = self.upstreams.availability(slot.group);
+        match decision::decide(freshness, self.refresh_state(&slot, now), availability) {
+            Action::AnswerFresh(_) => Outcome::Entry(slot, Shown::Fresh),
+            Action::AnswerStale(beside) => {
+                self.start_beside(beside, Class::Miss, &waiting.query.key, &slot, now);
+                Outcome::Entry(slot, stale)
+            }
+            Action::AwaitRefresh | Action::StartRefresh | Action::AnswerFailure | Action::Join | Action::Forward | Action::LastResort => {
+                let Some(flight) = self.fly(&waiting.query.key, slot.group, Class::Miss) else { return Outcome::Entry(slot, stale) };
+                if flight.is_retransmission(waiting.client, waiting.query.echo.id) {
+                    return Outcome::Entry(slot, stale);
+                }
+                let since = flight.began.max(waiting.arrived);
+                let rest = self.upstreams.timer(slot.group).saturating_sub(now.since(since));
+                match watch_until(flight.watch(), rest, Patience::HasStale).await {
+                    Some(Ok(fresh)) => Outcome::Entry(fresh, Shown::Fresh),
+                    Some(Err(_)) | None => Outcome::Entry(slot, stale),
+                }
+            }
+        }
+    }
+
+    /// Waits with nothing in hand.
+    async fn wait_for_answer(self: &Arc<Self>, waiting: &Waiting, group: usize, refresh: Refresh, known: Option<&Lack>) -> Outcome {
+        let availability = self.upstreams.availability(group);
+        match (decision::decide(Freshness::Absent, refresh, availability), known) {
+            (Action::AnswerFailure, Some(lack)) => return Outcome::Lack(lack.clone(), Answered::CachedFailure),
+            (Action::AnswerFailure, None)
+            | (
+                Action::AnswerFresh(_)
+                | Action::AnswerStale(_)
+                | Action::AwaitRefresh
+                | Action::StartRefresh
+                | Action::Join
+                | Action::Forward
+                | Action::LastResort,
+                _,
+            ) => {}
+        }
+        let Some(flight) = self.fly(&waiting.query.key, group, Class::Miss) else { return overload() };
+        let deadline = match availability {
+            Availability::Healthy | Availability::Impaired => self.policy.attempts.deadline,
+            Availability::Down => self.policy.attempts.deadline.min(self.policy.attempts.second_after),
+        };
+        match watch_until(flight.watch(), deadline, Patience::HasNothing).await {
+            Some(Ok(slot)) => Outcome::Entry(slot, Shown::Fresh),
+            Some(Err(Want { truncated: Some(slot), .. })) => Outcome::Entry(slot, Shown::Fresh),
+            Some(Err(Want { lack, truncated: None })) => Outcome::Lack(lack, Answered::Failed),
+            None => Outcome::Lack(Lack { failure: Failure::Timeout, extended_errors: Box::default() }, Answered::Failed),
+        }
+    }
+
+    /// Joins the resolution of a key or starts it; `None` when too many are under way.
+    pub(super) fn fly(self: &Arc<Self>, key: &Key, group: usize, class: Class) -> Option<Arc<Flight>> {
+        let now = self.now();
+        match self.flights.board(key, now) {
+            Boarding::Joined(flight) => Some(flight),
+            Boarding::Leads(flight) => {
+                if let Found::Answer(slot) = self.store.find(key.as_bytes(), now) {
+                    let _ = slot.claim_refresh(now);
+                }
+                let plan = self.upstreams.plan(group, class, self.ports.chance.number(), now);
+                self.spawn(Resolution::new(self, key.clone(), group, plan, Arc::clone(&flight)).run());
+                Some(flight)
+            }
+            Boarding::Full => {
+                if let Found::Answer(slot) = self.store.find(key.as_bytes(), now) {
+                    slot.end_refresh();
+                }
+                None
+            }
+        }
+    }
+}
+
+/// There is no room to ask.
+fn overload() -> Outcome {
+    Outcome::Lack(Lack { failure: Failure::Overload, extended_errors: Box::default() }, Answered::Failed)
+}
+
+/// Waits for news that end the wait; `None` when none came in time.
+///
+/// Who joins a resolution that has already given up, and has nothing, goes on waiting for its late answer.
+async fn watch_until(mut progress: watch::Receiver<Progress>, at_most: Duration, patience: Patience) -> Option<Result<Arc<Slot>, Want>> {
+    let joined_late = matches!(&*progress.borrow(), Progress::GaveUp(_));
+    let ends = |progress: &Progress| match (progress, patience) {
+        (Progress::Answered(_) | Progress::Ended(_), _) | (Progress::Trouble | Progress::GaveUp(_), Patience::HasStale) => true,
+        (Progress::GaveUp(_), Patience::HasNothing) => !joined_late,
+        (Progress::Asking, _) | (Progress::Trouble, Patience::HasNothing) => false,
+    };
+    let waited = tokio::time::timeout(at_most, progress.wait_for(ends)).await;
+    match waited {
+        Ok(Ok(news)) => match &*news {
+            Progress::Answered(slot) => Some(Ok(Arc::clone(slot))),
+            Progress::Ended(want) | Progress::GaveUp(want) => Some(Err(want.clone())),
+            Progress::Asking | Progress::Trouble => None,
+        },
+        Ok(Err(_)) | Err(_) => None,
+    }
+}
