@@ -1,5 +1,6 @@
 //! holdover.
 
+pub mod adapters;
 pub mod core;
 pub mod resolver;
 pub mod telemetry;

@@ -1,0 +1,34 @@
+//! Opens the UDP sockets on which queries are received.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How long a thread waits for a datagram before it looks whether it should end.
+const WAKE_EVERY: Duration = Duration::from_millis(500);
+/// Bytes of the receive buffer: a burst of some 2 000 queries while the thread is not scheduled.
+const RECEIVE_BUFFER: usize = 2 << 20;
+
+/// Opens one socket; several may share an address (SO_REUSEPORT), and the kernel spreads clients over them.
+///
+/// # Errors
+/// Those of the socket calls.
+pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // The kernel grants what it allows; less is no reason not to serve.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    if address.ip().is_unspecified() {
+        // A wildcard socket has to be told the destination of each datagram, to answer from there.
+        super::batch::request_destination(socket.as_fd(), address)?;
+    }
+    socket.bind(&address.into())?;
+    socket.set_read_timeout(Some(WAKE_EVERY))?;
+    Ok(socket.into())
+}
