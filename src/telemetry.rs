@@ -1,4 +1,5 @@
 //! What holdover says about itself: typed events, which alone know log texts, and counters.
 
 pub mod events;
+pub mod logging;
 pub mod tally;

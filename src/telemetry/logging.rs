@@ -1,0 +1,28 @@
+//! Sets the log up: text for people, JSON for machines, on standard error. Nothing is logged once per query above DEBUG.
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging for the whole process; does nothing when that was done before.
+pub fn start(level: LevelFilter, format: Format) {
+    // The libraries below us log per query at INFO; theirs are only for who debugs.
+    let others = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::WARN) };
+    let targets = Targets::new().with_default(others).with_target("holdover", level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(targets);
+    let _ = match format {
+        Format::Text => registry.with(lines.with_target(false)).try_init(),
+        Format::Json => registry.with(lines.json().flatten_event(true).with_target(false)).try_init(),
+    };
+}
