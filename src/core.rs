@@ -4,6 +4,7 @@ pub mod answer;
 pub mod classify;
 pub mod entry;
 pub mod key;
+pub mod matching;
 pub mod message;
 pub mod policy;
 pub mod question;
