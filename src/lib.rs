@@ -1,4 +1,5 @@
 //! holdover.
 
+pub mod adapters;
 pub mod core;
 pub mod resolver;
