@@ -1,3 +1,7 @@
-//! What touches the world.
+//! What touches the world: sockets, clocks, chance, files. Each adapter stands alone and imports no other.
 
+pub mod chance;
+pub mod clock;
+pub mod tcp;
 pub mod udp;
+pub mod upstream;

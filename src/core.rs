@@ -8,6 +8,7 @@ pub mod decision;
 pub mod entry;
 pub mod health;
 pub mod key;
+pub mod matching;
 pub mod message;
 pub mod policy;
 pub mod question;

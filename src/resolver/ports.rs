@@ -70,3 +70,12 @@ impl WireError {
         }
     }
 }
+
+/// Answers queries that came over a stream, where waiting for an answer costs nobody else.
+pub trait Answer: Send + Sync + 'static {
+    /// Answers one query (a whole DNS message without length prefix, at least a header, QR = 0) from `client` with at most
+    /// 65 535 bytes; `None`: nothing is sent.
+    ///
+    /// Cancel safe: the future is dropped when its client goes away.
+    fn answer(&self, query: Vec<u8>, client: SocketAddr) -> PortFuture<Option<Vec<u8>>>;
+}

@@ -1,0 +1,204 @@
+//! The way upstream over real sockets: one query to one address, and the response that belongs to it.
+//!
+//! Datagrams and streams live in a module each; this one dispatches, holds their common bounds and counters, and translates
+//! what the operating system says into what the resolver wants to know:
+//!
+//! | the operating system says | the resolver hears |
+//! |---|---|
+//! | ECONNREFUSED | the port is closed |
+//! | EHOSTUNREACH, ENETUNREACH and kin; EPERM, EACCES (a packet filter of our own host) | unreachable |
+//! | EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, EADDRINUSE, EAGAIN, EMSGSIZE | our own side is exhausted |
+//! | ETIMEDOUT | timed out |
+//! | anything else, end of stream | lost |
+//!
+//! Which upstream to ask, when to ask again, and when to give up is the resolver's business.
+
+mod stream;
+mod udp;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Semaphore;
+
+pub use self::stream::StreamLimits;
+use self::stream::Streams;
+use crate::core::matching::Mismatch;
+use crate::resolver::ports::{PortFuture, Protocol, Wire, WireError};
+
+/// Sends queries to upstreams over UDP and TCP.
+///
+/// Its futures must be polled within a tokio runtime that drives I/O and time. Dropping it closes all connections.
+pub struct SocketWire {
+    /// Room for datagram sockets; one permit, one descriptor.
+    sockets: Arc<Semaphore>,
+    /// The kept connections.
+    streams: Arc<Streams>,
+    /// What happened so far.
+    counters: Arc<UpstreamCounters>,
+}
+
+/// What [`SocketWire`] may hold open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// Datagram sockets at the same moment; an exchange beyond them is [`WireError::Exhausted`].
+    pub sockets: usize,
+    /// Connections, and how long they may take.
+    pub streams: StreamLimits,
+}
+
+impl SocketWire {
+    /// Makes a wire without opening anything.
+    #[must_use]
+    pub fn new(limits: UpstreamLimits) -> Self {
+        let counters = Arc::new(UpstreamCounters::default());
+        Self {
+            sockets: Arc::new(Semaphore::new(limits.sockets.min(Semaphore::MAX_PERMITS))),
+            streams: Arc::new(Streams::new(limits.streams, Arc::clone(&counters))),
+            counters,
+        }
+    }
+
+    /// The counters, which go on counting.
+    #[must_use]
+    pub fn counters(&self) -> Arc<UpstreamCounters> {
+        Arc::clone(&self.counters)
+    }
+}
+
+impl Wire for SocketWire {
+    fn exchange(&self, protocol: Protocol, server: SocketAddr, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, WireError>> {
+        match protocol {
+            Protocol::Udp => Box::pin(udp::exchange(Arc::clone(&self.sockets), Arc::clone(&self.counters), server, query)),
+            Protocol::Tcp => Box::pin(Arc::clone(&self.streams).exchange(server, query)),
+        }
+    }
+}
+
+/// Counts what went upstream and came back; shared between all exchanges and whoever shows metrics.
+#[derive(Debug, Default)]
+pub struct UpstreamCounters {
+    /// Queries sent as datagrams.
+    datagrams: AtomicU64,
+    /// Queries sent over connections.
+    streamed: AtomicU64,
+    /// Connections whose set-up was begun.
+    connections: AtomicU64,
+    /// Responses taken.
+    accepted: AtomicU64,
+    /// Responses that were not ours, in the order of [`Mismatch::ALL`].
+    ignored: [AtomicU64; Mismatch::ALL.len()],
+}
+
+impl UpstreamCounters {
+    /// Queries sent as datagrams.
+    #[must_use]
+    pub fn datagrams(&self) -> u64 {
+        self.datagrams.load(Ordering::Relaxed)
+    }
+
+    /// Queries sent over connections.
+    #[must_use]
+    pub fn streamed(&self) -> u64 {
+        self.streamed.load(Ordering::Relaxed)
+    }
+
+    /// Connections whose set-up was begun.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Responses taken.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Responses ignored because of `mismatch`: forged, late after a retry, or broken.
+    #[must_use]
+    pub fn ignored(&self, mismatch: Mismatch) -> u64 {
+        self.of(mismatch).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// Counts an ignored response.
+    fn ignore(&self, mismatch: Mismatch) {
+        if let Some(counter) = self.of(mismatch) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The counter of one kind of mismatch.
+    fn of(&self, mismatch: Mismatch) -> Option<&AtomicU64> {
+        Mismatch::ALL.iter().zip(&self.ignored).find_map(|(kind, counter)| (*kind == mismatch).then_some(counter))
+    }
+}
+
+/// What an error of the operating system means for the exchange; see the table above.
+fn cause(error: &io::Error) -> WireError {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => WireError::Refused,
+        Some(
+            libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::ENETDOWN
+            | libc::EAFNOSUPPORT
+            | libc::ENOPROTOOPT
+            | libc::EPROTO
+            | libc::EPERM
+            | libc::EACCES,
+        ) => WireError::Unreachable,
+        Some(
+            libc::EMFILE
+            | libc::ENFILE
+            | libc::ENOBUFS
+            | libc::ENOMEM
+            | libc::EADDRNOTAVAIL
+            | libc::EADDRINUSE
+            | libc::EAGAIN
+            | libc::EMSGSIZE,
+        ) => WireError::Exhausted,
+        Some(libc::ETIMEDOUT) => WireError::TimedOut,
+        Some(_) => WireError::Lost,
+        None if error.kind() == io::ErrorKind::TimedOut => WireError::TimedOut,
+        None => WireError::Lost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_operating_system_name_their_side() {
+        let cases = [
+            (libc::ECONNREFUSED, WireError::Refused),
+            (libc::ENETUNREACH, WireError::Unreachable),
+            (libc::EHOSTUNREACH, WireError::Unreachable),
+            (libc::EMFILE, WireError::Exhausted),
+            (libc::ENFILE, WireError::Exhausted),
+            (libc::EADDRNOTAVAIL, WireError::Exhausted),
+            (libc::ENOBUFS, WireError::Exhausted),
+            (libc::ETIMEDOUT, WireError::TimedOut),
+            (libc::ECONNRESET, WireError::Lost),
+        ];
+        for (number, expected) in cases {
+            assert_eq!(cause(&io::Error::from_raw_os_error(number)), expected, "errno {number}");
+        }
+        assert_eq!(cause(&io::Error::from(io::ErrorKind::TimedOut)), WireError::TimedOut);
+        assert_eq!(cause(&io::Error::from(io::ErrorKind::UnexpectedEof)), WireError::Lost);
+    }
+
+    #[test]
+    fn each_kind_of_mismatch_has_its_counter() {
+        let counters = UpstreamCounters::default();
+        for (times, mismatch) in (1_u64..).zip(Mismatch::ALL) {
+            (0..times).for_each(|_| counters.ignore(mismatch));
+        }
+        let counted = Mismatch::ALL.map(|mismatch| counters.ignored(mismatch));
+        assert_eq!(counted, [1, 2, 3, 4, 5]);
+    }
+}

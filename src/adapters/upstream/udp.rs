@@ -1,0 +1,81 @@
+//! One query as one datagram from a socket of its own.
+//!
+//! Every exchange binds port 0: Linux then draws a free port at random from `ip_local_port_range` (RFC 6056 §3.3.1, some
+//! 28 000 ports), respects `ip_local_reserved_ports`, and never squats on a port on which a neighbour in the same pod is
+//! about to listen, as drawing from 1024 to 65535 would. Together with the ID a forger has about 30 bits to guess
+//! (RFC 5452 §9.2).
+//!
+//! The socket is connected. The kernel then drops datagrams from anybody but the server, and hands ICMP errors to us: a
+//! closed port is known in a round trip instead of after a timeout. What still arrives and does not belong to the query is
+//! counted and ignored, up to a bound.
+//!
+//! There is no timeout here: a late response is still a response, and who no longer wants it drops the future, which closes
+//! the socket. A waiting exchange holds a descriptor and no buffer.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::sync::Semaphore;
+
+use super::{UpstreamCounters, cause};
+use crate::core::matching::{Acceptance, accepts};
+use crate::resolver::ports::WireError;
+
+/// Room for a response, in bytes. We advertise 1232; servers that send more are still heard up to here.
+const RESPONSE_BYTES: usize = 4096;
+/// Datagrams that one exchange ignores before it is given up: somebody is guessing, and each guess costs us a wake-up.
+const IGNORED_MAX: usize = 64;
+
+/// Sends `query` once from a new port and waits for the response that belongs to it.
+///
+/// Cancel safe: dropping the future closes the socket.
+///
+/// # Errors
+/// Those of [`cause`]; [`WireError::Exhausted`] when no socket is free; [`WireError::Lost`] after too many datagrams that
+/// were not ours. Never [`WireError::TimedOut`] by itself.
+pub(super) async fn exchange(
+    sockets: Arc<Semaphore>,
+    counters: Arc<UpstreamCounters>,
+    server: SocketAddr,
+    query: Vec<u8>,
+) -> Result<Vec<u8>, WireError> {
+    let _slot = sockets.try_acquire_owned().map_err(|_full| WireError::Exhausted)?;
+    let socket = connect(server).await.map_err(|error| cause(&error))?;
+    socket.send(&query).await.map_err(|error| cause(&error))?;
+    counters.datagrams.fetch_add(1, Ordering::Relaxed);
+    for _ in 0..IGNORED_MAX {
+        let response = receive(&socket).await.map_err(|error| cause(&error))?;
+        match accepts(&query, &response) {
+            Acceptance::Accepted => {
+                counters.accepted.fetch_add(1, Ordering::Relaxed);
+                return Ok(response);
+            }
+            Acceptance::NotOurs(mismatch) => counters.ignore(mismatch),
+        }
+    }
+    Err(WireError::Lost)
+}
+
+/// Opens a socket on a random port that speaks to `server` only.
+async fn connect(server: SocketAddr) -> std::io::Result<UdpSocket> {
+    let any_port = match server {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = UdpSocket::bind(any_port).await?;
+    socket.connect(server).await?;
+    Ok(socket)
+}
+
+/// Waits for a datagram or an ICMP error; the buffer is made only when there is something to put into it.
+async fn receive(socket: &UdpSocket) -> std::io::Result<Vec<u8>> {
+    socket.ready(Interest::READABLE | Interest::ERROR).await?;
+    let mut buffer = vec![0; RESPONSE_BYTES];
+    let length = socket.recv(&mut buffer).await?;
+    buffer.truncate(length);
+    buffer.shrink_to_fit();
+    Ok(buffer)
+}
