@@ -282,6 +282,6 @@ mod tests {
         let options = [0, 10, 0, 1, 9, 0, 15, 0, 4, 0, 7, b'h', b'i'];
         let response = Response::new("www.example.com", 1).rcode(2).opt(0, &options).bytes();
         assert_eq!(extended_errors(&response, 512), [0, 15, 0, 4, 0, 7, b'h', b'i']);
-        assert_eq!(extended_errors(&response, 4), []);
+        assert!(extended_errors(&response, 4).is_empty());
     }
 }
