@@ -10,6 +10,7 @@ pub mod health;
 pub mod key;
 pub mod matching;
 pub mod message;
+pub mod network;
 pub mod policy;
 pub mod question;
 pub mod refresh;

@@ -1,0 +1,246 @@
+//! Puts the parts together: settings become sockets, a resolver and its fronts; and takes them apart again.
+//!
+//! All sockets are open before anything is served, so a port that cannot be had ends the start with one message. Nothing here waits for
+//! an upstream: a sidecar that is started in an outage serves at once.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::adapters::chance::{NoEntropy, SystemChance};
+use crate::adapters::clock::SystemClock;
+use crate::adapters::tcp::{self, Phase, TcpLimits};
+use crate::adapters::udp::{Admission, Sockets, UdpFront};
+use crate::adapters::upstream::{SocketWire, StreamLimits, UpstreamLimits};
+use crate::config::settings::{Drain, Settings};
+use crate::core::time::Timestamp;
+use crate::resolver::ports::{Answer, Clock, PortFuture};
+use crate::resolver::{self, Ports, Resolver};
+use crate::telemetry::events;
+use crate::telemetry::tally::{Answered, Tally};
+
+mod descriptors;
+
+/// Descriptors for everything that is neither an attempt upstream nor a client's connection: listeners, log, upstream connections.
+const DESCRIPTORS_RESERVED: usize = 64;
+
+/// Why holdover cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listen address cannot be had.
+    #[error("cannot listen on {address} ({protocol}): {}", advice(*address, source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// UDP or TCP.
+        protocol: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// An upstream is one of our own addresses.
+    #[error(
+        "upstream {0} is an address that holdover itself listens on: every query would go round in a circle; name the resolver behind it"
+    )]
+    OwnAddress(SocketAddr),
+    /// The operating system gave no random numbers, without which message IDs could be guessed.
+    #[error(transparent)]
+    Chance(#[from] NoEntropy),
+    /// The operating system gave no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// What to do about a port that cannot be had.
+fn advice(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "permission denied. Ports below 1024 are reserved: give the process CAP_NET_BIND_SERVICE (systemd: \
+             AmbientCapabilities=CAP_NET_BIND_SERVICE), or set the sysctl net.ipv4.ip_unprivileged_port_start={} in its \
+             network namespace, or listen on another port (--listen {}:5353)",
+            address.port(),
+            bracketed(address.ip())
+        ),
+        io::ErrorKind::AddrInUse => {
+            "the address is in use. Another resolver listens there: stop it, or listen on another address (--listen 127.0.0.2:53 \
+             works beside most)"
+                .to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this host has no such address".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// An address as it stands before a port.
+fn bracketed(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    }
+}
+
+/// A running sidecar.
+pub struct Running {
+    /// Answers and remembers.
+    resolver: Arc<Resolver>,
+    /// Receives UDP.
+    udp: UdpFront,
+    /// Receives TCP.
+    streams: Arc<Streams>,
+    /// Tells the TCP listeners to end.
+    phase: watch::Sender<Phase>,
+    /// The TCP listeners.
+    listeners: JoinSet<()>,
+    /// Where it listens.
+    addresses: Vec<SocketAddr>,
+}
+
+/// Answers what comes over streams.
+struct Streams {
+    /// Answers and remembers.
+    resolver: Arc<Resolver>,
+    /// Counts.
+    tally: Arc<Tally>,
+    /// When the last query came, in microseconds.
+    last_query: AtomicU64,
+}
+
+impl Answer for Arc<Streams> {
+    fn answer(&self, query: Vec<u8>, client: SocketAddr) -> PortFuture<Option<Vec<u8>>> {
+        let streams = Self::clone(self);
+        Box::pin(async move {
+            streams.last_query.store(streams.resolver.now().as_micros(), Ordering::Relaxed);
+            streams.resolver.answer(query, client, &streams.tally).await
+        })
+    }
+}
+
+/// One listen address, bound.
+struct Bound {
+    /// Its UDP sockets.
+    udp: Sockets,
+    /// Its TCP listener.
+    tcp: tokio::net::TcpListener,
+    /// The address with its final port.
+    address: SocketAddr,
+}
+
+/// Starts a sidecar on the present tokio runtime.
+///
+/// # Errors
+/// [`StartError`]: an address that cannot be had, an upstream that is ourselves.
+pub fn start(settings: &Settings) -> Result<Running, StartError> {
+    let clock = Arc::new(SystemClock::new());
+    let start = clock.now();
+    let ports = Ports { clock: clock.clone(), chance: Arc::new(SystemChance::new()?), wire: Arc::new(wire(settings)) };
+    let bound = settings.listen.addresses.iter().map(|address| bind(*address, settings.listen.threads)).collect::<Result<Vec<_>, _>>()?;
+    let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
+    if let Some(own) = settings.upstreams.iter().flat_map(|upstream| &upstream.addresses).find(|upstream| is_own(**upstream, &addresses)) {
+        return Err(StartError::OwnAddress(*own));
+    }
+    let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
+    let clients = settings.listen.clients.clone();
+    let admission: Admission = Arc::new(move |ip: IpAddr| clients.is_empty() || clients.iter().any(|network| network.contains(ip)));
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let streams = Arc::new(Streams {
+        resolver: Arc::clone(&resolver),
+        tally: Arc::new(Tally::default()),
+        last_query: AtomicU64::new(start.as_micros()),
+    });
+    let limits = TcpLimits {
+        connections: settings.listen.tcp_connections,
+        queries: settings.listen.tcp_queries,
+        idle: settings.listen.tcp_idle,
+        ..TcpLimits::new(Arc::clone(&admission))
+    };
+    let mut listeners = JoinSet::new();
+    let mut sockets = Vec::new();
+    for Bound { udp, tcp, address } in bound {
+        listeners.spawn(tcp::serve(tcp, limits.clone(), Arc::new(Arc::clone(&streams)), phases.clone()));
+        sockets.push(udp);
+        events::Listening { address, threads: settings.listen.threads }.emit();
+    }
+    let udp = UdpFront::start(sockets, &resolver, &admission, settings.policy.in_flight.waiting).map_err(StartError::Thread)?;
+    let labels: Vec<String> = resolver.upstreams().all().iter().map(|upstream| upstream.label.clone()).collect();
+    events::Ready { upstreams: &labels, after: clock.now().since(start) }.emit();
+    Ok(Running { resolver, udp, streams, phase, listeners, addresses })
+}
+
+/// The way upstream, as wide as the descriptors of the process allow.
+fn wire(settings: &Settings) -> SocketWire {
+    let attempts = usize::try_from(settings.policy.attempts.sends).unwrap_or(1);
+    let wanted = settings.policy.in_flight.resolutions.saturating_mul(attempts);
+    let others = settings.listen.tcp_connections + DESCRIPTORS_RESERVED;
+    let granted = descriptors::raise(wanted + others);
+    SocketWire::new(UpstreamLimits { sockets: wanted.min(granted.saturating_sub(others)).max(1), streams: StreamLimits::DEFAULT })
+}
+
+/// Opens one listen address for UDP and TCP.
+fn bind(address: SocketAddr, threads: usize) -> Result<Bound, StartError> {
+    // TCP first: its port cannot be shared, so a second process fails here instead of taking half of the queries.
+    let fail = |protocol, source| StartError::Listen { address, protocol, source };
+    let listener = std::net::TcpListener::bind(address).map_err(|error| fail("TCP", error))?;
+    listener.set_nonblocking(true).map_err(|error| fail("TCP", error))?;
+    let tcp = tokio::net::TcpListener::from_std(listener).map_err(|error| fail("TCP", error))?;
+    let bound = tcp.local_addr().map_err(|error| fail("TCP", error))?;
+    let udp = Sockets::bind(bound, threads).map_err(|error| fail("UDP", error))?;
+    Ok(Bound { udp, tcp, address: bound })
+}
+
+/// Whether an upstream address is one on which we listen.
+fn is_own(upstream: SocketAddr, own: &[SocketAddr]) -> bool {
+    own.iter().any(|own| {
+        let covered = own.ip() == upstream.ip() || own.ip().is_unspecified() && upstream.ip().is_loopback();
+        covered && own.port() == upstream.port()
+    })
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The resolver.
+    #[must_use]
+    pub const fn resolver(&self) -> &Arc<Resolver> {
+        &self.resolver
+    }
+
+    /// Queries so far with this outcome.
+    #[must_use]
+    pub fn answered(&self, answered: Answered) -> u64 {
+        resolver::sum(self.udp.tallies(), answered) + self.streams.tally.total(answered)
+    }
+
+    /// Waits until no query has come for a while, at most for as long as may be; queries go on being answered.
+    pub async fn drain(&self, drain: &Drain) {
+        let began = self.resolver.now();
+        loop {
+            let now = self.resolver.now();
+            let last = self.udp.last_query().max(Timestamp::from_micros(self.streams.last_query.load(Ordering::Relaxed)));
+            let idle = now.since(last.max(began));
+            let left = drain.idle.saturating_sub(idle).min(drain.at_most.saturating_sub(now.since(began)));
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(Duration::from_millis(100))).await;
+        }
+    }
+
+    /// Ends everything: listeners, then threads, then what is under way.
+    pub async fn stop(mut self) {
+        let _ = self.phase.send(Phase::Draining);
+        // Waits for its threads, half a second at most.
+        self.udp.stop();
+        while self.listeners.join_next().await.is_some() {}
+        self.resolver.stop();
+        let answered = Answered::ALL.iter().filter(|kind| **kind != Answered::Dropped).map(|kind| self.answered(*kind)).sum();
+        events::Stopped { answered }.emit();
+    }
+}
