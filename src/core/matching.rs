@@ -240,7 +240,7 @@ mod tests {
     fn name() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(prop::collection::vec(any::<u8>(), 1..6), 0..5).prop_map(|labels| {
             let mut wire: Vec<u8> =
-                labels.iter().flat_map(|label| std::iter::once(label.len() as u8).chain(label.iter().copied())).collect();
+                labels.iter().flat_map(|label| std::iter::once(u8::try_from(label.len()).unwrap()).chain(label.iter().copied())).collect();
             wire.push(0);
             wire
         })
