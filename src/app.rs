@@ -18,6 +18,7 @@ use crate::adapters::tcp::{self, Phase, TcpLimits};
 use crate::adapters::udp::{Admission, Sockets, UdpFront};
 use crate::adapters::upstream::{SocketWire, StreamLimits, UpstreamLimits};
 use crate::config::settings::{Drain, Settings};
+use crate::core::network;
 use crate::core::time::Timestamp;
 use crate::resolver::ports::{Answer, Clock, PortFuture};
 use crate::resolver::{self, Ports, Resolver};
@@ -139,12 +140,14 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let ports = Ports { clock: clock.clone(), chance: Arc::new(SystemChance::new()?), wire: Arc::new(wire(settings)) };
     let bound = settings.listen.addresses.iter().map(|address| bind(*address, settings.listen.threads)).collect::<Result<Vec<_>, _>>()?;
     let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
-    if let Some(own) = settings.upstreams.iter().flat_map(|upstream| &upstream.addresses).find(|upstream| is_own(**upstream, &addresses)) {
+    if let Some(own) =
+        settings.upstreams.iter().flat_map(|upstream| &upstream.addresses).find(|upstream| network::is_own(&addresses, **upstream))
+    {
         return Err(StartError::OwnAddress(*own));
     }
     let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
     let clients = settings.listen.clients.clone();
-    let admission: Admission = Arc::new(move |ip: IpAddr| clients.is_empty() || clients.iter().any(|network| network.contains(ip)));
+    let admission: Admission = Arc::new(move |ip: IpAddr| network::admits(&clients, ip));
     let (phase, phases) = watch::channel(Phase::Serving);
     let streams = Arc::new(Streams {
         resolver: Arc::clone(&resolver),
@@ -189,14 +192,6 @@ fn bind(address: SocketAddr, threads: usize) -> Result<Bound, StartError> {
     let bound = tcp.local_addr().map_err(|error| fail("TCP", error))?;
     let udp = Sockets::bind(bound, threads).map_err(|error| fail("UDP", error))?;
     Ok(Bound { udp, tcp, address: bound })
-}
-
-/// Whether an upstream address is one on which we listen.
-fn is_own(upstream: SocketAddr, own: &[SocketAddr]) -> bool {
-    own.iter().any(|own| {
-        let covered = own.ip() == upstream.ip() || own.ip().is_unspecified() && upstream.ip().is_loopback();
-        covered && own.port() == upstream.port()
-    })
 }
 
 impl Running {

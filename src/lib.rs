@@ -1,8 +1,14 @@
-//! holdover.
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod core;
+
+pub mod config;
+pub mod telemetry;
+
+pub mod resolver;
 
 pub mod adapters;
+
 pub mod app;
-pub mod config;
-pub mod core;
-pub mod resolver;
-pub mod telemetry;
+
+pub mod cli;

@@ -19,63 +19,21 @@ use std::time::{Duration, Instant};
 use harness::*;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
-use holdover::config::settings::{Drain, Listen, Settings};
-use holdover::core::policy::*;
+use holdover::config::settings::Settings;
 use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
 
-/// Settings with the contract's numbers and this upstream.
+/// The default settings with this upstream.
 fn settings(upstream: &Upstream) -> Settings {
-    let seconds = Duration::from_secs;
-    let millis = Duration::from_millis;
-    Settings {
-        listen: Listen {
-            addresses: vec!["127.0.0.1:0".parse().unwrap()],
-            threads: 1,
-            tcp_connections: 64,
-            tcp_queries: 32,
-            tcp_idle: seconds(10),
-            clients: Vec::new(),
-        },
-        upstreams: vec![UpstreamPolicy {
-            name: "test".into(),
-            addresses: vec![upstream.address],
-            protocol: Protocol::Udp,
-            zones: Vec::new(),
-            role: Role::Primary,
-        }],
-        policy: Policy {
-            stale: StalePolicy {
-                client_response_timer: ClientResponseTimer::Adaptive { at_least: millis(20), at_most: millis(200) },
-                maximum: seconds(86_400),
-                answer_ttl: seconds(30),
-                recheck_min: seconds(1),
-                recheck_max: seconds(30),
-                suffixes: Vec::new(),
-            },
-            ttl: TtlPolicy { positive_max: seconds(3600), negative_max: seconds(30), negative_without_soa: seconds(5) },
-            prefetch: PrefetchPolicy { enabled: true, window_percent: 10, window_min: seconds(1), hits: 2 },
-            attempts: AttemptPolicy {
-                second_after: millis(400),
-                third_after: seconds(1),
-                sends: 3,
-                deadline: seconds(2),
-                linger: seconds(5),
-            },
-            budget: BudgetPolicy { per_second: 900, prefetch_percent: 10, sweep_per_second: 20, outage_per_second: 100 },
-            health: HealthPolicy {
-                down_after: 5,
-                impaired_percent: 20,
-                impaired_attempts: 20,
-                window: seconds(10),
-                recovery_successes: 3,
-                probe_min: seconds(1),
-                probe_max: seconds(2),
-            },
-            cache: CachePolicy { entries: 10_000, bytes: 8 << 20, negative_percent: 25 },
-            in_flight: InFlightPolicy { resolutions: 1000, waiting: 4000 },
-        },
-        drain: Drain { idle: seconds(2), at_most: seconds(25) },
-    }
+    let mut settings = Settings::standard();
+    settings.listen.addresses = vec!["127.0.0.1:0".parse().unwrap()];
+    settings.upstreams = vec![UpstreamPolicy {
+        name: "test".into(),
+        addresses: vec![upstream.address],
+        protocol: Protocol::Udp,
+        zones: Vec::new(),
+        role: Role::Primary,
+    }];
+    settings
 }
 
 /// A sidecar before a well-behaved upstream: addresses, NODATA under `nodata`, NXDOMAIN under `gone`.

@@ -1,4 +1,4 @@
-//! What the operator decided, valid by construction.
+//! What the operator decided, valid by construction: only [`super::judge`] makes these, within [`super::limits`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,40 +8,92 @@ use crate::core::policy::Policy;
 use crate::core::upstream::UpstreamPolicy;
 
 /// Everything that a sidecar is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where it listens.
+    /// Where clients reach it.
     pub listen: Listen,
-    /// Whom it asks.
+    /// Whom it asks; empty until `/etc/resolv.conf` has been read, when the operator named none.
     pub upstreams: Vec<UpstreamPolicy>,
     /// How it decides.
     pub policy: Policy,
     /// How it ends.
     pub drain: Drain,
+    /// What it writes.
+    pub log: Log,
 }
 
-/// Where and to whom.
-#[derive(Clone, Debug)]
+/// Where clients reach holdover, and which.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// UDP and TCP.
+    /// Addresses for UDP and TCP alike.
     pub addresses: Vec<SocketAddr>,
-    /// UDP threads per address.
+    /// Threads that read UDP, for each address.
     pub threads: usize,
-    /// Connections.
+    /// TCP connections at the same moment.
     pub tcp_connections: usize,
-    /// Queries of one.
+    /// Queries in flight on one of them.
     pub tcp_queries: usize,
-    /// Idle time of one.
+    /// How long one may be idle.
     pub tcp_idle: Duration,
-    /// Who may ask.
+    /// Who is answered; empty for everyone.
     pub clients: Vec<IpNetwork>,
 }
 
-/// How it ends.
-#[derive(Clone, Copy, Debug)]
+/// The end of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// After so long without a query.
+    /// It ends when no query has come for this long …
     pub idle: Duration,
-    /// After so long in any case.
+    /// … and after this long in any case.
     pub at_most: Duration,
+}
+
+/// The log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is written.
+    pub level: Level,
+    /// How lines look.
+    pub format: Format,
+}
+
+/// Levels, most severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Something does not work.
+    Error,
+    /// Something needs attention: an outage begins.
+    Warn,
+    /// Something is worth knowing: start, recovery, end.
+    Info,
+    /// Changes of state that come often.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// All defaults, without upstreams.
+    ///
+    /// # Panics
+    /// Never: a test holds that the defaults are within their own bounds.
+    #[must_use]
+    pub fn standard() -> Self {
+        super::judge::judge(&super::layer::Layer::default()).unwrap_or_else(|problems| unreachable_defaults(&problems))
+    }
+}
+
+/// The defaults contradict the bounds; a test keeps that from happening.
+#[expect(clippy::panic, reason = "a fault of the table in `limits`, which a test finds before anybody else does")]
+fn unreachable_defaults(problems: &super::error::ConfigError) -> Settings {
+    panic!("{problems}")
 }

@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(error(&packet(0x0100, [1, 0, 0, 2], &two)), Some((Rcode::FormErr, true)), "two OPTs");
         assert_eq!(error(&packet(0x0100, [1, 0, 0, 1], b"")), Some((Rcode::FormErr, true)), "a missing record");
         assert_eq!(error(&packet(0x0100, [1, 0, 0, 1], &opt(1, 0))), Some((Rcode::BadVers, true)), "EDNS 1");
-        assert_eq!(error(&packet(0x0100, [1, 0, 0, 0], b"").split_at(20).0), Some((Rcode::FormErr, false)), "cut off");
+        assert_eq!(error(packet(0x0100, [1, 0, 0, 0], b"").split_at(20).0), Some((Rcode::FormErr, false)), "cut off");
     }
 
     #[test]

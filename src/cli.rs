@@ -1,0 +1,48 @@
+//! The command line: one subcommand, its exit code. 64 is wrong usage, 78 a wrong configuration (sysexits.h), 1 anything else.
+
+pub mod config;
+pub mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::error::EXIT_USAGE;
+
+/// A DNS cache beside your application: it serves what it remembers while the resolver behind it fails.
+#[derive(Debug, Parser)]
+#[command(name = "holdover", version, arg_required_else_help = true)]
+struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What holdover can do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answers queries: the sidecar itself.
+    Serve(serve::ServeArguments),
+    /// Checks a configuration, or prints the default one.
+    Config(config::ConfigArguments),
+}
+
+/// Runs the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let result = match arguments.command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Config(arguments) => config::run(arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("holdover: {error:#}");
+        ExitCode::FAILURE
+    })
+}

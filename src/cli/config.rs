@@ -1,0 +1,50 @@
+//! `holdover config`: checks a configuration, or prints the default one.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::config::{self, Flags, render};
+
+/// Arguments of `holdover config`.
+#[derive(Debug, Args)]
+pub struct ConfigArguments {
+    /// What to do.
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+/// What can be done with a configuration.
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Says whether file and environment are valid
+    Check {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Prints the default configuration file, with reasons and ranges
+    Default,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// None at present; a wrong configuration is told and ends with 78.
+pub fn run(arguments: ConfigArguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        ConfigCommand::Default => print!("{}", render::default_file()),
+        ConfigCommand::Check { config } => {
+            let subject = config.as_ref().map_or_else(|| "the configuration".to_owned(), |path| path.display().to_string());
+            match config::load(Flags { config, ..Flags::default() }, std::env::vars_os()) {
+                Ok(_) => println!("{subject} is valid"),
+                Err(error) => {
+                    eprintln!("holdover: {error}");
+                    return Ok(ExitCode::from(error.exit_code()));
+                }
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,180 @@
+//! `holdover serve`: settings, log, sockets, ready; then signals, drain, end.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+
+use crate::adapters::resolv_conf::{self, ResolvConfError};
+use crate::app;
+use crate::config::environment;
+use crate::config::error::{ConfigError, EXIT_CONFIG};
+use crate::config::keys;
+use crate::config::layer::{Given, Layer, Origin, Raw};
+use crate::config::settings::{Format, Level, Settings};
+use crate::config::{self, Flags};
+use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
+use crate::telemetry::{events, logging};
+
+/// Flags of `holdover serve`. Each covers the environment variable and the key of the same name.
+#[derive(Debug, Default, Args)]
+pub struct ServeArguments {
+    /// Address to answer on, UDP and TCP; may be repeated or comma-separated [default: 127.0.0.1:53]
+    #[arg(long, value_name = "ADDR[:PORT]", value_delimiter = ',')]
+    listen: Vec<String>,
+    /// Resolver to forward to; may be repeated or comma-separated [default: those of --resolv-conf]
+    #[arg(long, value_name = "ADDR[:PORT]", value_delimiter = ',')]
+    upstream: Vec<String>,
+    /// Configuration file (`holdover config default` prints one)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the upstreams of the host are read from when none is configured
+    #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
+    resolv_conf: PathBuf,
+    /// How long a client waits for a fresh answer when a stale one is there: "adaptive" or 0s to 1800ms
+    #[arg(long, value_name = "DURATION")]
+    client_response_timer: Option<String>,
+    /// How long after its expiry an answer may be served while upstreams fail: 0s to 7d
+    #[arg(long, value_name = "DURATION")]
+    maximum_stale: Option<String>,
+    /// error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// text or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+/// Why settings could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No upstream is configured, and `resolv.conf` gives none.
+    #[error(transparent)]
+    ResolvConf(#[from] ResolvConfError),
+}
+
+impl SettingsError {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(error) => error.exit_code(),
+            Self::ResolvConf(_) => EXIT_CONFIG,
+        }
+    }
+}
+
+impl ServeArguments {
+    /// The flags as a layer of the configuration.
+    fn flags(&self) -> Flags {
+        let mut layer = Layer::default();
+        let singles = [
+            ("--client-response-timer", "stale.client_response_timer", &self.client_response_timer),
+            ("--maximum-stale", "stale.maximum", &self.maximum_stale),
+            ("--log-level", keys::LOG_LEVEL, &self.log_level),
+            ("--log-format", keys::LOG_FORMAT, &self.log_format),
+        ];
+        for (flag, key, value) in singles {
+            if let Some(value) = value {
+                layer.values.insert(key, Given { raw: Raw::Word(value.clone()), origin: Origin::Flag(flag) });
+            }
+        }
+        if !self.listen.is_empty() {
+            let raw = Raw::Word(self.listen.join(","));
+            layer.values.insert(keys::LISTEN_ADDRESSES, Given { raw, origin: Origin::Flag("--listen") });
+        }
+        if !self.upstream.is_empty() {
+            layer.records.insert("upstream", environment::upstreams(&self.upstream.join(","), &Origin::Flag("--upstream")));
+        }
+        Flags { config: self.config.clone(), layer }
+    }
+}
+
+/// Puts flags, environment, file and `resolv.conf` together.
+///
+/// # Errors
+/// [`SettingsError`], whose message names what to mend.
+pub fn resolve_settings(
+    arguments: &ServeArguments,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Settings, SettingsError> {
+    let mut settings = config::load(arguments.flags(), variables)?;
+    let covers_all = |upstream: &UpstreamPolicy| upstream.zones.is_empty() && upstream.role == Role::Primary;
+    if !settings.upstreams.iter().any(covers_all) {
+        let found = resolv_conf::read(&arguments.resolv_conf, &settings.listen.addresses)?;
+        settings.upstreams.extend(found.into_iter().map(|address| UpstreamPolicy {
+            name: "resolv.conf".to_owned(),
+            addresses: vec![address],
+            protocol: Protocol::Udp,
+            zones: Vec::new(),
+            role: Role::Primary,
+        }));
+    }
+    Ok(settings)
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// A listen address that cannot be had, or a runtime that cannot be made.
+pub fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
+    let settings = match resolve_settings(&arguments, std::env::vars_os()) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("holdover: {error}");
+            return Ok(ExitCode::from(error.exit_code()));
+        }
+    };
+    start_log(&settings);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+    runtime.block_on(serve(&settings))
+}
+
+/// Starts the log as configured.
+fn start_log(settings: &Settings) {
+    let level = match settings.log.level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    let format = match settings.log.format {
+        Format::Text => logging::Format::Text,
+        Format::Json => logging::Format::Json,
+    };
+    logging::start(level, format);
+}
+
+/// Runs the sidecar: start, serve, drain, stop.
+async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let running = match app::start(settings) {
+        Ok(running) => running,
+        Err(error) => {
+            eprintln!("holdover: {error}");
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    events::Draining { signal: name, idle: settings.drain.idle, at_most: settings.drain.at_most }.emit();
+    tokio::select! {
+        () = running.drain(&settings.drain) => {}
+        // Who asks twice does not want to wait.
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    running.stop().await;
+    Ok(ExitCode::SUCCESS)
+}

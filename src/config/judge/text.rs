@@ -1,0 +1,91 @@
+//! Reads what is neither a quantity nor a word: lists, addresses, domain names.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::layer::{Given, Raw};
+use crate::config::limits;
+use crate::core::key::NAME_MAX;
+
+/// The text of a value.
+pub(super) fn text(raw: &Raw) -> Option<&str> {
+    match raw {
+        Raw::Word(text) | Raw::Text(text) => Some(text),
+        Raw::Integer(_) | Raw::Switch(_) | Raw::List(_) | Raw::Other(_) => None,
+    }
+}
+
+/// The members of a list; a single value is a list of one, words are split at commas.
+pub(super) fn items(given: &Given) -> Vec<Given> {
+    match &given.raw {
+        Raw::List(items) => items.iter().flat_map(items_of).collect(),
+        Raw::Word(_) | Raw::Text(_) | Raw::Integer(_) | Raw::Switch(_) | Raw::Other(_) => items_of(given),
+    }
+}
+
+/// One member, words split at commas.
+fn items_of(given: &Given) -> Vec<Given> {
+    match &given.raw {
+        Raw::Word(words) => words
+            .split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+            .map(|word| Given { raw: Raw::Word(word.to_owned()), origin: given.origin.clone() })
+            .collect(),
+        Raw::Text(_) | Raw::Integer(_) | Raw::Switch(_) | Raw::List(_) | Raw::Other(_) => vec![given.clone()],
+    }
+}
+
+/// Reads an address with an optional port.
+#[must_use]
+pub(super) fn read_address(text: &str) -> Option<SocketAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    match (text.parse::<SocketAddr>(), bare.parse::<IpAddr>()) {
+        (Ok(address), _) => Some(address),
+        (Err(_), Ok(ip)) => Some(SocketAddr::new(ip, limits::DNS_PORT)),
+        (Err(_), Err(_)) => None,
+    }
+}
+
+/// Reads a domain name into lower-cased wire form.
+#[must_use]
+pub(super) fn read_name(text: &str) -> Option<Box<[u8]>> {
+    let text = text.trim();
+    let mut wire = Vec::new();
+    for label in text.strip_suffix('.').unwrap_or(text).split('.').filter(|_| text != ".") {
+        let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
+        if !label.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+            return None;
+        }
+        wire.push(length);
+        wire.extend(label.bytes().map(|byte| byte.to_ascii_lowercase()));
+    }
+    wire.push(0);
+    (!text.is_empty() && wire.len() <= NAME_MAX).then(|| wire.into_boxed_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_a_port_or_get_53() {
+        assert_eq!(read_address("192.0.2.1"), Some("192.0.2.1:53".parse().unwrap()));
+        assert_eq!(read_address("2001:db8::1"), Some("[2001:db8::1]:53".parse().unwrap()));
+        assert_eq!(read_address("[2001:db8::1]"), Some("[2001:db8::1]:53".parse().unwrap()));
+        assert_eq!(read_address("[2001:db8::1]:5353"), Some("[2001:db8::1]:5353".parse().unwrap()));
+        for text in ["", "localhost", "192.0.2.1:", "192.0.2.1:99999", "192.0.2"] {
+            assert_eq!(read_address(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_become_lower_cased_wire_form() {
+        assert_eq!(read_name("Corp.Example.com").as_deref(), Some(b"\x04corp\x07example\x03com\x00".as_slice()));
+        assert_eq!(read_name("example.com."), read_name("example.com"));
+        assert_eq!(read_name(".").as_deref(), Some(b"\x00".as_slice()));
+        for text in ["", "a..b", ".com", "ü.example", &"a".repeat(64)] {
+            assert_eq!(read_name(text), None, "{text}");
+        }
+    }
+}
