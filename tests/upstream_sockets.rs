@@ -71,6 +71,11 @@ async fn tcp_server() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// The next connection, which must come soon.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    timeout(Duration::from_secs(2), listener.accept()).await.expect("a new connection").unwrap().0
+}
+
 /// Reads one frame; `None` at the end of the stream.
 async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let length = stream.read_u16().await.ok()?;
@@ -225,7 +230,7 @@ async fn one_connection_carries_several_queries_answered_out_of_order_each_with_
     let wire = SocketWire::new(LIMITS);
     let asked = [query(7, "one"), query(7, "two"), query(9, "three")];
     let waiting: Vec<_> = asked.iter().map(|query| tokio::spawn(wire.exchange(Protocol::Tcp, server, query.clone()))).collect();
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     let mut received = Vec::new();
     for _ in &asked {
         received.push(read_frame(&mut stream).await.unwrap());
@@ -259,7 +264,7 @@ async fn rdata_that_hickory_cannot_read_passes_untouched_over_both_protocols() {
 
     let (listener, server) = tcp_server().await;
     let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, asked.clone()));
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     assert_eq!(read_frame(&mut stream).await.unwrap(), asked);
     write_frame(&mut stream, &answer).await;
     assert_eq!(waiting.await.unwrap(), Ok(answer));
@@ -288,7 +293,7 @@ async fn answers_of_64_kib_come_over_a_stream() {
     let asked = query(3, "large");
     let wire = SocketWire::new(LIMITS);
     let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, asked.clone()));
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
     let mut large = response(&asked);
     large.resize(65_535, 0xab);
@@ -303,7 +308,7 @@ async fn a_connection_that_was_closed_after_an_answer_is_replaced() {
     for id in 0..3 {
         let asked = query(id, "www");
         let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, asked.clone()));
-        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut stream = accept(&listener).await;
         answer_one(&mut stream).await;
         drop(stream);
         assert_eq!(waiting.await.unwrap(), Ok(response(&asked)));
@@ -315,14 +320,14 @@ async fn a_query_sent_into_a_closing_connection_is_sent_once_more_on_a_new_one()
     let (listener, server) = tcp_server().await;
     let wire = SocketWire::new(LIMITS);
     let first = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "one")));
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     answer_one(&mut stream).await;
     assert!(first.await.unwrap().is_ok());
 
     let second = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(2, "two")));
     read_frame(&mut stream).await.unwrap();
     drop(stream);
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     let again = read_frame(&mut stream).await.unwrap();
     assert_eq!(again, query(2, "two"));
     write_frame(&mut stream, &response(&again)).await;
@@ -334,7 +339,7 @@ async fn a_new_connection_that_is_reset_is_lost_and_not_tried_again() {
     let (listener, server) = tcp_server().await;
     let wire = SocketWire::new(LIMITS);
     let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "www")));
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(stream);
@@ -347,13 +352,13 @@ async fn a_connection_that_swallows_everything_times_out_and_is_given_up() {
     let (listener, server) = tcp_server().await;
     let wire = SocketWire::new(LIMITS);
     let silent = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "one")));
-    let (mut dead, _) = listener.accept().await.unwrap();
+    let mut dead = accept(&listener).await;
     read_frame(&mut dead).await.unwrap();
     sleep(Duration::from_millis(150)).await;
     let beside = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(2, "two")));
     assert_eq!(silent.await.unwrap(), Err(WireError::TimedOut));
     // Who had joined it meanwhile moves to a new connection.
-    let (mut alive, _) = listener.accept().await.unwrap();
+    let mut alive = accept(&listener).await;
     answer_one(&mut alive).await;
     assert_eq!(beside.await.unwrap(), Ok(response(&query(2, "two"))));
 }
@@ -364,10 +369,10 @@ async fn a_dead_connection_is_given_up_even_if_nobody_waits_long_enough() {
     let wire = SocketWire::new(LIMITS);
     let impatient = wire.exchange(Protocol::Tcp, server, query(1, "one"));
     assert!(timeout(Duration::from_millis(50), impatient).await.is_err());
-    let (_dead, _) = listener.accept().await.unwrap();
+    let _dead = accept(&listener).await;
     sleep(Duration::from_millis(400)).await;
     let next = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(2, "two")));
-    let (mut alive, _) = timeout(Duration::from_secs(1), listener.accept()).await.expect("a new connection").unwrap();
+    let mut alive = accept(&listener).await;
     answer_one(&mut alive).await;
     assert!(next.await.unwrap().is_ok());
 }
@@ -377,7 +382,7 @@ async fn one_slow_response_does_not_cost_the_connection() {
     let (listener, server) = tcp_server().await;
     let wire = Arc::new(SocketWire::new(LIMITS));
     let slow = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "slow")));
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
     for id in 2..6 {
         sleep(Duration::from_millis(100)).await;
@@ -395,7 +400,7 @@ async fn frames_that_belong_to_no_query_are_ignored_on_a_stream_too() {
     let wire = SocketWire::new(LIMITS);
     let asked = query(5, "www");
     let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, asked.clone()));
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
     write_frame(&mut stream, &response(&query(6, "www"))).await;
     write_frame(&mut stream, &response(&query(5, "wwx"))).await;
@@ -410,7 +415,7 @@ async fn no_more_queries_than_allowed_are_in_flight_on_a_connection_and_dropping
     let (listener, server) = tcp_server().await;
     let wire = SocketWire::new(LIMITS);
     let waiting: Vec<_> = (0..4).map(|id| tokio::spawn(wire.exchange(Protocol::Tcp, server, query(id, "www")))).collect();
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     for _ in 0..4 {
         read_frame(&mut stream).await.unwrap();
     }
@@ -427,7 +432,7 @@ async fn an_idle_connection_is_closed() {
     let (listener, server) = tcp_server().await;
     let wire = SocketWire::new(LIMITS);
     let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "www")));
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     answer_one(&mut stream).await;
     assert!(waiting.await.unwrap().is_ok());
     let closed = timeout(Duration::from_secs(1), read_frame(&mut stream)).await;
@@ -441,7 +446,7 @@ async fn the_least_recently_used_connection_makes_room_for_a_new_server() {
     for id in 0..3 {
         let (listener, server) = tcp_server().await;
         let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(id, "www")));
-        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut stream = accept(&listener).await;
         answer_one(&mut stream).await;
         assert!(waiting.await.unwrap().is_ok());
         open.push(stream);
@@ -456,7 +461,7 @@ async fn dropping_the_wire_closes_its_connections() {
     let (listener, server) = tcp_server().await;
     let wire = SocketWire::new(LIMITS);
     let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "www")));
-    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut stream = accept(&listener).await;
     answer_one(&mut stream).await;
     assert!(waiting.await.unwrap().is_ok());
     drop(wire);

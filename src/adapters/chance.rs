@@ -2,7 +2,7 @@
 //!
 //! Message IDs are half of what a forger has to guess (RFC 5452 §4), so the generator is a cryptographic one (ChaCha12). It
 //! is seeded once, at the start, where a failure can still be told to the operator; `rand`'s per-thread generator would panic
-//! in the middle of a query instead. A lock around it costs some 20 ns, and only queries that go upstream draw a number.
+//! in the middle of a query instead. A number costs some 7 ns, lock included (uncontended), and only queries that go upstream draw a number.
 
 use parking_lot::Mutex;
 use rand::rngs::{StdRng, SysRng};
