@@ -1,3 +1,7 @@
-//! The holdover process.
+//! The holdover process: arguments, then one subcommand; its exit code is the process's.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    holdover::cli::main()
+}
