@@ -50,15 +50,14 @@ fn every_example_is_valid() {
 #[test]
 fn the_commented_tables_of_the_default_file_are_valid_when_uncommented() {
     let text = render::default_file();
-    let tables: Vec<&str> = text
-        .split("\n\n")
-        .filter(|block| block.contains("# [["))
-        .collect();
+    let tables: Vec<&str> = text.split("\n\n").filter(|block| block.contains("# [[")).collect();
     assert_eq!(tables.len(), 2);
     for table in tables {
         let live: String = table
             .lines()
-            .filter_map(|line| line.strip_prefix("# ").filter(|rest| rest.starts_with("[[") || rest.contains(" = ") && !rest.starts_with('#')))
+            .filter_map(|line| {
+                line.strip_prefix("# ").filter(|rest| rest.starts_with("[[") || rest.contains(" = ") && !rest.starts_with('#'))
+            })
             .map(|line| format!("{line}\n"))
             .collect();
         assert!(read(&live).is_ok(), "{live}\n{}", message(&live));
@@ -106,10 +105,7 @@ fn a_whole_file_is_understood() {
 #[test]
 fn messages_name_file_line_key_value_and_what_is_allowed() {
     let cases = [
-        (
-            "[stale]\nmaximun = \"24h\"",
-            "holdover.toml:2: key \"maximun\" in [stale] is not known. Did you mean \"maximum\"?",
-        ),
+        ("[stale]\nmaximun = \"24h\"", "holdover.toml:2: key \"maximun\" in [stale] is not known. Did you mean \"maximum\"?"),
         (
             "[stael]\nmaximum = \"24h\"",
             "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [prefetch] [budget] [attempts] [health] [drain] [log].",
@@ -126,10 +122,7 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
             "[cache]\nsize = \"8MB\"",
             "holdover.toml:2: cache.size = \"8MB\" is not a size with a unit, such as \"512KiB\" or \"8MiB\". Allowed: 1MiB to 4GiB. Change it, or delete the key to get the default.",
         ),
-        (
-            "[[upstream]]\nname = \"vpc\"",
-            "holdover.toml:1: [[upstream]] has no addresses. Add a line such as addresses = [\"192.0.2.1\"].",
-        ),
+        ("[[upstream]]\nname = \"vpc\"", "holdover.toml:1: [[upstream]] has no addresses. Add a line such as addresses = [\"192.0.2.1\"]."),
         (
             "[[upstream]]\naddresses = [\"dns.example.com\"]",
             "holdover.toml:2: upstream.addresses = \"dns.example.com\" is not an IP address with an optional port, such as 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it, or delete the key to get the default.",
@@ -177,7 +170,8 @@ fn flags_cover_the_environment_which_covers_the_file() {
     std::fs::write(&path, "[stale]\nmaximum = \"1h\"\nanswer_ttl = \"10s\"\n[cache]\nentries = 500\n").unwrap();
     let mut layer = Layer::default();
     layer.values.insert("stale.maximum", Given { raw: Raw::Word("3h".into()), origin: Origin::Flag("--maximum-stale") });
-    let variables = [("HOLDOVER_STALE_MAXIMUM", "2h"), ("HOLDOVER_STALE_ANSWER_TTL", "20s")].map(|(n, v)| (OsString::from(n), OsString::from(v)));
+    let variables =
+        [("HOLDOVER_STALE_MAXIMUM", "2h"), ("HOLDOVER_STALE_ANSWER_TTL", "20s")].map(|(n, v)| (OsString::from(n), OsString::from(v)));
     let settings = config::load(Flags { config: Some(path), layer }, variables.into_iter()).unwrap();
     assert_eq!(settings.policy.stale.maximum, Duration::from_secs(3 * 3600));
     assert_eq!(settings.policy.stale.answer_ttl, Duration::from_secs(20));

@@ -311,6 +311,6 @@ mod tests {
         assert_eq!(u32::read(&Raw::Text("5".into())), None);
         assert_eq!(u32::read(&Raw::Word("5".into())), Some(5));
         assert_eq!(u32::read(&Raw::Integer(-5)), None);
-        assert_eq!(u32::read(&Raw::Integer(i64::MAX)), None);
+        assert_eq!(u32::read(&Raw::Integer(i64::MAX)), Some(u32::MAX), "too large is out of range, not another kind of value");
     }
 }

@@ -48,6 +48,8 @@ pub struct Plan {
     pub hedge: Duration,
     /// When those who wait and have nothing are told that there is nothing.
     pub deadline: Duration,
+    /// How long after the beginning a late answer is still taken.
+    pub linger: Duration,
 }
 
 /// What the resolver has to do next.
@@ -173,7 +175,7 @@ impl Course {
     #[must_use]
     pub fn wake_at(&self) -> Timestamp {
         let deadline = self.began.plus(self.plan.deadline);
-        let end = if self.gave_up { self.began.plus(self.policy.linger) } else { deadline };
+        let end = if self.gave_up { self.began.plus(self.plan.linger) } else { deadline };
         let send = self.next_send.filter(|_| !self.gave_up).unwrap_or(Timestamp::NEVER);
         let timers = self.attempts.iter().map(|attempt| match attempt.stage {
             Stage::Young => attempt.sent_at.plus(self.plan.timer.min(LATE)),
@@ -302,7 +304,7 @@ impl Course {
 
     /// Gives up at the deadline, ends when nothing is left to wait for.
     fn conclude(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
-        let lingered = now >= self.began.plus(self.policy.linger);
+        let lingered = now >= self.began.plus(self.plan.linger);
         let exhausted = self.is_silent() && (self.next_send.is_none() || self.gave_up);
         if lingered || exhausted {
             steps.extend(self.end());

@@ -126,7 +126,7 @@ pub struct Health {
     healthy_since: Timestamp,
     /// Relapses in a row.
     relapses: u32,
-    /// The wait before the next probe, while down.
+    /// The wait before the next probe.
     probe_interval: Duration,
 }
 
@@ -215,11 +215,15 @@ impl Health {
         self.round_trips.p99()
     }
 
-    /// How long to wait before the next probe; `chance` is a uniformly distributed number that spreads it by ±20 %.
+    /// How long to wait before the next probe while it is not healthy; `chance` is a uniformly distributed number that spreads it by ±20 %.
     #[must_use]
     pub fn next_probe(&mut self, chance: u64) -> Duration {
         let interval = self.probe_interval;
-        self.probe_interval = (interval * 3 / 2).min(self.policy.probe_max);
+        // Only silence slows probes down: who answers again is asked at the first pace until that is certain.
+        self.probe_interval = match self.phase {
+            Phase::Down(_) => (interval * 3 / 2).min(self.policy.probe_max),
+            Phase::Healthy | Phase::Overdue | Phase::Impaired | Phase::Recovering => self.policy.probe_min,
+        };
         let permille = u32::try_from(chance % 401).unwrap_or_default() + 800;
         interval * permille / 1000
     }
@@ -309,6 +313,7 @@ impl Health {
         self.window.clear();
         self.last_failed = 0;
         self.successes_in_a_row = 0;
+        self.probe_interval = self.policy.probe_min;
     }
 
     /// Becomes healthy.

@@ -36,6 +36,9 @@ const LOOP_FOR: Duration = Duration::from_secs(60);
 /// How long a query that looks for a loop may take to come back.
 const LOOP_WAIT: Duration = Duration::from_secs(1);
 
+/// TYPE of a name server.
+const TYPE_NS: u16 = 2;
+
 /// A refresh to be started.
 #[derive(Debug)]
 pub(super) struct Errand {
@@ -51,7 +54,7 @@ impl Resolver {
         self.spawn(Arc::clone(self).run_errands(errands));
         self.spawn(Arc::clone(self).watch());
         for upstream in 0..self.upstreams.all().len() {
-            self.spawn(Arc::clone(self).probe_while_down(upstream));
+            self.spawn(Arc::clone(self).probe_while_unhealthy(upstream));
         }
     }
 
@@ -78,16 +81,19 @@ impl Resolver {
         }
     }
 
-    /// Probes one upstream for as long as it is down or recovering, whenever it goes down.
-    async fn probe_while_down(self: Arc<Self>, upstream: usize) {
+    /// Probes one upstream for as long as it is not healthy, so that it is known to be back even when nobody asks.
+    async fn probe_while_unhealthy(self: Arc<Self>, upstream: usize) {
         let Some(own) = self.upstreams.all().get(upstream) else { return };
         let mut looked_for_loop = Timestamp::EPOCH;
         self.look_for_loop(upstream).await;
         loop {
-            own.went_down.notified().await;
+            own.fell.notified().await;
             let mut candidates = Candidates::default();
             while own.state() != State::Healthy {
                 tokio::time::sleep(self.upstreams.next_probe(upstream, self.ports.chance.number())).await;
+                if own.state() == State::Healthy {
+                    break;
+                }
                 if self.now().since(looked_for_loop) >= LOOP_FOR {
                     looked_for_loop = self.now();
                     self.look_for_loop(upstream).await;
@@ -110,6 +116,8 @@ impl Resolver {
             timer: self.upstreams.timer(group),
             hedge: attempts.second_after,
             deadline: attempts.second_after,
+            // It ends before the next one, which must not have to wait for it.
+            linger: self.policy.health.probe_min.max(attempts.second_after),
         };
         self.spawn(Resolution::new(self, key, group, plan, flight).run());
     }
@@ -162,16 +170,21 @@ struct Candidates {
 }
 
 impl Candidates {
-    /// The next name. Different ones in turn, so that a resolver which caches cannot answer all from memory; the root's name servers
-    /// when nothing is remembered.
+    /// The next name that is not being asked for anyway. Different ones in turn, so that a resolver which caches cannot answer all
+    /// from memory; the root's name servers when there is none.
     fn pick(&mut self, resolver: &Resolver, group: usize) -> Key {
         let now = resolver.now();
         if self.keys.is_empty() || now.since(self.chosen) >= CANDIDATES_FOR {
             self.keys = resolver.store.hottest_stale(Some(group), CANDIDATES_MAX, now).into_iter().map(|(key, _)| key).collect();
             self.chosen = now;
         }
-        self.next = self.next.wrapping_add(1);
-        let key = self.next.checked_rem(self.keys.len()).and_then(|index| self.keys.get(index));
-        key.cloned().unwrap_or_else(|| Key::new(&[0], 2, 1, Dnssec::default()))
+        for _ in 0..self.keys.len() {
+            self.next = self.next.wrapping_add(1);
+            let key = self.next.checked_rem(self.keys.len()).and_then(|index| self.keys.get(index));
+            if let Some(key) = key.filter(|key| !resolver.flights.contains(key)) {
+                return key.clone();
+            }
+        }
+        Key::new(&[0], TYPE_NS, 1, Dnssec::default())
     }
 }

@@ -21,14 +21,14 @@ const IMPAIRED_FOR: Duration = Duration::from_secs(5);
 pub(super) struct Outages {
     /// By group.
     groups: Vec<GroupOutage>,
-    /// Numbers the outages; 0 is none.
+    /// Numbers the stretches.
     next: AtomicU32,
 }
 
 /// The outage of one group.
 #[derive(Default)]
 struct GroupOutage {
-    /// The number of the present one; 0 when there is none.
+    /// The number of the present or last stretch of ill health, to count each name once.
     present: AtomicU32,
     /// Answers from memory.
     saved: AtomicU64,
@@ -71,8 +71,7 @@ impl Outages {
     pub(super) fn note_stale(&self, slot: &Slot) {
         let Some(group) = self.groups.get(slot.group) else { return };
         group.saved.fetch_add(1, Ordering::Relaxed);
-        let present = group.present.load(Ordering::Relaxed);
-        if present != 0 && slot.is_first_stale_of(present) {
+        if slot.is_first_stale_of(group.present.load(Ordering::Relaxed)) {
             group.names.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -87,7 +86,7 @@ impl Outages {
     /// Whether any group has an outage.
     #[must_use]
     pub(super) fn any(&self) -> bool {
-        self.groups.iter().any(|group| group.present.load(Ordering::Relaxed) != 0)
+        self.groups.iter().any(|group| group.since.lock().outage.is_some())
     }
 
     /// Looks at a group's upstreams; writes the beginning and the end of an outage to the log.
@@ -98,12 +97,17 @@ impl Outages {
             Availability::Healthy => None,
             Availability::Impaired | Availability::Down => Some(since.unhealthy.unwrap_or(now)),
         };
+        if unhealthy.is_some() && since.unhealthy.is_none() {
+            for counter in [&group.saved, &group.names, &group.failed] {
+                counter.store(0, Ordering::Relaxed);
+            }
+            group.present.store(self.next.fetch_add(1, Ordering::Relaxed).max(1), Ordering::Relaxed);
+        }
         since.unhealthy = unhealthy;
         match (unhealthy, since.outage) {
             (None, None) | (Some(_), Some(_)) => Change::None,
             (None, Some(began)) => {
                 since.outage = None;
-                group.present.store(0, Ordering::Relaxed);
                 events::OutageEnded {
                     zones: zone,
                     lasted: now.since(began),
@@ -120,10 +124,6 @@ impl Outages {
                     return Change::None;
                 }
                 since.outage = Some(from);
-                for counter in [&group.saved, &group.names, &group.failed] {
-                    counter.store(0, Ordering::Relaxed);
-                }
-                group.present.store(self.next.fetch_add(1, Ordering::Relaxed).max(1), Ordering::Relaxed);
                 events::OutageBegan { zones: zone, upstreams: state }.emit();
                 Change::Began
             }

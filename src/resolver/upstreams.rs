@@ -30,7 +30,7 @@ const HEDGE_MIN: Duration = Duration::from_millis(100);
 
 /// One address that is asked.
 pub struct Upstream {
-    /// `name@address`, for log and metrics.
+    /// `name@address`, or just the address, for log and metrics.
     pub label: String,
     /// Where it listens.
     pub address: std::net::SocketAddr,
@@ -46,8 +46,8 @@ pub struct Upstream {
     plain_until: AtomicU64,
     /// It sends our own queries back to us; until when it is left out, in microseconds.
     looping_until: AtomicU64,
-    /// Wakes its prober when it goes down.
-    pub went_down: Notify,
+    /// Wakes its prober when it is no longer healthy.
+    pub fell: Notify,
 }
 
 /// Names that share their upstreams.
@@ -233,7 +233,7 @@ impl Upstreams {
                 targets.extend(fallbacks.first().map(|index| self.target(*index, class, now)));
             }
         }
-        Plan { targets, timer: self.timer(group), hedge, deadline }
+        Plan { targets, timer: self.timer(group), hedge, deadline, linger: attempts.linger }
     }
 
     /// How one upstream is asked.
@@ -288,8 +288,8 @@ impl Upstreams {
                 group.recoveries.fetch_add(1, Ordering::Relaxed);
             }
         }
-        if transition.to == State::Down {
-            upstream.went_down.notify_one();
+        if transition.from == State::Healthy {
+            upstream.fell.notify_one();
         }
         events::UpstreamChanged { upstream: &upstream.label, from: transition.from, to: transition.to }.emit();
         Some(transition)
@@ -319,7 +319,7 @@ impl Upstream {
     /// A healthy upstream.
     fn new(configured: &UpstreamPolicy, address: std::net::SocketAddr, groups: Vec<usize>, policy: &Policy) -> Self {
         Self {
-            label: format!("{}@{address}", configured.name),
+            label: if configured.name == address.to_string() { configured.name.clone() } else { format!("{}@{address}", configured.name) },
             address,
             protocol: configured.protocol,
             groups,
@@ -327,7 +327,7 @@ impl Upstream {
             state: AtomicU8::new(encode_state(State::Healthy)),
             plain_until: AtomicU64::new(0),
             looping_until: AtomicU64::new(0),
-            went_down: Notify::new(),
+            fell: Notify::new(),
         }
     }
 

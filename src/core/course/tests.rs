@@ -19,6 +19,7 @@ fn course(upstreams: &[usize]) -> Course {
         timer: Duration::from_millis(20),
         hedge: Duration::from_millis(100),
         deadline: Duration::from_secs(2),
+        linger: Duration::from_secs(5),
     };
     Course::new(policy().attempts, plan, START)
 }

@@ -175,8 +175,11 @@ fn the_timer_adapts_between_its_bounds() {
 #[test]
 fn probes_slow_down_and_stay_within_a_fifth() {
     let mut health = health();
+    repeat(&mut health, Outcome::Failed, 5, 0);
     assert_eq!(health.next_probe(200), Duration::from_secs(1));
     assert_eq!(health.next_probe(0), Duration::from_millis(1_200));
     assert_eq!(health.next_probe(400), Duration::from_millis(2_400));
     assert_eq!(health.next_probe(200), Duration::from_secs(2));
+    let _ = health.record(Outcome::Answered(FAST), at(9_000));
+    assert_eq!((health.next_probe(200), health.next_probe(200)), (Duration::from_secs(1), Duration::from_secs(1)), "it answers again");
 }
