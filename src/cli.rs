@@ -1,6 +1,7 @@
 //! The command line: one subcommand, its exit code. 64 is wrong usage, 78 a wrong configuration (sysexits.h), 1 anything else.
 
 pub mod config;
+pub mod drill;
 pub mod serve;
 
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ struct Arguments {
 enum Command {
     /// Answers queries: the sidecar itself.
     Serve(serve::ServeArguments),
+    /// Rehearses an outage: an upstream that fails, clients with and without holdover, a verdict.
+    Drill(drill::DrillArguments),
     /// Checks a configuration, or prints the default one.
     Config(config::ConfigArguments),
 }
@@ -39,6 +42,7 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Drill(arguments) => drill::run(arguments),
         Command::Config(arguments) => config::run(arguments),
     };
     result.unwrap_or_else(|error| {

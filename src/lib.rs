@@ -11,4 +11,6 @@ pub mod adapters;
 
 pub mod app;
 
+pub mod drill;
+
 pub mod cli;

@@ -1,0 +1,220 @@
+//! The rehearsal: an upstream that fails on purpose, a real sidecar in front of it, clients with and without it, a verdict.
+//!
+//! One process, no privileges, only loopback. The upstream, the sidecar and the clients each have a thread and a runtime of their
+//! own, so that none is slow on account of another. The load is open-loop: each query has a moment at which it is due, and its
+//! latency counts from there, whatever the ones before it did.
+
+pub mod client;
+pub mod fault;
+mod load;
+pub mod measure;
+pub mod report;
+mod sidecar;
+pub mod upstream;
+pub mod verdict;
+pub mod zone;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::time::Instant;
+
+use fault::Scenario;
+use load::Columns;
+use measure::{Moment, Phase};
+use report::Report;
+use sidecar::Sidecar;
+use upstream::{Fault, Upstream};
+use verdict::Evidence;
+
+/// Share of the run in which all is well before the fault, in percent.
+const WARM_UP_PERCENT: u32 = 25;
+/// Share of the fault, in percent.
+const FAULT_PERCENT: u32 = 50;
+/// Warm-up and heal of a Seoul drill.
+const SEOUL_MARGIN: Duration = Duration::from_secs(10);
+
+/// What is rehearsed.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What goes wrong.
+    pub scenario: Scenario,
+    /// Queries a second, in each of the two columns.
+    pub qps: u32,
+    /// Names in use.
+    pub names: usize,
+    /// Length of the whole run; Seoul's follows from `speed`.
+    pub duration: Duration,
+    /// How fast Seoul passes.
+    pub speed: f64,
+    /// Makes load and loss reproducible.
+    pub seed: u64,
+    /// Another resolver to be tested instead of holdover: where it listens, and where it expects its upstream.
+    pub target: Option<Target>,
+    /// How results are told.
+    pub output: Output,
+}
+
+/// Another resolver to be tested.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where it expects its upstream.
+    pub upstream: SocketAddr,
+}
+
+/// How results are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A table.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            scenario: Scenario::Blackhole,
+            qps: 500,
+            names: 300,
+            duration: Duration::from_secs(40),
+            speed: 120.0,
+            seed: 1,
+            target: None,
+            output: Output::Table,
+        }
+    }
+}
+
+impl Options {
+    /// Lengths of warm-up, fault and heal.
+    #[must_use]
+    pub fn phases(&self) -> [Duration; 3] {
+        if self.scenario == Scenario::Seoul {
+            return [SEOUL_MARGIN, fault::SEOUL.div_f64(self.speed.max(1.0)), SEOUL_MARGIN];
+        }
+        let (warm_up, fault) = (self.duration * WARM_UP_PERCENT / 100, self.duration * FAULT_PERCENT / 100);
+        [warm_up, fault, self.duration.saturating_sub(warm_up + fault)]
+    }
+
+    /// The phase at a time since the beginning.
+    #[must_use]
+    fn moment(&self, elapsed: Duration) -> Moment {
+        let [warm_up, fault, _] = self.phases();
+        if elapsed < warm_up {
+            Moment { phase: Phase::WarmUp, into: elapsed }
+        } else if elapsed < warm_up + fault {
+            Moment { phase: Phase::Fault, into: elapsed.saturating_sub(warm_up) }
+        } else {
+            Moment { phase: Phase::Heal, into: elapsed.saturating_sub(warm_up + fault) }
+        }
+    }
+}
+
+/// The two upstreams and what is tested.
+struct Stage {
+    /// Behind the resolver under test.
+    behind: Upstream,
+    /// Asked directly.
+    direct: Upstream,
+    /// Where the resolver under test listens.
+    subject: SocketAddr,
+    /// The sidecar, when it is ours.
+    sidecar: Option<Sidecar>,
+}
+
+impl Stage {
+    /// Sets everything up.
+    fn set(options: &Options, zone_began: Instant) -> anyhow::Result<Self> {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let at = options.target.map_or(loopback, |target| target.upstream);
+        let behind = Upstream::start(at, zone_began, options.seed).with_context(|| format!("cannot start the upstream on {at}"))?;
+        let direct = Upstream::start(loopback, zone_began, options.seed ^ 0x5bd1).context("cannot start the second upstream")?;
+        let (subject, sidecar) = match options.target {
+            Some(target) => (target.address, None),
+            None => {
+                let sidecar = Sidecar::start(behind.address())?;
+                (sidecar.address(), Some(sidecar))
+            }
+        };
+        Ok(Self { behind, direct, subject, sidecar })
+    }
+
+    /// Lets the fault happen on both upstreams, or heals it.
+    fn set_fault(&self, fault: Option<Fault>) {
+        self.behind.set_fault(fault);
+        self.direct.set_fault(fault);
+    }
+
+    /// What the sidecar thinks of its upstream.
+    fn state(&self) -> &'static str {
+        self.sidecar.as_ref().map_or("", Sidecar::state)
+    }
+}
+
+/// Runs the drill; the exit code is 0 when all promises were kept, 1 otherwise.
+///
+/// # Errors
+/// Sockets or threads could not be had.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+    runtime.block_on(rehearse(options))
+}
+
+/// The drill itself.
+async fn rehearse(options: &Options) -> anyhow::Result<ExitCode> {
+    let zone_began = Instant::now();
+    let stage = Stage::set(options, zone_began)?;
+    let subject = options.target.map_or_else(|| "holdover".to_owned(), |target| target.address.to_string());
+    eprintln!("{}", report::introduction(options, options.phases(), &subject));
+    let columns = Columns::new(options, [stage.subject, stage.direct.address()], zone_began);
+    let peaks = play(options, &stage, &columns).await;
+    let (with, without) = columns.take();
+    let checks = verdict::verdict(&Evidence { scenario: options.scenario, with: &with, peak_packets: peaks[0] });
+    let report = Report { options, with: &with, without: &without, peaks, checks: &checks };
+    match options.output {
+        Output::Table => print!("{}", report::table(&report)),
+        Output::Json => println!("{:#}", report::document(&report)),
+    }
+    if let Some(sidecar) = stage.sidecar {
+        sidecar.stop();
+    }
+    Ok(if checks.iter().all(|check| check.kept) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Plays the phases; gives the most packets in a second of both upstreams.
+async fn play(options: &Options, stage: &Stage, columns: &Columns) -> [u64; 2] {
+    columns.prime().await;
+    let began = Instant::now();
+    let [warm_up, fault, heal] = options.phases();
+    let end = warm_up + fault + heal;
+    let load = columns.drive(options, began, end);
+    let watch = async {
+        let mut peaks = [0, 0];
+        let mut before = [stage.behind.received(), stage.direct.received()];
+        let mut tick = tokio::time::interval_at(began + Duration::from_secs(1), Duration::from_secs(1));
+        loop {
+            let elapsed = tick.tick().await.duration_since(began);
+            let now = [stage.behind.received(), stage.direct.received()];
+            let packets = [now[0] - before[0], now[1] - before[1]];
+            before = now;
+            peaks = [peaks[0].max(packets[0]), peaks[1].max(packets[1])];
+            columns.progress(elapsed, options.moment(elapsed.saturating_sub(Duration::from_millis(500))).phase, packets[0], stage.state());
+            if elapsed >= end {
+                return peaks;
+            }
+        }
+    };
+    let faults = async {
+        tokio::time::sleep_until(began + warm_up).await;
+        stage.set_fault(Some(Fault { scenario: options.scenario, began: Instant::now(), whole: fault, speed: options.speed }));
+        tokio::time::sleep_until(began + warm_up + fault).await;
+        stage.set_fault(None);
+    };
+    let ((), peaks, ()) = tokio::join!(load, watch, faults);
+    peaks
+}

@@ -1,0 +1,161 @@
+//! The load: two columns of clients that ask the same questions at the same moments, one through the resolver under test, one
+//! straight to the upstream.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::client::{Outcome, Prepared};
+use super::measure::{Column, Moment, Phase, Tally};
+use super::report::{self, Second};
+use super::zone;
+use super::{Options, Output};
+use crate::core::upstream_query::Extension;
+
+/// Queries that may wait for an answer at the same moment; one more counts as failed. Two seconds of 4 000 queries a second.
+const OUTSTANDING_MAX: usize = 8_000;
+/// Questions a second with which names are made known before the drill begins.
+const PRIME_PER_SECOND: u32 = 400;
+
+/// Both columns and what they ask.
+pub(super) struct Columns {
+    /// Where the two columns send to.
+    servers: [SocketAddr; 2],
+    /// What may be asked, by name.
+    names: Vec<Vec<Rc<Prepared>>>,
+    /// Cumulated weights of the names, Zipf.
+    weights: Vec<f64>,
+    /// When generation 0 was.
+    zone_began: Instant,
+    /// What was measured: with, without.
+    measured: Rc<RefCell<[Column; 2]>>,
+    /// Throws dice.
+    dice: RefCell<StdRng>,
+    /// How results are told.
+    output: Output,
+}
+
+impl Columns {
+    /// Prepares all questions.
+    pub(super) fn new(options: &Options, servers: [SocketAddr; 2], zone_began: Instant) -> Self {
+        let prepare = |(position, question): (usize, zone::Question)| {
+            // Every other question goes without EDNS, as many clients' do.
+            Rc::new(Prepared::new(question, if position.is_multiple_of(2) { Extension::Edns } else { Extension::Plain }))
+        };
+        let names = (0..options.names).map(|index| zone::questions(index).into_iter().enumerate().map(prepare).collect()).collect();
+        let mut sum = 0.0;
+        let weights = (1..=options.names)
+            .map(|rank| {
+                sum += 1.0 / f64::from(u32::try_from(rank).unwrap_or(u32::MAX));
+                sum
+            })
+            .collect();
+        let dice = RefCell::new(StdRng::seed_from_u64(options.seed));
+        Self { servers, names, weights, zone_began, measured: Rc::default(), dice, output: options.output }
+    }
+
+    /// Asks every question once in both columns, so that all names are known.
+    pub(super) async fn prime(&self) {
+        let tasks = tokio::task::LocalSet::new();
+        let questions = self.names.iter().flatten().cloned();
+        let (servers, zone_began) = (self.servers, self.zone_began);
+        tasks
+            .run_until(async move {
+                let mut pace = tokio::time::interval(Duration::from_secs(1) / PRIME_PER_SECOND);
+                let mut all = JoinSet::new();
+                for question in questions {
+                    pace.tick().await;
+                    for server in servers {
+                        let question = Rc::clone(&question);
+                        all.spawn_local(async move { question.look_up(server, 1, zone_began).await });
+                    }
+                }
+                while all.join_next().await.is_some() {}
+            })
+            .await;
+    }
+
+    /// Asks at the configured rate from `began` until `end`, then waits for what is outstanding.
+    pub(super) async fn drive(&self, options: &Options, began: Instant, end: Duration) {
+        let tasks = tokio::task::LocalSet::new();
+        tasks
+            .run_until(async {
+                let mut all = JoinSet::new();
+                let gap = Duration::from_secs(1) / options.qps.max(1);
+                let mut due = Duration::ZERO;
+                while due < end {
+                    tokio::time::sleep_until(began + due).await;
+                    while all.try_join_next().is_some() {}
+                    // Timers are coarser than the gap: everything that is due goes out.
+                    while due < end && began + due <= Instant::now() {
+                        let (question, id) = self.choose();
+                        for column in [0, 1] {
+                            self.ask(&mut all, &question, id, column, began + due, options.moment(due));
+                        }
+                        due += gap;
+                    }
+                }
+                while all.join_next().await.is_some() {}
+            })
+            .await;
+    }
+
+    /// Chooses a question: hot names often, cold ones seldom.
+    fn choose(&self) -> (Rc<Prepared>, u16) {
+        let mut dice = self.dice.borrow_mut();
+        let point = dice.random::<f64>() * self.weights.last().copied().unwrap_or(1.0);
+        let name = self.weights.partition_point(|weight| *weight < point).min(self.names.len().saturating_sub(1));
+        let questions = self.names.get(name).map(Vec::as_slice).unwrap_or_default();
+        let pick = dice.random_range(0..questions.len().max(1));
+        let question = questions.get(pick).cloned().unwrap_or_else(|| Rc::new(Prepared::new(fallback(), Extension::Edns)));
+        (question, dice.random())
+    }
+
+    /// Asks one question in one column.
+    fn ask(&self, all: &mut JoinSet<()>, question: &Rc<Prepared>, id: u16, column: usize, due: Instant, moment: Moment) {
+        let measured = Rc::clone(&self.measured);
+        let add = move |outcome| {
+            if let Some(column) = measured.borrow_mut().get_mut(column) {
+                column.add(moment, outcome, due.elapsed());
+            }
+        };
+        let server = self.servers.get(column).copied();
+        match server.filter(|_| all.len() < OUTSTANDING_MAX) {
+            None => add(Outcome::Failed),
+            Some(server) => {
+                let (question, zone_began) = (Rc::clone(question), self.zone_began);
+                all.spawn_local(async move { add(question.look_up(server, id, zone_began).await) });
+            }
+        }
+    }
+
+    /// Writes the line of one second and begins the next.
+    pub(super) fn progress(&self, elapsed: Duration, phase: Phase, packets: u64, state: &str) {
+        let mut measured = self.measured.borrow_mut();
+        let [with, without] = &mut *measured;
+        if self.output == Output::Table {
+            let second = Second { elapsed, phase, with: &with.second, without: &without.second, packets, state };
+            eprintln!("{}", report::progress(&second));
+        }
+        with.second = Tally::default();
+        without.second = Tally::default();
+    }
+
+    /// What was measured: with, without.
+    pub(super) fn take(self) -> (Column, Column) {
+        let [with, without] = self.measured.take();
+        (with, without)
+    }
+}
+
+/// A question for a drill without names.
+fn fallback() -> zone::Question {
+    let name = format!("app0.{}", zone::DOMAIN);
+    zone::Question { truth: zone::truth(&name, zone::Type::A), name, rtype: zone::Type::A }
+}
