@@ -27,7 +27,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("socket2", &["src/adapters/", "src/drill/"]),
     ("rustix", &["src/adapters/", "src/app/"]),
     ("toml", &["src/config/"]),
-    ("clap", &["src/cli"]),
+    ("clap", &["src/cli", "src/drill/fault.rs"]),
     ("tracing_subscriber", &["src/telemetry/logging.rs"]),
     ("hdrhistogram", &["src/drill/"]),
     ("serde_json", &["src/drill/"]),
