@@ -15,6 +15,7 @@ pub mod policy;
 pub mod question;
 pub mod refresh;
 pub mod special;
+pub mod suffix;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod time;

@@ -10,12 +10,12 @@ pub mod front;
 mod loops;
 mod outage;
 pub mod ports;
+pub mod recoveries;
 mod resolution;
 pub mod store;
 pub mod upstreams;
 mod waiting;
 
-use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -72,8 +72,6 @@ pub struct Resolver {
     loops: Loops,
     /// What was sent.
     sends: Sends,
-    /// Hashes names for health decisions.
-    hasher: foldhash::fast::FixedState,
     /// Everything that runs.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -91,7 +89,6 @@ impl Resolver {
             outages: Outages::new(upstreams.groups().len()),
             loops: Loops::new(ports.chance.number()),
             sends: Sends::default(),
-            hasher: foldhash::fast::FixedState::default(),
             tasks: Mutex::default(),
             policy,
             upstreams,
@@ -174,11 +171,6 @@ impl Resolver {
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
-    }
-
-    /// Hashes a name.
-    fn hash(&self, name: &[u8]) -> u64 {
-        self.hasher.hash_one(name)
     }
 }
 

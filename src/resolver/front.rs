@@ -107,7 +107,11 @@ impl Resolver {
     /// Serves a name of which something is remembered.
     fn serve(&self, look: &Look<'_>, slot: &Arc<Slot>, out: &mut [u8]) -> Disposition {
         let now = look.arrival.now;
-        let action = decision::decide(self.freshness(slot, now), self.refresh_state(slot, now), self.upstreams.availability(slot.group));
+        let action = decision::decide(
+            self.freshness(slot, now),
+            self.refresh_state(&look.query.key, slot, now),
+            self.upstreams.availability(slot.group),
+        );
         match action {
             Action::AnswerFresh(beside) => {
                 self.start_beside(beside, Class::Prefetch, &look.query.key, slot, now);
@@ -126,8 +130,8 @@ impl Resolver {
 
     /// Serves a name of which only a failure is remembered.
     fn serve_failure(&self, look: &Look<'_>, failed: &FailedName, out: &mut [u8]) -> Disposition {
-        let recoveries = self.upstreams.recoveries(self.upstreams.group_of(look.query.key.name()));
-        if !failed.note.holds(recoveries, look.arrival.now) {
+        let name = look.query.key.name();
+        if !failed.note.holds(|| self.upstreams.recoveries(self.upstreams.group_of(name), name), look.arrival.now) {
             return look.wait();
         }
         look.tally.count(Answered::CachedFailure);
@@ -181,8 +185,8 @@ impl Resolver {
     }
 
     /// What is going on for a remembered answer.
-    pub(super) fn refresh_state(&self, slot: &Slot, now: Timestamp) -> Refresh {
-        if slot.failure.holds(self.upstreams.recoveries(slot.group), now) {
+    pub(super) fn refresh_state(&self, key: &Key, slot: &Slot, now: Timestamp) -> Refresh {
+        if slot.failure.holds(|| self.upstreams.recoveries(slot.group, key.name()), now) {
             Refresh::Failed
         } else if slot.refresh_began().is_some() {
             Refresh::InFlight

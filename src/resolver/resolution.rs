@@ -10,11 +10,12 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::Resolver;
 use super::flight::{Flight, Progress, Want};
 use super::ports::WireError;
+use super::recoveries::suffix_of;
 use super::store::{Lack, Slot};
 use crate::core::classify::{self, Failure, Verdict};
 use crate::core::course::{Course, Plan, Step, Target};
 use crate::core::entry::{Entry, Keep};
-use crate::core::key::{Key, registrable};
+use crate::core::key::Key;
 use crate::core::refresh;
 use crate::core::upstream::Protocol;
 use crate::core::upstream_query::{self, Extension};
@@ -40,6 +41,8 @@ pub(super) struct Resolution {
     group: usize,
     /// When and whom to ask.
     course: Course,
+    /// What had come back when it began: a failure from before a recovery says nothing about the time after.
+    recoveries: u32,
     /// A truncated answer.
     truncated: Option<Arc<Slot>>,
     /// The last failure's extended errors.
@@ -85,7 +88,18 @@ impl Resolution {
     pub(super) fn new(resolver: &Arc<Resolver>, key: Key, group: usize, plan: Plan, flight: Arc<Flight>) -> Self {
         let landing = Landing { resolver: Arc::clone(resolver), key: key.clone(), flight };
         let course = Course::new(resolver.policy.attempts, plan, resolver.now());
-        Self { resolver: Arc::clone(resolver), key, group, course, truncated: None, extended_errors: Box::default(), noted: false, landing }
+        let recoveries = resolver.upstreams.recoveries(group, key.name());
+        Self {
+            resolver: Arc::clone(resolver),
+            key,
+            group,
+            course,
+            recoveries,
+            truncated: None,
+            extended_errors: Box::default(),
+            noted: false,
+            landing,
+        }
     }
 
     /// Runs it to its end. Cancel safe: dropping it ends the flight.
@@ -184,7 +198,7 @@ impl Resolution {
 
     /// Tells the course that a response is no answer.
     fn fail(&mut self, attempt: usize, failure: Failure) -> Vec<Step> {
-        let group = self.resolver.hash(registrable(self.key.name()));
+        let group = suffix_of(self.key.name());
         self.course.failed_response(attempt, failure, group, self.resolver.now())
     }
 
@@ -204,6 +218,9 @@ impl Resolution {
             Keep::No => Arc::new(Slot::new(remembered.entry, self.group)),
         };
         self.resolver.store.clear_failure(&self.key);
+        if let Some(group) = self.resolver.upstreams.groups().get(self.group) {
+            group.recoveries.note_answer(self.key.name(), now);
+        }
         self.landing.flight.tell(Progress::Answered(slot));
         true
     }
@@ -216,9 +233,11 @@ impl Resolution {
         self.noted = true;
         let now = self.resolver.now();
         let stale = &self.resolver.policy.stale;
-        let recoveries = self.resolver.upstreams.recoveries(self.group);
         let recheck = |failures| now.plus(refresh::recheck_after(failures, stale));
-        self.resolver.store.note_failure(&self.key, &self.lack(failure), recheck, recoveries, now);
+        self.resolver.store.note_failure(&self.key, &self.lack(failure), recheck, self.recoveries, now);
+        if let Some(group) = self.resolver.upstreams.groups().get(self.group) {
+            group.recoveries.note_failure(self.key.name());
+        }
     }
 
     /// Why there is no answer.

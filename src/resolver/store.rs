@@ -47,8 +47,8 @@ impl FailureNote {
 
     /// Whether the name is to be left alone now.
     #[must_use]
-    pub fn holds(&self, recoveries: u32, now: Timestamp) -> bool {
-        self.recheck_at.load(Ordering::Relaxed) > now.as_micros() && self.recoveries.load(Ordering::Relaxed) == recoveries
+    pub fn holds(&self, recoveries: impl FnOnce() -> u32, now: Timestamp) -> bool {
+        self.recheck_at.load(Ordering::Relaxed) > now.as_micros() && self.recoveries.load(Ordering::Relaxed) == recoveries()
     }
 
     /// Failures in a row.
@@ -394,9 +394,9 @@ mod tests {
         let slot = insert(&store, "www.example.com", &good(), NOW);
         store.note_failure(&key("www.example.com"), &lack(Failure::ServFail), |n| later(100 + u64::from(n)), 0, later(100));
         assert_eq!(kind(&store, later(100)), Some(Kind::Positive));
-        assert!(slot.failure.holds(0, later(100)));
-        assert!(!slot.failure.holds(0, later(101)), "the recheck timer ran out");
-        assert!(!slot.failure.holds(1, later(100)), "an upstream recovered");
+        assert!(slot.failure.holds(|| 0, later(100)));
+        assert!(!slot.failure.holds(|| 0, later(101)), "the recheck timer ran out");
+        assert!(!slot.failure.holds(|| 1, later(100)), "an upstream recovered");
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! when no primary answers. Each address is an upstream of its own, with its own breaker. The best state among a group's
 //! primaries is published in an atomic, so that the thread that received a query can decide without a lock.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::recoveries::Recoveries;
 use crate::core::budget::Class;
 use crate::core::course::{Plan, Target};
 use crate::core::decision::Availability;
@@ -62,8 +63,8 @@ pub struct Group {
     availability: AtomicU8,
     /// The client response timer, in microseconds.
     timer: AtomicU64,
-    /// How often an upstream of the group came back.
-    recoveries: AtomicU32,
+    /// What came back.
+    pub recoveries: Recoveries,
 }
 
 /// All upstreams and the way to them.
@@ -142,10 +143,10 @@ impl Upstreams {
         Duration::from_micros(self.groups.get(group).map_or(0, |group| group.timer.load(Ordering::Relaxed)))
     }
 
-    /// How often an upstream of the group came back.
+    /// How often something came back that a name of the group depends on.
     #[must_use]
-    pub fn recoveries(&self, group: usize) -> u32 {
-        self.groups.get(group).map_or(0, |group| group.recoveries.load(Ordering::Relaxed))
+    pub fn recoveries(&self, group: usize, name: &[u8]) -> u32 {
+        self.groups.get(group).map_or(0, |group| group.recoveries.of(name))
     }
 
     /// Takes note of what an attempt came to; gives the change of state.
@@ -285,7 +286,7 @@ impl Upstreams {
         let transition = transition?;
         if transition.from == State::Down {
             for group in upstream.groups.iter().filter_map(|group| self.groups.get(*group)) {
-                group.recoveries.fetch_add(1, Ordering::Relaxed);
+                group.recoveries.note_upstream();
             }
         }
         if transition.from == State::Healthy {
@@ -357,7 +358,7 @@ impl Group {
             fallbacks: Vec::new(),
             availability: AtomicU8::new(0),
             timer: AtomicU64::new(0),
-            recoveries: AtomicU32::new(0),
+            recoveries: Recoveries::default(),
         }
     }
 
@@ -459,9 +460,9 @@ mod tests {
     fn an_upstream_that_comes_back_voids_all_failure_notes() {
         let upstreams = Upstreams::new(&[upstream(1, Role::Primary, &[])], &policy());
         down(&upstreams, 0);
-        assert_eq!(upstreams.recoveries(0), 0);
+        assert_eq!(upstreams.recoveries(0, &name("www.example.com")), 0);
         let _ = upstreams.report(0, Outcome::Answered(Duration::from_millis(1)), NOW);
-        assert_eq!((upstreams.recoveries(0), upstreams.availability(0)), (1, Availability::Impaired));
+        assert_eq!((upstreams.recoveries(0, &name("www.example.com")), upstreams.availability(0)), (1, Availability::Impaired));
     }
 
     #[test]

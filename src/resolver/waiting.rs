@@ -103,7 +103,8 @@ impl Resolver {
             Found::Answer(slot) => self.wait_for_refresh(waiting, slot, now).await,
             Found::Failure(failed) => {
                 let group = self.upstreams.group_of(key.name());
-                let refresh = if failed.note.holds(self.upstreams.recoveries(group), now) { Refresh::Failed } else { Refresh::Idle };
+                let refresh =
+                    if failed.note.holds(|| self.upstreams.recoveries(group, key.name()), now) { Refresh::Failed } else { Refresh::Idle };
                 self.wait_for_answer(waiting, group, refresh, Some(&failed.lack)).await
             }
             Found::Nothing => self.wait_for_answer(waiting, self.upstreams.group_of(key.name()), Refresh::Idle, None).await,
@@ -112,10 +113,11 @@ impl Resolver {
 
     /// Waits with something stale in hand.
     async fn wait_for_refresh(self: &Arc<Self>, waiting: &Waiting, slot: Arc<Slot>, now: Timestamp) -> Outcome {
+        let key = &waiting.query.key;
         let stale = Shown::Stale { ttl: self.policy.stale.answer_ttl };
         let freshness = if slot.is_fresh(now) { Freshness::Fresh(decision::Prefetch::NotDue) } else { Freshness::Stale };
         let availability = self.upstreams.availability(slot.group);
-        match decision::decide(freshness, self.refresh_state(&slot, now), availability) {
+        match decision::decide(freshness, self.refresh_state(key, &slot, now), availability) {
             Action::AnswerFresh(_) => Outcome::Entry(slot, Shown::Fresh),
             Action::AnswerStale(beside) => {
                 self.start_beside(beside, Class::Miss, &waiting.query.key, &slot, now);

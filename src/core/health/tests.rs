@@ -183,3 +183,19 @@ fn probes_slow_down_and_stay_within_a_fifth() {
     let _ = health.record(Outcome::Answered(FAST), at(9_000));
     assert_eq!((health.next_probe(200), health.next_probe(200)), (Duration::from_secs(1), Duration::from_secs(1)), "it answers again");
 }
+
+#[test]
+fn a_long_row_of_successes_outweighs_a_window_full_of_failures() {
+    let mut health = health();
+    for round in 0..100 {
+        repeat(&mut health, Outcome::Failed, 1, round * 20);
+        let _ = health.record(Outcome::Answered(FAST), at(round * 20 + 10));
+    }
+    assert_eq!(health.state(), State::Impaired);
+    repeat(&mut health, Outcome::Answered(FAST), 16, 2_000);
+    assert_eq!(health.state(), State::Impaired, "half of all attempts in the last ten seconds failed");
+    repeat(&mut health, Outcome::Answered(FAST), 2, 2_200);
+    assert_eq!(health.state(), State::Healthy);
+    let _ = health.record(Outcome::Failed, at(2_300));
+    assert_eq!(health.state(), State::Healthy, "what was before no longer counts");
+}

@@ -1,0 +1,64 @@
+//! Counts what came back, so that notes of failures from before can be told from those of after.
+//!
+//! A failure note holds the count that it was written under. When an upstream comes back all notes of its group are void at
+//! once; when a suffix does, all notes below that suffix. Nobody has to walk the store for it.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::core::key::registrable;
+use crate::core::suffix::{self, Suffixes};
+use crate::core::time::Timestamp;
+
+/// What came back, of one group of names.
+pub struct Recoveries {
+    /// How often an upstream came back.
+    upstreams: AtomicU32,
+    /// How often a suffix came back, by the suffix's place.
+    suffixes: [AtomicU32; suffix::PLACES],
+    /// Which suffixes fail.
+    watched: Mutex<Suffixes>,
+}
+
+impl Default for Recoveries {
+    fn default() -> Self {
+        Self { upstreams: AtomicU32::new(0), suffixes: [const { AtomicU32::new(0) }; suffix::PLACES], watched: Mutex::default() }
+    }
+}
+
+/// The hash of the suffix that a name shares its fate with: the registrable domain, or nearly so.
+#[must_use]
+pub fn suffix_of(name: &[u8]) -> u64 {
+    foldhash::fast::FixedState::default().hash_one(registrable(name))
+}
+
+impl Recoveries {
+    /// The count that concerns a name in lower-cased wire form.
+    #[must_use]
+    pub fn of(&self, name: &[u8]) -> u32 {
+        let suffix = self.suffixes.get(suffix::place(suffix_of(name))).map_or(0, |count| count.load(Ordering::Relaxed));
+        self.upstreams.load(Ordering::Relaxed).wrapping_add(suffix)
+    }
+
+    /// An upstream came back.
+    pub fn note_upstream(&self) {
+        self.upstreams.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An upstream had no answer for a name.
+    pub fn note_failure(&self, name: &[u8]) {
+        self.watched.lock().failed(suffix_of(name));
+    }
+
+    /// An upstream had an answer for a name.
+    pub fn note_answer(&self, name: &[u8], now: Timestamp) {
+        let suffix = suffix_of(name);
+        if self.watched.lock().answered(suffix, now)
+            && let Some(count) = self.suffixes.get(suffix::place(suffix))
+        {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
