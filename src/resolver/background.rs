@@ -87,12 +87,14 @@ impl Resolver {
         let mut looked_for_loop = Timestamp::EPOCH;
         self.look_for_loop(upstream).await;
         loop {
-            own.fell.notified().await;
+            own.changed.notified().await;
             let mut candidates = Candidates::default();
             while own.state() != State::Healthy {
-                tokio::time::sleep(self.upstreams.next_probe(upstream, self.ports.chance.number())).await;
-                if own.state() == State::Healthy {
-                    break;
+                tokio::select! {
+                    biased;
+                    // Another state, another pace.
+                    () = own.changed.notified() => continue,
+                    () = tokio::time::sleep(self.upstreams.next_probe(upstream, self.ports.chance.number())) => {}
                 }
                 if self.now().since(looked_for_loop) >= LOOP_FOR {
                     looked_for_loop = self.now();

@@ -47,8 +47,8 @@ pub struct Upstream {
     plain_until: AtomicU64,
     /// It sends our own queries back to us; until when it is left out, in microseconds.
     looping_until: AtomicU64,
-    /// Wakes its prober when it is no longer healthy.
-    pub fell: Notify,
+    /// Wakes its prober when its state has changed.
+    pub changed: Notify,
 }
 
 /// Names that share their upstreams.
@@ -289,9 +289,7 @@ impl Upstreams {
                 group.recoveries.note_upstream();
             }
         }
-        if transition.from == State::Healthy {
-            upstream.fell.notify_one();
-        }
+        upstream.changed.notify_one();
         events::UpstreamChanged { upstream: &upstream.label, from: transition.from, to: transition.to }.emit();
         Some(transition)
     }
@@ -328,7 +326,7 @@ impl Upstream {
             state: AtomicU8::new(encode_state(State::Healthy)),
             plain_until: AtomicU64::new(0),
             looping_until: AtomicU64::new(0),
-            fell: Notify::new(),
+            changed: Notify::new(),
         }
     }
 

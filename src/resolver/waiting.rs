@@ -128,8 +128,7 @@ impl Resolver {
                 if flight.is_retransmission(waiting.client, waiting.query.echo.id) {
                     return Outcome::Entry(slot, stale);
                 }
-                let since = flight.began.max(waiting.arrived);
-                let rest = self.upstreams.timer(slot.group).saturating_sub(now.since(since));
+                let rest = self.upstreams.timer(slot.group).saturating_sub(now.since(flight.began));
                 match watch_until(flight.watch(), rest, Patience::HasStale).await {
                     Some(Ok(fresh)) => Outcome::Entry(fresh, Shown::Fresh),
                     Some(Err(_)) | None => Outcome::Entry(slot, stale),

@@ -181,7 +181,11 @@ fn probes_slow_down_and_stay_within_a_fifth() {
     assert_eq!(health.next_probe(400), Duration::from_millis(2_400));
     assert_eq!(health.next_probe(200), Duration::from_secs(2));
     let _ = health.record(Outcome::Answered(FAST), at(9_000));
-    assert_eq!((health.next_probe(200), health.next_probe(200)), (Duration::from_secs(1), Duration::from_secs(1)), "it answers again");
+    assert_eq!(
+        (health.next_probe(200), health.next_probe(200)),
+        (Duration::from_millis(250), Duration::from_millis(250)),
+        "it answers again"
+    );
 }
 
 #[test]

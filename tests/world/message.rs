@@ -1,0 +1,166 @@
+//! Queries as clients write them, responses as upstreams do, and what a client reads in an answer.
+
+use std::fmt;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, NULL, SOA};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+/// A query with RD.
+pub fn query(name: &str, rtype: RecordType, id: u16, edns: bool) -> Vec<u8> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), rtype));
+    if edns {
+        let mut edns = Edns::new();
+        edns.set_max_payload(1232);
+        message.edns = Some(edns);
+    }
+    message.to_vec().unwrap()
+}
+
+/// The name (with its dot) and type that a query asks for.
+pub fn question(query: &[u8]) -> Option<(String, RecordType)> {
+    let message = Message::from_vec(query).ok()?;
+    let question = message.queries.first()?;
+    Some((question.name().to_ascii().to_lowercase(), question.query_type()))
+}
+
+/// An empty response.
+fn response(query: &[u8], rcode: ResponseCode) -> Message {
+    let query = Message::from_vec(query).unwrap();
+    let mut message = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.metadata.recursion_available = true;
+    message.metadata.response_code = rcode;
+    message.add_queries(query.queries.iter().cloned());
+    message
+}
+
+/// An answer: items are addresses, `cname:target`, or `#hex`.
+pub fn positive(query: &[u8], items: &[&str], ttl: u32) -> Vec<u8> {
+    let mut message = response(query, ResponseCode::NoError);
+    let (mut owner, rtype) = (message.queries[0].name().clone(), message.queries[0].query_type());
+    for item in items {
+        let data = if let Some(target) = item.strip_prefix("cname:") {
+            RData::CNAME(CNAME(Name::from_ascii(target).unwrap()))
+        } else if let Some(hex) = item.strip_prefix('#') {
+            let bytes = (0..hex.len() / 2).map(|index| u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).unwrap()).collect();
+            RData::Unknown { code: rtype, rdata: NULL::with(bytes) }
+        } else if item.contains(':') {
+            RData::AAAA(AAAA(item.parse().unwrap()))
+        } else {
+            RData::A(A(item.parse().unwrap()))
+        };
+        let next = if let RData::CNAME(target) = &data { Some(target.0.clone()) } else { None };
+        message.add_answer(Record::from_rdata(owner.clone(), ttl, data));
+        owner = next.unwrap_or(owner);
+    }
+    message.to_vec().unwrap()
+}
+
+/// NXDOMAIN or NODATA, with the SOA of `example.com`.
+pub fn negative(query: &[u8], rcode: ResponseCode, ttl: u32) -> Vec<u8> {
+    let mut message = response(query, rcode);
+    let zone = Name::from_ascii("example.com.").unwrap();
+    let soa = SOA::new(zone.clone(), zone.clone(), 1, 3600, 600, 86_400, ttl);
+    message.add_authority(Record::from_rdata(zone, ttl, RData::SOA(soa)));
+    message.to_vec().unwrap()
+}
+
+/// An empty response with this code; RA as given.
+pub fn empty(query: &[u8], rcode: ResponseCode, recursion_available: bool) -> Vec<u8> {
+    let mut message = response(query, rcode);
+    message.metadata.recursion_available = recursion_available;
+    message.to_vec().unwrap()
+}
+
+/// FORMERR as old servers send it: the header alone.
+pub fn format_error(query: &[u8]) -> Vec<u8> {
+    vec![query[0], query[1], 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
+/// An answer with TC and whatever items fitted.
+pub fn truncated(query: &[u8], items: &[&str], ttl: u32) -> Vec<u8> {
+    let mut bytes = positive(query, items, ttl);
+    bytes[2] |= 0x02;
+    bytes
+}
+
+/// Whether a query carries an OPT.
+pub fn has_edns(query: &[u8]) -> bool {
+    Message::from_vec(query).is_ok_and(|message| message.edns.is_some())
+}
+
+/// What kind of answer a client sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Answer,
+    NxDomain,
+    NoData,
+    ServFail,
+    Other,
+}
+
+/// What a client reads in an answer.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub kind: Kind,
+    /// EDE 3 or 19.
+    pub stale: bool,
+    /// Data of the answer section.
+    pub data: Vec<String>,
+    /// TTLs of the answer section, or of the SOA.
+    pub ttls: Vec<u32>,
+    pub extended_errors: Vec<u16>,
+    pub truncated: bool,
+    pub id: u16,
+}
+
+/// Reads an answer with hickory's parser.
+pub fn read(bytes: &[u8]) -> Seen {
+    let message = Message::from_vec(bytes).expect("an answer that hickory can read");
+    let extended_errors = extended_errors(&message);
+    let kind = match message.metadata.response_code {
+        ResponseCode::NoError if message.answers.is_empty() => Kind::NoData,
+        ResponseCode::NoError => Kind::Answer,
+        ResponseCode::NXDomain => Kind::NxDomain,
+        ResponseCode::ServFail => Kind::ServFail,
+        _ => Kind::Other,
+    };
+    let records = if message.answers.is_empty() { &message.authorities } else { &message.answers };
+    Seen {
+        kind,
+        stale: extended_errors.iter().any(|code| [3, 19].contains(code)),
+        data: message.answers.iter().map(|record| record.data.to_string()).collect(),
+        ttls: records.iter().map(|record| record.ttl).collect(),
+        extended_errors,
+        truncated: message.metadata.truncation,
+        id: message.metadata.id,
+    }
+}
+
+fn extended_errors(message: &Message) -> Vec<u16> {
+    let Some(edns) = &message.edns else { return Vec::new() };
+    let options = edns.options().as_ref().iter().filter(|(code, _)| u16::from(*code) == 15);
+    options
+        .filter_map(|(_, option)| {
+            let bytes = Vec::<u8>::try_from(option).ok()?;
+            Some(u16::from_be_bytes([bytes[0], bytes[1]]))
+        })
+        .collect()
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?}{} {} ttl {:?} ede {:?}",
+            self.kind,
+            if self.stale { " (stale)" } else { "" },
+            self.data.join(","),
+            self.ttls,
+            self.extended_errors
+        )
+    }
+}

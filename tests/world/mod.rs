@@ -1,0 +1,214 @@
+//! The real resolver in a world of its own: time that a test moves, seeded dice, upstreams that do what the test says.
+//!
+//! Used by `replay.rs` and `simulation.rs`. Nothing here waits for real: under tokio's paused clock 84 minutes pass in a moment.
+
+#![allow(dead_code, reason = "each test uses its own part")]
+
+pub mod message;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use holdover::config::settings::Settings;
+use holdover::core::answer::Transport;
+use holdover::core::time::Timestamp;
+use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
+use holdover::resolver::front::{Arrival, Disposition};
+use holdover::resolver::ports::{Chance, Clock, PortFuture, Wire, WireError};
+use holdover::resolver::{Ports, Resolver};
+use holdover::telemetry::tally::Tally;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio::time::Instant;
+
+/// Where the timeline begins.
+pub const EPOCH: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// Time as tokio's clock has it.
+pub struct WorldClock {
+    began: Instant,
+}
+
+impl WorldClock {
+    /// Time since the world began.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+impl Clock for WorldClock {
+    fn now(&self) -> Timestamp {
+        EPOCH.plus(self.elapsed())
+    }
+}
+
+/// Dice with a seed.
+pub struct Dice(Mutex<SmallRng>);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(Mutex::new(SmallRng::seed_from_u64(seed)))
+    }
+
+    /// Below `bound`.
+    pub fn below(&self, bound: u64) -> u64 {
+        self.number() % bound.max(1)
+    }
+}
+
+impl Chance for Dice {
+    fn number(&self) -> u64 {
+        self.0.lock().unwrap().next_u64()
+    }
+}
+
+/// What an upstream does with one packet.
+#[derive(Clone, Debug)]
+pub enum Reaction {
+    /// It answers after this long.
+    Answer(Duration, Vec<u8>),
+    /// The network says no after this long.
+    Error(Duration, WireError),
+    /// Nothing ever comes.
+    Silence,
+}
+
+/// One packet that went upstream.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// When, since the world began.
+    pub at: Duration,
+    /// To whom.
+    pub server: SocketAddr,
+    /// How.
+    pub protocol: Protocol,
+    /// The packet.
+    pub query: Vec<u8>,
+}
+
+/// Decides over packets.
+pub type Script = dyn Fn(&Sent) -> Reaction + Send + Sync;
+
+/// The network between the resolver and its upstreams.
+pub struct Network {
+    clock: Arc<WorldClock>,
+    script: Mutex<Arc<Script>>,
+    /// Everything that was sent.
+    pub sent: Mutex<Vec<Sent>>,
+    /// Exchanges under way.
+    pub open: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+/// Counts an exchange for as long as it lives.
+struct Open(Arc<std::sync::atomic::AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Wire for Network {
+    fn exchange(&self, protocol: Protocol, server: SocketAddr, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, WireError>> {
+        let sent = Sent { at: self.clock.elapsed(), server, protocol, query };
+        let script = Arc::clone(&self.script.lock().unwrap());
+        let reaction = script(&sent);
+        self.sent.lock().unwrap().push(sent);
+        self.open.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let open = Open(Arc::clone(&self.open));
+        Box::pin(async move {
+            let _open = open;
+            match reaction {
+                Reaction::Answer(after, bytes) => {
+                    tokio::time::sleep(after).await;
+                    Ok(bytes)
+                }
+                Reaction::Error(after, error) => {
+                    tokio::time::sleep(after).await;
+                    Err(error)
+                }
+                Reaction::Silence => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// A resolver and everything around it.
+pub struct World {
+    pub clock: Arc<WorldClock>,
+    pub dice: Arc<Dice>,
+    pub network: Arc<Network>,
+    pub resolver: Arc<Resolver>,
+    pub tally: Arc<Tally>,
+    settings: Settings,
+}
+
+/// What a client got.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The answer; `None` when none is owed.
+    pub bytes: Option<Vec<u8>>,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether it came from the thread that received the query, without waiting.
+    pub at_once: bool,
+}
+
+/// An upstream with one address.
+pub fn upstream(address: &str, role: Role) -> UpstreamPolicy {
+    UpstreamPolicy { name: address.to_owned(), addresses: vec![address.parse().unwrap()], protocol: Protocol::Udp, zones: Vec::new(), role }
+}
+
+impl World {
+    /// A world whose upstreams do as the script says.
+    pub fn new(settings: Settings, seed: u64, script: impl Fn(&Sent) -> Reaction + Send + Sync + 'static) -> Self {
+        let clock = Arc::new(WorldClock { began: Instant::now() });
+        let dice = Arc::new(Dice::new(seed));
+        let script: Arc<Script> = Arc::new(script);
+        let network =
+            Arc::new(Network { clock: Arc::clone(&clock), script: Mutex::new(script), sent: Mutex::default(), open: Arc::default() });
+        let resolver = Self::start(&settings, &clock, &dice, &network);
+        Self { clock, dice, network, resolver, tally: Arc::default(), settings }
+    }
+
+    fn start(settings: &Settings, clock: &Arc<WorldClock>, dice: &Arc<Dice>, network: &Arc<Network>) -> Arc<Resolver> {
+        let ports = Ports { clock: Arc::clone(clock) as _, chance: Arc::clone(dice) as _, wire: Arc::clone(network) as _ };
+        Resolver::start(settings.policy.clone(), &settings.upstreams, ports)
+    }
+
+    /// Ends the resolver as a crash would, and starts an empty one.
+    pub fn restart(&mut self) {
+        self.resolver.stop();
+        self.resolver = Self::start(&self.settings, &self.clock, &self.dice, &self.network);
+    }
+
+    /// Changes what upstreams do.
+    pub fn set(&self, script: impl Fn(&Sent) -> Reaction + Send + Sync + 'static) {
+        *self.network.script.lock().unwrap() = Arc::new(script);
+    }
+
+    /// Sends one packet from a client; the future ends with its answer.
+    pub fn ask(&self, packet: Vec<u8>, client: SocketAddr) -> impl Future<Output = Reply> + Send + use<> {
+        let (resolver, clock, tally) = (Arc::clone(&self.resolver), Arc::clone(&self.clock), Arc::clone(&self.tally));
+        async move {
+            let began = clock.elapsed();
+            let mut out = vec![0; 4096];
+            let arrival = Arrival { packet: &packet, transport: Transport::Udp, client, now: resolver.now() };
+            let (bytes, at_once) = match resolver.receive(arrival, &tally, &mut out) {
+                Disposition::Answered(length) => {
+                    out.truncate(length);
+                    (Some(out), true)
+                }
+                Disposition::Dropped => (None, true),
+                Disposition::Waiting(waiting) => (Some(resolver.complete(&waiting, &tally).await), false),
+            };
+            Reply { bytes, took: clock.elapsed().saturating_sub(began), at_once }
+        }
+    }
+
+    /// Packets sent so far.
+    pub fn sends(&self) -> usize {
+        self.network.sent.lock().unwrap().len()
+    }
+}
