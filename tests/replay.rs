@@ -3,6 +3,16 @@
 //! A scenario is a list of lines, each at a time of its own; their grammar is in `tests/replay/README.md`. The names of the
 //! files are the list of what holdover does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "replay/scenario.rs"]
 mod scenario;
 mod world;

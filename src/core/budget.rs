@@ -126,9 +126,11 @@ impl Budget {
 
     /// Whether this class may come to `of_class` packets and all together to `total`.
     fn allows(&self, class: Class, total: u32, of_class: u32) -> bool {
-        let whole = self.policy.per_second;
+        let all = self.policy.per_second;
+        // Probes must find the return of an upstream in any crowd.
+        let whole = all.saturating_sub((all / 100).max(1));
         match class {
-            Class::Probe => true,
+            Class::Probe => total <= all,
             Class::Miss => total <= whole,
             Class::Outage => total <= whole && of_class <= self.policy.outage_per_second,
             Class::Prefetch => total <= whole / 4 * 3 && of_class <= (whole / 100).max(1) * self.policy.prefetch_percent,

@@ -13,7 +13,8 @@
 //! whose every answer is seconds late is impaired, not healthy. SERVFAIL is an answer: one broken zone is no outage.
 //!
 //! An upstream that falls back within a minute of being healthy must show twice as many successes the next time, up to eight
-//! times, so that a half-healed one does not flap.
+//! times, so that a half-healed one does not flap. Likewise one that falls silent again within a minute of answering again must fail
+//! ten, twenty, forty times in a row before it counts as down once more.
 //!
 //! Pure: time comes in as `now`, chance as a number.
 
@@ -131,6 +132,10 @@ pub struct Health {
     healthy_since: Timestamp,
     /// Relapses in a row.
     relapses: u32,
+    /// When it answered again last after it was down.
+    recovering_since: Timestamp,
+    /// How often in a row the breaker opened again soon after that.
+    reopenings: u32,
     /// The wait before the next probe.
     probe_interval: Duration,
 }
@@ -151,6 +156,8 @@ impl Health {
             attempted_at: Timestamp::EPOCH,
             healthy_since: Timestamp::EPOCH,
             relapses: 0,
+            recovering_since: Timestamp::EPOCH,
+            reopenings: 0,
             probe_interval: policy.probe_min,
         }
     }
@@ -238,7 +245,7 @@ impl Health {
     fn answered(&mut self, after: Duration, now: Timestamp) {
         self.note_answer(after, now);
         match self.phase {
-            Phase::Down(_) => self.begin_recovery(),
+            Phase::Down(_) => self.begin_recovery(now),
             Phase::Overdue => self.phase = Phase::Healthy,
             Phase::Healthy | Phase::Impaired | Phase::Recovering => {}
         }
@@ -267,7 +274,7 @@ impl Health {
         self.last_failed = 0;
         self.window.add_servfail(group, now);
         match self.phase {
-            Phase::Down(Cause::Transport) => self.begin_recovery(),
+            Phase::Down(Cause::Transport) => self.begin_recovery(now),
             Phase::Overdue => self.phase = Phase::Healthy,
             Phase::Healthy | Phase::Impaired | Phase::Recovering | Phase::Down(Cause::ServFail) => {}
         }
@@ -282,7 +289,7 @@ impl Health {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.last_failed = self.last_failed.saturating_add(1);
         self.successes_in_a_row = 0;
-        if self.failures_in_a_row >= self.policy.down_after {
+        if self.failures_in_a_row >= self.policy.down_after << self.reopenings {
             self.open(Cause::Transport, now);
         }
     }
@@ -311,6 +318,8 @@ impl Health {
             Phase::Down(_) => {}
             Phase::Healthy | Phase::Overdue | Phase::Impaired | Phase::Recovering => {
                 self.note_relapse(now);
+                let soon = self.recovering_since > Timestamp::EPOCH && now.since(self.recovering_since) < RELAPSE_WITHIN;
+                self.reopenings = if soon { (self.reopenings + 1).min(RELAPSES_MAX) } else { 0 };
                 self.phase = Phase::Down(cause);
                 self.successes_in_a_row = 0;
                 self.probe_interval = self.policy.probe_min;
@@ -319,8 +328,9 @@ impl Health {
     }
 
     /// The first answer after an outage: what failed before no longer counts.
-    fn begin_recovery(&mut self) {
+    fn begin_recovery(&mut self, now: Timestamp) {
         self.phase = Phase::Recovering;
+        self.recovering_since = now;
         self.window.clear();
         self.last_failed = 0;
         self.successes_in_a_row = 0;

@@ -84,8 +84,8 @@ impl Resolver {
     /// Probes one upstream for as long as it is not healthy, so that it is known to be back even when nobody asks.
     async fn probe_while_unhealthy(self: Arc<Self>, upstream: usize) {
         let Some(own) = self.upstreams.all().get(upstream) else { return };
-        let mut looked_for_loop = Timestamp::EPOCH;
         self.look_for_loop(upstream).await;
+        let mut looked_for_loop = self.now();
         loop {
             own.changed.notified().await;
             let mut candidates = Candidates::default();
@@ -100,8 +100,10 @@ impl Resolver {
                     looked_for_loop = self.now();
                     self.look_for_loop(upstream).await;
                 }
-                let key = candidates.pick(&self, own.group());
-                self.probe(upstream, key);
+                if !self.upstreams.is_looping(upstream, self.now()) {
+                    let key = candidates.pick(&self, own.group());
+                    self.probe(upstream, key);
+                }
             }
         }
     }
@@ -110,7 +112,7 @@ impl Resolver {
     fn probe(self: &Arc<Self>, upstream: usize, key: Key) {
         let now = self.now();
         let group = self.upstreams.group_of(key.name());
-        let Boarding::Leads(flight) = self.flights.board(&key, now) else { return };
+        let Boarding::Leads(flight) = self.flights.board(&key, Class::Probe, now) else { return };
         let target = self.upstreams.target(upstream, Class::Probe, now);
         let attempts = &self.policy.attempts;
         let plan = Plan {

@@ -8,11 +8,15 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::store::{Lack, Slot};
+use crate::core::budget::Class;
 use crate::core::key::Key;
 use crate::core::time::Timestamp;
 
 /// Waiting clients that are kept apart to recognise a retransmission.
 const WAITERS_KNOWN: usize = 64;
+
+/// Probes under way beside all else: of 16 upstreams four at a time each, for as long as each may take.
+const PROBES_MAX: usize = 64;
 
 /// How far a resolution has come.
 #[derive(Clone, Debug)]
@@ -108,12 +112,17 @@ impl Flights {
 
     /// Joins the resolution of a key, or begins one.
     #[must_use]
-    pub fn board(&self, key: &Key, now: Timestamp) -> Boarding {
+    pub fn board(&self, key: &Key, class: Class, now: Timestamp) -> Boarding {
         let mut table = self.table.lock();
         if let Some(flight) = table.get(key.as_bytes()) {
             return Boarding::Joined(Arc::clone(flight));
         }
-        if table.len() >= self.at_most {
+        let room = match class {
+            // A flood must not hide the return of an upstream.
+            Class::Probe => self.at_most.saturating_add(PROBES_MAX),
+            Class::Miss | Class::Outage | Class::Prefetch | Class::Sweep => self.at_most,
+        };
+        if table.len() >= room {
             return Boarding::Full;
         }
         let flight = Arc::new(Flight { began: now, progress: watch::Sender::new(Progress::Asking), waiters: Mutex::default() });
@@ -130,6 +139,12 @@ impl Flights {
     /// Ends the resolution of a key.
     pub fn remove(&self, key: &Key) {
         self.table.lock().remove(key.as_bytes());
+    }
+
+    /// Whether so many are under way that none should go on for a late answer alone.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.len() > self.at_most / 2
     }
 
     /// How many are under way.
@@ -160,18 +175,18 @@ mod tests {
     #[test]
     fn one_leads_the_others_join_and_the_table_is_bounded() {
         let flights = Flights::new(2);
-        assert!(matches!(flights.board(&key("a.test"), NOW), Boarding::Leads(_)));
-        assert!(matches!(flights.board(&key("a.test"), NOW), Boarding::Joined(_)));
-        assert!(matches!(flights.board(&key("b.test"), NOW), Boarding::Leads(_)));
-        assert!(matches!(flights.board(&key("c.test"), NOW), Boarding::Full));
+        assert!(matches!(flights.board(&key("a.test"), Class::Miss, NOW), Boarding::Leads(_)));
+        assert!(matches!(flights.board(&key("a.test"), Class::Miss, NOW), Boarding::Joined(_)));
+        assert!(matches!(flights.board(&key("b.test"), Class::Miss, NOW), Boarding::Leads(_)));
+        assert!(matches!(flights.board(&key("c.test"), Class::Miss, NOW), Boarding::Full));
         flights.remove(&key("a.test"));
-        assert!(matches!(flights.board(&key("c.test"), NOW), Boarding::Leads(_)));
+        assert!(matches!(flights.board(&key("c.test"), Class::Miss, NOW), Boarding::Leads(_)));
     }
 
     #[test]
     fn a_retransmission_has_the_same_source_and_id() {
         let flights = Flights::new(1);
-        let Boarding::Leads(flight) = flights.board(&key("a.test"), NOW) else { panic!("full") };
+        let Boarding::Leads(flight) = flights.board(&key("a.test"), Class::Miss, NOW) else { panic!("full") };
         let client = SocketAddr::from(([192, 0, 2, 1], 4000));
         assert!(!flight.is_retransmission(client, 7));
         assert!(!flight.is_retransmission(client, 8));

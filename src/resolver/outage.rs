@@ -1,7 +1,7 @@
 //! When an outage begins and ends, and what was saved meanwhile.
 //!
-//! An outage begins when all upstreams of a group are down, or none has been healthy for five seconds; it ends when one is healthy
-//! again. Between the two it counts the answers from memory and the different names among them.
+//! An outage begins when all upstreams of a group are down, or none has been healthy for five seconds; it ends when one has been
+//! healthy for five seconds: the half-healed are neither announced nor swept over and over again. Between the two it counts the answers from memory and the different names among them.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +16,8 @@ use crate::telemetry::events;
 
 /// How long upstreams may be impaired before that counts as an outage.
 const IMPAIRED_FOR: Duration = Duration::from_secs(5);
+/// How long an upstream must be healthy until an outage is over.
+const HEALTHY_FOR: Duration = Duration::from_secs(5);
 
 /// The outages of all groups.
 pub(super) struct Outages {
@@ -47,6 +49,8 @@ struct Since {
     unhealthy: Option<Timestamp>,
     /// When the present outage began.
     outage: Option<Timestamp>,
+    /// Since when an upstream is healthy again in it.
+    healthy: Option<Timestamp>,
 }
 
 /// What a look at a group's upstreams changed.
@@ -97,7 +101,7 @@ impl Outages {
             Availability::Healthy => None,
             Availability::Impaired | Availability::Down => Some(since.unhealthy.unwrap_or(now)),
         };
-        if unhealthy.is_some() && since.unhealthy.is_none() {
+        if unhealthy.is_some() && since.unhealthy.is_none() && since.outage.is_none() {
             for counter in [&group.saved, &group.names, &group.failed] {
                 counter.store(0, Ordering::Relaxed);
             }
@@ -105,12 +109,21 @@ impl Outages {
         }
         since.unhealthy = unhealthy;
         match (unhealthy, since.outage) {
-            (None, None) | (Some(_), Some(_)) => Change::None,
+            (None, None) => Change::None,
+            (Some(_), Some(_)) => {
+                since.healthy = None;
+                Change::None
+            }
             (None, Some(began)) => {
+                let healthy = *since.healthy.get_or_insert(now);
+                if now.since(healthy) < HEALTHY_FOR {
+                    return Change::None;
+                }
                 since.outage = None;
+                since.healthy = None;
                 events::OutageEnded {
                     zones: zone,
-                    lasted: now.since(began),
+                    lasted: healthy.since(began),
                     answers_saved: group.saved.load(Ordering::Relaxed),
                     names_served_stale: group.names.load(Ordering::Relaxed),
                     failed: group.failed.load(Ordering::Relaxed),
@@ -140,14 +153,26 @@ mod tests {
     }
 
     #[test]
-    fn down_is_an_outage_at_once_and_healthy_ends_it() {
+    fn down_is_an_outage_at_once_and_five_healthy_seconds_end_it() {
         let outages = Outages::new(1);
         assert_eq!(outages.look(0, ".", Availability::Healthy, at(0)), Change::None);
         assert_eq!(outages.look(0, ".", Availability::Down, at(1)), Change::Began);
         assert_eq!(outages.look(0, ".", Availability::Impaired, at(2)), Change::None);
         assert!(outages.any());
-        assert_eq!(outages.look(0, ".", Availability::Healthy, at(3)), Change::Ended);
+        assert_eq!(outages.look(0, ".", Availability::Healthy, at(3)), Change::None);
+        assert_eq!(outages.look(0, ".", Availability::Healthy, at(8)), Change::Ended);
         assert!(!outages.any());
+    }
+
+    #[test]
+    fn a_relapse_within_seconds_goes_on_with_the_same_outage() {
+        let outages = Outages::new(1);
+        assert_eq!(outages.look(0, ".", Availability::Down, at(1)), Change::Began);
+        assert_eq!(outages.look(0, ".", Availability::Healthy, at(3)), Change::None);
+        assert_eq!(outages.look(0, ".", Availability::Down, at(7)), Change::None);
+        assert_eq!(outages.look(0, ".", Availability::Healthy, at(9)), Change::None);
+        assert_eq!(outages.look(0, ".", Availability::Healthy, at(13)), Change::None);
+        assert_eq!(outages.look(0, ".", Availability::Healthy, at(14)), Change::Ended);
     }
 
     #[test]

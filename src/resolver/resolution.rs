@@ -12,9 +12,11 @@ use super::flight::{Flight, Progress, Want};
 use super::ports::WireError;
 use super::recoveries::suffix_of;
 use super::store::{Lack, Slot};
+use crate::core::budget::Class;
 use crate::core::classify::{self, Failure, Verdict};
 use crate::core::course::{Course, Plan, Step, Target};
 use crate::core::entry::{Entry, Keep};
+use crate::core::health::State;
 use crate::core::key::Key;
 use crate::core::refresh;
 use crate::core::upstream::Protocol;
@@ -137,6 +139,11 @@ impl Resolution {
                     let _ = self.resolver.upstreams.report_overdue(upstream, sent_at);
                 }
                 Step::Trouble => self.landing.flight.tell(Progress::Trouble),
+                Step::GiveUp(failure) if self.resolver.flights.is_crowded() => {
+                    self.note(failure);
+                    self.landing.flight.tell(Progress::Ended(self.want(failure)));
+                    return Flow::Over;
+                }
                 Step::GiveUp(failure) => {
                     self.note(failure);
                     self.landing.flight.tell(Progress::GaveUp(self.want(failure)));
@@ -158,14 +165,21 @@ impl Resolution {
             Protocol::Udp => 1,
             Protocol::Tcp => TCP_PACKETS,
         };
-        if let Err(until) = self.resolver.budget.lock().take(target.class, packets, now) {
+        let class = match target.class {
+            // The breaker has opened since this was planned.
+            Class::Miss if self.resolver.upstreams.all().get(target.upstream).is_some_and(|own| own.state() == State::Down) => {
+                Class::Outage
+            }
+            class => class,
+        };
+        if let Err(until) = self.resolver.budget.lock().take(class, packets, now) {
             return self.course.postpone(attempt, until);
         }
         let Some(upstream) = self.resolver.upstreams.all().get(target.upstream) else { return Vec::new() };
         let [high, low, ..] = self.resolver.ports.chance.number().to_be_bytes();
         let query = upstream_query::write(&self.key, u16::from_be_bytes([high, low]), target.extension);
         let exchange = self.resolver.ports.wire.exchange(target.protocol, upstream.address, query);
-        self.resolver.sends.sent(target.class);
+        self.resolver.sends.sent(class);
         exchanges.push(Box::pin(async move { (attempt, exchange.await) }));
         Vec::new()
     }

@@ -262,7 +262,8 @@ impl Upstreams {
     }
 
     /// Whether an upstream is left out for a loop.
-    fn is_looping(&self, index: usize, now: Timestamp) -> bool {
+    #[must_use]
+    pub fn is_looping(&self, index: usize, now: Timestamp) -> bool {
         self.all.get(index).is_some_and(|upstream| upstream.looping_until.load(Ordering::Relaxed) > now.as_micros())
     }
 

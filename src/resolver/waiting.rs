@@ -170,7 +170,7 @@ impl Resolver {
     /// Joins the resolution of a key or starts it; `None` when too many are under way.
     pub(super) fn fly(self: &Arc<Self>, key: &Key, group: usize, class: Class) -> Option<Arc<Flight>> {
         let now = self.now();
-        match self.flights.board(key, now) {
+        match self.flights.board(key, class, now) {
             Boarding::Joined(flight) => Some(flight),
             Boarding::Leads(flight) => {
                 if let Found::Answer(slot) = self.store.find(key.as_bytes(), now) {
