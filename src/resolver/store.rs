@@ -284,7 +284,8 @@ impl Store {
             .filter(|(_, slot)| group.is_none_or(|group| slot.group == group) && !slot.is_fresh(now) && slot.entry.is_servable(now))
             .filter(|(_, slot)| slot.hits() > 0)
             .collect();
-        found.sort_by_key(|(_, slot)| std::cmp::Reverse(slot.hits()));
+        // Equally hot ones by name, so that a simulation goes the same way each time.
+        found.sort_by(|(a, one), (b, other)| other.hits().cmp(&one.hits()).then_with(|| a.cmp(b)));
         found.truncate(limit);
         found.into_iter().filter_map(|(key, slot)| Some((Key::from_stored(&key)?, slot))).collect()
     }
