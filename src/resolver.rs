@@ -12,6 +12,7 @@ mod outage;
 pub mod ports;
 pub mod recoveries;
 mod resolution;
+pub mod shelf;
 pub mod store;
 pub mod upstreams;
 mod waiting;
@@ -35,6 +36,7 @@ use front::{Arrival, Disposition};
 use loops::Loops;
 use outage::Outages;
 use ports::{Chance, Clock, Wire};
+use shelf::Shelf;
 use store::Store;
 use upstreams::Upstreams;
 pub use waiting::Waiting;
@@ -105,7 +107,7 @@ impl Resolver {
     pub async fn answer(self: &Arc<Self>, packet: Vec<u8>, client: SocketAddr, tally: &Tally) -> Option<Vec<u8>> {
         let arrival = Arrival { packet: &packet, transport: Transport::Stream, client, now: self.now() };
         let mut out = vec![0; self.room(&packet)];
-        match self.receive(arrival, tally, &mut out) {
+        match self.receive(arrival, tally, &mut Shelf::none(), &mut out) {
             Disposition::Answered(length) => {
                 out.truncate(length);
                 Some(out)

@@ -206,8 +206,8 @@ fn each_attempt_has_a_new_source_port() {
     let sidecar = Sidecar::start(settings(&upstream));
     assert_eq!(sidecar.ask(&query("www.example.com.", RecordType::A)).metadata.response_code, ResponseCode::ServFail);
     let sources = upstream.sources.lock().unwrap().clone();
-    assert_eq!(sources.len(), 3);
-    assert!(sources[0] != sources[1] && sources[1] != sources[2]);
+    assert!((3..=4).contains(&sources.len()), "three attempts, perhaps a probe: {sources:?}");
+    assert_eq!(sources.iter().collect::<std::collections::HashSet<_>>().len(), sources.len(), "{sources:?}");
 }
 
 #[test]

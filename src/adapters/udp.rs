@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::core::answer::{Transport, UDP_MAX};
 use crate::resolver::front::{Arrival, Disposition};
+use crate::resolver::shelf::Shelf;
 use crate::resolver::{Resolver, Waiting};
 use crate::telemetry::events;
 use crate::telemetry::tally::{Answered, Tally};
@@ -158,6 +159,7 @@ fn supervise(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
 /// Receives, answers, sends, until told to stop.
 fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
     let mut batch = Batch::new();
+    let mut shelf = Shelf::new();
     while !shared.stop.load(Ordering::Relaxed) {
         let received = match batch.receive(socket.as_fd()) {
             Ok(received) => received,
@@ -180,7 +182,7 @@ fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
                 continue;
             }
             let arrival = Arrival { packet, transport: Transport::Udp, client: envelope.client, now };
-            match shared.resolver.receive(arrival, tally, out) {
+            match shared.resolver.receive(arrival, tally, &mut shelf, out) {
                 Disposition::Answered(length) => batch.queue(&envelope, length),
                 Disposition::Dropped => {}
                 Disposition::Waiting(waiting) => {

@@ -23,6 +23,10 @@ use crate::telemetry::events;
 pub(super) const ERRANDS_MAX: usize = 256;
 /// How often states are reviewed.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How often the store is told what is hot, for up to so many entries; more rarely for more, since it walks all of them.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+/// Entries that are walked in some 3 ms.
+const TELL_ENTRIES: u64 = 10_000;
 /// How long a prober uses the same list of hot names; making one walks the whole store.
 const CANDIDATES_FOR: Duration = Duration::from_secs(30);
 /// Names in that list.
@@ -66,11 +70,17 @@ impl Resolver {
         }
     }
 
-    /// Reviews upstreams and outages once a second.
+    /// Reviews upstreams and outages once a second, and what is hot now and then.
     async fn watch(self: Arc<Self>) {
+        let tell_every = TELL_EVERY.max(TELL_EVERY * u32::try_from(self.policy.cache.entries / TELL_ENTRIES).unwrap_or(u32::MAX));
+        let mut told = self.now();
         loop {
             tokio::time::sleep(WATCH_EVERY).await;
             let now = self.now();
+            if now.since(told) >= tell_every {
+                told = now;
+                self.store.tell_what_is_hot();
+            }
             self.upstreams.review(now);
             for (index, group) in self.upstreams.groups().iter().enumerate().filter(|(_, group)| group.has_upstreams()) {
                 match self.outages.look(index, &group.zone, group.availability(), now) {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::background::Errand;
+use super::shelf::{Known, Shelf};
 use super::store::{FailedName, Found, Slot};
 use super::{Resolver, Waiting};
 use crate::core::answer::{self, Asked, ExtendedError, Shown, Transport};
@@ -72,8 +73,8 @@ impl Look<'_> {
 }
 
 impl Resolver {
-    /// Answers a packet from memory into `out`, or says what it has to wait for.
-    pub fn receive(self: &Arc<Self>, arrival: Arrival<'_>, tally: &Tally, out: &mut [u8]) -> Disposition {
+    /// Answers a packet from memory into `out`, or says what it has to wait for. `tally` and `shelf` are the calling thread's own.
+    pub fn receive(self: &Arc<Self>, arrival: Arrival<'_>, tally: &Tally, shelf: &mut Shelf, out: &mut [u8]) -> Disposition {
         match question::read(arrival.packet) {
             Received::Drop(_) => {
                 tally.count(Answered::Dropped);
@@ -84,19 +85,19 @@ impl Resolver {
                 let asked = Asked { packet: arrival.packet, echo, transport: arrival.transport };
                 Disposition::Answered(answer::write_error(&asked, code, [None, None], &[], out))
             }
-            Received::Query(query) => self.look(&Look { arrival, query: &query, tally }, out),
+            Received::Query(query) => self.look(&Look { arrival, query: &query, tally }, shelf, out),
         }
     }
 
     /// Answers a query from memory, or says what it has to wait for.
-    fn look(&self, look: &Look<'_>, out: &mut [u8]) -> Disposition {
+    fn look(&self, look: &Look<'_>, shelf: &mut Shelf, out: &mut [u8]) -> Disposition {
         let recursion = look.query.echo.flags & FLAG_RECURSION_DESIRED != 0;
-        match self.store.find(look.query.key.as_bytes(), look.arrival.now) {
-            Found::Answer(slot) if recursion => self.serve(look, &slot, out),
-            Found::Answer(slot) if slot.is_fresh(look.arrival.now) => give(look, &slot, Shown::Fresh, out),
-            Found::Failure(failed) if recursion => self.serve_failure(look, &failed, out),
-            Found::Nothing if recursion => self.serve_nothing(look, out),
-            Found::Answer(_) | Found::Failure(_) | Found::Nothing => {
+        match shelf.find(&self.store, look.query.key.as_bytes(), look.arrival.now) {
+            Known::Answer(slot) if recursion => self.serve(look, slot, out),
+            Known::Answer(slot) if slot.is_fresh(look.arrival.now) => give(look, slot, Shown::Fresh, out),
+            Known::Failure(failed) if recursion => self.serve_failure(look, failed, out),
+            Known::Nothing if recursion => self.serve_nothing(look, out),
+            Known::Answer(_) | Known::Failure(_) | Known::Nothing => {
                 look.tally.count(Answered::Refused);
                 let reason = [Some(ExtendedError::NotAuthoritative), None];
                 Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, reason, &[], out))

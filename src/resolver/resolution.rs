@@ -200,7 +200,7 @@ impl Resolution {
             }
             Verdict::Truncated => {
                 let entry = Entry::from_truncated(&self.key, &response, &self.resolver.policy, now);
-                self.truncated = entry.ok().map(|entry| Arc::new(Slot::new(entry, self.group)));
+                self.truncated = entry.ok().map(|entry| Arc::new(Slot::new(&self.key, entry, self.group)));
                 Some(self.course.truncated_response(attempt, now))
             }
             Verdict::Failed(failure) => {
@@ -229,7 +229,7 @@ impl Resolution {
         }
         let slot = match remembered.keep {
             Keep::Yes => self.resolver.store.insert(&self.key, remembered.entry, self.group),
-            Keep::No => Arc::new(Slot::new(remembered.entry, self.group)),
+            Keep::No => Arc::new(Slot::new(&self.key, remembered.entry, self.group)),
         };
         self.resolver.store.clear_failure(&self.key);
         if let Some(group) = self.resolver.upstreams.groups().get(self.group) {

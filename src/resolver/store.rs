@@ -26,7 +26,7 @@ const FAILURES_MAX: u64 = 2_048;
 /// The hash of the cache's keys.
 type Hasher = foldhash::fast::RandomState;
 /// One room.
-type Room<V> = Cache<Box<[u8]>, Arc<V>, Hasher>;
+type Room<V> = Cache<Arc<[u8]>, Arc<V>, Hasher>;
 
 /// A failed resolution of a name and type.
 #[derive(Debug)]
@@ -68,12 +68,16 @@ impl FailureNote {
 /// An entry and what moves around it. Each field is a hint that may be read a moment late; none decides over the entry's life.
 #[derive(Debug)]
 pub struct Slot {
+    /// The key that it lies under.
+    pub key: Arc<[u8]>,
     /// The answer.
     pub entry: Entry,
     /// The upstream group of its name.
     pub group: usize,
     /// Hits in this TTL, and since.
     hits: AtomicU32,
+    /// Hits that the room has been told of.
+    told: AtomicU32,
     /// When its refresh under way began; 0 when none is.
     refresh_began: AtomicU64,
     /// Its last failed refresh.
@@ -89,11 +93,13 @@ pub struct Slot {
 impl Slot {
     /// A slot around a new entry.
     #[must_use]
-    pub fn new(entry: Entry, group: usize) -> Self {
+    pub fn new(key: &Key, entry: Entry, group: usize) -> Self {
         Self {
+            key: key.as_bytes().into(),
             entry,
             group,
             hits: AtomicU32::new(0),
+            told: AtomicU32::new(0),
             refresh_began: AtomicU64::new(0),
             failure: FailureNote::none(),
             overruled_until: AtomicU64::new(0),
@@ -164,10 +170,34 @@ pub enum Found {
 /// A name of which only a failure is known.
 #[derive(Debug)]
 pub struct FailedName {
+    /// The key that it lies under.
+    pub key: Arc<[u8]>,
     /// When it may be asked again.
     pub note: FailureNote,
     /// Why it failed.
     pub lack: Lack,
+    /// Hits.
+    hits: AtomicU32,
+    /// It is no longer what the store would find.
+    superseded: AtomicBool,
+}
+
+impl FailedName {
+    /// A failure of which nothing is noted yet.
+    fn new(key: &Key, lack: Lack) -> Self {
+        Self { key: key.as_bytes().into(), note: FailureNote::none(), lack, hits: AtomicU32::new(0), superseded: AtomicBool::new(false) }
+    }
+
+    /// Whether it is still what the store would find.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        !self.superseded.load(Ordering::Relaxed)
+    }
+
+    /// Counts a hit; gives the hits before.
+    pub fn hit(&self) -> u32 {
+        self.hits.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 /// Why there is no answer.
@@ -222,8 +252,8 @@ impl Store {
 
     /// Remembers an answer; gives the slot in which it now lies.
     pub fn insert(&self, key: &Key, entry: Entry, group: usize) -> Arc<Slot> {
-        let bytes: Box<[u8]> = key.as_bytes().into();
-        let slot = Arc::new(Slot::new(entry, group));
+        let slot = Arc::new(Slot::new(key, entry, group));
+        let bytes = Arc::clone(&slot.key);
         let good = self.good.get(key.as_bytes());
         let negative = self.negative.get(key.as_bytes());
         for old in good.iter().chain(&negative) {
@@ -257,19 +287,23 @@ impl Store {
             }
             found @ (Found::Failure(_) | Found::Nothing) => {
                 let failures = match found {
-                    Found::Failure(known) => known.note.failures().saturating_add(1),
+                    Found::Failure(known) => {
+                        known.superseded.store(true, Ordering::Relaxed);
+                        known.note.failures().saturating_add(1)
+                    }
                     Found::Answer(_) | Found::Nothing => 1,
                 };
-                let name = FailedName { note: FailureNote::none(), lack: lack.clone() };
+                let name = FailedName::new(key, lack.clone());
                 name.note.set(failures, recheck(failures), recoveries);
-                self.failures.insert(key.as_bytes().into(), Arc::new(name));
+                self.failures.insert(Arc::clone(&name.key), Arc::new(name));
             }
         }
     }
 
     /// Forgets the failure of a name that has just been answered.
     pub fn clear_failure(&self, key: &Key) {
-        if self.failures.contains_key(key.as_bytes()) {
+        if let Some(failed) = self.failures.get(key.as_bytes()) {
+            failed.superseded.store(true, Ordering::Relaxed);
             self.failures.invalidate(key.as_bytes());
         }
     }
@@ -288,6 +322,19 @@ impl Store {
         found.sort_by(|(a, one), (b, other)| other.hits().cmp(&one.hits()).then_with(|| a.cmp(b)));
         found.truncate(limit);
         found.into_iter().filter_map(|(key, slot)| Some((Key::from_stored(&key)?, slot))).collect()
+    }
+
+    /// Tells the rooms what was asked for since the last time, so that they keep what is hot: threads that answer find it on their own
+    /// shelves, where no room hears of it.
+    pub fn tell_what_is_hot(&self) {
+        for room in [&self.good, &self.negative] {
+            for (key, slot) in room {
+                let hits = slot.hits();
+                if slot.told.swap(hits, Ordering::Relaxed) != hits {
+                    let _ = room.get(&**key);
+                }
+            }
+        }
     }
 
     /// Entries and their weight in bytes: positive, negative, failures.
@@ -312,7 +359,7 @@ impl Store {
 fn room((bytes, entries): (u64, u64)) -> Room<Slot> {
     let least = u32::try_from(bytes / entries.max(1)).unwrap_or(u32::MAX);
     // A multiple of the least weight, so that entries of that weight fill the room to the last one.
-    Cache::<Box<[u8]>, Arc<Slot>>::builder()
+    Cache::<Arc<[u8]>, Arc<Slot>>::builder()
         .max_capacity(u64::from(least) * entries)
         .weigher(move |key, slot| weight(key, slot).max(least))
         .eviction_listener(|_, slot: Arc<Slot>, _| slot.superseded.store(true, Ordering::Relaxed))

@@ -14,6 +14,7 @@ use holdover::core::time::Timestamp;
 use holdover::core::upstream::{Role, UpstreamPolicy};
 use holdover::resolver::front::{Arrival, Disposition};
 use holdover::resolver::ports::{Chance, Clock, PortFuture, Protocol, Wire, WireError};
+use holdover::resolver::shelf::Shelf;
 use holdover::resolver::{Ports, Resolver};
 use holdover::telemetry::tally::{Answered, Tally};
 use tokio::runtime::Runtime;
@@ -90,6 +91,8 @@ pub struct World {
     pub resolver: Arc<Resolver>,
     /// Counts what it answers.
     pub tally: Tally,
+    /// What it answered lately.
+    shelf: std::cell::RefCell<Shelf>,
     /// Its clock.
     clock: Arc<StillClock>,
     /// Its upstream.
@@ -114,7 +117,7 @@ impl World {
         let ports = Ports { clock: clock.clone(), chance: Arc::new(Counting(AtomicU64::new(1))), wire: wire.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let resolver = runtime.block_on(async { Resolver::start(settings.policy, &[upstream], ports) });
-        Self { resolver, tally: Tally::default(), clock, wire, runtime }
+        Self { resolver, tally: Tally::default(), shelf: std::cell::RefCell::default(), clock, wire, runtime }
     }
 
     /// The present moment.
@@ -132,7 +135,7 @@ impl World {
     /// Answers one query from memory, as the thread does that received it; gives the answer's length.
     pub fn receive(&self, packet: &[u8], out: &mut [u8; UDP_MAX]) -> usize {
         let arrival = Arrival { packet, transport: Transport::Udp, client: SocketAddr::from(CLIENT), now: self.now() };
-        match self.resolver.receive(arrival, &self.tally, out) {
+        match self.resolver.receive(arrival, &self.tally, &mut self.shelf.borrow_mut(), out) {
             Disposition::Answered(length) => length,
             Disposition::Dropped | Disposition::Waiting(_) => panic!("not answered from memory"),
         }

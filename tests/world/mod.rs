@@ -16,6 +16,7 @@ use holdover::core::time::Timestamp;
 use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
 use holdover::resolver::front::{Arrival, Disposition};
 use holdover::resolver::ports::{Chance, Clock, PortFuture, Wire, WireError};
+use holdover::resolver::shelf::Shelf;
 use holdover::resolver::{Ports, Resolver};
 use holdover::telemetry::tally::Tally;
 use rand::rngs::SmallRng;
@@ -141,6 +142,8 @@ pub struct World {
     pub network: Arc<Network>,
     pub resolver: Arc<Resolver>,
     pub tally: Arc<Tally>,
+    /// Of the one thread that receives; a restart empties it.
+    shelf: Arc<Mutex<Shelf>>,
     settings: Settings,
 }
 
@@ -169,7 +172,7 @@ impl World {
         let network =
             Arc::new(Network { clock: Arc::clone(&clock), script: Mutex::new(script), sent: Mutex::default(), open: Arc::default() });
         let resolver = Self::start(&settings, &clock, &dice, &network);
-        Self { clock, dice, network, resolver, tally: Arc::default(), settings }
+        Self { clock, dice, network, resolver, tally: Arc::default(), shelf: Arc::default(), settings }
     }
 
     fn start(settings: &Settings, clock: &Arc<WorldClock>, dice: &Arc<Dice>, network: &Arc<Network>) -> Arc<Resolver> {
@@ -180,6 +183,7 @@ impl World {
     /// Ends the resolver as a crash would, and starts an empty one.
     pub fn restart(&mut self) {
         self.resolver.stop();
+        self.shelf = Arc::default();
         self.resolver = Self::start(&self.settings, &self.clock, &self.dice, &self.network);
     }
 
@@ -191,11 +195,13 @@ impl World {
     /// Sends one packet from a client; the future ends with its answer.
     pub fn ask(&self, packet: Vec<u8>, client: SocketAddr) -> impl Future<Output = Reply> + Send + use<> {
         let (resolver, clock, tally) = (Arc::clone(&self.resolver), Arc::clone(&self.clock), Arc::clone(&self.tally));
+        let shelf = Arc::clone(&self.shelf);
         async move {
             let began = clock.elapsed();
             let mut out = vec![0; 4096];
             let arrival = Arrival { packet: &packet, transport: Transport::Udp, client, now: resolver.now() };
-            let (bytes, at_once) = match resolver.receive(arrival, &tally, &mut out) {
+            let disposition = resolver.receive(arrival, &tally, &mut shelf.lock().unwrap(), &mut out);
+            let (bytes, at_once) = match disposition {
                 Disposition::Answered(length) => {
                     out.truncate(length);
                     (Some(out), true)
