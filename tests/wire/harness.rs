@@ -45,9 +45,14 @@ pub struct Upstream {
 
 impl Upstream {
     pub fn start(script: impl Fn(&Message, Via) -> Reaction + Send + Sync + 'static) -> Self {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(address).unwrap();
+        // The port that UDP gets may be in use over TCP.
+        let (udp, address, tcp) = (0..100)
+            .find_map(|_| {
+                let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+                let address = udp.local_addr().unwrap();
+                Some((udp, address, TcpListener::bind(address).ok()?))
+            })
+            .expect("a port that is free for both");
         let upstream = Self {
             address,
             queries: Arc::default(),
