@@ -174,7 +174,8 @@ async fn rehearse(options: &Options) -> anyhow::Result<ExitCode> {
     let columns = Columns::new(options, [stage.subject, stage.direct.address()], zone_began);
     let peaks = play(options, &stage, &columns).await;
     let (with, without) = columns.take();
-    let checks = verdict::verdict(&Evidence { scenario: options.scenario, with: &with, peak_packets: peaks[0] });
+    let [_, _, heal] = options.phases();
+    let checks = verdict::verdict(&Evidence { scenario: options.scenario, with: &with, peak_packets: peaks[0], heal });
     let report = Report { options, with: &with, without: &without, peaks, checks: &checks };
     match options.output {
         Output::Table => print!("{}", report::table(&report)),

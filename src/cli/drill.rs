@@ -23,7 +23,7 @@ pub struct DrillArguments {
     /// Names in use: 1 to 10000
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     names: u32,
-    /// Length of the whole run: 4s to 1h; Seoul's follows from --speed
+    /// Length of the whole run: 4s to 1h, from 20s on it tells how soon answers are fresh again; Seoul's follows from --speed
     #[arg(long, default_value = "40s", value_parser = duration)]
     duration: Duration,
     /// How many times faster than life the 124 minutes of Seoul pass: 1 to 1000

@@ -1,4 +1,8 @@
 //! The verdict: what the contract promises of each scenario, checked against what was measured.
+//!
+//! A promise that the run was too short to try is left out: a heal of 2 s cannot tell who would have been fresh after 5 s.
+
+use std::time::Duration;
 
 use super::fault::Scenario;
 use super::measure::{Column, Phase};
@@ -30,6 +34,8 @@ pub struct Evidence<'a> {
     pub with: &'a Column,
     /// The most packets that it sent upstream in any second.
     pub peak_packets: u64,
+    /// How long the upstream was whole again when the run ended.
+    pub heal: Duration,
 }
 
 /// Checks every promise that the scenario touches.
@@ -60,8 +66,9 @@ pub fn verdict(evidence: &Evidence<'_>) -> Vec<Check> {
         measured: format!("peak {}", evidence.peak_packets),
         kept: evidence.peak_packets <= PACKETS_MAX,
     });
-    if evidence.scenario != Scenario::Nxdomain {
-        let fresh = evidence.with.seconds_to_fresh();
+    let fresh = evidence.with.seconds_to_fresh();
+    let tried = fresh.is_some() || evidence.heal.as_secs_f64() >= FRESH_WITHIN;
+    if evidence.scenario != Scenario::Nxdomain && tried {
         checks.push(Check {
             promise: format!("fresh again within {FRESH_WITHIN} s of the heal"),
             measured: fresh.map_or_else(|| "never".into(), |seconds| format!("{seconds:.1} s")),
@@ -76,7 +83,6 @@ mod tests {
     use super::super::client::Outcome;
     use super::super::measure::Moment;
     use super::*;
-    use std::time::Duration;
 
     /// A run with these outcomes during the fault and fresh ones after it.
     fn column(outcomes: &[(Outcome, u64)]) -> Column {
@@ -90,7 +96,7 @@ mod tests {
     }
 
     fn kept(scenario: Scenario, column: &Column, peak_packets: u64) -> Vec<bool> {
-        verdict(&Evidence { scenario, with: column, peak_packets }).iter().map(|check| check.kept).collect()
+        verdict(&Evidence { scenario, with: column, peak_packets, heal: Duration::from_secs(10) }).iter().map(|check| check.kept).collect()
     }
 
     #[test]
@@ -110,6 +116,18 @@ mod tests {
         assert!(!kept(Scenario::Blackhole, &stale, 20)[1]);
         stale.add(Moment { phase: Phase::Heal, into: Duration::from_secs(6) }, Outcome::Stale, Duration::ZERO);
         assert!(!kept(Scenario::Blackhole, &stale, 20)[3]);
+    }
+
+    #[test]
+    fn a_heal_that_is_too_short_to_become_fresh_in_breaks_no_promise() {
+        let mut column = column(&[(Outcome::Stale, 1)]);
+        column.add(Moment { phase: Phase::Heal, into: Duration::from_millis(900) }, Outcome::Stale, Duration::ZERO);
+        let fresh = |heal| {
+            let checks = verdict(&Evidence { scenario: Scenario::Blackhole, with: &column, peak_packets: 20, heal });
+            checks.iter().find(|check| check.promise.starts_with("fresh again")).map(|check| check.kept)
+        };
+        assert_eq!(fresh(Duration::from_secs(1)), None);
+        assert_eq!(fresh(Duration::from_secs(5)), Some(false));
     }
 
     #[test]
