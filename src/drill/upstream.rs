@@ -32,6 +32,9 @@ const UDP_MAX: u16 = 1232;
 /// Pause before a port is tried again that could not be had.
 const BIND_AGAIN: Duration = Duration::from_millis(50);
 
+/// How many free ports are tried for one that is free for UDP and TCP.
+const PORT_TRIES: u32 = 16;
+
 /// The fault under way.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
@@ -73,7 +76,7 @@ impl Upstream {
     /// # Errors
     /// The address cannot be had.
     pub fn start(address: SocketAddr, zone_began: Instant, seed: u64) -> io::Result<Self> {
-        let (udp, tcp) = bind(address)?;
+        let (udp, tcp) = bind_both(address)?;
         let address = udp.local_addr()?;
         let shared = Arc::new(Shared { zone_began, fault: Mutex::new(None), received: AtomicU64::new(0), dice: AtomicU64::new(seed | 1) });
         let (open, opened) = watch::channel(true);
@@ -106,7 +109,20 @@ impl Upstream {
     }
 }
 
-/// Opens both sockets on one port.
+/// Opens both sockets on one port; for port 0 on the first that is free for both, as one that is free for UDP may be taken for TCP.
+fn bind_both(address: SocketAddr) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
+    let tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+    let mut outcome = bind(address);
+    for _ in 1..tries {
+        match outcome {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => outcome = bind(address),
+            Ok(_) | Err(_) => break,
+        }
+    }
+    outcome
+}
+
+/// Opens both sockets on one port, once.
 fn bind(address: SocketAddr) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
     let udp = std::net::UdpSocket::bind(address)?;
     let tcp = std::net::TcpListener::bind(udp.local_addr()?)?;
@@ -236,5 +252,22 @@ impl RequestHandler for Handler {
         }
         let response = builder.build(metadata, &answers, &authorities, &[], &[]);
         responder.send_response(response).await.unwrap_or_else(|_| nothing())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_for_tcp_is_passed_over() {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        // Few enough descriptors for a limit of 1024, enough to be met by one of these many tries.
+        let taken: Vec<_> = (0..500).map_while(|_| std::net::TcpListener::bind(loopback).ok()).collect();
+        assert!(taken.len() > 400);
+        for _ in 0..400 {
+            let (udp, tcp) = bind_both(loopback).unwrap();
+            assert_eq!(udp.local_addr().unwrap(), tcp.local_addr().unwrap());
+        }
     }
 }
