@@ -64,11 +64,16 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
     if problems.is_empty() { Ok(environment) } else { Err(ConfigError::Wrong(problems)) }
 }
 
-/// One upstream for each address of a list.
+/// One upstream for each address of a list. An empty list is a variable that somebody forgot to set, not a wish for other upstreams than
+/// the file's: it stands for one address, which is then found to be none.
 #[must_use]
 pub fn upstreams(list: &str, origin: &Origin) -> Vec<Record> {
-    let addresses = list.split(',').map(str::trim).filter(|address| !address.is_empty());
+    let mut addresses: Vec<&str> = list.split(',').map(str::trim).filter(|address| !address.is_empty()).collect();
+    if addresses.is_empty() {
+        addresses.push("");
+    }
     addresses
+        .into_iter()
         .map(|address| {
             let given = Given { raw: Raw::Word(address.to_owned()), origin: origin.clone() };
             Record { origin: origin.clone(), values: BTreeMap::from([(keys::UPSTREAM_ADDRESSES, given)]) }
@@ -138,5 +143,14 @@ mod tests {
     fn upstreams_are_a_list() {
         let read = environment(&[("HOLDOVER_UPSTREAM", "192.0.2.1, 192.0.2.2:5353")]).unwrap();
         assert_eq!(read.layer.records["upstream"].len(), 2);
+    }
+
+    #[test]
+    fn an_empty_list_of_upstreams_is_no_list() {
+        for empty in ["", " ", ","] {
+            let read = environment(&[("HOLDOVER_UPSTREAM", empty)]).unwrap();
+            let told = super::super::judge::judge(&read.layer).unwrap_err().to_string();
+            assert!(told.starts_with("HOLDOVER_UPSTREAM= names no address."), "{told}");
+        }
     }
 }
