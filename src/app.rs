@@ -233,7 +233,9 @@ impl Running {
         let _ = self.phase.send(Phase::Draining);
         // Waits for its threads, half a second at most.
         self.udp.stop();
-        while self.listeners.join_next().await.is_some() {}
+        // Both fronts answer what they have taken in.
+        let (listeners, udp) = (&mut self.listeners, &mut self.udp);
+        tokio::join!(async { while listeners.join_next().await.is_some() {} }, udp.finish());
         self.resolver.stop();
         let answered = Answered::ALL.iter().filter(|kind| **kind != Answered::Dropped).map(|kind| self.answered(*kind)).sum();
         events::Stopped { answered }.emit();

@@ -536,6 +536,15 @@ fn a_query_over_tcp_that_waits_for_a_slow_upstream_is_answered_in_the_drain() {
     expect_an_answer_in_the_drain("2s", Via::Tcp);
 }
 
+#[test]
+fn a_query_that_waits_longer_than_the_drain_is_idle_is_answered_too() {
+    std::thread::scope(|scope| {
+        for via in [Via::Udp, Via::Tcp] {
+            scope.spawn(move || expect_an_answer_in_the_drain("0s", via));
+        }
+    });
+}
+
 // --- the log -------------------------------------------------------------------------------------------------------------------
 
 /// Lets an upstream fall silent and come back; gives the whole log.

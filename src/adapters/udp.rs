@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::core::answer::{Transport, UDP_MAX};
 use crate::resolver::front::{Arrival, Disposition};
@@ -29,6 +30,8 @@ use batch::{Batch, Envelope};
 
 /// A thread's pause after an error.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long queries that wait at the end may go on waiting; more than a resolution takes by default.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// Says whether a client may ask.
 pub type Admission = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
@@ -95,6 +98,10 @@ pub struct UdpFront {
     threads: Vec<JoinHandle<()>>,
     /// Their counters.
     tallies: Vec<Arc<Tally>>,
+    /// Ends when the queries that wait have been answered and no more can come.
+    waiters: tokio::task::JoinHandle<()>,
+    /// Tells it that no more shall come.
+    closing: Arc<Notify>,
 }
 
 impl UdpFront {
@@ -112,8 +119,11 @@ impl UdpFront {
             last_query: AtomicU64::new(resolver.now().as_micros()),
         });
         let waiters = Arc::new(Tally::default());
-        tokio::spawn(complete_jobs(Arc::clone(resolver), jobs_in, waiting, Arc::clone(&waiters)));
-        let mut front = Self { shared, threads: Vec::new(), tallies: vec![waiters] };
+        let closing = Arc::new(Notify::new());
+        let jobs_in = Jobs { queue: jobs_in, closing: Arc::clone(&closing) };
+        let tallies = vec![Arc::clone(&waiters)];
+        let waiters = tokio::spawn(complete_jobs(Arc::clone(resolver), jobs_in, waiting, waiters));
+        let mut front = Self { shared, threads: Vec::new(), tallies, waiters, closing };
         for (index, socket) in sockets.into_iter().flat_map(|sockets| sockets.sockets).enumerate() {
             let tally = Arc::new(Tally::default());
             front.tallies.push(Arc::clone(&tally));
@@ -142,6 +152,15 @@ impl UdpFront {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+        self.closing.notify_one();
+    }
+
+    /// Waits until the queries that were waiting have been answered, at most as long as the TCP front waits for its own; call it after
+    /// [`stop`](Self::stop).
+    ///
+    /// Cancel safe: what waits goes on waiting.
+    pub async fn finish(&mut self) {
+        let _late = timeout(DRAIN, &mut self.waiters).await;
     }
 }
 
@@ -198,10 +217,31 @@ fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
     }
 }
 
+/// Queries that have to wait, as they come.
+struct Jobs {
+    /// Brings them.
+    queue: mpsc::Receiver<Job>,
+    /// Says that no more shall come.
+    closing: Arc<Notify>,
+}
+
+impl Jobs {
+    /// The next one; `None` when all that came before the end have been taken.
+    async fn next(&mut self) -> Option<Job> {
+        if !self.queue.is_closed() {
+            tokio::select! {
+                job = self.queue.recv() => return job,
+                () = self.closing.notified() => self.queue.close(),
+            }
+        }
+        self.queue.recv().await
+    }
+}
+
 /// Lets queries wait, so many at a time; one too many is answered with what is there.
-async fn complete_jobs(resolver: Arc<Resolver>, mut jobs: mpsc::Receiver<Job>, at_most: usize, tally: Arc<Tally>) {
+async fn complete_jobs(resolver: Arc<Resolver>, mut jobs: Jobs, at_most: usize, tally: Arc<Tally>) {
     let mut tasks = JoinSet::new();
-    while let Some(job) = jobs.recv().await {
+    while let Some(job) = jobs.next().await {
         while tasks.try_join_next().is_some() {}
         if tasks.len() >= at_most {
             let mut answer = [0; UDP_MAX];
@@ -215,6 +255,7 @@ async fn complete_jobs(resolver: Arc<Resolver>, mut jobs: mpsc::Receiver<Job>, a
             reply(&job, &mut answer);
         });
     }
+    while tasks.join_next().await.is_some() {}
 }
 
 /// Sends one answer; one that the kernel refuses is lost like any datagram, and the client asks again.
