@@ -40,3 +40,21 @@ pub fn default_file() -> String {
     }
     out
 }
+
+/// Renders the table of all keys for the README, as Markdown.
+#[must_use]
+pub fn table() -> String {
+    let mut out = String::from("| key | default | allowed |\n|---|---|---|\n");
+    for section in SECTIONS {
+        for known in keys::of_section(section.name) {
+            let (_, name) = keys::split(known.key());
+            let _ = match section.shape {
+                Shape::Table => writeln!(out, "| `[{}] {name}` | `{}` | {} |", section.name, known.default_toml(), known.allowed()),
+                Shape::Records => {
+                    writeln!(out, "| `[[{}]] {name}` | e.g. `{}` | {} |", section.name, known.default_toml(), known.allowed())
+                }
+            };
+        }
+    }
+    out
+}

@@ -111,6 +111,15 @@ impl Entry {
         Ok(Self { truncated: true, ..remembered.entry })
     }
 
+    /// Whether it is the answer to this key's question: the name in any case, type and class.
+    #[must_use]
+    pub fn answers(&self, key: &Key) -> bool {
+        let (name, rest) = (key.name(), key.type_and_class());
+        let name_end = message::HEADER + name.len();
+        self.wire.get(message::HEADER..name_end).is_some_and(|own| own.eq_ignore_ascii_case(name))
+            && self.wire.get(name_end..name_end + rest.len()).is_some_and(|own| own == rest)
+    }
+
     /// Whether it may still be served stale.
     #[must_use]
     pub fn is_servable(&self, now: Timestamp) -> bool {

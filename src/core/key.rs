@@ -93,10 +93,23 @@ impl Key {
         u16::from_be_bytes([self.behind(2), self.behind(3)])
     }
 
+    /// QTYPE and QCLASS as they stand behind a QNAME on the wire.
+    #[must_use]
+    pub fn type_and_class(&self) -> &[u8] {
+        let end = self.length.saturating_sub(1);
+        self.bytes.get(end.saturating_sub(4)..end).unwrap_or_default()
+    }
+
+    /// DO and CD as one byte.
+    #[must_use]
+    pub fn service(&self) -> u8 {
+        self.behind(4)
+    }
+
     /// DO and CD.
     #[must_use]
     pub fn dnssec(&self) -> Dnssec {
-        let flags = self.behind(4);
+        let flags = self.service();
         Dnssec { dnssec_ok: flags & DNSSEC_OK != 0, checking_disabled: flags & CHECKING_DISABLED != 0 }
     }
 }

@@ -92,7 +92,7 @@ impl Resolver {
     /// Answers a query from memory, or says what it has to wait for.
     fn look(&self, look: &Look<'_>, shelf: &mut Shelf, out: &mut [u8]) -> Disposition {
         let recursion = look.query.echo.flags & FLAG_RECURSION_DESIRED != 0;
-        match shelf.find(&self.store, look.query.key.as_bytes(), look.arrival.now) {
+        match shelf.find(&self.store, &look.query.key, look.arrival.now) {
             Known::Answer(slot) if recursion => self.serve(look, slot, out),
             Known::Answer(slot) if slot.is_fresh(look.arrival.now) => give(look, slot, Shown::Fresh, out),
             Known::Failure(failed) if recursion => self.serve_failure(look, failed, out),

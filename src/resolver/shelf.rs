@@ -12,22 +12,25 @@ use std::sync::Arc;
 
 use super::store::{FailedName, Found, Slot, Store};
 use crate::core::classify::Kind;
+use crate::core::key::Key;
 use crate::core::time::Timestamp;
 
-/// Sets of a thread's shelf: with two places each enough for the default cache of 10 000 names.
+/// Sets of a thread's shelf: with two places each enough for the default cache of 10 000 names, in 192 KiB.
 const SETS: usize = 8_192;
+/// Places for failures.
+const FAILURES: usize = 256;
 /// Places that are tidied with each new reference.
 const TIDIED: usize = 4;
+/// Of so many newcomers to a full set one gets a place, so that three names in two places do not chase each other away.
+const PATIENCE: u32 = 8;
 
-/// One reference.
-#[derive(Debug)]
-enum Kept {
-    /// Nothing.
-    Nothing,
-    /// An answer.
-    Answer(Arc<Slot>),
-    /// A failure.
-    Failure(Arc<FailedName>),
+/// Two references, with what tells them apart at a glance.
+#[derive(Debug, Default)]
+struct Set {
+    /// Part of the keys' hashes.
+    tags: [u32; 2],
+    /// The answers.
+    slots: [Option<Arc<Slot>>; 2],
 }
 
 /// What is known of a name and type, borrowed.
@@ -43,12 +46,16 @@ pub enum Known<'a> {
 
 /// One thread's references.
 pub struct Shelf {
-    /// Two places a set.
-    sets: Box<[[Kept; 2]]>,
+    /// Answers.
+    sets: Box<[Set]>,
+    /// Failures.
+    failures: Box<[Option<Arc<FailedName>>]>,
     /// What was found last and has no place.
-    last: Kept,
+    last: Found,
     /// The set that is tidied next.
     untidy: usize,
+    /// Newcomers to full sets.
+    turned_away: u32,
     /// Chooses the set.
     hasher: foldhash::fast::RandomState,
 }
@@ -57,69 +64,88 @@ impl Shelf {
     /// An empty shelf.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_sets(SETS)
+        Self::with_places(SETS, FAILURES)
     }
 
     /// A shelf without places, for whoever answers one query.
     #[must_use]
     pub fn none() -> Self {
-        Self::with_sets(0)
+        Self::with_places(0, 0)
     }
 
-    /// A shelf with so many sets.
-    fn with_sets(sets: usize) -> Self {
-        let sets = std::iter::repeat_with(|| [Kept::Nothing, Kept::Nothing]).take(sets).collect();
-        Self { sets, last: Kept::Nothing, untidy: 0, hasher: foldhash::fast::RandomState::default() }
+    /// A shelf with so many places.
+    fn with_places(sets: usize, failures: usize) -> Self {
+        Self {
+            sets: std::iter::repeat_with(Set::default).take(sets).collect(),
+            failures: std::iter::repeat_with(|| None).take(failures).collect(),
+            last: Found::Nothing,
+            untidy: 0,
+            turned_away: 0,
+            hasher: foldhash::fast::RandomState::default(),
+        }
     }
 
     /// Finds what is known under a key: on the shelf, else in the store.
-    pub fn find(&mut self, store: &Store, key: &[u8], now: Timestamp) -> Known<'_> {
-        let own = self.own_set(key);
-        let [first, second] =
-            own.and_then(|own| self.sets.get(own)).map_or([false; 2], |set| set.each_ref().map(|kept| kept.fits(key, now)));
-        if !first && !second {
-            return self.fetch(store, own, key, now);
+    pub fn find(&mut self, store: &Store, key: &Key, now: Timestamp) -> Known<'_> {
+        let hash = self.hasher.hash_one(key.as_bytes());
+        let (own, tag) = (place(hash, self.sets.len()), tag(hash));
+        if let Some(side) = self.sets.get(own).and_then(|set| set.find(tag, key, now)) {
+            return self.sets.get(own).and_then(|set| set.slots.get(side)?.as_ref()).map_or(Known::Nothing, Known::Answer);
         }
-        match own.and_then(|own| self.sets.get(own)) {
-            Some([kept, _]) if first => kept.known(),
-            Some([_, kept]) => kept.known(),
-            None => Known::Nothing,
+        let failed = place(hash, self.failures.len());
+        if self.failures.get(failed).is_some_and(|kept| kept.as_ref().is_some_and(|kept| kept.is_current() && *kept.key == *key.as_bytes()))
+        {
+            return self.failures.get(failed).and_then(Option::as_deref).map_or(Known::Nothing, Known::Failure);
+        }
+        self.last = store.find(key.as_bytes(), now);
+        match &self.last {
+            // A flood of names that are asked for once must not fill shelves.
+            Found::Answer(slot) if slot.hits() > 0 => {
+                let slot = Arc::clone(slot);
+                self.keep(own, tag, slot);
+            }
+            Found::Failure(failure) if failure.hit() > 0 => {
+                if let Some(kept) = self.failures.get_mut(failed) {
+                    *kept = Some(Arc::clone(failure));
+                }
+            }
+            Found::Answer(_) | Found::Failure(_) | Found::Nothing => {}
+        }
+        match &self.last {
+            Found::Answer(slot) => Known::Answer(slot),
+            Found::Failure(failed) => Known::Failure(failed),
+            Found::Nothing => Known::Nothing,
         }
     }
 
-    /// Finds it in the store, and keeps it when it is asked for again.
-    fn fetch(&mut self, store: &Store, own: Option<usize>, key: &[u8], now: Timestamp) -> Known<'_> {
-        self.last = match store.find(key, now) {
-            Found::Answer(slot) => Kept::Answer(slot),
-            Found::Failure(failed) => Kept::Failure(failed),
-            Found::Nothing => Kept::Nothing,
-        };
-        if !self.last.is_asked_again() {
-            return self.last.known();
-        }
+    /// Keeps an answer, in place of one that was replaced if there is one.
+    fn keep(&mut self, own: usize, tag: u32, slot: Arc<Slot>) {
         self.tidy();
-        let Some(set) = own.and_then(|own| self.sets.get_mut(own)) else { return self.last.known() };
-        // The newcomer takes the first place; who had it takes the second.
-        set.swap(0, 1);
-        let [first, _] = set;
-        std::mem::swap(first, &mut self.last);
-        self.last = Kept::Nothing;
-        first.known()
-    }
-
-    /// The set of a key.
-    fn own_set(&self, key: &[u8]) -> Option<usize> {
-        let hash = self.hasher.hash_one(key);
-        usize::try_from(hash % u64::try_from(self.sets.len()).ok()?.max(1)).ok()
+        let Some(set) = self.sets.get_mut(own) else { return };
+        let side = match set.slots.each_ref().map(|kept| kept.as_ref().is_some_and(|kept| kept.is_current())) {
+            [false, _] => 0,
+            [true, false] => 1,
+            [true, true] => {
+                self.turned_away = self.turned_away.wrapping_add(1);
+                if !self.turned_away.is_multiple_of(PATIENCE) {
+                    return;
+                }
+                usize::from(self.turned_away.is_multiple_of(PATIENCE * 2))
+            }
+        };
+        if let (Some(own), Some(kept)) = (set.tags.get_mut(side), set.slots.get_mut(side)) {
+            *own = tag;
+            *kept = Some(slot);
+        }
     }
 
     /// Lets go of some of what was replaced.
     fn tidy(&mut self) {
         for _ in 0..TIDIED {
             self.untidy = (self.untidy + 1).checked_rem(self.sets.len()).unwrap_or_default();
-            for kept in self.sets.get_mut(self.untidy).into_iter().flatten() {
-                if !kept.is_current() {
-                    *kept = Kept::Nothing;
+            for kept in self.sets.get_mut(self.untidy).into_iter().flat_map(|set| &mut set.slots) {
+                if kept.as_ref().is_some_and(|kept| !kept.is_current()) {
+                    *kept = None;
                 }
             }
         }
@@ -132,47 +158,121 @@ impl Default for Shelf {
     }
 }
 
-impl Kept {
-    /// Whether the store would find this under a key.
-    fn fits(&self, key: &[u8], now: Timestamp) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Answer(slot) => {
-                let counts = match slot.entry.kind {
-                    Kind::Positive => true,
-                    // One without an SOA gives way to an older good answer when it expires.
-                    Kind::NoData | Kind::NxDomain => slot.entry.vouched || slot.entry.is_fresh(now),
-                };
-                *slot.key == *key && slot.is_current() && counts && slot.entry.is_servable(now)
-            }
-            Self::Failure(failed) => *failed.key == *key && failed.is_current(),
-        }
+impl Set {
+    /// The side on which the answer to a key lies, if the store would find the same.
+    fn find(&self, tag: u32, key: &Key, now: Timestamp) -> Option<usize> {
+        let mut sides = self.tags.iter().zip(&self.slots);
+        sides.position(|(own, kept)| *own == tag && kept.as_ref().is_some_and(|kept| counts(kept, key, now)))
+    }
+}
+
+/// Whether the store would find this under a key.
+fn counts(slot: &Slot, key: &Key, now: Timestamp) -> bool {
+    let last_word = match slot.entry.kind {
+        Kind::Positive => true,
+        // One without an SOA gives way to an older good answer when it expires.
+        Kind::NoData | Kind::NxDomain => slot.entry.vouched || slot.entry.is_fresh(now),
+    };
+    slot.is_current() && last_word && slot.entry.is_servable(now) && slot.answers(key)
+}
+
+/// The place of a hash among so many.
+fn place(hash: u64, places: usize) -> usize {
+    let places = u64::try_from(places).unwrap_or(1).max(1);
+    usize::try_from(hash % places).unwrap_or_default()
+}
+
+/// The part of a hash that does not choose the place.
+#[allow(clippy::cast_possible_truncation, reason = "the upper half is what is wanted")]
+const fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::classify::classify;
+    use crate::core::entry::Entry;
+    use crate::core::key::Dnssec;
+    use crate::core::testing::{Response, name, policy};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn key(text: &str, qtype: u16) -> Key {
+        Key::new(&name(text), qtype, 1, Dnssec::default())
     }
 
-    /// Whether it was not replaced.
-    fn is_current(&self) -> bool {
-        match self {
-            Self::Nothing => true,
-            Self::Answer(slot) => slot.is_current(),
-            Self::Failure(failed) => failed.is_current(),
-        }
+    /// Remembers an address; asks for it often enough to lie on the shelf.
+    fn remember(store: &Store, shelf: &mut Shelf, key: &Key, text: &str) -> Arc<Slot> {
+        let bytes = Response::new(text, key.qtype()).record(6, text, key.qtype(), 60, &[192, 0, 2, 1]).bytes();
+        let entry = Entry::remember(key, &bytes, classify(key.qtype(), &bytes), &policy(), NOW).unwrap().entry;
+        let slot = store.insert(key, entry, 0);
+        slot.hit();
+        assert!(matches!(shelf.find(store, key, NOW), Known::Answer(_)));
+        slot
     }
 
-    /// Whether it is worth a place: a flood of names that are asked for once must not fill shelves.
-    fn is_asked_again(&self) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Answer(slot) => slot.hits() > 0,
-            Self::Failure(failed) => failed.hit() > 0,
-        }
+    fn on_shelf(shelf: &Shelf) -> usize {
+        shelf.sets.iter().flat_map(|set| &set.slots).flatten().count()
     }
 
-    /// The same, borrowed.
-    fn known(&self) -> Known<'_> {
-        match self {
-            Self::Nothing => Known::Nothing,
-            Self::Answer(slot) => Known::Answer(slot),
-            Self::Failure(failed) => Known::Failure(failed),
+    #[test]
+    fn what_is_asked_again_lies_on_the_shelf_until_it_is_replaced() {
+        let (store, mut shelf) = (Store::new(&policy().cache), Shelf::new());
+        let old = remember(&store, &mut shelf, &key("www.example.com", 1), "www.example.com");
+        assert_eq!(on_shelf(&shelf), 1);
+        assert!(matches!(shelf.find(&store, &key("WWW.example.com", 1), NOW), Known::Answer(slot) if Arc::ptr_eq(slot, &old)));
+        let new = remember(&store, &mut shelf, &key("www.example.com", 1), "www.example.com");
+        assert!(matches!(shelf.find(&store, &key("www.example.com", 1), NOW), Known::Answer(slot) if Arc::ptr_eq(slot, &new)));
+        assert_eq!(on_shelf(&shelf), 1, "the old one is let go");
+    }
+
+    #[test]
+    fn names_that_are_asked_for_once_do_not_fill_it() {
+        let (store, mut shelf) = (Store::new(&policy().cache), Shelf::new());
+        for index in 0..100 {
+            let text = format!("n{index}.example.com");
+            let slot = remember(&store, &mut shelf, &key(&text, 1), &text);
+            assert!(slot.hits() > 0);
         }
+        assert_eq!(on_shelf(&shelf), 100);
+        let bytes = Response::new("x.example.com", 1).a("x.example.com", 60).bytes();
+        let once = key("x.example.com", 1);
+        let entry = Entry::remember(&once, &bytes, classify(1, &bytes), &policy(), NOW).unwrap().entry;
+        let _ = store.insert(&once, entry, 0);
+        assert!(matches!(shelf.find(&store, &once, NOW), Known::Answer(_)));
+        assert_eq!(on_shelf(&shelf), 100);
+    }
+
+    #[test]
+    fn types_whose_numbers_are_letters_of_another_case_are_kept_apart() {
+        // 65 is HTTPS and the letter A; 97 is the letter a.
+        let (store, mut shelf) = (Store::new(&policy().cache), Shelf::with_places(1, 1));
+        let capital = remember(&store, &mut shelf, &key("www.example.com", 65), "www.example.com");
+        assert!(!capital.answers(&key("www.example.com", 97)));
+        assert!(matches!(shelf.find(&store, &key("www.example.com", 97), NOW), Known::Nothing));
+    }
+
+    #[test]
+    fn three_names_in_two_places_do_not_chase_each_other_away() {
+        let (store, mut shelf) = (Store::new(&policy().cache), Shelf::with_places(1, 1));
+        let names = ["a.example.com", "b.example.com", "c.example.com"];
+        for text in names {
+            remember(&store, &mut shelf, &key(text, 1), text);
+        }
+        let mut kept = 0;
+        for round in 0..60 {
+            let wanted = key(names[round % 3], 1);
+            kept += usize::from(shelf.sets[0].find(tag(shelf.hasher.hash_one(wanted.as_bytes())), &wanted, NOW).is_some());
+            assert!(matches!(shelf.find(&store, &wanted, NOW), Known::Answer(slot) if slot.answers(&wanted)));
+        }
+        assert!(kept >= 30, "{kept} of 60 from the shelf");
+    }
+
+    #[test]
+    fn a_shelf_without_places_finds_the_same() {
+        let (store, mut shelf) = (Store::new(&policy().cache), Shelf::none());
+        remember(&store, &mut shelf, &key("www.example.com", 1), "www.example.com");
+        assert!(matches!(shelf.find(&store, &key("other.example.com", 1), NOW), Known::Nothing));
     }
 }

@@ -26,7 +26,7 @@ const FAILURES_MAX: u64 = 2_048;
 /// The hash of the cache's keys.
 type Hasher = foldhash::fast::RandomState;
 /// One room.
-type Room<V> = Cache<Arc<[u8]>, Arc<V>, Hasher>;
+type Room<V> = Cache<Box<[u8]>, Arc<V>, Hasher>;
 
 /// A failed resolution of a name and type.
 #[derive(Debug)]
@@ -68,10 +68,10 @@ impl FailureNote {
 /// An entry and what moves around it. Each field is a hint that may be read a moment late; none decides over the entry's life.
 #[derive(Debug)]
 pub struct Slot {
-    /// The key that it lies under.
-    pub key: Arc<[u8]>,
     /// The answer.
     pub entry: Entry,
+    /// The DNSSEC service that it was asked with: the part of its key that is not in the answer.
+    service: u8,
     /// The upstream group of its name.
     pub group: usize,
     /// Hits in this TTL, and since.
@@ -95,7 +95,7 @@ impl Slot {
     #[must_use]
     pub fn new(key: &Key, entry: Entry, group: usize) -> Self {
         Self {
-            key: key.as_bytes().into(),
+            service: key.service(),
             entry,
             group,
             hits: AtomicU32::new(0),
@@ -106,6 +106,12 @@ impl Slot {
             stale_in_outage: AtomicU32::new(0),
             superseded: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it lies under this key.
+    #[must_use]
+    pub fn answers(&self, key: &Key) -> bool {
+        self.service == key.service() && self.entry.answers(key)
     }
 
     /// Whether it may be given as fresh. What was ever overruled may not.
@@ -171,7 +177,7 @@ pub enum Found {
 #[derive(Debug)]
 pub struct FailedName {
     /// The key that it lies under.
-    pub key: Arc<[u8]>,
+    pub key: Box<[u8]>,
     /// When it may be asked again.
     pub note: FailureNote,
     /// Why it failed.
@@ -253,7 +259,7 @@ impl Store {
     /// Remembers an answer; gives the slot in which it now lies.
     pub fn insert(&self, key: &Key, entry: Entry, group: usize) -> Arc<Slot> {
         let slot = Arc::new(Slot::new(key, entry, group));
-        let bytes = Arc::clone(&slot.key);
+        let bytes: Box<[u8]> = key.as_bytes().into();
         let good = self.good.get(key.as_bytes());
         let negative = self.negative.get(key.as_bytes());
         for old in good.iter().chain(&negative) {
@@ -295,7 +301,7 @@ impl Store {
                 };
                 let name = FailedName::new(key, lack.clone());
                 name.note.set(failures, recheck(failures), recoveries);
-                self.failures.insert(Arc::clone(&name.key), Arc::new(name));
+                self.failures.insert(name.key.clone(), Arc::new(name));
             }
         }
     }
@@ -359,7 +365,7 @@ impl Store {
 fn room((bytes, entries): (u64, u64)) -> Room<Slot> {
     let least = u32::try_from(bytes / entries.max(1)).unwrap_or(u32::MAX);
     // A multiple of the least weight, so that entries of that weight fill the room to the last one.
-    Cache::<Arc<[u8]>, Arc<Slot>>::builder()
+    Cache::<Box<[u8]>, Arc<Slot>>::builder()
         .max_capacity(u64::from(least) * entries)
         .weigher(move |key, slot| weight(key, slot).max(least))
         .eviction_listener(|_, slot: Arc<Slot>, _| slot.superseded.store(true, Ordering::Relaxed))

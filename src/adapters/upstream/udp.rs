@@ -12,6 +12,7 @@
 //! There is no timeout here: a late response is still a response, and who no longer wants it drops the future, which closes
 //! the socket. A waiting exchange holds a descriptor and no buffer.
 
+use std::cell::RefCell;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -70,12 +71,23 @@ async fn connect(server: SocketAddr) -> std::io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Waits for a datagram or an ICMP error; the buffer is made only when there is something to put into it.
+thread_local! {
+    /// Where this thread receives. A buffer made for each response and cut to its length would leave a hole in the heap beside every
+    /// entry that is made of one: 10 000 names took 27 MiB instead of 12 (glibc, 2026-11-24).
+    static SCRATCH: RefCell<[u8; RESPONSE_BYTES]> = const { RefCell::new([0; RESPONSE_BYTES]) };
+}
+
+/// Waits for a datagram or an ICMP error.
 async fn receive(socket: &UdpSocket) -> std::io::Result<Vec<u8>> {
-    socket.ready(Interest::READABLE | Interest::ERROR).await?;
-    let mut buffer = vec![0; RESPONSE_BYTES];
-    let length = socket.recv(&mut buffer).await?;
-    buffer.truncate(length);
-    buffer.shrink_to_fit();
-    Ok(buffer)
+    loop {
+        socket.ready(Interest::READABLE | Interest::ERROR).await?;
+        let received = SCRATCH.with_borrow_mut(|scratch| {
+            let length = socket.try_recv(scratch)?;
+            Ok::<_, std::io::Error>(scratch.get(..length).unwrap_or_default().to_vec())
+        });
+        match received {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            received => return received,
+        }
+    }
 }
