@@ -13,10 +13,12 @@
 //! the socket. A waiting exchange holds a descriptor and no buffer.
 
 use std::cell::RefCell;
+use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
@@ -79,15 +81,12 @@ thread_local! {
 
 /// Waits for a datagram or an ICMP error.
 async fn receive(socket: &UdpSocket) -> std::io::Result<Vec<u8>> {
-    loop {
-        socket.ready(Interest::READABLE | Interest::ERROR).await?;
-        let received = SCRATCH.with_borrow_mut(|scratch| {
-            let length = socket.try_recv(scratch)?;
-            Ok::<_, std::io::Error>(scratch.get(..length).unwrap_or_default().to_vec())
-        });
-        match received {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            received => return received,
-        }
-    }
+    // Not `try_recv` in a loop: that does not clear the readiness of an error that somebody else has taken, and would spin.
+    let receive = || {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let length = (&*SockRef::from(socket)).read(scratch)?;
+            Ok(scratch.get(..length).unwrap_or_default().to_vec())
+        })
+    };
+    socket.async_io(Interest::READABLE | Interest::ERROR, receive).await
 }
