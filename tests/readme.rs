@@ -1,0 +1,100 @@
+//! What the README shows is true: its commands exist and run, its configuration is valid, its table of keys is the program's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use holdover::config;
+
+/// A file of the repository.
+fn file(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The blocks of the README in one language.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = file("README.md");
+    let opening = format!("```{language}\n");
+    readme.split(&opening).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// The binary.
+fn holdover(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdover"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// The README's configuration in a file of its own.
+fn configuration() -> tempfile::NamedTempFile {
+    let blocks = blocks("toml");
+    assert_eq!(blocks.len(), 1);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &blocks[0]).unwrap();
+    file
+}
+
+#[test]
+fn every_command_is_one_that_is_run() {
+    for command in blocks("sh").iter().flat_map(|block| block.lines()) {
+        match command {
+            // The suite itself, and what `.ci/run` runs as it stands.
+            "cargo test" | "cargo run --release -- drill" => {
+                assert!(file(".ci/run").lines().any(|line| line.replace("--locked", "").trim_end().ends_with(command)), "{command}");
+            }
+            // Run by the tests below.
+            "holdover serve --listen 127.0.0.1:5353"
+            | "dig @127.0.0.1 -p 5353 example.com"
+            | "holdover config check --config /etc/holdover/holdover.toml"
+            | "holdover serve --config /etc/holdover/holdover.toml" => {}
+            other => panic!("nothing runs `{other}`"),
+        }
+    }
+}
+
+#[test]
+fn the_configuration_is_valid() {
+    let file = configuration();
+    let out = holdover(&["config", "check", "--config", file.path().to_str().unwrap()]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn the_table_of_keys_is_the_programs() {
+    let readme = file("README.md");
+    let table = readme.split("<!-- configuration -->\n").nth(1).and_then(|rest| rest.split("<!-- end -->").next()).unwrap();
+    assert_eq!(table.trim(), config::render::table().trim(), "the table in the README is `config::render::table()`");
+}
+
+#[test]
+fn serving_with_a_configuration_and_with_a_flag_answers() {
+    // The ports of the README may be taken here, and its upstreams are nobody's: the flag covers the file's address.
+    let file = configuration();
+    for arguments in [vec![], vec!["--config", file.path().to_str().unwrap()]] {
+        let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let listen = format!("127.0.0.1:{port}");
+        let mut all = vec!["serve", "--listen", &listen];
+        all.extend(&arguments);
+        if arguments.is_empty() {
+            all.extend(["--upstream", "127.0.0.1:9"]);
+        }
+        let mut child = holdover(&all).stderr(Stdio::null()).spawn().unwrap();
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+        // As dig asks: localhost, which needs nobody's answer.
+        let query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x09localhost\x00\x00\x01\x00\x01";
+        let answered = (0..50).any(|_| {
+            let _ = client.send_to(query, &listen);
+            let mut answer = [0; 512];
+            let heard = client.recv(&mut answer).is_ok_and(|length| length > query.len() && answer[..2] == query[..2]);
+            if !heard {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            heard
+        });
+        let _ = child.kill();
+        let _ = child.wait();
+        assert!(answered, "{all:?}");
+    }
+}
