@@ -121,7 +121,7 @@ impl Resolver {
     fn room(&self, packet: &[u8]) -> usize {
         let least = crate::core::answer::UDP_PLAIN;
         let crate::core::question::Received::Query(query) = crate::core::question::read(packet) else { return least };
-        match self.store.find(query.key.as_bytes(), self.now()) {
+        match self.store.find(&query.key, self.now()) {
             store::Found::Answer(slot) => crate::core::answer::room(&slot.entry).max(least),
             store::Found::Failure(_) | store::Found::Nothing => least * 2,
         }

@@ -120,7 +120,7 @@ impl Asked<'_> {
 /// Room that an answer from `entry` may need, in bytes.
 #[must_use]
 pub fn room(entry: &Entry) -> usize {
-    entry.wire_length().max(UDP_PLAIN) + OPT + EXTENDED_ERROR + entry.extended_errors.len()
+    entry.wire().len().max(UDP_PLAIN) + OPT + EXTENDED_ERROR + entry.extended_errors().len()
 }
 
 /// Writes the answer that an entry gives; returns its length, 0 when `out` has no room for even an empty one.
@@ -131,15 +131,15 @@ pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestam
         (Shown::Stale { .. }, Kind::NxDomain) => Some(ExtendedError::StaleNxDomain),
         (Shown::Stale { .. }, Kind::Positive | Kind::NoData) => Some(ExtendedError::Stale),
     };
-    let options = Options { own: [own, None], passed_on: if own.is_none() { &entry.extended_errors } else { &[] } };
+    let options = Options { own: [own, None], passed_on: if own.is_none() { entry.extended_errors() } else { &[] } };
     let limit = asked.limit().min(out.len());
     let reserved = if asked.echo.edns.is_some() { OPT } else { 0 };
-    let fit = if entry.wire.len() + reserved <= limit {
-        Fit { length: put(out, 0, &entry.wire), truncated: false }
+    let fit = if entry.wire().len() + reserved <= limit {
+        Fit { length: put(out, 0, entry.wire()), truncated: false }
     } else {
         copy_what_fits(entry, limit.saturating_sub(reserved), out)
     };
-    let mut flags = asked.flags() | u16::from(entry.wire.get(3).copied().unwrap_or_default()) & message::MASK_RCODE;
+    let mut flags = asked.flags() | u16::from(entry.wire().get(3).copied().unwrap_or_default()) & message::MASK_RCODE;
     if fit.truncated || entry.truncated {
         flags |= message::FLAG_TRUNCATED;
     }
@@ -197,7 +197,7 @@ struct Fit {
 ///
 /// Additional data, and the authority section of a positive answer, may be left out unsaid (RFC 2181 §9).
 fn copy_what_fits(entry: &Entry, limit: usize, out: &mut [u8]) -> Fit {
-    let Ok(mut records) = Records::new(&entry.wire) else { return Fit { length: 0, truncated: true } };
+    let Ok(mut records) = Records::new(entry.wire()) else { return Fit { length: 0, truncated: true } };
     let mut end = records.position();
     let mut counts = [0_u16; 3];
     let mut truncated = false;
@@ -214,7 +214,7 @@ fn copy_what_fits(entry: &Entry, limit: usize, out: &mut [u8]) -> Fit {
         *count += 1;
         end = record.end;
     }
-    let length = put(out, 0, entry.wire.get(..end).unwrap_or_default());
+    let length = put(out, 0, entry.wire().get(..end).unwrap_or_default());
     for (at, count) in [6, 8, 10].into_iter().zip(counts) {
         put(out, at, &count.to_be_bytes());
     }
@@ -224,8 +224,8 @@ fn copy_what_fits(entry: &Entry, limit: usize, out: &mut [u8]) -> Fit {
 /// Writes the TTLs that an answer shows into its first `length` bytes.
 fn patch_ttls(entry: &Entry, shown: Shown, now: Timestamp, length: usize, out: &mut [u8]) {
     let age = u32::try_from(now.since(entry.stored).as_secs()).unwrap_or(u32::MAX);
-    for at in entry.ttl_offsets.iter().map(|offset| usize::from(*offset)).take_while(|at| at + 4 <= length) {
-        let original = super::classify::sane_ttl(message::read_u32(&entry.wire, at).unwrap_or_default());
+    for at in entry.ttl_offsets().take_while(|at| at + 4 <= length) {
+        let original = super::classify::sane_ttl(message::read_u32(entry.wire(), at).unwrap_or_default());
         let ttl = match shown {
             Shown::Fresh => original.min(entry.ttl_cap).saturating_sub(age),
             Shown::Stale { ttl } => original.min(u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)).max(1),

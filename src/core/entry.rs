@@ -17,12 +17,8 @@ const EXTENDED_ERRORS_MAX: usize = 256;
 /// A remembered answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The response without OPT; ID and flags are patched in answers.
-    pub(super) wire: Box<[u8]>,
-    /// Where its TTL fields stand.
-    pub(super) ttl_offsets: Box<[u16]>,
-    /// The extended errors that came with it, as raw EDNS options.
-    pub(super) extended_errors: Box<[u8]>,
+    /// What it keeps of the response.
+    parts: Parts,
     /// What kind of answer it is.
     pub kind: Kind,
     /// Whether an SOA vouches for a negative answer; always true for positive ones.
@@ -39,6 +35,36 @@ pub struct Entry {
     pub stale_until: Timestamp,
     /// No TTL in a fresh answer is larger than this minus its age, in seconds.
     pub(super) ttl_cap: u32,
+}
+
+/// What is kept of a response, in one piece of memory: ten thousand entries are ten thousand times what each one wastes.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    /// The response without OPT, then the offsets of its TTLs as 16-bit numbers, then its extended errors.
+    bytes: Box<[u8]>,
+    /// Where the response ends.
+    wire_end: u32,
+    /// Where the offsets end.
+    offsets_end: u32,
+}
+
+impl Parts {
+    /// Puts them together; [`Malformed`] when they are larger than any response.
+    fn new(wire: Vec<u8>, ttl_offsets: &[u16], extended_errors: &[u8]) -> Result<Self, Malformed> {
+        let mut bytes = wire;
+        let end = |bytes: &Vec<u8>| u32::try_from(bytes.len()).map_err(|_| Malformed);
+        let wire_end = end(&bytes)?;
+        bytes.extend(ttl_offsets.iter().flat_map(|offset| offset.to_be_bytes()));
+        let offsets_end = end(&bytes)?;
+        bytes.extend_from_slice(extended_errors);
+        Ok(Self { bytes: bytes.into_boxed_slice(), wire_end, offsets_end })
+    }
+
+    /// The bytes between two of its ends.
+    fn part(&self, start: u32, end: u32) -> &[u8] {
+        let at = |place| usize::try_from(place).unwrap_or(usize::MAX);
+        self.bytes.get(at(start)..at(end)).unwrap_or_default()
+    }
 }
 
 /// What is to be done with a judged response.
@@ -80,9 +106,7 @@ impl Entry {
         let (wire, ttl_offsets) = without_opt(key, response)?;
         let header = Header::read(response)?;
         let entry = Self {
-            wire: wire.into_boxed_slice(),
-            ttl_offsets: ttl_offsets.into_boxed_slice(),
-            extended_errors: classify::extended_errors(response, EXTENDED_ERRORS_MAX).into_boxed_slice(),
+            parts: Parts::new(wire, &ttl_offsets, &classify::extended_errors(response, EXTENDED_ERRORS_MAX))?,
             kind,
             vouched,
             truncated: false,
@@ -116,8 +140,9 @@ impl Entry {
     pub fn answers(&self, key: &Key) -> bool {
         let (name, rest) = (key.name(), key.type_and_class());
         let name_end = message::HEADER + name.len();
-        self.wire.get(message::HEADER..name_end).is_some_and(|own| own.eq_ignore_ascii_case(name))
-            && self.wire.get(name_end..name_end + rest.len()).is_some_and(|own| own == rest)
+        let wire = self.wire();
+        wire.get(message::HEADER..name_end).is_some_and(|own| own.eq_ignore_ascii_case(name))
+            && wire.get(name_end..name_end + rest.len()).is_some_and(|own| own == rest)
     }
 
     /// Whether it may still be served stale.
@@ -132,16 +157,37 @@ impl Entry {
         now < self.fresh_until
     }
 
-    /// Length of the response without OPT, in bytes.
+    /// The response as it came, without OPT; ID and flags are patched in answers.
     #[must_use]
-    pub fn wire_length(&self) -> usize {
-        self.wire.len()
+    pub fn wire(&self) -> &[u8] {
+        self.parts.part(0, self.parts.wire_end)
+    }
+
+    /// Where its TTL fields stand.
+    pub(super) fn ttl_offsets(&self) -> impl Iterator<Item = usize> {
+        let offsets = self.parts.part(self.parts.wire_end, self.parts.offsets_end).as_chunks::<2>().0;
+        offsets.iter().map(|offset| usize::from(u16::from_be_bytes(*offset)))
+    }
+
+    /// The extended errors that came with it, as raw EDNS options.
+    #[must_use]
+    pub fn extended_errors(&self) -> &[u8] {
+        let start = usize::try_from(self.parts.offsets_end).unwrap_or(usize::MAX);
+        self.parts.bytes.get(start..).unwrap_or_default()
+    }
+
+    /// The question that it answers: lower-cased name, type and class.
+    #[must_use]
+    pub fn question(&self) -> &[u8] {
+        let wire = self.wire();
+        let end = message::skip_plain_name(wire, HEADER).map_or(HEADER, |end| end + 4);
+        wire.get(HEADER..end).unwrap_or_default()
     }
 
     /// What the entry holds on the heap beyond its own fields, in bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.wire.len() + self.ttl_offsets.len() * 2 + self.extended_errors.len()
+        self.parts.bytes.len()
     }
 }
 
@@ -216,7 +262,7 @@ mod tests {
         let entry = remember(1, &response).entry;
         assert_eq!(entry.fresh_until, NOW.plus(Duration::from_secs(60)));
         assert_eq!(entry.stale_until, NOW.plus(Duration::from_secs(60 + 86_400)));
-        assert_eq!(entry.ttl_offsets.len(), 2);
+        assert_eq!(entry.ttl_offsets().count(), 2);
     }
 
     #[test]
@@ -248,8 +294,8 @@ mod tests {
     fn the_opt_is_not_stored() {
         let plain = Response::new("www.example.com", 1).a("www.example.com", 60).bytes();
         let with = Response::new("www.example.com", 1).a("www.example.com", 60).opt(0, &[0, 15, 0, 2, 0, 9]).bytes();
-        assert_eq!(remember(1, &with).entry.wire, remember(1, &plain).entry.wire);
-        assert_eq!(&*remember(1, &with).entry.extended_errors, [0, 15, 0, 2, 0, 9]);
+        assert_eq!(remember(1, &with).entry.wire(), remember(1, &plain).entry.wire());
+        assert_eq!(remember(1, &with).entry.extended_errors(), [0, 15, 0, 2, 0, 9]);
     }
 
     #[test]

@@ -64,6 +64,19 @@ impl Key {
         Some(Self { bytes, length: stored.len() })
     }
 
+    /// Makes a key from a question in lower case and the DNSSEC service; `None` when its length is impossible.
+    #[must_use]
+    pub fn from_question(question: &[u8], service: u8) -> Option<Self> {
+        let length = question.len() + 1;
+        if length <= SUFFIX || length > NAME_MAX + SUFFIX {
+            return None;
+        }
+        let mut bytes = [0; NAME_MAX + SUFFIX];
+        bytes.get_mut(..question.len())?.copy_from_slice(question);
+        *bytes.get_mut(question.len())? = service;
+        Some(Self { bytes, length })
+    }
+
     /// The bytes under which an answer is stored.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -111,7 +111,7 @@ impl Resolver {
         let action = decision::decide(
             self.freshness(slot, now),
             self.refresh_state(&look.query.key, slot, now),
-            self.upstreams.availability(slot.group),
+            self.upstreams.availability(slot.group()),
         );
         match action {
             Action::AnswerFresh(beside) => {
@@ -161,7 +161,7 @@ impl Resolver {
     pub fn shed(&self, waiting: &Waiting, tally: &Tally, out: &mut [u8]) -> usize {
         let now = self.now();
         let asked = waiting.asked();
-        if let Found::Answer(slot) = self.store.find(waiting.query.key.as_bytes(), now) {
+        if let Found::Answer(slot) = self.store.find(&waiting.query.key, now) {
             let (shown, answered) = if slot.is_fresh(now) {
                 (Shown::Fresh, Answered::Fresh)
             } else {
@@ -187,7 +187,7 @@ impl Resolver {
 
     /// What is going on for a remembered answer.
     pub(super) fn refresh_state(&self, key: &Key, slot: &Slot, now: Timestamp) -> Refresh {
-        if slot.failure.holds(|| self.upstreams.recoveries(slot.group, key.name()), now) {
+        if slot.failure.holds(|| self.upstreams.recoveries(slot.group(), key.name()), now) {
             Refresh::Failed
         } else if slot.refresh_began().is_some() {
             Refresh::InFlight
@@ -198,7 +198,7 @@ impl Resolver {
 
     /// Whether the refresh under way has taken longer than the client response timer.
     fn waited_enough(&self, slot: &Slot, now: Timestamp) -> bool {
-        slot.refresh_began().is_some_and(|began| now.since(began) >= self.upstreams.timer(slot.group))
+        slot.refresh_began().is_some_and(|began| now.since(began) >= self.upstreams.timer(slot.group()))
     }
 
     /// Starts a refresh beside an answer.

@@ -73,7 +73,7 @@ impl Outages {
 
     /// Counts a stale answer.
     pub(super) fn note_stale(&self, slot: &Slot) {
-        let Some(group) = self.groups.get(slot.group) else { return };
+        let Some(group) = self.groups.get(slot.group()) else { return };
         group.saved.fetch_add(1, Ordering::Relaxed);
         if slot.is_first_stale_of(group.present.load(Ordering::Relaxed)) {
             group.names.fetch_add(1, Ordering::Relaxed);

@@ -68,7 +68,7 @@ struct Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         let now = self.resolver.now();
-        if let super::store::Found::Answer(slot) = self.resolver.store.find(self.key.as_bytes(), now) {
+        if let super::store::Found::Answer(slot) = self.resolver.store.find(&self.key, now) {
             slot.end_refresh();
         }
         self.resolver.flights.remove(&self.key);

@@ -97,7 +97,7 @@ impl Shelf {
         {
             return self.failures.get(failed).and_then(Option::as_deref).map_or(Known::Nothing, Known::Failure);
         }
-        self.last = store.find(key.as_bytes(), now);
+        self.last = store.find(key, now);
         match &self.last {
             // A flood of names that are asked for once must not fill shelves.
             Found::Answer(slot) if slot.hits() > 0 => {

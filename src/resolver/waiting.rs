@@ -99,7 +99,7 @@ impl Resolver {
     async fn wait_for(self: &Arc<Self>, waiting: &Waiting) -> Outcome {
         let now = self.now();
         let key = &waiting.query.key;
-        match self.store.find(key.as_bytes(), now) {
+        match self.store.find(key, now) {
             Found::Answer(slot) => self.wait_for_refresh(waiting, slot, now).await,
             Found::Failure(failed) => {
                 let group = self.upstreams.group_of(key.name());
@@ -116,7 +116,7 @@ impl Resolver {
         let key = &waiting.query.key;
         let stale = Shown::Stale { ttl: self.policy.stale.answer_ttl };
         let freshness = if slot.is_fresh(now) { Freshness::Fresh(decision::Prefetch::NotDue) } else { Freshness::Stale };
-        let availability = self.upstreams.availability(slot.group);
+        let availability = self.upstreams.availability(slot.group());
         match decision::decide(freshness, self.refresh_state(key, &slot, now), availability) {
             Action::AnswerFresh(_) => Outcome::Entry(slot, Shown::Fresh),
             Action::AnswerStale(beside) => {
@@ -124,11 +124,11 @@ impl Resolver {
                 Outcome::Entry(slot, stale)
             }
             Action::AwaitRefresh | Action::StartRefresh | Action::AnswerFailure | Action::Join | Action::Forward | Action::LastResort => {
-                let Some(flight) = self.fly(&waiting.query.key, slot.group, Class::Miss) else { return Outcome::Entry(slot, stale) };
+                let Some(flight) = self.fly(&waiting.query.key, slot.group(), Class::Miss) else { return Outcome::Entry(slot, stale) };
                 if flight.is_retransmission(waiting.client, waiting.query.echo.id) {
                     return Outcome::Entry(slot, stale);
                 }
-                let rest = self.upstreams.timer(slot.group).saturating_sub(now.since(flight.began));
+                let rest = self.upstreams.timer(slot.group()).saturating_sub(now.since(flight.began));
                 match watch_until(flight.watch(), rest, Patience::HasStale).await {
                     Some(Ok(fresh)) => Outcome::Entry(fresh, Shown::Fresh),
                     Some(Err(_)) | None => Outcome::Entry(slot, stale),
@@ -173,7 +173,7 @@ impl Resolver {
         match self.flights.board(key, class, now) {
             Boarding::Joined(flight) => Some(flight),
             Boarding::Leads(flight) => {
-                if let Found::Answer(slot) = self.store.find(key.as_bytes(), now) {
+                if let Found::Answer(slot) = self.store.find(key, now) {
                     let _ = slot.claim_refresh(now);
                 }
                 let plan = self.upstreams.plan(group, class, self.ports.chance.number(), now);
@@ -181,7 +181,7 @@ impl Resolver {
                 Some(flight)
             }
             Boarding::Full => {
-                if let Found::Answer(slot) = self.store.find(key.as_bytes(), now) {
+                if let Found::Answer(slot) = self.store.find(key, now) {
                     slot.end_refresh();
                 }
                 None

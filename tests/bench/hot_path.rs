@@ -81,7 +81,7 @@ mod step {
         let mut next = 0;
         bencher.bench_local(|| {
             next = (next + 1) % NAMES;
-            world.resolver.store().find(black_box(keys[next].as_bytes()), world.now())
+            world.resolver.store().find(black_box(&keys[next]), world.now())
         });
     }
 
@@ -89,7 +89,7 @@ mod step {
     fn look_up_nothing(bencher: Bencher<'_, '_>) {
         let (world, _) = warm();
         let key = super::parse(&query("nothing.example.test")).key;
-        bencher.bench_local(|| world.resolver.store().find(black_box(key.as_bytes()), world.now()));
+        bencher.bench_local(|| world.resolver.store().find(black_box(&key), world.now()));
     }
 
     #[divan::bench(sample_size = 1_000)]
@@ -105,7 +105,7 @@ mod step {
         let packet = query(&name(1));
         world.resolve(&packet);
         let query = super::parse(&packet);
-        let Found::Answer(slot) = world.resolver.store().find(query.key.as_bytes(), world.now()) else { panic!("nothing is remembered") };
+        let Found::Answer(slot) = world.resolver.store().find(&query.key, world.now()) else { panic!("nothing is remembered") };
         let shown = if stale { Shown::Stale { ttl: Duration::from_secs(30) } } else { Shown::Fresh };
         let mut out = [0; UDP_MAX];
         bencher.bench_local(|| {
