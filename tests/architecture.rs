@@ -23,6 +23,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("hickory_resolver", &["src/adapters/upstream/"]),
     ("hickory_proto", &["src/drill/", "src/adapters/upstream/"]),
     ("moka", &["src/resolver/store.rs"]),
+    ("quick_cache", &["src/resolver/room.rs"]),
     ("libc", &["src/adapters/udp/", "src/adapters/upstream.rs"]),
     ("socket2", &["src/adapters/", "src/drill/"]),
     ("rustix", &["src/adapters/", "src/app/"]),

@@ -4,6 +4,8 @@
 //! Where the two differ on purpose, the test says so: hickory reads the RDATA of records, holdover does not (RFC 3597), and a
 //! question's name is never compressed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::cast_possible_truncation, missing_docs)]
+
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::store::{Lack, Slot};
+use super::slot::{Lack, Slot};
 use crate::core::budget::Class;
 use crate::core::key::Key;
 use crate::core::time::Timestamp;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::background::Errand;
 use super::shelf::{Known, Shelf};
-use super::store::{FailedName, Found, Slot};
+use super::slot::{FailedName, Slot};
+use super::store::Found;
 use super::{Resolver, Waiting};
 use crate::core::answer::{self, Asked, ExtendedError, Shown, Transport};
 use crate::core::budget::Class;

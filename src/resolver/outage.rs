@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::store::Slot;
+use super::slot::Slot;
 use crate::core::decision::Availability;
 use crate::core::health::State;
 use crate::core::time::Timestamp;

@@ -11,7 +11,7 @@ use super::Resolver;
 use super::flight::{Flight, Progress, Want};
 use super::ports::WireError;
 use super::recoveries::suffix_of;
-use super::store::{Lack, Slot};
+use super::slot::{Lack, Slot};
 use crate::core::budget::Class;
 use crate::core::classify::{self, Failure, Verdict};
 use crate::core::course::{Course, Plan, Step, Target};

@@ -10,7 +10,8 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use super::store::{FailedName, Found, Slot, Store};
+use super::slot::{FailedName, Slot};
+use super::store::{Found, Store};
 use crate::core::classify::Kind;
 use crate::core::key::Key;
 use crate::core::time::Timestamp;

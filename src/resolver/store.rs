@@ -4,179 +4,35 @@
 //! for as long as it is remembered itself. A failure is noted beside what is known of a name, and touches none of it. So a
 //! flood of random names fills the room for negatives or failures, and cannot wash out what an outage needs.
 //!
-//! moka bounds each room by weight (TinyLFU: a name seen once does not push out one in use); its own expiry is not used, since it
-//! would delete what must be served stale. An entry weighs at least `bytes / entries`, so the one bound holds both limits.
+//! Good answers have a [`Room`] that takes in every new one. Negative answers and failures are what floods of random names are made
+//! of: there moka bounds each room by weight (TinyLFU: a name seen once does not push out one in use); its own expiry is not used,
+//! since it would delete what must be served stale. An entry weighs at least `bytes / entries`, so the one bound holds both limits.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use moka::sync::Cache;
 
-use crate::core::classify::{Failure, Kind};
+use super::room::Room;
+use super::slot::{FailedName, Lack, Slot};
+use crate::core::classify::Kind;
 use crate::core::entry::Entry;
 use crate::core::key::Key;
 use crate::core::policy::CachePolicy;
 use crate::core::time::Timestamp;
 
-/// Bookkeeping of moka and of the allocator for one entry, in bytes (measured: 390 for an entry whose own bytes are 176).
-const OVERHEAD: usize = 260;
+/// Bookkeeping of moka and of the allocator for one negative answer, in bytes (measured: 290 and 40).
+const OVERHEAD: usize = 330;
 /// Names whose failure is remembered and of which nothing else is; an entry weighs about 400 bytes.
 const FAILURES_MAX: u64 = 2_048;
 
 /// The hash of the cache's keys.
-type Hasher = foldhash::fast::RandomState;
-/// One room. What lies in it knows its own key; the room goes by a hash of it, which saves each entry two pieces of memory.
+pub(super) type Hasher = foldhash::fast::RandomState;
+/// The hash of a key. What lies in a room knows its own key; the room goes by the hash, which saves each entry two pieces of memory.
 /// Should two of a million names ever have the same 64 bits (1 in 40 million), the later one is remembered.
-type Room<V> = Cache<Place, Arc<V>, Hasher>;
-/// The hash of a key.
-type Place = u64;
-
-/// A failed resolution of a name and type.
-#[derive(Debug)]
-pub struct FailureNote {
-    /// Until when the name is left alone; [`Timestamp::EPOCH`] when it never failed.
-    recheck_at: AtomicU64,
-    /// Failures in a row.
-    failures: AtomicU32,
-    /// The recoveries that the upstreams had seen by then: another number means that the note is void.
-    recoveries: AtomicU32,
-}
-
-impl FailureNote {
-    /// No failure.
-    const fn none() -> Self {
-        Self { recheck_at: AtomicU64::new(0), failures: AtomicU32::new(0), recoveries: AtomicU32::new(0) }
-    }
-
-    /// Whether the name is to be left alone now.
-    #[must_use]
-    pub fn holds(&self, recoveries: impl FnOnce() -> u32, now: Timestamp) -> bool {
-        self.recheck_at.load(Ordering::Relaxed) > now.as_micros() && self.recoveries.load(Ordering::Relaxed) == recoveries()
-    }
-
-    /// Failures in a row.
-    #[must_use]
-    pub fn failures(&self) -> u32 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// Notes a failure.
-    fn set(&self, failures: u32, recheck_at: Timestamp, recoveries: u32) {
-        self.failures.store(failures, Ordering::Relaxed);
-        self.recoveries.store(recoveries, Ordering::Relaxed);
-        self.recheck_at.store(recheck_at.as_micros(), Ordering::Relaxed);
-    }
-}
-
-/// An entry and what moves around it. Each field is a hint that may be read a moment late; none decides over the entry's life.
-#[derive(Debug)]
-pub struct Slot {
-    /// The answer.
-    pub entry: Entry,
-    /// The DNSSEC service that it was asked with: the part of its key that is not in the answer.
-    service: u8,
-    /// The upstream group of its name.
-    group: u16,
-    /// Hits in this TTL, and since.
-    hits: AtomicU32,
-    /// Hits that the room has been told of; their lower half is enough to see whether there were more.
-    told: AtomicU16,
-    /// When its refresh under way began; 0 when none is.
-    refresh_began: AtomicU64,
-    /// Its last failed refresh.
-    pub failure: FailureNote,
-    /// Until when a negative answer beside it counts instead; 0 when none does.
-    overruled_until: AtomicU64,
-    /// The last outage in which it was served stale, to count names once.
-    stale_in_outage: AtomicU32,
-    /// It is no longer what the store would find.
-    superseded: AtomicBool,
-}
-
-impl Slot {
-    /// A slot around a new entry.
-    #[must_use]
-    pub fn new(key: &Key, entry: Entry, group: usize) -> Self {
-        Self {
-            service: key.service(),
-            entry,
-            group: u16::try_from(group).unwrap_or(u16::MAX),
-            hits: AtomicU32::new(0),
-            told: AtomicU16::new(0),
-            refresh_began: AtomicU64::new(0),
-            failure: FailureNote::none(),
-            overruled_until: AtomicU64::new(0),
-            stale_in_outage: AtomicU32::new(0),
-            superseded: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether it lies under this key.
-    #[must_use]
-    pub fn answers(&self, key: &Key) -> bool {
-        self.service == key.service() && self.entry.answers(key)
-    }
-
-    /// The key under which it lies; `None` never happens for an entry that was made for a key.
-    #[must_use]
-    pub fn key(&self) -> Option<Key> {
-        Key::from_question(self.entry.question(), self.service)
-    }
-
-    /// The upstream group of its name.
-    #[must_use]
-    pub fn group(&self) -> usize {
-        usize::from(self.group)
-    }
-
-    /// Whether it may be given as fresh. What was ever overruled may not.
-    #[must_use]
-    pub fn is_fresh(&self, now: Timestamp) -> bool {
-        self.entry.is_fresh(now) && self.overruled_until.load(Ordering::Relaxed) == 0
-    }
-
-    /// Whether it is still what the store would find.
-    #[must_use]
-    pub fn is_current(&self) -> bool {
-        !self.superseded.load(Ordering::Relaxed)
-    }
-
-    /// Counts a hit; gives the hits so far.
-    pub fn hit(&self) -> u32 {
-        self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1)
-    }
-
-    /// Hits so far.
-    #[must_use]
-    pub fn hits(&self) -> u32 {
-        self.hits.load(Ordering::Relaxed)
-    }
-
-    /// When the refresh under way began.
-    #[must_use]
-    pub fn refresh_began(&self) -> Option<Timestamp> {
-        match self.refresh_began.load(Ordering::Relaxed) {
-            0 => None,
-            micros => Some(Timestamp::from_micros(micros)),
-        }
-    }
-
-    /// Claims the refresh; false when one is under way.
-    pub fn claim_refresh(&self, now: Timestamp) -> bool {
-        self.refresh_began.compare_exchange(0, now.as_micros().max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    /// Marks that no refresh is under way.
-    pub fn end_refresh(&self) {
-        self.refresh_began.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether it is served stale for the first time in this outage.
-    pub fn is_first_stale_of(&self, outage: u32) -> bool {
-        self.stale_in_outage.swap(outage, Ordering::Relaxed) != outage
-    }
-}
+pub(super) type Place = u64;
+/// A room for what floods fill.
+type Sieve<V> = Cache<Place, Arc<V>, Hasher>;
 
 /// What the store knows of a name and type.
 #[derive(Clone, Debug)]
@@ -189,56 +45,14 @@ pub enum Found {
     Nothing,
 }
 
-/// A name of which only a failure is known.
-#[derive(Debug)]
-pub struct FailedName {
-    /// The key that it lies under.
-    pub key: Box<[u8]>,
-    /// When it may be asked again.
-    pub note: FailureNote,
-    /// Why it failed.
-    pub lack: Lack,
-    /// Hits.
-    hits: AtomicU32,
-    /// It is no longer what the store would find.
-    superseded: AtomicBool,
-}
-
-impl FailedName {
-    /// A failure of which nothing is noted yet.
-    fn new(key: &Key, lack: Lack) -> Self {
-        Self { key: key.as_bytes().into(), note: FailureNote::none(), lack, hits: AtomicU32::new(0), superseded: AtomicBool::new(false) }
-    }
-
-    /// Whether it is still what the store would find.
-    #[must_use]
-    pub fn is_current(&self) -> bool {
-        !self.superseded.load(Ordering::Relaxed)
-    }
-
-    /// Counts a hit; gives the hits before.
-    pub fn hit(&self) -> u32 {
-        self.hits.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lack {
-    /// What went wrong last.
-    pub failure: Failure,
-    /// What upstream said about it, as raw extended errors.
-    pub extended_errors: Box<[u8]>,
-}
-
 /// The store.
 pub struct Store {
     /// Positive answers.
-    good: Room<Slot>,
+    good: Room,
     /// Negative answers.
-    negative: Room<Slot>,
+    negative: Sieve<Slot>,
     /// Failures of names without either.
-    failures: Room<FailedName>,
+    failures: Sieve<FailedName>,
     /// Tells the place of a key.
     places: Hasher,
 }
@@ -247,10 +61,10 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(policy: &CachePolicy) -> Self {
-        let share = |percent: u64| (policy.bytes / 100 * percent, policy.entries * percent / 100);
+        let percent = u64::from(policy.negative_percent);
         Self {
-            good: room(share(100)),
-            negative: room(share(u64::from(policy.negative_percent))),
+            good: Room::new(policy.bytes, policy.entries),
+            negative: sieve(policy.bytes / 100 * percent, policy.entries * percent / 100),
             failures: Cache::builder().max_capacity(FAILURES_MAX).build_with_hasher(Hasher::default()),
             places: Hasher::default(),
         }
@@ -265,9 +79,9 @@ impl Store {
     #[must_use]
     pub fn find(&self, key: &Key, now: Timestamp) -> Found {
         let place = self.place(key);
-        let good = self.good.get(&place).filter(|slot| slot.entry.is_servable(now) && slot.answers(key));
+        let good = self.good.get(place).filter(|slot| slot.entry.is_servable(now) && slot.answers(key));
         if let Some(slot) = &good
-            && slot.overruled_until.load(Ordering::Relaxed) <= now.as_micros()
+            && !slot.is_overruled(now)
         {
             return Found::Answer(Arc::clone(slot));
         }
@@ -285,10 +99,10 @@ impl Store {
     pub fn insert(&self, key: &Key, entry: Entry, group: usize) -> Arc<Slot> {
         let slot = Arc::new(Slot::new(key, entry, group));
         let place = self.place(key);
-        let good = self.good.get(&place);
+        let good = self.good.get(place);
         let negative = self.negative.get(&place);
         for old in good.iter().chain(&negative) {
-            old.superseded.store(true, Ordering::Relaxed);
+            old.supersede();
         }
         match slot.entry.kind {
             Kind::Positive => {
@@ -299,9 +113,8 @@ impl Store {
             }
             Kind::NoData | Kind::NxDomain => {
                 if let Some(good) = good.filter(|good| good.answers(key)) {
-                    good.end_refresh();
                     let until = if slot.entry.vouched { slot.entry.stale_until } else { slot.entry.fresh_until };
-                    good.overruled_until.store(until.as_micros(), Ordering::Relaxed);
+                    good.overrule(until);
                 }
                 self.negative.insert(place, Arc::clone(&slot));
             }
@@ -319,7 +132,7 @@ impl Store {
             found @ (Found::Failure(_) | Found::Nothing) => {
                 let failures = match found {
                     Found::Failure(known) => {
-                        known.superseded.store(true, Ordering::Relaxed);
+                        known.supersede();
                         known.note.failures().saturating_add(1)
                     }
                     Found::Answer(_) | Found::Nothing => 1,
@@ -335,23 +148,26 @@ impl Store {
     pub fn clear_failure(&self, key: &Key) {
         let place = self.place(key);
         if let Some(failed) = self.failures.get(&place) {
-            failed.superseded.store(true, Ordering::Relaxed);
+            failed.supersede();
             self.failures.invalidate(&place);
         }
+    }
+
+    /// All answers, good and negative ones.
+    pub fn slots(&self) -> impl Iterator<Item = Arc<Slot>> {
+        self.good.iter().map(|(_, slot)| slot).chain(self.negative.iter().map(|(_, slot)| slot))
     }
 
     /// The names that are expired and still servable, hottest first, at most `limit`.
     #[must_use]
     pub fn hottest_stale(&self, group: Option<usize>, limit: usize, now: Timestamp) -> Vec<(Key, Arc<Slot>)> {
-        let mut found: Vec<Arc<Slot>> = [&self.good, &self.negative]
-            .into_iter()
-            .flat_map(Cache::iter)
-            .map(|(_, slot)| slot)
+        let mut found: Vec<Arc<Slot>> = self
+            .slots()
             .filter(|slot| group.is_none_or(|group| slot.group() == group) && !slot.is_fresh(now) && slot.entry.is_servable(now))
             .filter(|slot| slot.hits() > 0)
             .collect();
         // Equally hot ones by name, so that a simulation goes the same way each time.
-        let rest = |slot: &Slot| (slot.service, slot.entry.kind == Kind::Positive);
+        let rest = |slot: &Slot| (slot.service(), slot.entry.kind == Kind::Positive);
         found.sort_by(|one, other| {
             let (hits, others) = (one.hits(), other.hits());
             others.cmp(&hits).then_with(|| one.entry.question().cmp(other.entry.question())).then_with(|| rest(one).cmp(&rest(other)))
@@ -363,13 +179,14 @@ impl Store {
     /// Tells the rooms what was asked for since the last time, so that they keep what is hot: threads that answer find it on their own
     /// shelves, where no room hears of it.
     pub fn tell_what_is_hot(&self) {
-        for room in [&self.good, &self.negative] {
-            for (key, slot) in room {
-                let [_, _, high, low] = slot.hits().to_be_bytes();
-                let hits = u16::from_be_bytes([high, low]);
-                if slot.told.swap(hits, Ordering::Relaxed) != hits {
-                    let _ = room.get(&*key);
-                }
+        for (place, slot) in self.good.iter() {
+            if slot.has_news() {
+                let _ = self.good.get(place);
+            }
+        }
+        for (place, slot) in &self.negative {
+            if slot.has_news() {
+                let _ = self.negative.get(&*place);
             }
         }
     }
@@ -378,7 +195,7 @@ impl Store {
     #[must_use]
     pub fn sizes(&self) -> [(u64, u64); 3] {
         [
-            (self.good.entry_count(), self.good.weighted_size()),
+            self.good.size(),
             (self.negative.entry_count(), self.negative.weighted_size()),
             (self.failures.entry_count(), self.failures.weighted_size()),
         ]
@@ -386,32 +203,26 @@ impl Store {
 
     /// Lets moka finish its pending bookkeeping.
     pub fn settle(&self) {
-        self.good.run_pending_tasks();
         self.negative.run_pending_tasks();
         self.failures.run_pending_tasks();
     }
 }
 
-/// A room for so many bytes and entries.
-fn room((bytes, entries): (u64, u64)) -> Room<Slot> {
-    let least = u32::try_from(bytes / entries.max(1)).unwrap_or(u32::MAX);
+/// A room of moka's for so many bytes and entries.
+fn sieve(bytes: u64, entries: u64) -> Sieve<Slot> {
+    let least = bytes / entries.max(1);
     // A multiple of the least weight, so that entries of that weight fill the room to the last one.
     Cache::<Place, Arc<Slot>>::builder()
-        .max_capacity(u64::from(least) * entries)
-        .weigher(move |_, slot| weight(slot).max(least))
-        .eviction_listener(|_, slot: Arc<Slot>, _| slot.superseded.store(true, Ordering::Relaxed))
+        .max_capacity(least * entries)
+        .weigher(move |_, slot| u32::try_from(slot.weight(OVERHEAD).max(least)).unwrap_or(u32::MAX))
+        .eviction_listener(|_, slot: Arc<Slot>, _| slot.supersede())
         .build_with_hasher(Hasher::default())
-}
-
-/// What an entry weighs, in bytes.
-fn weight(slot: &Slot) -> u32 {
-    u32::try_from(OVERHEAD + size_of::<Slot>() + slot.entry.heap_bytes()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::classify::classify;
+    use crate::core::classify::{Failure, classify};
     use crate::core::key::Dnssec;
     use crate::core::testing::{Response, name, policy};
     use std::time::Duration;

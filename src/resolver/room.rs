@@ -1,0 +1,144 @@
+//! The room of the good answers: bounded by weight, and open to every new one.
+//!
+//! moka's TinyLFU may refuse an entry that has just been fetched, because the names that are there are asked for more often. For
+//! what random names fill that is right; but a good answer that is refused is missing when the upstream fails a moment later. Here
+//! each one is taken in (Clock-PRO: newcomers are on trial, and a flood of them pushes out one another before it pushes out a
+//! name in use). An entry costs some 60 bytes of bookkeeping, in moka 290 (measured, 10 000 entries).
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
+
+use super::slot::Slot;
+use super::store::{Hasher, Place};
+
+/// Entries of a part that has its own lock. One lock up to so many, so that the bound holds to the last entry: parts fill unevenly.
+const PART: u64 = 32_768;
+/// Parts at the most.
+const PARTS_MAX: u64 = 64;
+
+/// A bounded room.
+pub(super) struct Room {
+    /// What lies in it.
+    cache: Cache<Place, Arc<Slot>, Weight, Hasher, Eviction>,
+}
+
+/// Weighs an entry.
+#[derive(Clone)]
+struct Weight {
+    /// The least that one weighs, in bytes.
+    least: u64,
+}
+
+impl Weighter<Place, Arc<Slot>> for Weight {
+    fn weight(&self, _: &Place, slot: &Arc<Slot>) -> u64 {
+        slot.weight(OVERHEAD).max(self.least)
+    }
+}
+
+/// Bookkeeping of the room and of the allocator for one entry, in bytes (measured: 60 and 40).
+const OVERHEAD: usize = 100;
+
+/// Marks what is evicted.
+#[derive(Clone)]
+struct Eviction;
+
+impl Lifecycle<Place, Arc<Slot>> for Eviction {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: Place, slot: Arc<Slot>) {
+        slot.supersede();
+    }
+}
+
+impl Room {
+    /// A room for so many bytes and entries.
+    ///
+    /// An entry weighs at least `bytes / entries`, so that the one bound holds both limits.
+    pub(super) fn new(bytes: u64, entries: u64) -> Self {
+        let least = bytes / entries.max(1);
+        let mut options = OptionsBuilder::new();
+        options
+            .estimated_items_capacity(usize::try_from(entries).unwrap_or(usize::MAX))
+            // A multiple of the least weight, so that entries of that weight fill the room to the last one.
+            .weight_capacity(least * entries)
+            .shards(usize::try_from((entries / PART).clamp(1, PARTS_MAX)).unwrap_or(1));
+        let (weight, hasher) = (Weight { least }, Hasher::default());
+        let cache = match options.build() {
+            Ok(options) => Cache::with_options(options, weight, hasher, Eviction),
+            // Only without capacities, which are given.
+            Err(_) => Cache::with(usize::try_from(entries).unwrap_or(usize::MAX), least * entries, weight, hasher, Eviction),
+        };
+        Self { cache }
+    }
+
+    /// What lies at a place.
+    pub(super) fn get(&self, place: Place) -> Option<Arc<Slot>> {
+        self.cache.get(&place)
+    }
+
+    /// Puts an answer at a place.
+    pub(super) fn insert(&self, place: Place, slot: Arc<Slot>) {
+        self.cache.insert(place, slot);
+    }
+
+    /// Everything that lies in it.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, Arc<Slot>)> {
+        self.cache.iter()
+    }
+
+    /// Entries, and their weight in bytes.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (u64::try_from(self.cache.len()).unwrap_or(u64::MAX), self.cache.weight())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::classify::classify;
+    use crate::core::entry::Entry;
+    use crate::core::key::{Dnssec, Key};
+    use crate::core::testing::{Response, name, policy};
+    use crate::core::time::Timestamp;
+
+    fn slot(text: &str) -> Arc<Slot> {
+        let key = Key::new(&name(text), 1, 1, Dnssec::default());
+        let bytes = Response::new(text, 1).a(text, 60).bytes();
+        let entry = Entry::remember(&key, &bytes, classify(1, &bytes), &policy(), Timestamp::from_secs(1_000_000)).unwrap().entry;
+        Arc::new(Slot::new(&key, entry, 0))
+    }
+
+    #[test]
+    fn in_a_full_room_each_new_answer_is_taken_in_and_what_it_pushes_out_knows() {
+        let room = Room::new(100 * 1024, 100);
+        for place in 0..100 {
+            room.insert(place, slot("www.example.com"));
+            for _ in 0..5 {
+                assert!(room.get(place).is_some());
+            }
+        }
+        let before: Vec<_> = room.iter().map(|(_, slot)| slot).collect();
+        for place in 100..200 {
+            room.insert(place, slot("new.example.com"));
+            assert!(room.get(place).is_some(), "answer {place} was refused");
+        }
+        assert_eq!(room.size().0, 100);
+        let kept = room.iter().filter(|(place, _)| *place < 100).count();
+        assert_eq!(before.iter().filter(|slot| slot.is_current()).count(), kept);
+    }
+
+    #[test]
+    fn a_flood_pushes_out_itself_before_what_is_in_use() {
+        let room = Room::new(1000 * 1024, 1000);
+        for place in 0..500 {
+            room.insert(place, slot("www.example.com"));
+            assert!(room.get(place).is_some());
+        }
+        for place in 1000..50_000 {
+            room.insert(place, slot("random.example.com"));
+            assert!(room.get(place % 500).is_some(), "{} was pushed out by the flood", place % 500);
+        }
+    }
+}
