@@ -49,15 +49,25 @@ struct Parts {
 }
 
 impl Parts {
-    /// Puts them together; [`Malformed`] when they are larger than any response.
-    fn new(wire: Vec<u8>, ttl_offsets: &[u16], extended_errors: &[u8]) -> Result<Self, Malformed> {
-        let mut bytes = wire;
+    /// Puts them together, in memory of just their size: a piece that was made larger and cut leaves a hole beside every entry.
+    ///
+    /// # Errors
+    /// [`Malformed`] when they are larger than any response.
+    fn new(wire: &[u8], ttl_offsets: &[u16], extended_errors: &[u8]) -> Result<Self, Malformed> {
+        let mut bytes = Vec::with_capacity(wire.len() + size_of_val(ttl_offsets) + extended_errors.len());
         let end = |bytes: &Vec<u8>| u32::try_from(bytes.len()).map_err(|_| Malformed);
+        bytes.extend_from_slice(wire);
         let wire_end = end(&bytes)?;
         bytes.extend(ttl_offsets.iter().flat_map(|offset| offset.to_be_bytes()));
         let offsets_end = end(&bytes)?;
         bytes.extend_from_slice(extended_errors);
         Ok(Self { bytes: bytes.into_boxed_slice(), wire_end, offsets_end })
+    }
+
+    /// The response, to be put right.
+    fn wire_mut(&mut self) -> &mut [u8] {
+        let end = usize::try_from(self.wire_end).unwrap_or(usize::MAX);
+        self.bytes.get_mut(..end).unwrap_or_default()
     }
 
     /// The bytes between two of its ends.
@@ -103,10 +113,10 @@ impl Entry {
         let (maximum_stale, ttl_zero) = maximum_stale(key, policy);
         let keep = if life.is_zero() && ttl_zero == TtlZero::Forget { Keep::No } else { Keep::Yes };
         let fresh_until = now.plus(life);
-        let (wire, ttl_offsets) = without_opt(key, response)?;
+        let parts = without_opt(key, response)?;
         let header = Header::read(response)?;
         let entry = Self {
-            parts: Parts::new(wire, &ttl_offsets, &classify::extended_errors(response, EXTENDED_ERRORS_MAX))?,
+            parts,
             kind,
             vouched,
             truncated: false,
@@ -210,11 +220,11 @@ pub fn maximum_stale(key: &Key, policy: &Policy) -> (Duration, TtlZero) {
     found
 }
 
-/// Copies a response up to its OPT, and notes where its TTLs stand.
+/// Keeps a response up to its OPT, where its TTLs stand, and its extended errors.
 ///
 /// Records behind an OPT are left out (additional data may be, RFC 2181 §9): compression pointers to names behind it would
 /// no longer lead where they should. The question is written lower-cased from the key.
-fn without_opt(key: &Key, response: &[u8]) -> Result<(Vec<u8>, Vec<u16>), Malformed> {
+fn without_opt(key: &Key, response: &[u8]) -> Result<Parts, Malformed> {
     let mut records = Records::new(response)?;
     let mut end = records.position();
     let mut offsets = Vec::new();
@@ -229,14 +239,16 @@ fn without_opt(key: &Key, response: &[u8]) -> Result<(Vec<u8>, Vec<u16>), Malfor
         offsets.push(u16::try_from(record.ttl_at).map_err(|_| Malformed)?);
         end = record.end;
     }
-    let mut wire = response.get(..end).ok_or(Malformed)?.to_vec();
-    wire.get_mut(10..HEADER).ok_or(Malformed)?.copy_from_slice(&additional.to_be_bytes());
+    let kept = response.get(..end).ok_or(Malformed)?;
     let name = key.name();
-    if message::skip_plain_name(&wire, HEADER)? != HEADER + name.len() || Header::read(&wire)?.questions != 1 {
+    if message::skip_plain_name(kept, HEADER)? != HEADER + name.len() || Header::read(kept)?.questions != 1 {
         return Err(Malformed);
     }
+    let mut parts = Parts::new(kept, &offsets, &classify::extended_errors(response, EXTENDED_ERRORS_MAX))?;
+    let wire = parts.wire_mut();
+    wire.get_mut(10..HEADER).ok_or(Malformed)?.copy_from_slice(&additional.to_be_bytes());
     wire.get_mut(HEADER..HEADER + name.len()).ok_or(Malformed)?.copy_from_slice(name);
-    Ok((wire, offsets))
+    Ok(parts)
 }
 
 #[cfg(test)]
