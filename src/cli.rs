@@ -1,5 +1,6 @@
 //! The command line: one subcommand, its exit code. 64 is wrong usage, 78 a wrong configuration (sysexits.h), 1 anything else.
 
+pub mod check;
 pub mod config;
 pub mod drill;
 pub mod serve;
@@ -24,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Answers queries: the sidecar itself.
     Serve(serve::ServeArguments),
+    /// Says whether a sidecar is ready, for health checks
+    Check(check::CheckArguments),
     /// Rehearses an outage: an upstream that fails, clients with and without holdover, a verdict.
     Drill(drill::DrillArguments),
     /// Checks a configuration, or prints the default one.
@@ -42,6 +45,7 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
         Command::Drill(arguments) => drill::run(arguments),
         Command::Config(arguments) => config::run(arguments),
     };

@@ -21,6 +21,7 @@ mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 use crate::core::answer::Transport;
 use crate::core::budget::Budget;
 use crate::core::policy::Policy;
+use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::core::upstream::UpstreamPolicy;
 use crate::telemetry::tally::{Answered, Sends, Tally};
@@ -74,6 +76,8 @@ pub struct Resolver {
     outages: Outages,
     /// Recognises our own queries.
     loops: Loops,
+    /// Whether everything is there that the start waits for.
+    ready: AtomicBool,
     /// What was sent.
     sends: Sends,
     /// Everything that runs.
@@ -92,6 +96,7 @@ impl Resolver {
             budget: Mutex::new(Budget::new(policy.budget)),
             outages: Outages::new(upstreams.groups().len()),
             loops: Loops::new(ports.chance.number()),
+            ready: AtomicBool::new(true),
             sends: Sends::default(),
             tasks: Mutex::default(),
             policy,
@@ -151,6 +156,12 @@ impl Resolver {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.flights.len()
+    }
+
+    /// Whether everything is there that the start waits for; health checks ask for it, queries do not.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        if self.ready.load(Ordering::Relaxed) { Readiness::Ready } else { Readiness::NotYet }
     }
 
     /// Whether an outage is going on.

@@ -1,4 +1,4 @@
-//! Names for which no upstream is asked (RFC 6761 §6.3, §6.4): `localhost` and `invalid`.
+//! Names for which no upstream is asked (RFC 6761 §6.3, §6.4): `localhost` and `invalid`; below the latter, `ready.holdover.invalid`.
 //!
 //! Each is answered from a message made here, in the form in which an upstream's would be stored, so that it is written like
 //! any other entry: TTL, EDNS, truncation and case behave the same.
@@ -12,6 +12,10 @@ use super::time::Timestamp;
 const LOCALHOST: &[u8] = b"\x09localhost\x00";
 /// `invalid.`
 const INVALID: &[u8] = b"\x07invalid\x00";
+/// `ready.holdover.invalid.`: exists once holdover is ready, so that a health check needs no port of its own.
+pub const READY: &[u8] = b"\x05ready\x08holdover\x07invalid\x00";
+/// Who answers for the zones here (the SOA's RNAME); tells a holdover from other resolvers, which deny `invalid` as well.
+pub const RESPONSIBLE: &[u8] = b"\x06nobody\x07invalid\x00";
 /// TTL of these answers and of their SOA, in seconds; short, as they cost nothing.
 const TTL: u32 = 10;
 /// TYPE A.
@@ -19,10 +23,20 @@ const TYPE_A: u16 = 1;
 /// TYPE AAAA.
 const TYPE_AAAA: u16 = 28;
 
+/// Whether holdover has all that it waits for at its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It has, or has waited long enough.
+    Ready,
+    /// Not yet; queries are answered all the same.
+    NotYet,
+}
+
 /// The answer for a name that is never forwarded; `None` for every other name.
 #[must_use]
-pub fn answer(key: &Key, policy: &Policy, now: Timestamp) -> Option<Entry> {
-    let message = if is_within(key.name(), LOCALHOST) {
+pub fn answer(key: &Key, readiness: Readiness, policy: &Policy, now: Timestamp) -> Option<Entry> {
+    let ready = readiness == Readiness::Ready && key.name() == READY;
+    let message = if ready || is_within(key.name(), LOCALHOST) {
         match key.qtype() {
             TYPE_A => positive(key, &[127, 0, 0, 1]),
             TYPE_AAAA => positive(key, &std::net::Ipv6Addr::LOCALHOST.octets()),
@@ -69,7 +83,7 @@ fn negative(key: &Key, zone: &[u8], rcode: u8) -> Vec<u8> {
     let mut out = begin(key, rcode, [0, 1]);
     out.extend_from_slice(zone);
     let mut data = vec![0];
-    data.extend_from_slice(b"\x06nobody\x07invalid\x00");
+    data.extend_from_slice(RESPONSIBLE);
     for field in [1, 3600, 1200, 604_800, TTL] {
         data.extend_from_slice(&field.to_be_bytes());
     }
@@ -85,7 +99,8 @@ mod tests {
     use crate::core::testing::{name, policy};
 
     fn kind(text: &str, qtype: u16) -> Option<Kind> {
-        answer(&Key::new(&name(text), qtype, 1, Dnssec::default()), &policy(), Timestamp::from_secs(5)).map(|entry| entry.kind)
+        answer(&Key::new(&name(text), qtype, 1, Dnssec::default()), Readiness::NotYet, &policy(), Timestamp::from_secs(5))
+            .map(|entry| entry.kind)
     }
 
     #[test]
@@ -96,5 +111,14 @@ mod tests {
         assert_eq!(kind("www.invalid", 1), Some(Kind::NxDomain));
         assert_eq!(kind("notlocalhost", 1), None);
         assert_eq!(kind("example.com", 1), None);
+    }
+
+    #[test]
+    fn the_name_for_health_checks_exists_once_holdover_is_ready() {
+        let ask = |readiness| {
+            let key = Key::new(READY, TYPE_A, 1, Dnssec::default());
+            answer(&key, readiness, &policy(), Timestamp::from_secs(5)).map(|entry| entry.kind)
+        };
+        assert_eq!((ask(Readiness::NotYet), ask(Readiness::Ready)), (Some(Kind::NxDomain), Some(Kind::Positive)));
     }
 }

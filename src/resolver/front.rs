@@ -147,7 +147,7 @@ impl Resolver {
             look.tally.count(Answered::Refused);
             return Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, [None, None], &[], out));
         }
-        let Some(entry) = special::answer(&look.query.key, &self.policy, look.arrival.now) else { return look.wait() };
+        let Some(entry) = special::answer(&look.query.key, self.readiness(), &self.policy, look.arrival.now) else { return look.wait() };
         look.tally.count(Answered::Local);
         Disposition::Answered(answer::write_entry(&look.asked(), &entry, Shown::Fresh, look.arrival.now, out))
     }

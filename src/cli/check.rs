@@ -1,0 +1,196 @@
+//! `holdover check`: the health check of images, probes and units.
+//!
+//! It asks the sidecar itself, in band, for `ready.holdover.invalid`, which is answered from memory and never goes upstream: an outage
+//! of the resolver behind must not restart the sidecar that bridges it. Nothing but this binary is needed, no shell and no port of
+//! its own.
+//!
+//! | what comes back | means | exit code |
+//! |---|---|---|
+//! | an address | ready | 0 |
+//! | NXDOMAIN from holdover | it answers, but waits for its critical names | 1, with `--alive` 0 |
+//! | anything else | something else answers there | 1 |
+//! | nothing, or "port unreachable" | holdover does not run there | 1 |
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::adapters::chance::SystemChance;
+use crate::config::layer::Raw;
+use crate::config::quantity::Quantity;
+use crate::config::{self, Flags, limits};
+use crate::core::key::{Dnssec, Key};
+use crate::core::message::Header;
+use crate::core::special::{READY, RESPONSIBLE};
+use crate::core::upstream_query::{self, Extension};
+use crate::resolver::ports::Chance;
+
+/// Queries within the time-out: one lost datagram is no illness.
+const TRIES: u32 = 2;
+/// Largest answer that is read, in bytes.
+const ANSWER_MAX: usize = 512;
+/// TYPE A.
+const TYPE_A: u16 = 1;
+/// RCODE NXDOMAIN.
+const NXDOMAIN: u16 = 3;
+
+/// Arguments of `holdover check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Where holdover listens [default: the first listen address of environment and file, else 127.0.0.1:53]
+    #[arg(long, value_name = "ADDR[:PORT]", value_parser = server)]
+    server: Option<SocketAddr>,
+    /// How long to wait for the answer
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = timeout)]
+    timeout: Duration,
+    /// Ask only whether it answers, ready or not
+    #[arg(long)]
+    alive: bool,
+    /// Configuration file, for its listen address
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// What was found.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// Ready.
+    Ready,
+    /// Holdover, but not ready.
+    NotReady,
+    /// Somebody else.
+    Stranger,
+}
+
+/// Reads an address; the port is 53 unless given.
+fn server(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    text.parse()
+        .or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, limits::DNS_PORT)))
+        .map_err(|_| "allowed: an IP address with an optional port, such as 127.0.0.1:53 or [::1]:53".to_owned())
+}
+
+/// Reads the time-out.
+fn timeout(text: &str) -> Result<Duration, String> {
+    let (least, most) = (Duration::from_millis(10), Duration::from_secs(60));
+    Duration::read(&Raw::Word(text.to_owned()))
+        .filter(|duration| !duration.is_outside(least, most))
+        .ok_or_else(|| format!("allowed: {}", Duration::range(least, most)))
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// A socket that cannot be had.
+pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
+    let server = match arguments.server {
+        Some(server) => server,
+        None => match config::load(Flags { config: arguments.config, ..Flags::default() }, std::env::vars_os()) {
+            Ok(settings) => reachable(settings.listen.addresses.first().copied()),
+            Err(error) => {
+                eprintln!("holdover: {error}");
+                return Ok(ExitCode::from(error.exit_code()));
+            }
+        },
+    };
+    let problem = match ask(server, arguments.timeout) {
+        Ok(Found::Ready) => {
+            println!("ready");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(Found::NotReady) if arguments.alive => {
+            println!("alive, not ready yet");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Ok(Found::NotReady) => format!("holdover answers on {server}, but is not ready: it waits for its critical names"),
+        Ok(Found::Stranger) => format!("something else than holdover answers on {server}"),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => format!("nothing listens on {server}"),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            format!("no answer from {server} within {:?}", arguments.timeout)
+        }
+        Err(error) => format!("cannot ask {server}: {error}"),
+    };
+    eprintln!("holdover: {problem}");
+    Ok(ExitCode::FAILURE)
+}
+
+/// The listen address as this host reaches it: over loopback where it stands for all addresses.
+fn reachable(listen: Option<SocketAddr>) -> SocketAddr {
+    let mut address = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, limits::DNS_PORT)));
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    address
+}
+
+/// Asks, and judges what comes back.
+fn ask(server: SocketAddr, timeout: Duration) -> io::Result<Found> {
+    let any_port =
+        if server.is_ipv4() { SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)) } else { SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)) };
+    let socket = UdpSocket::bind(any_port)?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(timeout / TRIES))?;
+    let [high, low, ..] = SystemChance::new().map_err(io::Error::other)?.number().to_be_bytes();
+    let query = upstream_query::write(&Key::new(READY, TYPE_A, 1, Dnssec::default()), u16::from_be_bytes([high, low]), Extension::Plain);
+    let mut last = io::Error::from(io::ErrorKind::TimedOut);
+    for _ in 0..TRIES {
+        socket.send(&query)?;
+        let mut answer = [0; ANSWER_MAX];
+        match socket.recv(&mut answer) {
+            Ok(length) if answer.get(..2) == query.get(..2) => return Ok(judge(answer.get(..length).unwrap_or_default())),
+            // The socket is connected: a stray answer to the first try.
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(error),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// What an answer says.
+fn judge(answer: &[u8]) -> Found {
+    let Ok(header) = Header::read(answer) else { return Found::Stranger };
+    let [answers, ..] = header.records;
+    match (header.rcode(), answers) {
+        (0, 1) => Found::Ready,
+        (NXDOMAIN, 0) if answer.windows(RESPONSIBLE.len()).any(|window| window == RESPONSIBLE) => Found::NotReady,
+        _ => Found::Stranger,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listen_address_for_all_is_asked_over_loopback() {
+        let reached = |text: &str| reachable(Some(text.parse().unwrap())).to_string();
+        assert_eq!(reached("0.0.0.0:5353"), "127.0.0.1:5353");
+        assert_eq!(reached("[::]:53"), "[::1]:53");
+        assert_eq!(reached("192.0.2.7:53"), "192.0.2.7:53");
+        assert_eq!(reachable(None).to_string(), "127.0.0.1:53");
+    }
+
+    #[test]
+    fn addresses_and_times_say_what_is_allowed() {
+        assert_eq!(server("::1").unwrap().to_string(), "[::1]:53");
+        assert_eq!(server("[::1]").unwrap().to_string(), "[::1]:53");
+        assert!(server("localhost").unwrap_err().contains("127.0.0.1:53"));
+        assert_eq!(timeout("250ms").unwrap(), Duration::from_millis(250));
+        assert!(timeout("0s").unwrap_err().contains("10ms to 1m"));
+    }
+
+    #[test]
+    fn another_resolver_that_denies_the_name_is_told_apart() {
+        let denial = [0, 1, 0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0];
+        assert_eq!(judge(&denial), Found::Stranger);
+        assert_eq!(judge(&[0; 3]), Found::Stranger);
+        assert_eq!(judge(&[&denial[..], RESPONSIBLE].concat()), Found::NotReady);
+    }
+}

@@ -1,0 +1,70 @@
+//! `holdover check` against a running sidecar, against nothing, and against something else.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    missing_docs,
+    unreachable_pub,
+    dead_code
+)]
+
+#[path = "process/binary.rs"]
+mod binary;
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use binary::*;
+
+fn check(arguments: &[&str]) -> Finished {
+    run(holdover().arg("check").args(arguments))
+}
+
+#[test]
+fn a_sidecar_whose_upstream_is_dead_is_healthy() {
+    let (listen, dead) = (loopback().to_string(), loopback().to_string());
+    let mut sidecar = Running::spawn(holdover().args(["serve", "--listen", &listen, "--upstream", &dead]));
+    sidecar.wait_for("ready").expect("it starts");
+    let done = check(&["--server", &listen]);
+    assert_eq!((done.code(), done.stdout.as_str()), (0, "ready"), "{done:?}");
+    let done = run(holdover().arg("check").env("HOLDOVER_LISTEN_ADDRESSES", &listen));
+    assert_eq!(done.code(), 0, "the address of the environment: {done:?}");
+}
+
+#[test]
+fn nothing_there_is_said_at_once_and_silence_after_the_time_out() {
+    let nothing = loopback().to_string();
+    let done = check(&["--server", &nothing]);
+    assert_eq!(done.code(), 1);
+    assert!(done.stderr.contains(&format!("nothing listens on {nothing}")), "{}", done.stderr);
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let done = check(&["--server", &silent.local_addr().unwrap().to_string(), "--timeout", "60ms"]);
+    assert_eq!(done.code(), 1);
+    assert!(done.stderr.contains("no answer") && done.stderr.contains("60ms"), "{}", done.stderr);
+}
+
+#[test]
+fn another_resolver_is_not_taken_for_holdover() {
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    other.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let thread = std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        let (length, client) = other.recv_from(&mut packet).unwrap();
+        packet[2..4].copy_from_slice(&[0x81, 0x83]);
+        other.send_to(&packet[..length], client).unwrap();
+    });
+    let done = check(&["--server", &address]);
+    thread.join().unwrap();
+    assert_eq!(done.code(), 1);
+    assert!(done.stderr.contains("something else than holdover"), "{}", done.stderr);
+}
+
+#[test]
+fn wrong_arguments_say_what_is_allowed() {
+    let done = check(&["--server", "localhost"]);
+    assert_eq!(done.code(), 64);
+    assert!(done.stderr.contains("an IP address with an optional port"), "{}", done.stderr);
+}
