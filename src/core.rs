@@ -13,7 +13,9 @@ pub mod message;
 pub mod network;
 pub mod policy;
 pub mod question;
+pub mod record;
 pub mod refresh;
+pub mod restore;
 pub mod special;
 pub mod suffix;
 #[cfg(test)]

@@ -227,7 +227,7 @@ fn patch_ttls(entry: &Entry, shown: Shown, now: Timestamp, length: usize, out: &
     for at in entry.ttl_offsets().take_while(|at| at + 4 <= length) {
         let original = super::classify::sane_ttl(message::read_u32(entry.wire(), at).unwrap_or_default());
         let ttl = match shown {
-            Shown::Fresh => original.min(entry.ttl_cap).saturating_sub(age),
+            Shown::Fresh => original.min(entry.ttl_cap()).saturating_sub(age),
             Shown::Stale { ttl } => original.min(u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)).max(1),
         };
         put(out, at, &ttl.to_be_bytes());

@@ -190,6 +190,17 @@ fn negative_ttl(response: &[u8], soa: &Record) -> u32 {
     message::read_u32(response, soa.end - 4).map_or(ttl, |minimum| ttl.min(sane_ttl(minimum)))
 }
 
+/// Whether bytes are whole raw options, all of them extended errors.
+#[must_use]
+pub fn is_extended_errors(mut options: &[u8]) -> bool {
+    while let [code_high, code_low, high, low, rest @ ..] = options {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let (OPTION_EXTENDED_ERROR, Some(rest)) = (u16::from_be_bytes([*code_high, *code_low]), rest.get(length..)) else { return false };
+        options = rest;
+    }
+    options.is_empty()
+}
+
 /// The extended errors of a response's OPT as raw options (code, length, data), at most `limit` bytes of them.
 #[must_use]
 pub fn extended_errors(response: &[u8], limit: usize) -> Vec<u8> {

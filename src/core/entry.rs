@@ -34,7 +34,7 @@ pub struct Entry {
     /// Until when it may be served stale.
     pub stale_until: Timestamp,
     /// No TTL in a fresh answer is larger than this minus its age, in seconds.
-    pub(super) ttl_cap: u32,
+    ttl_cap: u32,
 }
 
 /// What is kept of a response, in one piece of memory: ten thousand entries are ten thousand times what each one wastes.
@@ -70,11 +70,28 @@ impl Parts {
         self.bytes.get_mut(..end).unwrap_or_default()
     }
 
+    /// The response.
+    fn wire(&self) -> &[u8] {
+        self.part(0, self.wire_end)
+    }
+
     /// The bytes between two of its ends.
     fn part(&self, start: u32, end: u32) -> &[u8] {
         let at = |place| usize::try_from(place).unwrap_or(usize::MAX);
         self.bytes.get(at(start)..at(end)).unwrap_or_default()
     }
+}
+
+/// The times of an entry.
+pub(super) struct Times {
+    /// When the response came.
+    pub(super) stored: Timestamp,
+    /// Until when it is fresh.
+    pub(super) fresh_until: Timestamp,
+    /// Until when it may be served stale.
+    pub(super) stale_until: Timestamp,
+    /// The largest TTL of a fresh answer, in seconds.
+    pub(super) ttl_cap: u32,
 }
 
 /// What is to be done with a judged response.
@@ -113,7 +130,7 @@ impl Entry {
         let (maximum_stale, ttl_zero) = maximum_stale(key, policy);
         let keep = if life.is_zero() && ttl_zero == TtlZero::Forget { Keep::No } else { Keep::Yes };
         let fresh_until = now.plus(life);
-        let parts = without_opt(key, response)?;
+        let parts = without_opt(key, response, &classify::extended_errors(response, EXTENDED_ERRORS_MAX))?;
         let header = Header::read(response)?;
         let entry = Self {
             parts,
@@ -130,6 +147,27 @@ impl Entry {
             },
         };
         Ok(Remembered { entry, keep })
+    }
+
+    /// Makes an entry of what was kept of one.
+    ///
+    /// # Errors
+    /// [`Malformed`] unless `wire` is a response to the key just as an entry keeps it.
+    pub(super) fn stored(key: &Key, wire: &[u8], errors: &[u8], kind: Kind, vouched: bool, times: Times) -> Result<Self, Malformed> {
+        let parts = without_opt(key, wire, errors)?;
+        if parts.wire() != wire {
+            return Err(Malformed);
+        }
+        let Times { stored, fresh_until, stale_until, ttl_cap } = times;
+        let authentic = Header::read(wire)?.has(message::FLAG_AUTHENTIC);
+        let entry = Self { parts, kind, vouched, truncated: false, authentic, stored, fresh_until, stale_until, ttl_cap };
+        if entry.answers(key) { Ok(entry) } else { Err(Malformed) }
+    }
+
+    /// The same answer at another time.
+    #[must_use]
+    pub(super) fn at(self, stored: Timestamp, fresh_until: Timestamp, stale_until: Timestamp) -> Self {
+        Self { stored, fresh_until, stale_until, ..self }
     }
 
     /// Makes an entry from a truncated response: the last resort where TCP fails. It is never kept (RFC 2181 §9).
@@ -170,7 +208,12 @@ impl Entry {
     /// The response as it came, without OPT; ID and flags are patched in answers.
     #[must_use]
     pub fn wire(&self) -> &[u8] {
-        self.parts.part(0, self.parts.wire_end)
+        self.parts.wire()
+    }
+
+    /// No TTL in a fresh answer is larger than this minus its age, in seconds.
+    pub(super) const fn ttl_cap(&self) -> u32 {
+        self.ttl_cap
     }
 
     /// Where its TTL fields stand.
@@ -224,7 +267,7 @@ pub fn maximum_stale(key: &Key, policy: &Policy) -> (Duration, TtlZero) {
 ///
 /// Records behind an OPT are left out (additional data may be, RFC 2181 §9): compression pointers to names behind it would
 /// no longer lead where they should. The question is written lower-cased from the key.
-fn without_opt(key: &Key, response: &[u8]) -> Result<Parts, Malformed> {
+fn without_opt(key: &Key, response: &[u8], extended_errors: &[u8]) -> Result<Parts, Malformed> {
     let mut records = Records::new(response)?;
     let mut end = records.position();
     let mut offsets = Vec::new();
@@ -244,7 +287,7 @@ fn without_opt(key: &Key, response: &[u8]) -> Result<Parts, Malformed> {
     if message::skip_plain_name(kept, HEADER)? != HEADER + name.len() || Header::read(kept)?.questions != 1 {
         return Err(Malformed);
     }
-    let mut parts = Parts::new(kept, &offsets, &classify::extended_errors(response, EXTENDED_ERRORS_MAX))?;
+    let mut parts = Parts::new(kept, &offsets, extended_errors)?;
     let wire = parts.wire_mut();
     wire.get_mut(10..HEADER).ok_or(Malformed)?.copy_from_slice(&additional.to_be_bytes());
     wire.get_mut(HEADER..HEADER + name.len()).ok_or(Malformed)?.copy_from_slice(name);
