@@ -2,6 +2,7 @@
 
 pub mod chance;
 pub mod clock;
+pub mod notify;
 pub mod resolv_conf;
 pub mod tcp;
 pub mod udp;

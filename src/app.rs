@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::adapters::chance::{NoEntropy, SystemChance};
@@ -20,12 +20,14 @@ use crate::adapters::upstream::{SocketWire, StreamLimits, UpstreamLimits};
 use crate::config::settings::{Drain, Settings};
 use crate::core::network;
 use crate::core::time::Timestamp;
+use crate::core::upstream::Role;
 use crate::resolver::ports::{Answer, Clock, PortFuture};
 use crate::resolver::{self, Ports, Resolver};
 use crate::telemetry::events;
 use crate::telemetry::tally::{Answered, Tally};
 
 mod descriptors;
+pub mod host;
 
 /// Descriptors for everything that is neither an attempt upstream nor a client's connection: listeners, log, upstream connections.
 const DESCRIPTORS_RESERVED: usize = 64;
@@ -98,6 +100,8 @@ pub struct Running {
     listeners: JoinSet<()>,
     /// Where it listens.
     addresses: Vec<SocketAddr>,
+    /// Wakes the watch over `resolv.conf`.
+    look_again: Arc<Notify>,
 }
 
 /// Answers what comes over streams.
@@ -146,6 +150,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         return Err(StartError::OwnAddress(*own));
     }
     let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
+    let look_again = Arc::new(Notify::new());
+    watch_host(settings, &addresses, &resolver, &look_again);
     let clients = settings.listen.clients.clone();
     let admission: Admission = Arc::new(move |ip: IpAddr| network::admits(&clients, ip));
     let (phase, phases) = watch::channel(Phase::Serving);
@@ -170,7 +176,17 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let udp = UdpFront::start(sockets, &resolver, &admission, settings.policy.in_flight.waiting).map_err(StartError::Thread)?;
     let labels: Vec<String> = resolver.upstreams().all().iter().map(|upstream| upstream.label.clone()).collect();
     events::Ready { upstreams: &labels, after: clock.now().since(start) }.emit();
-    Ok(Running { resolver, udp, streams, phase, listeners, addresses })
+    Ok(Running { resolver, udp, streams, phase, listeners, addresses, look_again })
+}
+
+/// Watches the file that the upstreams come from, if they come from one.
+fn watch_host(settings: &Settings, addresses: &[SocketAddr], resolver: &Arc<Resolver>, look_again: &Arc<Notify>) {
+    if let Some(path) = &settings.resolv_conf {
+        let current = settings.upstreams.iter().filter(|own| own.zones.is_empty() && own.role == Role::Primary);
+        let current = current.flat_map(|upstream| upstream.addresses.clone()).collect();
+        let watched = host::Watched { path: path.clone(), own: addresses.to_vec(), current };
+        resolver.spawn(watched.watch(Arc::clone(resolver), Arc::clone(look_again)));
+    }
 }
 
 /// The way upstream, as wide as the descriptors of the process allow.
@@ -199,6 +215,11 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Reads `resolv.conf` again at once, if the upstreams come from it.
+    pub fn look_again(&self) {
+        self.look_again.notify_one();
     }
 
     /// The resolver.

@@ -181,8 +181,8 @@ impl Resolver {
         self.tasks.lock().abort_all();
     }
 
-    /// Runs a task that the resolver owns.
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Runs a task that the resolver owns: it ends with [`Self::stop`].
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);

@@ -9,15 +9,16 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
+use crate::adapters::notify::{Message, ServiceManager};
 use crate::adapters::resolv_conf::{self, ResolvConfError};
-use crate::app;
+use crate::app::{self, host};
 use crate::config::environment;
 use crate::config::error::{ConfigError, EXIT_CONFIG};
 use crate::config::keys;
 use crate::config::layer::{Given, Layer, Origin, Raw};
 use crate::config::settings::{Format, Level, Settings};
 use crate::config::{self, Flags};
-use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
+use crate::core::upstream::{Role, UpstreamPolicy};
 use crate::telemetry::{events, logging};
 
 /// Flags of `holdover serve`. Each covers the environment variable and the key of the same name.
@@ -109,13 +110,8 @@ pub fn resolve_settings(
     let covers_all = |upstream: &UpstreamPolicy| upstream.zones.is_empty() && upstream.role == Role::Primary;
     if !settings.upstreams.iter().any(covers_all) {
         let found = resolv_conf::read(&arguments.resolv_conf, &settings.listen.addresses)?;
-        settings.upstreams.extend(found.into_iter().map(|address| UpstreamPolicy {
-            name: "resolv.conf".to_owned(),
-            addresses: vec![address],
-            protocol: Protocol::Udp,
-            zones: Vec::new(),
-            role: Role::Primary,
-        }));
+        settings.upstreams.push(host::upstream(found));
+        settings.resolv_conf = Some(arguments.resolv_conf.clone());
     }
     Ok(settings)
 }
@@ -157,6 +153,7 @@ fn start_log(settings: &Settings) {
 async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let running = match app::start(settings) {
         Ok(running) => running,
         Err(error) => {
@@ -164,17 +161,40 @@ async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let manager = ServiceManager::from_environment();
+    tell(manager.as_ref(), Message::Ready);
+    let name = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => running.look_again(),
+            () = keep_alive(manager.as_ref()) => {}
+        }
     };
+    tell(manager.as_ref(), Message::Stopping);
     events::Draining { signal: name, idle: settings.drain.idle, at_most: settings.drain.at_most }.emit();
     tokio::select! {
         () = running.drain(&settings.drain) => {}
+        () = keep_alive(manager.as_ref()) => {}
         // Who asks twice does not want to wait.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     running.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells the service manager, where there is one.
+fn tell(manager: Option<&ServiceManager>, message: Message) {
+    if let Some(manager) = manager {
+        manager.tell(message);
+    }
+}
+
+/// Says to the service manager that we live, for as long as it is polled.
+async fn keep_alive(manager: Option<&ServiceManager>) {
+    match manager {
+        Some(manager) => manager.keep_alive().await,
+        None => std::future::pending().await,
+    }
 }

@@ -44,6 +44,7 @@ pub fn judge(layer: &Layer) -> Result<Settings, ConfigError> {
         log: judge.log(),
         listen,
         upstreams,
+        resolv_conf: None,
     };
     if judge.problems.is_empty() { Ok(settings) } else { Err(ConfigError::Wrong(judge.problems)) }
 }

@@ -1,6 +1,7 @@
 //! What the operator decided, valid by construction: only [`super::judge`] makes these, within [`super::limits`].
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::network::IpNetwork;
@@ -14,6 +15,8 @@ pub struct Settings {
     pub listen: Listen,
     /// Whom it asks; empty until `/etc/resolv.conf` has been read, when the operator named none.
     pub upstreams: Vec<UpstreamPolicy>,
+    /// The `resolv.conf` that the upstreams for all names come from, which is watched; none when the operator named upstreams.
+    pub resolv_conf: Option<PathBuf>,
     /// How it decides.
     pub policy: Policy,
     /// How it ends.

@@ -16,6 +16,7 @@ use crate::core::decision::Availability;
 use crate::core::health::State;
 use crate::core::key::{Dnssec, Key};
 use crate::core::time::Timestamp;
+use crate::core::upstream::UpstreamPolicy;
 use crate::core::upstream_query::{self, Extension};
 use crate::telemetry::events;
 
@@ -57,7 +58,14 @@ impl Resolver {
     pub(super) fn start_background(self: &Arc<Self>, errands: mpsc::Receiver<Errand>) {
         self.spawn(Arc::clone(self).run_errands(errands));
         self.spawn(Arc::clone(self).watch());
-        for upstream in 0..self.upstreams.all().len() {
+        for upstream in self.upstreams.numbers() {
+            self.spawn(Arc::clone(self).probe_while_unhealthy(upstream));
+        }
+    }
+
+    /// Replaces the addresses of the upstream that the host names; see [`super::upstreams::Upstreams::replace`].
+    pub fn replace_upstream(self: &Arc<Self>, configured: &UpstreamPolicy) {
+        for upstream in self.upstreams.replace(configured) {
             self.spawn(Arc::clone(self).probe_while_unhealthy(upstream));
         }
     }
@@ -93,17 +101,25 @@ impl Resolver {
 
     /// Probes one upstream for as long as it is not healthy, so that it is known to be back even when nobody asks.
     async fn probe_while_unhealthy(self: Arc<Self>, upstream: usize) {
-        let Some(own) = self.upstreams.all().get(upstream) else { return };
+        let Some(own) = self.upstreams.find(upstream) else { return };
         self.look_for_loop(upstream).await;
         let mut looked_for_loop = self.now();
         loop {
             own.changed.notified().await;
+            if own.is_retired() {
+                return;
+            }
             let mut candidates = Candidates::default();
-            while own.state() != State::Healthy {
+            while own.state() != State::Healthy && !own.is_retired() {
                 tokio::select! {
                     biased;
                     // Another state, another pace.
-                    () = own.changed.notified() => continue,
+                    () = own.changed.notified() => {
+                        if own.is_retired() {
+                            return;
+                        }
+                        continue;
+                    }
                     () = tokio::time::sleep(self.upstreams.next_probe(upstream, self.ports.chance.number())) => {}
                 }
                 if self.now().since(looked_for_loop) >= LOOP_FOR {
@@ -154,7 +170,7 @@ impl Resolver {
 
     /// Asks an upstream for a name that only we know; if that query arrives here, it is left out for a while.
     async fn look_for_loop(&self, upstream: usize) {
-        let Some(own) = self.upstreams.all().get(upstream) else { return };
+        let Some(own) = self.upstreams.find(upstream) else { return };
         if self.budget.lock().take(Class::Probe, 1, self.now()).is_err() {
             return;
         }

@@ -167,15 +167,13 @@ impl Resolution {
         };
         let class = match target.class {
             // The breaker has opened since this was planned.
-            Class::Miss if self.resolver.upstreams.all().get(target.upstream).is_some_and(|own| own.state() == State::Down) => {
-                Class::Outage
-            }
+            Class::Miss if self.resolver.upstreams.find(target.upstream).is_some_and(|own| own.state() == State::Down) => Class::Outage,
             class => class,
         };
         if let Err(until) = self.resolver.budget.lock().take(class, packets, now) {
             return self.course.postpone(attempt, until);
         }
-        let Some(upstream) = self.resolver.upstreams.all().get(target.upstream) else { return Vec::new() };
+        let Some(upstream) = self.resolver.upstreams.find(target.upstream) else { return Vec::new() };
         let [high, low, ..] = self.resolver.ports.chance.number().to_be_bytes();
         let query = upstream_query::write(&self.key, u16::from_be_bytes([high, low]), target.extension);
         let exchange = self.resolver.ports.wire.exchange(target.protocol, upstream.address, query);

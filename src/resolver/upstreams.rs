@@ -2,15 +2,18 @@
 //!
 //! Names are routed by the longest matching zone to a *group*: its primary upstreams, and fallback upstreams that are asked only
 //! when no primary answers. Each address is an upstream of its own, with its own breaker. The best state among a group's
-//! primaries is published in an atomic, so that the thread that received a query can decide without a lock.
+//! primaries is published in an atomic, so that the thread that received a query can decide without a lock. The upstreams that come from
+//! the host's `resolv.conf` may be replaced at any time; groups and routes never change.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+mod member;
+mod slots;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use parking_lot::RwLock;
 
-use super::recoveries::Recoveries;
 use crate::core::budget::Class;
 use crate::core::course::{Plan, Target};
 use crate::core::decision::Availability;
@@ -21,6 +24,9 @@ use crate::core::time::Timestamp;
 use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
 use crate::core::upstream_query::Extension;
 use crate::telemetry::events;
+use member::encode_state;
+pub use member::{Group, Upstream};
+use slots::Slots;
 
 /// How long a server that did not understand EDNS is asked without it.
 const PLAIN_FOR: Duration = Duration::from_secs(3600);
@@ -29,48 +35,10 @@ const HEDGE_FACTOR: u32 = 4;
 /// The least time before a second attempt: a recursive resolver needs this long for a name it does not know itself.
 const HEDGE_MIN: Duration = Duration::from_millis(100);
 
-/// One address that is asked.
-pub struct Upstream {
-    /// `name@address`, or just the address, for log and metrics.
-    pub label: String,
-    /// Where it listens.
-    pub address: std::net::SocketAddr,
-    /// How it is spoken to.
-    pub protocol: Protocol,
-    /// The groups that it serves.
-    groups: Vec<usize>,
-    /// Its state machine.
-    health: Mutex<Health>,
-    /// The state, published.
-    state: AtomicU8,
-    /// Until when it is asked without EDNS, in microseconds.
-    plain_until: AtomicU64,
-    /// It sends our own queries back to us; until when it is left out, in microseconds.
-    looping_until: AtomicU64,
-    /// Wakes its prober when its state has changed.
-    pub changed: Notify,
-}
-
-/// Names that share their upstreams.
-pub struct Group {
-    /// The zone, for the log.
-    pub zone: String,
-    /// Asked first, in the configured order.
-    primaries: Vec<usize>,
-    /// Asked when no primary answers.
-    fallbacks: Vec<usize>,
-    /// The best state among the primaries.
-    availability: AtomicU8,
-    /// The client response timer, in microseconds.
-    timer: AtomicU64,
-    /// What came back.
-    pub recoveries: Recoveries,
-}
-
 /// All upstreams and the way to them.
 pub struct Upstreams {
     /// Every address.
-    all: Vec<Upstream>,
+    slots: Slots,
     /// Every group.
     groups: Vec<Group>,
     /// Zone to group, longest zone first; the last is the root.
@@ -90,23 +58,26 @@ impl Upstreams {
         zones.push(ROOT.into());
         zones.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         zones.dedup();
-        let mut all = Vec::new();
+        let slots = Slots::default();
+        let mut primaries = vec![Vec::new(); zones.len()];
         let mut groups: Vec<Group> = zones.iter().map(|zone| Group::new(zone)).collect();
         for upstream in configured {
             let served: Vec<usize> = zones.iter().enumerate().filter(|(_, zone)| serves(upstream, zone)).map(|(group, _)| group).collect();
             for address in &upstream.addresses {
+                let number = slots.add(Upstream::new(upstream, *address, served.clone(), policy));
                 for index in &served {
-                    let Some(group) = groups.get_mut(*index) else { continue };
                     match upstream.role {
-                        Role::Primary => group.primaries.push(all.len()),
-                        Role::Fallback => group.fallbacks.push(all.len()),
+                        Role::Primary => primaries.get_mut(*index).into_iter().for_each(|own: &mut Vec<_>| own.push(number)),
+                        Role::Fallback => groups.get_mut(*index).into_iter().for_each(|group| group.fallbacks.push(number)),
                     }
                 }
-                all.push(Upstream::new(upstream, *address, served.clone(), policy));
             }
         }
+        for (group, own) in groups.iter_mut().zip(primaries) {
+            group.primaries = RwLock::new(own.into());
+        }
         let routes = zones.into_iter().enumerate().map(|(group, zone)| (zone, group)).collect();
-        let upstreams = Self { all, groups, routes, policy: policy.clone() };
+        let upstreams = Self { slots, groups, routes, policy: policy.clone() };
         for group in 0..upstreams.groups.len() {
             upstreams.publish(group);
         }
@@ -119,10 +90,51 @@ impl Upstreams {
         self.routes.iter().find(|(zone, _)| is_within(name, zone)).map_or(0, |(_, group)| *group)
     }
 
-    /// All upstreams.
+    /// All upstreams in use.
     #[must_use]
-    pub fn all(&self) -> &[Upstream] {
-        &self.all
+    pub fn all(&self) -> Vec<Arc<Upstream>> {
+        self.slots.in_use().into_iter().map(|(_, upstream)| upstream).collect()
+    }
+
+    /// Their numbers.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<usize> {
+        self.slots.in_use().into_iter().map(|(number, _)| number).collect()
+    }
+
+    /// The upstream of a number, also while it is in use no more.
+    #[must_use]
+    pub fn find(&self, number: usize) -> Option<Arc<Upstream>> {
+        self.slots.find(number)
+    }
+
+    /// Replaces the addresses of a primary upstream for all names. Addresses that stay keep their number, state and measurements;
+    /// what began with those that go is carried to its end. Gives the numbers of the new ones; nothing changes for no addresses.
+    pub fn replace(&self, configured: &UpstreamPolicy) -> Vec<usize> {
+        let root = self.group_of(ROOT);
+        let Some(group) = self.groups.get(root).filter(|_| !configured.addresses.is_empty()) else { return Vec::new() };
+        let mut added = Vec::new();
+        {
+            let mut primaries = group.primaries.write();
+            let (old, mut next): (Vec<usize>, Vec<usize>) =
+                primaries.iter().partition(|number| self.slots.find(**number).is_some_and(|own| own.name == configured.name));
+            let find = |address| old.iter().copied().find(|number| self.slots.find(*number).is_some_and(|own| own.address == address));
+            for address in &configured.addresses {
+                next.push(find(*address).unwrap_or_else(|| {
+                    let number = self.slots.add(Upstream::new(configured, *address, vec![root], &self.policy));
+                    added.push(number);
+                    number
+                }));
+            }
+            old.iter().filter(|number| !next.contains(number)).for_each(|number| self.slots.retire(*number));
+            *primaries = next.into();
+        }
+        if !added.is_empty() {
+            // What failed with the old ones is worth a new try.
+            group.recoveries.note_upstream();
+        }
+        self.publish(root);
+        added
     }
 
     /// All groups.
@@ -161,27 +173,27 @@ impl Upstreams {
 
     /// Lets old impairments be forgotten; to be called about once a second.
     pub fn review(&self, now: Timestamp) {
-        for upstream in 0..self.all.len() {
-            let _ = self.update(upstream, |health| health.review(now));
+        for number in self.numbers() {
+            let _ = self.update(number, |health| health.review(now));
         }
     }
 
     /// How long the upstream's prober waits before its next probe.
     #[must_use]
     pub fn next_probe(&self, upstream: usize, chance: u64) -> Duration {
-        self.all.get(upstream).map_or(self.policy.health.probe_max, |upstream| upstream.health.lock().next_probe(chance))
+        self.slots.find(upstream).map_or(self.policy.health.probe_max, |upstream| upstream.health.lock().next_probe(chance))
     }
 
     /// Remembers that an upstream answers only without EDNS.
     pub fn note_plain(&self, upstream: usize, now: Timestamp) {
-        if let Some(upstream) = self.all.get(upstream) {
+        if let Some(upstream) = self.slots.find(upstream) {
             upstream.plain_until.store(now.plus(PLAIN_FOR).as_micros(), Ordering::Relaxed);
         }
     }
 
     /// Leaves an upstream out until `until`, because it sends our own queries back; true when this is news.
     pub fn note_loop(&self, upstream: usize, until: Timestamp) -> bool {
-        self.all.get(upstream).is_some_and(|upstream| {
+        self.slots.find(upstream).is_some_and(|upstream| {
             let before = upstream.looping_until.swap(until.as_micros(), Ordering::Relaxed);
             for group in &upstream.groups {
                 self.publish(*group);
@@ -192,7 +204,7 @@ impl Upstreams {
 
     /// Lets an upstream be used again that was left out for a loop.
     pub fn clear_loop(&self, upstream: usize) {
-        if let Some(upstream) = self.all.get(upstream)
+        if let Some(upstream) = self.slots.find(upstream)
             && upstream.looping_until.swap(0, Ordering::Relaxed) != 0
         {
             for group in &upstream.groups {
@@ -214,13 +226,14 @@ impl Upstreams {
         let mut deadline = attempts.deadline;
         let mut hedge = attempts.second_after;
         if let Some(group) = self.groups.get(group) {
-            let usable = self.usable(&group.primaries, now);
+            let own = group.primaries();
+            let usable = self.usable(&own, now);
             let fallbacks = self.usable(&group.fallbacks, now);
             if let Some(p99) = usable.first().and_then(|first| self.p99(*first)) {
                 hedge = (p99 * HEDGE_FACTOR).max(HEDGE_MIN);
             }
             if usable.is_empty() {
-                let primaries: Vec<usize> = group.primaries.iter().copied().filter(|index| !self.is_looping(*index, now)).collect();
+                let primaries: Vec<usize> = own.iter().copied().filter(|index| !self.is_looping(*index, now)).collect();
                 targets.extend(fallbacks.iter().map(|index| self.target(*index, class, now)));
                 targets.truncate(sends.saturating_sub(1));
                 let pick = usize::try_from(chance % u64::try_from(primaries.len().max(1)).unwrap_or(1)).unwrap_or(0);
@@ -240,8 +253,8 @@ impl Upstreams {
     /// How one upstream is asked.
     #[must_use]
     pub fn target(&self, index: usize, class: Class, now: Timestamp) -> Target {
-        let upstream = self.all.get(index);
-        let plain = upstream.is_some_and(|upstream| upstream.plain_until.load(Ordering::Relaxed) > now.as_micros());
+        let upstream = self.slots.find(index);
+        let plain = upstream.as_ref().is_some_and(|upstream| upstream.plain_until.load(Ordering::Relaxed) > now.as_micros());
         Target {
             upstream: index,
             protocol: upstream.map_or(Protocol::Udp, |upstream| upstream.protocol),
@@ -254,7 +267,7 @@ impl Upstreams {
     fn usable(&self, indices: &[usize], now: Timestamp) -> Vec<usize> {
         let mut usable: Vec<(State, usize)> = indices
             .iter()
-            .filter_map(|index| Some((self.all.get(*index)?.state(), *index)))
+            .filter_map(|index| Some((self.slots.find(*index)?.state(), *index)))
             .filter(|(state, index)| *state != State::Down && !self.is_looping(*index, now))
             .collect();
         usable.sort_by_key(|(state, _)| *state);
@@ -264,17 +277,17 @@ impl Upstreams {
     /// Whether an upstream is left out for a loop.
     #[must_use]
     pub fn is_looping(&self, index: usize, now: Timestamp) -> bool {
-        self.all.get(index).is_some_and(|upstream| upstream.looping_until.load(Ordering::Relaxed) > now.as_micros())
+        self.slots.find(index).is_some_and(|upstream| upstream.looping_until.load(Ordering::Relaxed) > now.as_micros())
     }
 
     /// An upstream's p99 round-trip time.
     fn p99(&self, index: usize) -> Option<Duration> {
-        self.all.get(index)?.health.lock().p99()
+        self.slots.find(index)?.health.lock().p99()
     }
 
     /// Changes an upstream's health, publishes the result, and says so in the log.
     fn update(&self, index: usize, change: impl FnOnce(&mut Health) -> Option<Transition>) -> Option<Transition> {
-        let upstream = self.all.get(index)?;
+        let upstream = self.slots.find(index)?;
         let transition = {
             let mut health = upstream.health.lock();
             let transition = change(&mut health);
@@ -298,11 +311,13 @@ impl Upstreams {
     /// Publishes a group's best state and timer.
     fn publish(&self, index: usize) {
         let Some(group) = self.groups.get(index) else { return };
-        let primaries = || group.primaries.iter().filter_map(|index| self.all.get(*index));
-        let best = primaries()
+        let own = group.primaries();
+        let best = own
+            .iter()
+            .filter_map(|index| self.slots.find(*index))
             .filter(|upstream| upstream.looping_until.load(Ordering::Relaxed) == 0)
             .min_by_key(|upstream| upstream.state.load(Ordering::Relaxed));
-        let availability = best.map_or(encode_state(State::Down), |best| best.state.load(Ordering::Relaxed));
+        let availability = best.as_ref().map_or(encode_state(State::Down), |best| best.state.load(Ordering::Relaxed));
         group.availability.store(availability, Ordering::Relaxed);
         let timer = best.map(|best| best.health.lock().client_response_timer(self.policy.stale.client_response_timer)).unwrap_or_default();
         group.timer.store(u64::try_from(timer.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -313,78 +328,6 @@ impl Upstreams {
 /// for a zone that has upstreams of its own.
 fn serves(upstream: &UpstreamPolicy, zone: &[u8]) -> bool {
     if upstream.zones.is_empty() { zone == ROOT } else { upstream.zones.iter().any(|own| &**own == zone) }
-}
-
-impl Upstream {
-    /// A healthy upstream.
-    fn new(configured: &UpstreamPolicy, address: std::net::SocketAddr, groups: Vec<usize>, policy: &Policy) -> Self {
-        Self {
-            label: if configured.name == address.to_string() { configured.name.clone() } else { format!("{}@{address}", configured.name) },
-            address,
-            protocol: configured.protocol,
-            groups,
-            health: Mutex::new(Health::new(policy.health)),
-            state: AtomicU8::new(encode_state(State::Healthy)),
-            plain_until: AtomicU64::new(0),
-            looping_until: AtomicU64::new(0),
-            changed: Notify::new(),
-        }
-    }
-
-    /// Its state.
-    #[must_use]
-    pub fn state(&self) -> State {
-        match self.state.load(Ordering::Relaxed) {
-            0 => State::Healthy,
-            1 => State::Impaired,
-            _ => State::Down,
-        }
-    }
-
-    /// The first group that it serves.
-    #[must_use]
-    pub fn group(&self) -> usize {
-        self.groups.first().copied().unwrap_or_default()
-    }
-}
-
-impl Group {
-    /// A group without upstreams.
-    fn new(zone: &[u8]) -> Self {
-        Self {
-            zone: crate::core::key::NameText(zone).to_string(),
-            primaries: Vec::new(),
-            fallbacks: Vec::new(),
-            availability: AtomicU8::new(0),
-            timer: AtomicU64::new(0),
-            recoveries: Recoveries::default(),
-        }
-    }
-
-    /// The best state among its primaries.
-    #[must_use]
-    pub fn availability(&self) -> Availability {
-        match self.availability.load(Ordering::Relaxed) {
-            0 => Availability::Healthy,
-            1 => Availability::Impaired,
-            _ => Availability::Down,
-        }
-    }
-
-    /// Whether any upstream serves it.
-    #[must_use]
-    pub fn has_upstreams(&self) -> bool {
-        !self.primaries.is_empty() || !self.fallbacks.is_empty()
-    }
-}
-
-/// A state in an atomic.
-const fn encode_state(state: State) -> u8 {
-    match state {
-        State::Healthy => 0,
-        State::Impaired => 1,
-        State::Down => 2,
-    }
 }
 
 #[cfg(test)]
@@ -472,5 +415,42 @@ mod tests {
         assert_eq!(order(&upstreams, 0), [1, 1, 1]);
         upstreams.clear_loop(0);
         assert_eq!(order(&upstreams, 0), [0, 1, 0]);
+    }
+
+    #[test]
+    fn replaced_addresses_go_new_ones_come_and_those_that_stay_keep_their_state() {
+        let host = |last: &[u8]| UpstreamPolicy {
+            name: "resolv.conf".to_owned(),
+            addresses: last.iter().map(|last| std::net::SocketAddr::from(([192, 0, 2, *last], 53))).collect(),
+            ..upstream(1, Role::Primary, &[])
+        };
+        let upstreams = Upstreams::new(&[host(&[1, 2]), upstream(9, Role::Primary, &["corp.example.com"])], &policy());
+        let corp = upstreams.group_of(&name("www.corp.example.com"));
+        let root = upstreams.group_of(&name("www.example.com"));
+        down(&upstreams, 0);
+        down(&upstreams, 1);
+        assert_eq!(upstreams.availability(root), Availability::Down);
+        let before = upstreams.recoveries(root, &name("www.example.com"));
+        assert_eq!(upstreams.replace(&host(&[2, 3])), [3]);
+        assert_eq!(order(&upstreams, root), [3, 3, 3], "the one that stays is still down");
+        assert_eq!(order(&upstreams, corp), [2, 2, 2], "other zones are untouched");
+        assert_eq!(upstreams.availability(root), Availability::Healthy);
+        assert_ne!(upstreams.recoveries(root, &name("www.example.com")), before, "failure notes are void");
+        assert!(upstreams.find(0).unwrap().is_retired());
+        // A report that was under way harms nobody.
+        down(&upstreams, 0);
+        assert_eq!(upstreams.availability(root), Availability::Healthy);
+        assert!(upstreams.replace(&host(&[])).is_empty());
+        assert_eq!(upstreams.all().len(), 3, "no addresses are no upstreams to take");
+    }
+
+    #[test]
+    fn a_thousand_replacements_take_no_more_room_than_a_few() {
+        let host = |port| UpstreamPolicy { name: "resolv.conf".to_owned(), ..upstream(port, Role::Primary, &[]) };
+        let upstreams = Upstreams::new(&[host(1)], &policy());
+        let most = (2..1_000).flat_map(|port| upstreams.replace(&host(port))).max();
+        assert!(most.unwrap() <= 66, "{most:?}");
+        assert_eq!(upstreams.all()[0].address.port(), 999);
+        assert_eq!(upstreams.availability(0), Availability::Healthy);
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here is emitted once per query above DEBUG.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
@@ -102,6 +103,38 @@ impl LoopFound<'_> {
             upstream = self.upstream,
             "forwarding loop: this upstream sends our own queries back to us and is not used; name another with --upstream"
         );
+    }
+}
+
+/// The host's `resolv.conf` names other name servers than before.
+#[derive(Debug)]
+pub struct HostUpstreamsChanged<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// All upstreams, from now on.
+    pub upstreams: &'a [String],
+}
+
+impl HostUpstreamsChanged<'_> {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        info!(path = %self.path.display(), upstreams = self.upstreams.join(", "), "other upstreams are used from now on");
+    }
+}
+
+/// The host's `resolv.conf` gives no upstream any more.
+#[derive(Debug)]
+pub struct HostUpstreamsUnusable<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl HostUpstreamsUnusable<'_> {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        warn!(path = %self.path.display(), reason = self.reason, "the last good upstreams are kept");
     }
 }
 

@@ -137,7 +137,7 @@ impl Stage {
             }
             ["state", address, expected] => {
                 let address: SocketAddr = address.parse().unwrap();
-                let upstream = self.world.resolver.upstreams().all().iter().find(|upstream| upstream.address == address).unwrap();
+                let upstream = self.world.resolver.upstreams().all().into_iter().find(|upstream| upstream.address == address).unwrap();
                 let state = match upstream.state() {
                     State::Healthy => "healthy",
                     State::Impaired => "impaired",

@@ -1,0 +1,147 @@
+//! One upstream address, and one group of names that share theirs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use crate::core::decision::Availability;
+use crate::core::health::{Health, State};
+use crate::core::policy::Policy;
+use crate::core::upstream::{Protocol, UpstreamPolicy};
+use crate::resolver::recoveries::Recoveries;
+
+/// One address that is asked.
+pub struct Upstream {
+    /// `name@address`, or just the address, for log and metrics.
+    pub label: String,
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+    /// What the operator calls it.
+    pub(super) name: String,
+    /// It is asked no more.
+    pub(super) retired: AtomicBool,
+    /// The groups that it serves.
+    pub(super) groups: Vec<usize>,
+    /// Its state machine.
+    pub(super) health: Mutex<Health>,
+    /// The state, published.
+    pub(super) state: AtomicU8,
+    /// Until when it is asked without EDNS, in microseconds.
+    pub(super) plain_until: AtomicU64,
+    /// It sends our own queries back to us; until when it is left out, in microseconds.
+    pub(super) looping_until: AtomicU64,
+    /// Wakes its prober when its state has changed.
+    pub changed: Notify,
+}
+
+/// Names that share their upstreams.
+pub struct Group {
+    /// The zone, for the log.
+    pub zone: String,
+    /// Asked first, in the configured order.
+    pub(super) primaries: RwLock<Arc<[usize]>>,
+    /// Asked when no primary answers.
+    pub(super) fallbacks: Vec<usize>,
+    /// The best state among the primaries.
+    pub(super) availability: AtomicU8,
+    /// The client response timer, in microseconds.
+    pub(super) timer: AtomicU64,
+    /// What came back.
+    pub recoveries: Recoveries,
+}
+
+impl Upstream {
+    /// A healthy upstream.
+    pub(super) fn new(configured: &UpstreamPolicy, address: std::net::SocketAddr, groups: Vec<usize>, policy: &Policy) -> Self {
+        Self {
+            label: if configured.name == address.to_string() { configured.name.clone() } else { format!("{}@{address}", configured.name) },
+            address,
+            protocol: configured.protocol,
+            name: configured.name.clone(),
+            retired: AtomicBool::new(false),
+            groups,
+            health: Mutex::new(Health::new(policy.health)),
+            state: AtomicU8::new(encode_state(State::Healthy)),
+            plain_until: AtomicU64::new(0),
+            looping_until: AtomicU64::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Relaxed) {
+            0 => State::Healthy,
+            1 => State::Impaired,
+            _ => State::Down,
+        }
+    }
+
+    /// Whether it is asked no more.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Gives it up and wakes its prober, which ends; true when it was in use.
+    pub(super) fn retire(&self) -> bool {
+        let was_in_use = !self.retired.swap(true, Ordering::Relaxed);
+        self.changed.notify_one();
+        was_in_use
+    }
+
+    /// The first group that it serves.
+    #[must_use]
+    pub fn group(&self) -> usize {
+        self.groups.first().copied().unwrap_or_default()
+    }
+}
+
+impl Group {
+    /// A group without upstreams.
+    pub(super) fn new(zone: &[u8]) -> Self {
+        Self {
+            zone: crate::core::key::NameText(zone).to_string(),
+            primaries: RwLock::new(Arc::new([])),
+            fallbacks: Vec::new(),
+            availability: AtomicU8::new(0),
+            timer: AtomicU64::new(0),
+            recoveries: Recoveries::default(),
+        }
+    }
+
+    /// The best state among its primaries.
+    #[must_use]
+    pub fn availability(&self) -> Availability {
+        match self.availability.load(Ordering::Relaxed) {
+            0 => Availability::Healthy,
+            1 => Availability::Impaired,
+            _ => Availability::Down,
+        }
+    }
+
+    /// The primaries as they are now.
+    pub(super) fn primaries(&self) -> Arc<[usize]> {
+        Arc::clone(&self.primaries.read())
+    }
+
+    /// Whether any upstream serves it.
+    #[must_use]
+    pub fn has_upstreams(&self) -> bool {
+        !self.primaries.read().is_empty() || !self.fallbacks.is_empty()
+    }
+}
+
+/// A state in an atomic.
+pub(super) const fn encode_state(state: State) -> u8 {
+    match state {
+        State::Healthy => 0,
+        State::Impaired => 1,
+        State::Down => 2,
+    }
+}
