@@ -4,6 +4,7 @@ pub mod chance;
 pub mod clock;
 pub mod notify;
 pub mod resolv_conf;
+pub mod seed;
 pub mod tcp;
 pub mod udp;
 pub mod upstream;

@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("hickory_server", &["src/drill/"]),
     ("hickory_resolver", &["src/adapters/upstream/"]),
-    ("hickory_proto", &["src/drill/", "src/adapters/upstream/"]),
+    ("hickory_proto", &["src/drill/", "src/adapters/upstream/", "src/adapters/seed/"]),
     ("moka", &["src/resolver/store.rs"]),
     ("quick_cache", &["src/resolver/room.rs"]),
     ("libc", &["src/adapters/udp/", "src/adapters/upstream.rs"]),
@@ -31,7 +31,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["src/cli", "src/drill/fault.rs"]),
     ("tracing_subscriber", &["src/telemetry/logging.rs"]),
     ("hdrhistogram", &["src/drill/"]),
-    ("serde_json", &["src/drill/"]),
+    ("serde", &["src/adapters/seed/"]),
+    ("serde_json", &["src/drill/", "src/adapters/seed/"]),
 ];
 
 /// Words with which the core would touch the world.
