@@ -7,6 +7,7 @@
 mod background;
 pub mod flight;
 pub mod front;
+pub mod journal;
 mod loops;
 mod outage;
 pub mod ports;
@@ -29,6 +30,8 @@ use tokio::task::JoinSet;
 
 use crate::core::answer::Transport;
 use crate::core::budget::Budget;
+use crate::core::entry::Entry;
+use crate::core::key::Key;
 use crate::core::policy::Policy;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
@@ -37,6 +40,7 @@ use crate::telemetry::tally::{Answered, Sends, Tally};
 use background::Errand;
 use flight::Flights;
 use front::{Arrival, Disposition};
+use journal::{Change, Journal, Origin};
 use loops::Loops;
 use outage::Outages;
 use ports::{Chance, Clock, Wire};
@@ -62,6 +66,8 @@ pub struct Resolver {
     policy: Policy,
     /// What is remembered.
     store: Store,
+    /// What changes in it.
+    journal: Journal,
     /// Who is asked.
     upstreams: Upstreams,
     /// What is being asked.
@@ -92,6 +98,7 @@ impl Resolver {
         let upstreams = Upstreams::new(upstreams, &policy);
         let resolver = Arc::new(Self {
             store: Store::new(&policy.cache),
+            journal: Journal::default(),
             flights: Flights::new(policy.in_flight.resolutions),
             budget: Mutex::new(Budget::new(policy.budget)),
             outages: Outages::new(upstreams.groups().len()),
@@ -150,6 +157,30 @@ impl Resolver {
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// A reader of all that changes in the memory from now on.
+    #[must_use]
+    pub fn journal(&self) -> journal::Reader {
+        self.journal.read()
+    }
+
+    /// Takes in an answer that was learned elsewhere or earlier (times already on our timeline, see [`crate::core::restore`]), with the
+    /// hits that it had; false when what is here is as new or newer.
+    pub fn restore(&self, key: &Key, entry: Entry, hits: u32, origin: Origin) -> bool {
+        let group = self.upstreams.group_of(key.name());
+        let Some(slot) = self.store.restore(key, entry, group, hits) else { return false };
+        self.journal.note(&Change::Learned(slot, origin));
+        true
+    }
+
+    /// Forgets all that is remembered of a name and type; false when that is nothing.
+    pub fn forget(&self, key: &Key) -> bool {
+        let known = self.store.forget(key);
+        if known {
+            self.journal.note(&Change::Forgotten(Box::new(key.clone())));
+        }
+        known
     }
 
     /// Resolutions under way.

@@ -199,6 +199,13 @@ impl Entry {
         now < self.stale_until
     }
 
+    /// Until when a negative answer counts instead of a good one that was there before it: one without an SOA is not to be trusted
+    /// for longer than it is fresh.
+    #[must_use]
+    pub const fn overrules_until(&self) -> Timestamp {
+        if self.vouched { self.stale_until } else { self.fresh_until }
+    }
+
     /// Whether it is fresh.
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {

@@ -9,6 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::Resolver;
 use super::flight::{Flight, Progress, Want};
+use super::journal::{Change, Origin};
 use super::ports::WireError;
 use super::recoveries::suffix_of;
 use super::slot::{Lack, Slot};
@@ -226,7 +227,11 @@ impl Resolution {
             self.resolver.upstreams.note_plain(upstream, now);
         }
         let slot = match remembered.keep {
-            Keep::Yes => self.resolver.store.insert(&self.key, remembered.entry, self.group),
+            Keep::Yes => {
+                let slot = self.resolver.store.insert(&self.key, remembered.entry, self.group);
+                self.resolver.journal.note(&Change::Learned(Arc::clone(&slot), Origin::Upstream));
+                slot
+            }
             Keep::No => Arc::new(Slot::new(&self.key, remembered.entry, self.group)),
         };
         self.resolver.store.clear_failure(&self.key);

@@ -83,6 +83,11 @@ impl Room {
         self.cache.insert(place, slot);
     }
 
+    /// Takes away what lies at a place.
+    pub(super) fn remove(&self, place: Place) -> Option<Arc<Slot>> {
+        self.cache.remove(&place).map(|(_, slot)| slot)
+    }
+
     /// Everything that lies in it.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Place, Arc<Slot>)> {
         self.cache.iter()

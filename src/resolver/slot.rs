@@ -159,6 +159,11 @@ impl Slot {
         self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
+    /// Goes on counting from the hits of an earlier life.
+    pub(super) fn resume(&self, hits: u32) {
+        self.hits.store(hits, Ordering::Relaxed);
+    }
+
     /// Hits so far.
     #[must_use]
     pub fn hits(&self) -> u32 {

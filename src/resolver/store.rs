@@ -12,6 +12,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use moka::sync::Cache;
+use parking_lot::Mutex;
 
 use super::room::Room;
 use super::slot::{FailedName, Lack, Slot};
@@ -55,6 +56,8 @@ pub struct Store {
     failures: Sieve<FailedName>,
     /// Tells the place of a key.
     places: Hasher,
+    /// Held by whoever changes what lies in the rooms, so that what is newer is compared with what it replaces. Nobody who reads takes it.
+    writing: Mutex<()>,
 }
 
 impl Store {
@@ -67,6 +70,7 @@ impl Store {
             negative: sieve(policy.bytes / 100 * percent, policy.entries * percent / 100),
             failures: Cache::builder().max_capacity(FAILURES_MAX).build_with_hasher(Hasher::default()),
             places: Hasher::default(),
+            writing: Mutex::default(),
         }
     }
 
@@ -99,6 +103,7 @@ impl Store {
     pub fn insert(&self, key: &Key, entry: Entry, group: usize) -> Arc<Slot> {
         let slot = Arc::new(Slot::new(key, entry, group));
         let place = self.place(key);
+        let _writing = self.writing.lock();
         let good = self.good.get(place);
         let negative = self.negative.get(&place);
         for old in good.iter().chain(&negative) {
@@ -113,13 +118,64 @@ impl Store {
             }
             Kind::NoData | Kind::NxDomain => {
                 if let Some(good) = good.filter(|good| good.answers(key)) {
-                    let until = if slot.entry.vouched { slot.entry.stale_until } else { slot.entry.fresh_until };
-                    good.overrule(until);
+                    good.overrule(slot.entry.overrules_until());
                 }
                 self.negative.insert(place, Arc::clone(&slot));
             }
         }
         slot
+    }
+
+    /// Takes in an answer that was learned elsewhere or earlier; `None` when what is here is as new or newer.
+    pub fn restore(&self, key: &Key, entry: Entry, group: usize, hits: u32) -> Option<Arc<Slot>> {
+        let slot = Arc::new(Slot::new(key, entry, group));
+        slot.resume(hits);
+        let place = self.place(key);
+        let _writing = self.writing.lock();
+        let good = self.good.get(place).filter(|good| good.answers(key));
+        let negative = self.negative.get(&place).filter(|negative| negative.answers(key));
+        let newer = |other: &Arc<Slot>| other.entry.stored >= slot.entry.stored;
+        match slot.entry.kind {
+            Kind::Positive => {
+                if good.as_ref().is_some_and(newer) {
+                    return None;
+                }
+                match negative {
+                    Some(negative) if newer(&negative) => slot.overrule(negative.entry.overrules_until()),
+                    Some(negative) => {
+                        negative.supersede();
+                        self.negative.invalidate(&place);
+                    }
+                    None => {}
+                }
+                good.iter().for_each(|good| good.supersede());
+                self.good.insert(place, Arc::clone(&slot));
+            }
+            Kind::NoData | Kind::NxDomain => {
+                if good.iter().chain(&negative).any(newer) {
+                    return None;
+                }
+                if let Some(good) = good {
+                    good.supersede();
+                    good.overrule(slot.entry.overrules_until());
+                }
+                negative.iter().for_each(|negative| negative.supersede());
+                self.negative.insert(place, Arc::clone(&slot));
+            }
+        }
+        Some(slot)
+    }
+
+    /// Forgets all that is remembered of a name and type; false when that is nothing.
+    pub fn forget(&self, key: &Key) -> bool {
+        let place = self.place(key);
+        let _writing = self.writing.lock();
+        let good = self.good.remove(place);
+        let negative = self.negative.remove(&place);
+        let failed = self.failures.remove(&place);
+        good.iter().chain(&negative).for_each(|slot| slot.supersede());
+        failed.iter().for_each(|failed| failed.supersede());
+        good.is_some() || negative.is_some() || failed.is_some()
     }
 
     /// Notes that a resolution failed; beside what is known, else in the failure cache.
@@ -335,6 +391,57 @@ mod tests {
         assert!(good <= 10_000 && good_bytes <= 8 << 20 && negative <= 2_500, "{:?}", store.sizes());
         let kept = hot.iter().filter(|text| matches!(store.find(&key(text), NOW), Found::Answer(_))).count();
         assert_eq!(kept, hot.len());
+    }
+
+    fn entry(text: &str, response: &[u8], now: Timestamp) -> Entry {
+        Entry::remember(&key(text), response, classify(1, response), &policy(), now).expect("an entry").entry
+    }
+
+    fn denial() -> Vec<u8> {
+        Response::new("www.example.com", 1).rcode(3).soa("example.com", 30, 30).bytes()
+    }
+
+    #[test]
+    fn what_is_restored_never_replaces_what_is_as_new_or_newer() {
+        let store = store();
+        let www = key("www.example.com");
+        let present = insert(&store, "www.example.com", &good(), later(10));
+        assert!(store.restore(&www, entry("www.example.com", &good(), NOW), 0, 7).is_none());
+        assert!(store.restore(&www, entry("www.example.com", &good(), later(10)), 0, 7).is_none());
+        assert!(store.restore(&www, entry("www.example.com", &denial(), NOW), 0, 7).is_none(), "an older denial is history");
+        assert!(present.is_current());
+        let restored = store.restore(&www, entry("www.example.com", &good(), later(11)), 0, 7).expect("newer");
+        assert_eq!((restored.hits(), present.is_current()), (7, false));
+    }
+
+    #[test]
+    fn a_restored_good_answer_lies_beneath_a_newer_denial_whatever_the_order() {
+        for order in [[0, 1], [1, 0]] {
+            let store = store();
+            for step in order {
+                let what = [entry("www.example.com", &good(), NOW), entry("www.example.com", &denial(), later(10))].into_iter().nth(step);
+                assert!(store.restore(&key("www.example.com"), what.expect("one of two"), 0, 1).is_some());
+            }
+            assert_eq!(kind(&store, later(11)), Some(Kind::NxDomain), "{order:?}");
+            assert_eq!(store.slots().count(), 2, "the good one is kept: {order:?}");
+        }
+        let store = store();
+        let old = insert(&store, "www.example.com", &denial(), NOW);
+        assert!(store.restore(&key("www.example.com"), entry("www.example.com", &good(), later(10)), 0, 1).is_some());
+        assert_eq!((kind(&store, later(11)), old.is_current()), (Some(Kind::Positive), false));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_gone_from_every_room() {
+        let store = store();
+        let www = key("www.example.com");
+        let slots = [insert(&store, "www.example.com", &good(), NOW), insert(&store, "www.example.com", &denial(), later(1))];
+        assert!(store.forget(&www));
+        assert!(matches!(store.find(&www, later(2)), Found::Nothing) && slots.iter().all(|slot| !slot.is_current()));
+        store.note_failure(&www, &lack(Failure::Timeout), |_| later(100), 0, later(3));
+        assert!(store.forget(&www));
+        assert!(matches!(store.find(&www, later(4)), Found::Nothing));
+        assert!(!store.forget(&www));
     }
 
     #[test]
