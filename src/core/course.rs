@@ -9,7 +9,8 @@
 //! | SERVFAIL, REFUSED, lame, garbage | the next upstream (or the same) once, at once; a second such response ends the course |
 //! | FORMERR, NOTIMP, BADVERS to a query with EDNS | the same upstream once more without OPT |
 //! | TC | the same upstream over TCP; its failure leaves the truncated answer as a last resort |
-//! | ICMP error, reset | another upstream at once, if there is one; else the next send at its time, and whoever has something stale is told |
+//! | ICMP error, reset | the next planned send at once; whoever has something stale is told unless that goes to an upstream that has not failed yet. Nobody left to ask: the end |
+//! | no room on our own side | another upstream at once, if there is one; else the next send at its time |
 //! | silence | a timeout after 400 ms; a later answer still counts |
 //!
 //! After the deadline the course goes on without sending until the linger time is over: a late answer still refreshes.
@@ -248,14 +249,33 @@ impl Course {
         if failure != Failure::Overload && !timed_out {
             steps.push(Step::Report(target.upstream, if late { Outcome::TimedOut } else { Outcome::Failed }));
         }
-        let another = self.plan.targets.get(self.used).is_some_and(|next| next.upstream != target.upstream);
-        if another && !self.gave_up {
-            self.send_next(now, &mut steps);
-        } else {
+        let another = self.plan.targets.get(self.used).is_some_and(|next| !self.has_failed(next.upstream));
+        if !another {
             steps.push(Step::Trouble);
+        }
+        // A refusal is certain, so there is nothing to wait for. The same upstream is asked again all the same: another source port
+        // may lead to another server behind the same address.
+        let certain = match failure {
+            Failure::Network => true,
+            Failure::ServFail
+            | Failure::Refused
+            | Failure::NotUnderstood
+            | Failure::Lame
+            | Failure::OtherRcode
+            | Failure::Garbage
+            | Failure::Timeout
+            | Failure::Overload => false,
+        };
+        if (another || certain && self.used < self.plan.targets.len()) && !self.gave_up {
+            self.send_next(now, &mut steps);
         }
         self.conclude(now, &mut steps);
         steps
+    }
+
+    /// Whether an attempt with this upstream has ended without an answer.
+    fn has_failed(&self, upstream: usize) -> bool {
+        self.attempts.iter().any(|attempt| attempt.target.upstream == upstream && attempt.stage == Stage::Ended)
     }
 
     /// An answer came; says after what time, for the upstream's health.

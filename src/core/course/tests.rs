@@ -82,15 +82,32 @@ fn a_closed_port_moves_to_another_upstream_at_once() {
 }
 
 #[test]
-fn a_closed_port_without_alternative_frees_who_has_something_stale() {
+fn a_closed_port_without_alternative_is_asked_to_the_end_at_once_and_frees_who_has_something_stale() {
     let mut course = course(&[0, 0, 0]);
     let _ = course.advance(at(0));
-    assert_eq!(course.failed(0, Failure::Network, at(1)), [Step::Report(0, Outcome::Failed), Step::Trouble]);
-    assert_eq!(course.advance(at(100)), [Step::Send(1, target(0))], "a cold name still gets its attempts");
-    let _ = course.failed(1, Failure::Network, at(101));
-    let _ = course.advance(at(1000));
-    let steps = course.failed(2, Failure::Network, at(1001));
-    assert_eq!(steps.last(), Some(&Step::End(Failure::Network)));
+    let again = |number| vec![Step::Report(0, Outcome::Failed), Step::Trouble, Step::Send(number, target(0))];
+    assert_eq!(course.failed(0, Failure::Network, at(1)), again(1), "another server may stand behind the same address");
+    assert_eq!(course.failed(1, Failure::Network, at(2)), again(2));
+    let end = [Step::Report(0, Outcome::Failed), Step::Trouble, Step::End(Failure::Network)];
+    assert_eq!(course.failed(2, Failure::Network, at(3)), end, "everybody has refused: nothing to wait for");
+}
+
+#[test]
+fn a_refusal_moves_up_no_end_while_another_upstream_may_still_answer() {
+    let mut course = course(&[0, 1, 1]);
+    let _ = course.advance(at(0));
+    let _ = course.advance(at(100));
+    assert_eq!(course.failed(1, Failure::Network, at(101)), [Step::Report(1, Outcome::Failed), Step::Trouble, Step::Send(2, target(1))]);
+    assert_eq!(course.failed(2, Failure::Network, at(102)), [Step::Report(1, Outcome::Failed), Step::Trouble], "the first is still open");
+    assert!(course.answered(0, at(300)).is_some());
+}
+
+#[test]
+fn no_room_of_our_own_waits_for_its_time() {
+    let mut course = course(&[0, 0, 0]);
+    let _ = course.advance(at(0));
+    assert_eq!(course.failed(0, Failure::Overload, at(1)), [Step::Trouble]);
+    assert_eq!(course.advance(at(100)), [Step::Send(1, target(0))]);
 }
 
 #[test]
