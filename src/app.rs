@@ -18,16 +18,19 @@ use crate::adapters::tcp::{self, Phase, TcpLimits};
 use crate::adapters::udp::{Admission, Sockets, UdpFront};
 use crate::adapters::upstream::{SocketWire, StreamLimits, UpstreamLimits};
 use crate::config::settings::{Drain, Settings};
-use crate::core::network;
+use crate::core::network::{self, IpNetwork};
 use crate::core::time::Timestamp;
 use crate::core::upstream::Role;
 use crate::resolver::ports::{Answer, Clock, PortFuture};
 use crate::resolver::{self, Ports, Resolver};
 use crate::telemetry::events;
-use crate::telemetry::tally::{Answered, Tally};
+use crate::telemetry::tally::{Answered, Connections, Tally, UpstreamCounters};
 
 mod descriptors;
 pub mod host;
+mod nuisances;
+
+use nuisances::{Nuisances, Stranger};
 
 /// Descriptors for everything that is neither an attempt upstream nor a client's connection: listeners, log, upstream connections.
 const DESCRIPTORS_RESERVED: usize = 64;
@@ -102,6 +105,10 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     /// Wakes the watch over `resolv.conf`.
     look_again: Arc<Notify>,
+    /// What became of clients' connections.
+    connections: Arc<Connections>,
+    /// What went upstream and came back.
+    upstream: Arc<UpstreamCounters>,
 }
 
 /// Answers what comes over streams.
@@ -141,7 +148,9 @@ struct Bound {
 pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let clock = Arc::new(SystemClock::new());
     let start = clock.now();
-    let ports = Ports { clock: clock.clone(), chance: Arc::new(SystemChance::new()?), wire: Arc::new(wire(settings)) };
+    let wire = wire(settings);
+    let upstream = wire.counters();
+    let ports = Ports { clock: clock.clone(), chance: Arc::new(SystemChance::new()?), wire: Arc::new(wire) };
     let bound = settings.listen.addresses.iter().map(|address| bind(*address, settings.listen.threads)).collect::<Result<Vec<_>, _>>()?;
     let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
     if let Some(own) =
@@ -152,8 +161,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
     let look_again = Arc::new(Notify::new());
     watch_host(settings, &addresses, &resolver, &look_again);
-    let clients = settings.listen.clients.clone();
-    let admission: Admission = Arc::new(move |ip: IpAddr| network::admits(&clients, ip));
+    let (admission, stranger) = admission(settings.listen.clients.clone());
     let (phase, phases) = watch::channel(Phase::Serving);
     let streams = Arc::new(Streams {
         resolver: Arc::clone(&resolver),
@@ -166,6 +174,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         idle: settings.listen.tcp_idle,
         ..TcpLimits::new(Arc::clone(&admission))
     };
+    let connections = Arc::clone(&limits.counters);
     let mut listeners = JoinSet::new();
     let mut sockets = Vec::new();
     for Bound { udp, tcp, address } in bound {
@@ -175,8 +184,25 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     }
     let udp = UdpFront::start(sockets, &resolver, &admission, settings.policy.in_flight.waiting).map_err(StartError::Thread)?;
     let labels: Vec<String> = resolver.upstreams().all().iter().map(|upstream| upstream.label.clone()).collect();
+    let tallies = udp.tallies().iter().chain([&streams.tally]).cloned().collect();
+    let nuisances = Nuisances::new(Arc::clone(&resolver), tallies, Arc::clone(&connections), Arc::clone(&upstream), stranger);
+    resolver.spawn(nuisances.watch());
     events::Ready { upstreams: &labels, after: clock.now().since(start) }.emit();
-    Ok(Running { resolver, udp, streams, phase, listeners, addresses, look_again })
+    Ok(Running { resolver, udp, streams, phase, listeners, addresses, look_again, connections, upstream })
+}
+
+/// Who may ask; and who was turned away last.
+fn admission(clients: Vec<IpNetwork>) -> (Admission, Arc<Stranger>) {
+    let stranger = Arc::new(Stranger::default());
+    let note = Arc::clone(&stranger);
+    let admission = move |ip: IpAddr| {
+        let admitted = network::admits(&clients, ip);
+        if !admitted {
+            note.turned_away(ip);
+        }
+        admitted
+    };
+    (Arc::new(admission), stranger)
 }
 
 /// Watches the file that the upstreams come from, if they come from one.
@@ -234,6 +260,18 @@ impl Running {
         resolver::sum(self.udp.tallies(), answered) + self.streams.tally.total(answered)
     }
 
+    /// What became of clients' TCP connections.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// What went upstream and came back, and what came that did not belong to any query.
+    #[must_use]
+    pub fn upstream_counters(&self) -> &UpstreamCounters {
+        &self.upstream
+    }
+
     /// Waits until no query has come for a while, at most for as long as may be; queries go on being answered.
     pub async fn drain(&self, drain: &Drain) {
         let began = self.resolver.now();
@@ -258,7 +296,7 @@ impl Running {
         let (listeners, udp) = (&mut self.listeners, &mut self.udp);
         tokio::join!(async { while listeners.join_next().await.is_some() {} }, udp.finish());
         self.resolver.stop();
-        let answered = Answered::ALL.iter().filter(|kind| **kind != Answered::Dropped).map(|kind| self.answered(*kind)).sum();
+        let answered = Answered::ALL.iter().filter(|kind| kind.is_answer()).map(|kind| self.answered(*kind)).sum();
         events::Stopped { answered }.emit();
     }
 }

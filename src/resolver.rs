@@ -36,7 +36,7 @@ use crate::core::policy::Policy;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::core::upstream::UpstreamPolicy;
-use crate::telemetry::tally::{Answered, Sends, Tally};
+use crate::telemetry::tally::{Answered, Failures, Sends, Tally};
 use background::Errand;
 use flight::Flights;
 use front::{Arrival, Disposition};
@@ -86,6 +86,8 @@ pub struct Resolver {
     ready: AtomicBool,
     /// What was sent.
     sends: Sends,
+    /// What came back and was no answer.
+    failures: Failures,
     /// Everything that runs.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -105,6 +107,7 @@ impl Resolver {
             loops: Loops::new(ports.chance.number()),
             ready: AtomicBool::new(true),
             sends: Sends::default(),
+            failures: Failures::default(),
             tasks: Mutex::default(),
             policy,
             upstreams,
@@ -205,6 +208,12 @@ impl Resolver {
     #[must_use]
     pub const fn sends(&self) -> &Sends {
         &self.sends
+    }
+
+    /// What upstreams sent that was no answer.
+    #[must_use]
+    pub const fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// Ends everything that runs. Whoever waits is told that there is no answer.

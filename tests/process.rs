@@ -687,9 +687,9 @@ impl Dice {
 }
 
 #[test]
-fn garbage_is_survived_in_silence() {
+fn garbage_is_survived_and_told_once() {
     let upstream = upstream(60, 7);
-    let sidecar = Sidecar::start(&upstream, &[]);
+    let mut sidecar = Sidecar::start(&upstream, &[]);
     let mut dice = Dice(0x686f_6c64);
     let sound = query("garbage.example.com.", RecordType::A).to_vec().unwrap();
     let socket = client(sidecar.address);
@@ -719,13 +719,31 @@ fn garbage_is_survived_in_silence() {
     }
     assert_eq!(addresses(&sidecar.ask(&query("alive-udp.example.com.", RecordType::A))), ["192.0.2.7"]);
     assert_eq!(addresses(&ask_tcp(sidecar.address, &query("alive-tcp.example.com.", RecordType::A))), ["192.0.2.7"]);
+    for kind in ["packets from clients were dropped", "queries were refused"] {
+        let line = sidecar.process.wait_for(kind).unwrap_or_else(|| panic!("no {kind:?}: {:#?}", sidecar.process.log()));
+        assert!(number(&line, "count") > 100.0, "{line}");
+    }
     let log = sidecar.process.log();
-    assert!(log.len() <= 6, "{log:#?}");
+    assert!(log.len() <= 8, "{log:#?}");
     assert!(log.iter().all(|line| !line.contains("panic")), "{log:#?}");
 }
 
 #[test]
-fn garbage_from_the_upstream_is_survived_in_silence() {
+fn who_is_turned_away_is_told_with_the_address() {
+    let upstream = upstream(60, 7);
+    let mut sidecar = Sidecar::start_with(|command, _| {
+        command.args(["--upstream", &upstream.address.to_string()]).env("HOLDOVER_LISTEN_CLIENTS", "192.0.2.0/24");
+    });
+    let socket = client(sidecar.address);
+    for _ in 0..10 {
+        socket.send(&query("www.example.com.", RecordType::A).to_vec().unwrap()).unwrap();
+    }
+    let line = sidecar.process.wait_for("turned away").expect("a line");
+    assert!(line.contains("listen.clients") && line.contains("127.0.0.1"), "{line}");
+}
+
+#[test]
+fn garbage_from_the_upstream_is_survived_and_told_once() {
     let noise = std::sync::Mutex::new(Dice(7));
     let upstream = Upstream::start(move |query, via| match via {
         Via::Udp if qname(query).to_ascii().starts_with("noise") => {
@@ -740,7 +758,7 @@ fn garbage_from_the_upstream_is_survived_in_silence() {
         }
         Via::Udp | Via::Tcp => Reaction::Send(address(query, 60, 7)),
     });
-    let sidecar = Sidecar::start(&upstream, &[]);
+    let mut sidecar = Sidecar::start(&upstream, &[]);
     let socket = client(sidecar.address);
     for index in 0..50 {
         socket.send(&query(&format!("noise{index}.example.com."), RecordType::A).to_vec().unwrap()).unwrap();
@@ -748,7 +766,9 @@ fn garbage_from_the_upstream_is_survived_in_silence() {
     let good = (0..50).map(|_| receive(&socket)).filter(|answer| answer.metadata.response_code == ResponseCode::NoError).count();
     eprintln!("{good} of 50 names were made out through the noise");
     assert_eq!(addresses(&sidecar.ask(&query("clear.example.com.", RecordType::A))), ["192.0.2.7"]);
+    let line = sidecar.process.wait_for("belong to no query").expect("a line");
+    assert!(number(&line, "count") > 0.0, "{line}");
     let log = sidecar.process.log();
-    assert!(log.len() <= 8, "{log:#?}");
+    assert!(log.len() <= 10, "{log:#?}");
     assert!(log.iter().all(|line| !line.contains("panic")), "{log:#?}");
 }

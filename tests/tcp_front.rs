@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use holdover::adapters::tcp::{Phase, TcpLimits, serve};
 use holdover::resolver::ports::{Answer, PortFuture};
+use holdover::telemetry::tally::{Connection, Connections};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -54,6 +55,8 @@ struct Started {
     phase: watch::Sender<Phase>,
     /// Its task.
     task: JoinHandle<()>,
+    /// What became of its connections.
+    counters: Arc<Connections>,
 }
 
 /// Small bounds, so that the tests are quick.
@@ -75,11 +78,17 @@ async fn start(limits: TcpLimits) -> Started {
     let echo = Arc::new(Echo { asked: AtomicUsize::new(0), release: Arc::new(Semaphore::new(0)) });
     let (phase, watched) = watch::channel(Phase::Serving);
     let answerer: Arc<dyn Answer> = Arc::<Echo>::clone(&echo);
+    let counters = Arc::clone(&limits.counters);
     let task = tokio::spawn(serve(listener, limits, answerer, watched));
-    Started { address, echo, phase, task }
+    Started { address, echo, phase, task, counters }
 }
 
 impl Started {
+    /// What became of its connections: accepted, denied, evicted, refused.
+    fn counted(&self) -> [u64; 4] {
+        Connection::ALL.map(|kind| self.counters.total(kind))
+    }
+
     /// A new connection.
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
@@ -205,6 +214,7 @@ async fn a_full_front_closes_the_connection_that_has_been_idle_longest() {
     assert!(works(&mut streams[2]).await && works(&mut streams[3]).await);
     front.echo.release.add_permits(1);
     assert_eq!(read_id(&mut streams[0]).await, Some(0));
+    assert_eq!(front.counted(), [5, 0, 1, 0]);
 }
 
 #[tokio::test]
@@ -220,6 +230,7 @@ async fn a_front_full_of_connections_that_owe_answers_closes_the_new_one() {
         sleep(Duration::from_millis(5)).await;
     }
     assert!(closes_within(&mut front.connect().await, Duration::from_millis(200)).await);
+    assert_eq!(front.counted(), [4, 0, 0, 1]);
     front.echo.release.add_permits(4);
     for stream in &mut streams {
         assert!(read_id(stream).await.is_some());
@@ -345,6 +356,7 @@ async fn a_client_that_is_not_allowed_is_closed_at_once() {
     let front = start(TcpLimits { allowed: Arc::new(|client| !client.is_loopback()), ..limits() }).await;
     let mut stream = front.connect().await;
     assert!(closes_within(&mut stream, Duration::from_millis(100)).await);
+    assert_eq!(front.counted(), [0, 1, 0, 0]);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use holdover::adapters::upstream::{SocketWire, StreamLimits, UpstreamLimits};
 use holdover::core::matching::Mismatch;
 use holdover::resolver::ports::{Protocol, Wire, WireError};
+use holdover::telemetry::tally::Carried;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep, timeout};
@@ -140,7 +141,7 @@ async fn what_is_not_ours_is_ignored_and_counted_until_the_response_comes() {
     assert_eq!(waiting.await.unwrap(), Ok(ours));
     let counted = Mismatch::ALL.map(|mismatch| wire.counters().ignored(mismatch));
     assert_eq!(counted, [2, 1, 1, 1, 1], "{:?}", Mismatch::ALL);
-    assert_eq!((wire.counters().datagrams(), wire.counters().accepted()), (1, 1));
+    assert_eq!((wire.counters().total(Carried::Datagram), wire.counters().total(Carried::Accepted)), (1, 1));
 }
 
 #[tokio::test]
@@ -193,7 +194,7 @@ async fn no_more_sockets_than_allowed_are_opened() {
     let (_socket, server) = udp_server().await;
     let wire = SocketWire::new(UpstreamLimits { sockets: 1, ..LIMITS });
     let waiting = tokio::spawn(wire.exchange(Protocol::Udp, server, query(1, "www")));
-    while wire.counters().datagrams() == 0 {
+    while wire.counters().total(Carried::Datagram) == 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(wire.exchange(Protocol::Udp, server, query(2, "www")).await, Err(WireError::Exhausted));
@@ -245,7 +246,10 @@ async fn one_connection_carries_several_queries_answered_out_of_order_each_with_
     for (query, outcome) in asked.iter().zip(waiting) {
         assert_eq!(outcome.await.unwrap(), Ok(response(query)));
     }
-    assert_eq!((wire.counters().connections(), wire.counters().streamed(), wire.counters().accepted()), (1, 3, 3));
+    assert_eq!(
+        (wire.counters().total(Carried::Connection), wire.counters().total(Carried::Streamed), wire.counters().total(Carried::Accepted)),
+        (1, 3, 3)
+    );
 }
 
 #[tokio::test]
@@ -391,7 +395,7 @@ async fn one_slow_response_does_not_cost_the_connection() {
         assert!(quick.await.unwrap().is_ok());
     }
     assert_eq!(slow.await.unwrap(), Err(WireError::TimedOut));
-    assert_eq!(wire.counters().connections(), 1);
+    assert_eq!(wire.counters().total(Carried::Connection), 1);
 }
 
 #[tokio::test]

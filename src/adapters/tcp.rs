@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::connection::{Activity, Connection};
 use crate::resolver::ports::Answer;
+use crate::telemetry::tally::{Connection as Became, Connections};
 
 /// First wait after a failed accept.
 const BACK_OFF_MIN: Duration = Duration::from_millis(10);
@@ -38,7 +39,7 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(100);
 /// Tells whether a client may ask; IPv4 addresses come as such, even from an IPv6 socket.
 pub type AccessList = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
-/// Bounds of the TCP front, and who may use it.
+/// Bounds of the TCP front, who may use it, and who counts.
 #[derive(Clone)]
 pub struct TcpLimits {
     /// Connections at the same moment.
@@ -54,6 +55,8 @@ pub struct TcpLimits {
     pub drain: Duration,
     /// Who may ask.
     pub allowed: AccessList,
+    /// Counts what becomes of connections.
+    pub counters: Arc<Connections>,
 }
 
 impl TcpLimits {
@@ -68,6 +71,7 @@ impl TcpLimits {
             write: Duration::from_secs(5),
             drain: Duration::from_secs(5),
             allowed,
+            counters: Arc::default(),
         }
     }
 }
@@ -141,15 +145,22 @@ struct Front {
 impl Front {
     /// Takes a new connection in, if its client is allowed and there is or can be made room.
     fn admit(&mut self, stream: TcpStream, client: SocketAddr, phase: watch::Receiver<Phase>) {
+        let counters = Arc::clone(&self.limits.counters);
         if !(self.limits.allowed)(client.ip().to_canonical()) {
+            counters.count(Became::Denied);
             return;
         }
         while let Some(ended) = self.tasks.try_join_next() {
             self.forget(ended.ok());
         }
-        if self.open.len() >= self.limits.connections && !self.close_idlest() {
-            return;
+        if self.open.len() >= self.limits.connections {
+            if !self.close_idlest() {
+                counters.count(Became::Refused);
+                return;
+            }
+            counters.count(Became::Evicted);
         }
+        counters.count(Became::Accepted);
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         let activity = Arc::new(Activity::new(Instant::now()));

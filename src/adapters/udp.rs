@@ -197,7 +197,7 @@ fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
                 continue;
             };
             if !(shared.admission)(envelope.client.ip()) {
-                tally.count(Answered::Dropped);
+                tally.count(Answered::Denied);
                 continue;
             }
             let arrival = Arrival { packet, transport: Transport::Udp, client: envelope.client, now };

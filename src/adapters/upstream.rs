@@ -1,6 +1,6 @@
 //! The way upstream over real sockets: one query to one address, and the response that belongs to it.
 //!
-//! Datagrams and streams live in a module each; this one dispatches, holds their common bounds and counters, and translates
+//! Datagrams and streams live in a module each; this one dispatches, holds their common bounds, and translates
 //! what the operating system says into what the resolver wants to know:
 //!
 //! | the operating system says | the resolver hears |
@@ -19,14 +19,13 @@ mod udp;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
 pub use self::stream::StreamLimits;
 use self::stream::Streams;
-use crate::core::matching::Mismatch;
 use crate::resolver::ports::{PortFuture, Protocol, Wire, WireError};
+use crate::telemetry::tally::UpstreamCounters;
 
 /// Sends queries to upstreams over UDP and TCP.
 ///
@@ -74,65 +73,6 @@ impl Wire for SocketWire {
             Protocol::Udp => Box::pin(udp::exchange(Arc::clone(&self.sockets), Arc::clone(&self.counters), server, query)),
             Protocol::Tcp => Box::pin(Arc::clone(&self.streams).exchange(server, query)),
         }
-    }
-}
-
-/// Counts what went upstream and came back; shared between all exchanges and whoever shows metrics.
-#[derive(Debug, Default)]
-pub struct UpstreamCounters {
-    /// Queries sent as datagrams.
-    datagrams: AtomicU64,
-    /// Queries sent over connections.
-    streamed: AtomicU64,
-    /// Connections whose set-up was begun.
-    connections: AtomicU64,
-    /// Responses taken.
-    accepted: AtomicU64,
-    /// Responses that were not ours, in the order of [`Mismatch::ALL`].
-    ignored: [AtomicU64; Mismatch::ALL.len()],
-}
-
-impl UpstreamCounters {
-    /// Queries sent as datagrams.
-    #[must_use]
-    pub fn datagrams(&self) -> u64 {
-        self.datagrams.load(Ordering::Relaxed)
-    }
-
-    /// Queries sent over connections.
-    #[must_use]
-    pub fn streamed(&self) -> u64 {
-        self.streamed.load(Ordering::Relaxed)
-    }
-
-    /// Connections whose set-up was begun.
-    #[must_use]
-    pub fn connections(&self) -> u64 {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    /// Responses taken.
-    #[must_use]
-    pub fn accepted(&self) -> u64 {
-        self.accepted.load(Ordering::Relaxed)
-    }
-
-    /// Responses ignored because of `mismatch`: forged, late after a retry, or broken.
-    #[must_use]
-    pub fn ignored(&self, mismatch: Mismatch) -> u64 {
-        self.of(mismatch).map_or(0, |counter| counter.load(Ordering::Relaxed))
-    }
-
-    /// Counts an ignored response.
-    fn ignore(&self, mismatch: Mismatch) {
-        if let Some(counter) = self.of(mismatch) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The counter of one kind of mismatch.
-    fn of(&self, mismatch: Mismatch) -> Option<&AtomicU64> {
-        Mismatch::ALL.iter().zip(&self.ignored).find_map(|(kind, counter)| (*kind == mismatch).then_some(counter))
     }
 }
 
@@ -190,15 +130,5 @@ mod tests {
         }
         assert_eq!(cause(&io::Error::from(io::ErrorKind::TimedOut)), WireError::TimedOut);
         assert_eq!(cause(&io::Error::from(io::ErrorKind::UnexpectedEof)), WireError::Lost);
-    }
-
-    #[test]
-    fn each_kind_of_mismatch_has_its_counter() {
-        let counters = UpstreamCounters::default();
-        for (times, mismatch) in (1_u64..).zip(Mismatch::ALL) {
-            (0..times).for_each(|_| counters.ignore(mismatch));
-        }
-        let counted = Mismatch::ALL.map(|mismatch| counters.ignored(mismatch));
-        assert_eq!(counted, [1, 2, 3, 4, 5]);
     }
 }

@@ -49,6 +49,19 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// All of them, in the order of counters.
+    pub const ALL: [Self; 9] = [
+        Self::ServFail,
+        Self::Refused,
+        Self::NotUnderstood,
+        Self::Lame,
+        Self::OtherRcode,
+        Self::Garbage,
+        Self::Timeout,
+        Self::Network,
+        Self::Overload,
+    ];
+
     /// The metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -211,6 +211,7 @@ impl Resolution {
 
     /// Tells the course that a response is no answer.
     fn fail(&mut self, attempt: usize, failure: Failure) -> Vec<Step> {
+        self.resolver.failures.count(failure);
         let group = suffix_of(self.key.name());
         self.course.failed_response(attempt, failure, group, self.resolver.now())
     }

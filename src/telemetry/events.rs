@@ -2,7 +2,7 @@
 //!
 //! Nothing here is emitted once per query above DEBUG.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -225,5 +225,65 @@ impl PartRestarted<'_> {
     /// Writes it to the log.
     pub fn emit(&self) {
         error!(part = self.part, reason = self.reason, "a part failed and is started again");
+    }
+}
+
+/// What nobody should send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Nuisance {
+    /// Clients send what is no query.
+    NoQuery,
+    /// Clients send queries that cannot be read, or are of a kind that is not served.
+    OddQuery,
+    /// Somebody asks who may not.
+    Stranger,
+    /// More clients connect over TCP than there is room for.
+    Crowd,
+    /// Something arrives from an upstream that belongs to no query.
+    Forgery,
+    /// An upstream answers with what cannot be read.
+    Garbage,
+}
+
+impl Nuisance {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::NoQuery, Self::OddQuery, Self::Stranger, Self::Crowd, Self::Forgery, Self::Garbage];
+}
+
+/// Something came that nobody should send; told at most once a minute and kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NuisanceSeen {
+    /// What.
+    pub nuisance: Nuisance,
+    /// How many since it was told last.
+    pub count: u64,
+    /// One of those who sent it, where that helps.
+    pub client: Option<IpAddr>,
+}
+
+impl NuisanceSeen {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        let count = self.count;
+        match self.nuisance {
+            Nuisance::NoQuery => info!(count, "packets from clients were dropped: no queries, or too long for one"),
+            Nuisance::OddQuery => {
+                info!(
+                    count,
+                    "queries were refused: unreadable (FORMERR), of a kind that is not served (NOTIMP, BADVERS), or RD=0 for a name not fresh"
+                );
+            }
+            Nuisance::Stranger => {
+                let client = self.client.map(|client| client.to_string()).unwrap_or_default();
+                warn!(count, client, "clients were turned away: none of listen.clients holds their address");
+            }
+            Nuisance::Crowd => {
+                warn!(count, "TCP connections of clients were closed to stay within listen.tcp_connections");
+            }
+            Nuisance::Forgery => {
+                warn!(count, "responses that belong to no query were ignored: forged, late after a retry, or broken");
+            }
+            Nuisance::Garbage => warn!(count, "responses of upstreams could not be read"),
+        }
     }
 }

@@ -1,9 +1,11 @@
-//! Counts what was answered. One tally per thread that answers, so that counting costs a store to a line nobody else writes;
-//! whoever wants totals adds them up.
+//! Counts what was answered, and what went upstream and came back. One tally per thread that answers, so that counting costs a store to
+//! a line nobody else writes; whoever wants totals adds them up. What happens rarely is counted in one place for all.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::budget::Class;
+use crate::core::classify::Failure;
+use crate::core::matching::Mismatch;
 
 /// What became of a query: one vocabulary for code, log, metrics and reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,13 +22,16 @@ pub enum Answered {
     Local,
     /// The query itself was at fault: FORMERR, NOTIMP, BADVERS, or RD=0 for something not cached.
     Refused,
-    /// No answer was owed: not a query, or not an allowed client.
+    /// No answer was owed: not a query, or too long for one.
     Dropped,
+    /// The client is not allowed to ask.
+    Denied,
 }
 
 impl Answered {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 7] = [Self::Fresh, Self::Stale, Self::Failed, Self::CachedFailure, Self::Local, Self::Refused, Self::Dropped];
+    pub const ALL: [Self; 8] =
+        [Self::Fresh, Self::Stale, Self::Failed, Self::CachedFailure, Self::Local, Self::Refused, Self::Dropped, Self::Denied];
 
     /// The metric label.
     #[must_use]
@@ -39,6 +44,16 @@ impl Answered {
             Self::Local => "local",
             Self::Refused => "refused",
             Self::Dropped => "dropped",
+            Self::Denied => "denied",
+        }
+    }
+
+    /// Whether the client got an answer.
+    #[must_use]
+    pub const fn is_answer(self) -> bool {
+        match self {
+            Self::Fresh | Self::Stale | Self::Failed | Self::CachedFailure | Self::Local | Self::Refused => true,
+            Self::Dropped | Self::Denied => false,
         }
     }
 
@@ -52,6 +67,7 @@ impl Answered {
             Self::Local => 4,
             Self::Refused => 5,
             Self::Dropped => 6,
+            Self::Denied => 7,
         }
     }
 }
@@ -101,6 +117,154 @@ impl Sends {
     }
 }
 
+/// What became of a client's TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Connection {
+    /// Taken in.
+    Accepted,
+    /// Closed at once: its client is not allowed to ask.
+    Denied,
+    /// Closed to make room for a new one, as it had been idle longest.
+    Evicted,
+    /// Closed at once: there was no room, since all others were owed an answer.
+    Refused,
+}
+
+impl Connection {
+    /// All of them, in the order of the counters.
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Denied, Self::Evicted, Self::Refused];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Denied => "denied",
+            Self::Evicted => "evicted",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Clients' TCP connections, by what became of them.
+#[derive(Debug, Default)]
+pub struct Connections {
+    /// In the order of [`Connection::ALL`].
+    counts: [AtomicU64; Connection::ALL.len()],
+}
+
+impl Connections {
+    /// Counts one connection.
+    pub fn count(&self, connection: Connection) {
+        add(place(&Connection::ALL, &self.counts, connection));
+    }
+
+    /// The connections so far.
+    #[must_use]
+    pub fn total(&self, connection: Connection) -> u64 {
+        read(place(&Connection::ALL, &self.counts, connection))
+    }
+}
+
+/// Responses of upstreams that were no answer, by what was wrong with them.
+#[derive(Debug, Default)]
+pub struct Failures {
+    /// In the order of [`Failure::ALL`].
+    counts: [AtomicU64; Failure::ALL.len()],
+}
+
+impl Failures {
+    /// Counts one response.
+    pub fn count(&self, failure: Failure) {
+        add(place(&Failure::ALL, &self.counts, failure));
+    }
+
+    /// The responses so far.
+    #[must_use]
+    pub fn total(&self, failure: Failure) -> u64 {
+        read(place(&Failure::ALL, &self.counts, failure))
+    }
+}
+
+/// What goes upstream and comes back, shared between all exchanges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Carried {
+    /// A query sent as a datagram.
+    Datagram,
+    /// A query sent over a connection.
+    Streamed,
+    /// A connection whose set-up was begun.
+    Connection,
+    /// A response that was taken.
+    Accepted,
+}
+
+impl Carried {
+    /// All of them, in the order of the counters.
+    pub const ALL: [Self; 4] = [Self::Datagram, Self::Streamed, Self::Connection, Self::Accepted];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Datagram => "datagram",
+            Self::Streamed => "streamed",
+            Self::Connection => "connection",
+            Self::Accepted => "accepted",
+        }
+    }
+}
+
+/// Counts what went upstream and came back, and what came that did not belong to any query.
+#[derive(Debug, Default)]
+pub struct UpstreamCounters {
+    /// In the order of [`Carried::ALL`].
+    carried: [AtomicU64; Carried::ALL.len()],
+    /// Responses that were not ours, in the order of [`Mismatch::ALL`].
+    ignored: [AtomicU64; Mismatch::ALL.len()],
+}
+
+impl UpstreamCounters {
+    /// Counts something that went or came.
+    pub fn count(&self, carried: Carried) {
+        add(place(&Carried::ALL, &self.carried, carried));
+    }
+
+    /// What went or came so far.
+    #[must_use]
+    pub fn total(&self, carried: Carried) -> u64 {
+        read(place(&Carried::ALL, &self.carried, carried))
+    }
+
+    /// Counts an ignored response.
+    pub fn ignore(&self, mismatch: Mismatch) {
+        add(place(&Mismatch::ALL, &self.ignored, mismatch));
+    }
+
+    /// Responses ignored because of `mismatch`: forged, late after a retry, or broken.
+    #[must_use]
+    pub fn ignored(&self, mismatch: Mismatch) -> u64 {
+        read(place(&Mismatch::ALL, &self.ignored, mismatch))
+    }
+}
+
+/// The counter of one kind.
+fn place<'a, K: PartialEq>(kinds: &[K], counts: &'a [AtomicU64], kind: K) -> Option<&'a AtomicU64> {
+    kinds.iter().zip(counts).find_map(|(own, counter)| (*own == kind).then_some(counter))
+}
+
+/// Counts one.
+fn add(counter: Option<&AtomicU64>) {
+    if let Some(counter) = counter {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The count so far.
+fn read(counter: Option<&AtomicU64>) -> u64 {
+    counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +276,19 @@ mod tests {
             tally.count(answered);
         }
         assert!(Answered::ALL.iter().all(|answered| tally.total(*answered) == 1));
+    }
+
+    #[test]
+    fn every_kind_has_a_counter_of_its_own() {
+        let (connections, failures, upstream) = (Connections::default(), Failures::default(), UpstreamCounters::default());
+        let times = |number: u64, count: &dyn Fn()| (0..number).for_each(|_| count());
+        (1..).zip(Connection::ALL).for_each(|(number, kind)| times(number, &|| connections.count(kind)));
+        (1..).zip(Failure::ALL).for_each(|(number, kind)| times(number, &|| failures.count(kind)));
+        (1..).zip(Carried::ALL).for_each(|(number, kind)| times(number, &|| upstream.count(kind)));
+        (1..).zip(Mismatch::ALL).for_each(|(number, kind)| times(number, &|| upstream.ignore(kind)));
+        assert_eq!(Connection::ALL.map(|kind| connections.total(kind)), [1, 2, 3, 4]);
+        assert_eq!(Failure::ALL.map(|kind| failures.total(kind)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(Carried::ALL.map(|kind| upstream.total(kind)), [1, 2, 3, 4]);
+        assert_eq!(Mismatch::ALL.map(|kind| upstream.ignored(kind)), [1, 2, 3, 4, 5]);
     }
 }

@@ -31,8 +31,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::connection::Job;
-use super::UpstreamCounters;
 use crate::resolver::ports::WireError;
+use crate::telemetry::tally::UpstreamCounters;
 
 /// The lengths that a query on a stream can have: a header at least, what the length prefix can say at most.
 const QUERY_BYTES: std::ops::RangeInclusive<usize> = 12..=65_535;

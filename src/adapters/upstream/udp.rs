@@ -16,16 +16,16 @@ use std::cell::RefCell;
 use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
-use super::{UpstreamCounters, cause};
+use super::cause;
 use crate::core::matching::{Acceptance, accepts};
 use crate::resolver::ports::WireError;
+use crate::telemetry::tally::{Carried, UpstreamCounters};
 
 /// Room for a response, in bytes. We advertise 1232; servers that send more are still heard up to here.
 const RESPONSE_BYTES: usize = 4096;
@@ -48,12 +48,12 @@ pub(super) async fn exchange(
     let _slot = sockets.try_acquire_owned().map_err(|_full| WireError::Exhausted)?;
     let socket = connect(server).await.map_err(|error| cause(&error))?;
     socket.send(&query).await.map_err(|error| cause(&error))?;
-    counters.datagrams.fetch_add(1, Ordering::Relaxed);
+    counters.count(Carried::Datagram);
     for _ in 0..IGNORED_MAX {
         let response = receive(&socket).await.map_err(|error| cause(&error))?;
         match accepts(&query, &response) {
             Acceptance::Accepted => {
-                counters.accepted.fetch_add(1, Ordering::Relaxed);
+                counters.count(Carried::Accepted);
                 return Ok(response);
             }
             Acceptance::NotOurs(mismatch) => counters.ignore(mismatch),

@@ -9,7 +9,6 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::tcp::TcpClientStream;
@@ -19,10 +18,11 @@ use hickory_resolver::proto::op::SerialMessage;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::super::{UpstreamCounters, cause};
+use super::super::cause;
 use super::StreamLimits;
 use crate::core::matching::{Acceptance, Mismatch, accepts};
 use crate::resolver::ports::WireError;
+use crate::telemetry::tally::{Carried, UpstreamCounters};
 
 /// Frames in a row that belong to no query, after which the peer is not worth listening to.
 const IGNORED_MAX: usize = 64;
@@ -37,7 +37,7 @@ pub(super) struct Job {
 
 /// Sets up the connection, serves `jobs` on it until it ends, and tells those still waiting why it ended.
 pub(super) async fn run(server: SocketAddr, limits: StreamLimits, counters: Arc<UpstreamCounters>, mut jobs: mpsc::Receiver<Job>) {
-    counters.connections.fetch_add(1, Ordering::Relaxed);
+    counters.count(Carried::Connection);
     let mut flights = Flights { limits, counters, by_id: HashMap::new(), heard: Instant::now(), ignored: 0 };
     let (connecting, outbox) = TcpClientStream::new(server, None, Some(limits.connect), TokioRuntimeProvider::new());
     let end = match connect(connecting, &mut jobs, &mut flights).await {
@@ -175,7 +175,7 @@ impl Flights {
     fn send(&mut self, id: u16, server: SocketAddr, outbox: &mut BufDnsStreamHandle) {
         let Some(flight) = self.by_id.get(&id) else { return };
         if outbox.send(SerialMessage::new(flight.query.clone(), server)).is_ok() {
-            self.counters.streamed.fetch_add(1, Ordering::Relaxed);
+            self.counters.count(Carried::Streamed);
         } else if let Some(flight) = self.by_id.remove(&id) {
             flight.finish(Err(WireError::Exhausted));
         }
@@ -190,7 +190,7 @@ impl Flights {
         match self.claim(&frame) {
             Ok(flight) => {
                 self.ignored = 0;
-                self.counters.accepted.fetch_add(1, Ordering::Relaxed);
+                self.counters.count(Carried::Accepted);
                 set_id(&mut frame, flight.id);
                 flight.finish(Ok(frame));
                 Ok(())
