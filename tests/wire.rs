@@ -395,3 +395,174 @@ fn clients_that_are_not_allowed_are_dropped() {
     write_frame(&mut stream, &plain_query("www.example.com.", RecordType::A).to_vec().unwrap());
     assert!(read_frame(&mut stream).is_none());
 }
+
+#[test]
+fn an_error_repeats_id_opcode_rd_cd_and_the_question() {
+    let (_upstream, sidecar) = healthy(60);
+    let mut packet = plain_query("wWw.ExaMple.com.", RecordType::A).to_vec().unwrap();
+    for (flags, code) in [([0x21, 0x10], 4), ([0x20, 0], 4), ([0x29, 0], 4)] {
+        packet[2..4].copy_from_slice(&flags);
+        let reply = sidecar.exchange(&packet, Duration::from_secs(3)).expect("an answer");
+        assert_eq!(reply[..2], packet[..2]);
+        assert_eq!(reply[2..4], [flags[0] | 0x80, flags[1] | 0x80 | code], "QR and RA are set, AA and TC are not");
+        assert_eq!(reply[4..], packet[4..], "one question, byte for byte");
+    }
+}
+
+#[test]
+fn authentic_data_are_passed_on_to_who_asks_and_cd_and_do_are_questions_of_their_own() {
+    let upstream = Upstream::start(|query, _| {
+        let mut bytes = address(query, 1, 1);
+        bytes[3] |= 0x20;
+        Reaction::Send(bytes)
+    });
+    let sidecar = Sidecar::start(settings(&upstream));
+    let asked = |authentic: bool, checking_disabled: bool, dnssec_ok: bool| {
+        let mut query = query("www.example.com.", RecordType::A);
+        query.metadata.authentic_data = authentic;
+        query.metadata.checking_disabled = checking_disabled;
+        query.edns.as_mut().unwrap().set_dnssec_ok(dnssec_ok);
+        let reply = sidecar.ask(&query);
+        assert_eq!(reply.metadata.checking_disabled, checking_disabled);
+        assert_eq!(reply.edns.as_ref().unwrap().flags().dnssec_ok, dnssec_ok, "DO is repeated (RFC 3225 §3)");
+        (reply.metadata.authentic_data, extended_errors(&reply))
+    };
+    assert_eq!(asked(false, false, false), (false, vec![]));
+    assert_eq!(asked(true, false, false), (true, vec![]));
+    assert_eq!(upstream.seen(), 1, "AD of a query is no part of the question");
+    assert_eq!(asked(false, false, true), (true, vec![]), "DO asks for AD as well (RFC 6840 §5.8)");
+    assert_eq!(upstream.seen(), 2, "DO is");
+    asked(false, true, false);
+    asked(false, true, true);
+    assert_eq!(upstream.seen(), 4, "CD is");
+    upstream.set(|_, _| Reaction::Silence);
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(asked(true, false, true), (false, vec![3]), "nothing stale is authentic");
+}
+
+#[test]
+fn what_is_said_between_two_hops_stays_between_them() {
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = std::sync::Arc::clone(&seen);
+    let upstream = Upstream::start(move |query, _| {
+        heard.lock().unwrap().push(query.clone());
+        Reaction::Send(address(query, 60, 1))
+    });
+    let sidecar = Sidecar::start(settings(&upstream));
+    let mut asked = query("www.example.com.", RecordType::A);
+    // Client subnet, cookie, and an option that nobody knows.
+    for (code, data) in [(8, vec![0, 1, 24, 0, 192, 0, 2]), (10, vec![7; 8]), (65_001, vec![1])] {
+        asked.edns.as_mut().unwrap().options_mut().insert(hickory_proto::rr::rdata::opt::EdnsOption::Unknown(code, data));
+    }
+    asked.edns.as_mut().unwrap().set_max_payload(4096);
+    let reply = sidecar.ask(&asked);
+    assert_eq!(addresses(&reply), ["192.0.2.1"], "unknown options are no mistake");
+    assert!(reply.edns.as_ref().is_some_and(|edns| edns.options().as_ref().is_empty() && edns.max_payload() == 1232));
+    let forwarded = seen.lock().unwrap()[0].clone();
+    let edns = forwarded.edns.as_ref().expect("EDNS of our own");
+    assert!(edns.options().as_ref().is_empty() && edns.max_payload() == 1232, "{edns:?}");
+    assert_ne!(forwarded.metadata.id, asked.metadata.id, "an ID of our own");
+}
+
+#[test]
+fn chaos_and_transfers_are_not_served_and_not_forwarded() {
+    let (upstream, sidecar) = healthy(60);
+    for name in ["version.bind.", "id.server.", "hostname.bind."] {
+        let mut asked = query(name, RecordType::TXT);
+        asked.queries[0].set_query_class(hickory_proto::rr::DNSClass::CH);
+        let reply = sidecar.ask(&asked);
+        assert_eq!((reply.metadata.response_code, reply.queries.len()), (ResponseCode::NotImp, 1), "{name}");
+    }
+    for rtype in [RecordType::AXFR, RecordType::IXFR] {
+        let asked = query("example.com.", rtype);
+        assert_eq!(sidecar.ask(&asked).metadata.response_code, ResponseCode::NotImp, "{rtype} over UDP");
+        let mut stream = sidecar.connect();
+        write_frame(&mut stream, &asked.to_vec().unwrap());
+        assert_eq!(read_frame(&mut stream).unwrap()[3] & 15, 4, "{rtype} over TCP");
+    }
+    assert_eq!(upstream.seen(), 0);
+}
+
+#[test]
+fn any_is_forwarded_and_neither_made_of_other_types_nor_their_source() {
+    let upstream = Upstream::start(|query, _| {
+        let mut both = response(query, ResponseCode::NoError);
+        let name = qname(query);
+        both.add_answer(record(&name, [192, 0, 2, 7]));
+        both.add_answer(record(&name, [192, 0, 2, 8]));
+        Reaction::Send(if query.queries[0].query_type() == RecordType::ANY { both.to_vec().unwrap() } else { address(query, 60, 1) })
+    });
+    let sidecar = Sidecar::start(settings(&upstream));
+    assert_eq!(addresses(&sidecar.ask(&query("www.example.com.", RecordType::A))), ["192.0.2.1"]);
+    assert_eq!(addresses(&sidecar.ask(&query("www.example.com.", RecordType::ANY))), ["192.0.2.7", "192.0.2.8"], "not made of A");
+    assert_eq!(addresses(&sidecar.ask(&query("web.example.com.", RecordType::ANY))), ["192.0.2.7", "192.0.2.8"]);
+    assert_eq!(addresses(&sidecar.ask(&query("web.example.com.", RecordType::A))), ["192.0.2.1"], "A is asked for by itself");
+    assert_eq!(upstream.seen(), 4);
+}
+
+/// An address record.
+fn record(name: &hickory_proto::rr::Name, [a, b, c, d]: [u8; 4]) -> hickory_proto::rr::Record {
+    let data = hickory_proto::rr::RData::A(hickory_proto::rr::rdata::A::new(a, b, c, d));
+    hickory_proto::rr::Record::from_rdata(name.clone(), 60, data)
+}
+
+#[test]
+fn what_upstream_says_about_an_error_is_passed_on() {
+    // EDE 6 (DNSSEC bogus) with a text, beside a cookie that is nobody else's business.
+    let upstream = Upstream::start(|query, _| {
+        let failed = qname(query).to_string().starts_with("bogus");
+        let code = if failed { ResponseCode::ServFail } else { ResponseCode::NoError };
+        let mut message = response(query, code);
+        if !failed {
+            message.add_answer(record(&qname(query), [192, 0, 2, 1]));
+        }
+        let mut edns = hickory_proto::op::Edns::new();
+        for (code, data) in [(10, vec![7; 16]), (15, vec![0, 6, b'b', b'a', b'd'])] {
+            edns.options_mut().insert(hickory_proto::rr::rdata::opt::EdnsOption::Unknown(code, data));
+        }
+        message.edns = Some(edns);
+        Reaction::Send(message.to_vec().unwrap())
+    });
+    let sidecar = Sidecar::start(settings(&upstream));
+    for _ in 0..2 {
+        let reply = sidecar.ask(&query("www.example.com.", RecordType::A));
+        assert_eq!((extended_errors(&reply), reply.edns.as_ref().unwrap().options().as_ref().len()), (vec![6], 1), "also from memory");
+    }
+    assert_eq!(extended_errors(&sidecar.ask(&query("bogus.example.com.", RecordType::A))), [22, 6]);
+    assert_eq!(extended_errors(&sidecar.ask(&query("bogus.example.com.", RecordType::A))), [13, 22, 6], "from the failure cache");
+    let plain = sidecar.ask(&plain_query("bogus.example.com.", RecordType::A));
+    assert!(plain.edns.is_none(), "and nothing to who sent no OPT");
+}
+
+#[test]
+fn answers_of_almost_64_kib_come_over_tcp_in_the_order_of_the_upstream() {
+    let sent = |index: u16| [198, 18, (index >> 8) as u8, index as u8];
+    // Not sorted: 1 999 and 4 000 have no common divisor, so each comes once.
+    let order: Vec<[u8; 4]> = (0..4_000_u32).map(|index| sent((index * 1_999 % 4_000) as u16)).collect();
+    let records = order.clone();
+    let upstream = Upstream::start(move |query, via| {
+        let mut message = response(query, ResponseCode::NoError);
+        message.metadata.truncation = via == Via::Udp;
+        let mut bytes = message.to_vec().unwrap();
+        if via == Via::Tcp {
+            // By hand, each owner a pointer to the question: hickory writes long messages at such length that they do not fit.
+            bytes[6..8].copy_from_slice(&4_000_u16.to_be_bytes());
+            bytes.extend(records.iter().flat_map(|address| [&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4], &address[..]].concat()));
+        }
+        Reaction::Send(bytes)
+    });
+    let sidecar = Sidecar::start(settings(&upstream));
+    let expected: Vec<String> = order.iter().map(|[a, b, c, d]| format!("{a}.{b}.{c}.{d}")).collect();
+    let mut stream = sidecar.connect();
+    for _ in 0..2 {
+        write_frame(&mut stream, &query("large.example.com.", RecordType::A).to_vec().unwrap());
+        let bytes = read_frame(&mut stream).unwrap();
+        assert!(bytes.len() > 60_000, "{}", bytes.len());
+        let reply = hickory_proto::op::Message::from_vec(&bytes).unwrap();
+        assert_eq!((addresses(&reply) == expected, reply.metadata.truncation), (true, false));
+    }
+    let over_udp = sidecar.ask(&query("large.example.com.", RecordType::A));
+    assert!(over_udp.metadata.truncation && over_udp.edns.is_some(), "cut, and its OPT is there");
+    assert_eq!(addresses(&over_udp), expected[..over_udp.answers.len()], "the first of them");
+    assert!(over_udp.answers.len() > 70, "filled: {}", over_udp.answers.len());
+}
