@@ -228,9 +228,7 @@ fn wire(settings: &Settings) -> SocketWire {
 fn bind(address: SocketAddr, threads: usize) -> Result<Bound, StartError> {
     // TCP first: its port cannot be shared, so a second process fails here instead of taking half of the queries.
     let fail = |protocol, source| StartError::Listen { address, protocol, source };
-    let listener = std::net::TcpListener::bind(address).map_err(|error| fail("TCP", error))?;
-    listener.set_nonblocking(true).map_err(|error| fail("TCP", error))?;
-    let tcp = tokio::net::TcpListener::from_std(listener).map_err(|error| fail("TCP", error))?;
+    let tcp = tcp::bind(address).map_err(|error| fail("TCP", error))?;
     let bound = tcp.local_addr().map_err(|error| fail("TCP", error))?;
     let udp = Sockets::bind(bound, threads).map_err(|error| fail("UDP", error))?;
     Ok(Bound { udp, tcp, address: bound })

@@ -22,6 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -31,6 +32,8 @@ use self::connection::{Activity, Connection};
 use crate::resolver::ports::Answer;
 use crate::telemetry::tally::{Connection as Became, Connections};
 
+/// Connections that may wait to be accepted; the kernel's own limit may be lower.
+const BACKLOG: i32 = 1024;
 /// First wait after a failed accept.
 const BACK_OFF_MIN: Duration = Duration::from_millis(10);
 /// Longest wait after failed accepts.
@@ -83,6 +86,23 @@ pub enum Phase {
     Serving,
     /// It answers what it has, and ends. A dropped sender means the same.
     Draining,
+}
+
+/// Opens a listener. One for IPv6 takes IPv6 only, as over UDP, so that both wildcard addresses can be listened on side by side.
+///
+/// # Errors
+/// Those of the socket calls; the port may be taken, or reserved for root.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart does not wait for the connections of the process before; two listeners are refused all the same.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// Serves DNS over TCP on `listener` until `phase` says [`Phase::Draining`] and all connections have ended.
