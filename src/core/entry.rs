@@ -270,7 +270,7 @@ pub fn maximum_stale(key: &Key, policy: &Policy) -> (Duration, TtlZero) {
     found
 }
 
-/// Keeps a response up to its OPT, where its TTLs stand, and its extended errors.
+/// Keeps a response up to its OPT, where its TTLs stand, and its extended errors. An OPT in another section is malformed.
 ///
 /// Records behind an OPT are left out (additional data may be, RFC 2181 §9): compression pointers to names behind it would
 /// no longer lead where they should. The question is written lower-cased from the key.
@@ -280,8 +280,11 @@ fn without_opt(key: &Key, response: &[u8], extended_errors: &[u8]) -> Result<Par
     let mut offsets = Vec::new();
     let mut additional: u16 = 0;
     while let Some(record) = records.next_record()? {
-        if record.rtype == message::TYPE_OPT && record.section == Section::Additional {
-            break;
+        match (record.rtype == message::TYPE_OPT, record.section) {
+            (true, Section::Additional) => break,
+            // It would be kept and passed on, and read as ours (RFC 6891 §6.1.1 allows it in the additional section only).
+            (true, Section::Answer | Section::Authority) => return Err(Malformed),
+            (false, _) => {}
         }
         if record.section == Section::Additional {
             additional = additional.saturating_add(1);
@@ -358,6 +361,15 @@ mod tests {
         let with = Response::new("www.example.com", 1).a("www.example.com", 60).opt(0, &[0, 15, 0, 2, 0, 9]).bytes();
         assert_eq!(remember(1, &with).entry.wire(), remember(1, &plain).entry.wire());
         assert_eq!(remember(1, &with).entry.extended_errors(), [0, 15, 0, 2, 0, 9]);
+    }
+
+    #[test]
+    fn an_opt_among_the_answers_is_refused() {
+        for count_at in [6, 8] {
+            let response = Response::new("www.example.com", 1).a("www.example.com", 60).record(count_at, "", 41, 0, &[]).bytes();
+            let verdict = classify::classify(1, &response);
+            assert_eq!(Entry::remember(&key("www.example.com", 1), &response, verdict, &policy(), NOW), Err(Malformed));
+        }
     }
 
     #[test]
