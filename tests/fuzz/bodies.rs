@@ -1,0 +1,156 @@
+//! What each fuzz target does with its bytes, and what must hold whatever they are. Used by the targets of cargo-fuzz and by
+//! `tests/fuzz.rs`, which feeds them mutated examples with every `cargo test`.
+
+use std::time::Duration;
+
+use holdover::adapters::{resolv_conf, seed};
+use holdover::config;
+use holdover::config::settings::Settings;
+use holdover::core::answer::{self, Asked, Shown, Transport, UDP_MAX, UDP_PLAIN};
+use holdover::core::classify::{self, Verdict};
+use holdover::core::entry::Entry;
+use holdover::core::key::{Dnssec, Key};
+use holdover::core::matching;
+use holdover::core::message::{Header, Records};
+use holdover::core::policy::Policy;
+use holdover::core::question::{self, Received};
+use holdover::core::record;
+use holdover::core::restore::{self, Shift};
+use holdover::core::time::Timestamp;
+
+/// One target.
+pub type Body = fn(&[u8]);
+
+/// All targets, by the names of their files.
+pub const BODIES: &[(&str, Body)] =
+    &[("question", question), ("response", response), ("config", config), ("seed", seed), ("record", record)];
+
+/// When everything happens.
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// The question under which responses and records are looked at.
+fn key() -> Key {
+    Key::new(b"\x03www\x07example\x03com\x00", 1, 1, Dnssec::default())
+}
+
+/// The default policy.
+fn policy() -> Policy {
+    Settings::standard().policy
+}
+
+/// Walks a message that we wrote to its very end; the last record is an OPT exactly when the query had one.
+fn walk(message: &[u8], edns: Option<question::Edns>) {
+    let mut records = Records::new(message).expect("our own answer has a header and a question");
+    let mut last = None;
+    while let Some(record) = records.next_record().expect("our own answer can be walked") {
+        last = Some(record.rtype);
+    }
+    assert_eq!(records.position(), message.len(), "nothing stands behind the last record");
+    assert_eq!(last == Some(41), edns.is_some(), "an OPT is answered with an OPT, whatever had to be cut");
+}
+
+/// A packet from a client: read, and answered with an error.
+pub fn question(packet: &[u8]) {
+    let (echo, code) = match question::read(packet) {
+        Received::Drop(_) => return,
+        Received::Error(code, echo) => (echo, code),
+        Received::Query(query) => {
+            assert!(query.key.name().len() <= 255);
+            (query.echo, question::Rcode::ServFail)
+        }
+    };
+    for transport in [Transport::Udp, Transport::Stream] {
+        let asked = Asked { packet, echo, transport };
+        let mut out = vec![0; UDP_MAX];
+        let length = answer::write_error(&asked, code, [Some(answer::ExtendedError::NetworkError), None], &[], &mut out);
+        assert!(length > 0 && length <= asked.limit());
+        assert_eq!(Header::read(&out).map(|header| header.id), Ok(echo.id));
+        if echo.question_end > 12 {
+            walk(&out[..length], echo.edns);
+        }
+    }
+}
+
+/// A response from an upstream: judged, remembered, answered to every kind of client, and kept.
+pub fn response(bytes: &[u8]) {
+    let (key, policy) = (key(), policy());
+    let _ = matching::accepts(bytes, bytes);
+    assert!(classify::is_extended_errors(&classify::extended_errors(bytes, 256)));
+    let verdict = classify::classify(key.qtype(), bytes);
+    let entry = match verdict {
+        Verdict::Positive { .. } | Verdict::Negative { .. } => Entry::remember(&key, bytes, verdict, &policy, NOW).map(|kept| kept.entry),
+        Verdict::Truncated => Entry::from_truncated(&key, bytes, &policy, NOW),
+        Verdict::Failed(_) => return,
+    };
+    let Ok(entry) = entry else { return };
+    serve(&entry);
+    if !entry.truncated {
+        let mut record = Vec::new();
+        record::write(&entry, 7, &mut record);
+        if let Ok(read) = record::read(&key, &record) {
+            assert_eq!((&read.entry, read.hits), (&entry, 7), "what is read is what was written");
+        }
+    }
+}
+
+/// Writes every answer that can be made of an entry.
+fn serve(entry: &Entry) {
+    let opt = |size: [u8; 2]| [&[0, 0, 41, size[0], size[1]][..], &[0; 6]].concat();
+    let plain = [b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00".as_slice(), b"\x03wWw\x07example\x03com\x00\x00\x01\x00\x01"].concat();
+    let mut with = [plain.clone(), opt([4, 0xd0])].concat();
+    with[11] = 1;
+    for packet in [plain, with] {
+        let Received::Query(query) = question::read(&packet) else { panic!("our own query is one") };
+        for (transport, room) in [(Transport::Udp, UDP_MAX), (Transport::Stream, answer::room(entry))] {
+            for shown in [Shown::Fresh, Shown::Stale { ttl: Duration::from_secs(30) }] {
+                for age in [0, 59, 100_000] {
+                    let asked = Asked { packet: &packet, echo: query.echo, transport };
+                    let mut out = vec![0xff; room.max(UDP_PLAIN)];
+                    let length = answer::write_entry(&asked, entry, shown, NOW.plus(Duration::from_secs(age)), &mut out);
+                    assert!(length <= asked.limit(), "{length} bytes for a client that takes {}", asked.limit());
+                    assert_eq!(out[..2], packet[..2]);
+                    assert_eq!(out[12..33], packet[12..33], "the question byte for byte");
+                    walk(&out[..length], query.echo.edns);
+                }
+            }
+        }
+    }
+}
+
+/// Texts that operators write: a configuration file, and a `resolv.conf`.
+pub fn config(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = resolv_conf::nameservers(&text);
+    match config::file::parse("holdover.toml", &text).and_then(|layer| config::judge::judge(&layer)) {
+        Ok(settings) => {
+            assert!(!settings.listen.addresses.is_empty());
+            assert!(settings.policy.attempts.sends >= 1 && settings.policy.stale.maximum <= Duration::from_secs(7 * 86_400));
+        }
+        Err(error) => {
+            assert!(error.to_string().starts_with("holdover.toml:") || error.to_string().contains("\n  holdover.toml:"), "{error}")
+        }
+    }
+}
+
+/// A seed.
+pub fn seed(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let Ok(read) = seed::read_text(&text, &policy(), NOW) else { return };
+    let lines = text.lines().count().max(1);
+    assert!(read.mistakes.iter().all(|mistake| mistake.line >= 1 && mistake.line <= lines));
+    assert!(read.answers.iter().all(|answer| answer.entry.answers(&answer.key)));
+}
+
+/// A record of the state file.
+pub fn record(bytes: &[u8]) {
+    let (key, policy) = (key(), policy());
+    let Ok(read) = record::read(&key, bytes) else { return };
+    serve(&read.entry);
+    let mut again = Vec::new();
+    record::write(&read.entry, read.hits, &mut again);
+    assert_eq!(again, bytes, "there is one way to write it");
+    if let Some(entry) = restore::restore(&key, read.entry, Shift::NONE, &policy, NOW) {
+        assert!(entry.is_servable(NOW) && entry.stored <= NOW);
+        assert!(entry.fresh_until <= NOW.plus(policy.ttl.positive_max), "nothing lives for ever");
+    }
+}
