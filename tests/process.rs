@@ -327,6 +327,10 @@ fn wrong_usage_ends_with_64() {
         (&["serve", "--listen", "127.0.0.1:70000"], "--listen"),
         (&["serve", "--listen", "127.0.0.1:0", "--upstream", "dns.example.com"], "--upstream"),
         (&["serve", "--listen", "127.0.0.1:0", "--upstream", ""], "--upstream"),
+        (&["serve", "--listen", "127.0.0.1:0", "--upstream", "192.0.2.1:0"], "names 192.0.2.1:0, where no resolver can be"),
+        (&["serve", "--listen", "127.0.0.1:0", "--upstream", "0.0.0.0"], "names 0.0.0.0:53, where no resolver can be"),
+        (&["serve", "--listen", "127.0.0.1:0", "--upstream", "ff02::1"], "where no resolver can be"),
+        (&["serve", "--listen", "224.0.0.1:5353", "--upstream", "192.0.2.1"], "names 224.0.0.1:5353, which is a group of hosts"),
     ];
     for (arguments, told) in cases {
         let ended = run_with(arguments);

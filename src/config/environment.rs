@@ -52,8 +52,11 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
             environment.layer.values.insert(key, Given { raw: Raw::Word(text), origin });
         } else {
             let known: Vec<String> = variables_of_keys().map(|(variable, _)| variable).chain([CONFIG.into(), UPSTREAM.into()]).collect();
-            let hint =
-                keys::nearest(name, known.iter().map(String::as_str)).map_or_else(String::new, |guess| format!(" Did you mean {guess}?"));
+            // Without what all of them begin with, which alone would make any two alike.
+            let tail = |name: &'_ str| name.get(PREFIX.len()..).unwrap_or_default().to_owned();
+            let tails: Vec<String> = known.iter().map(|name| tail(name)).collect();
+            let guess = keys::nearest(&tail(name), tails.iter().map(String::as_str));
+            let hint = guess.map_or_else(String::new, |guess| format!(" Did you mean {PREFIX}{guess}?"));
             problems.push(Problem::place(
                 &origin,
                 name,
@@ -121,6 +124,12 @@ mod tests {
             message,
             "HOLDOVER_STALE_MAXIMUN is not a variable that holdover knows. Did you mean HOLDOVER_STALE_MAXIMUM? Unset it or mend its name."
         );
+    }
+
+    #[test]
+    fn what_is_like_no_variable_gets_no_guess() {
+        let message = environment(&[("HOLDOVER_ZZZ", "1")]).unwrap_err();
+        assert_eq!(message, "HOLDOVER_ZZZ is not a variable that holdover knows. Unset it or mend its name.");
     }
 
     #[test]

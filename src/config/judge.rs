@@ -103,6 +103,15 @@ impl Judge<'_> {
             Some(given) => self.addresses(keys::LISTEN_ADDRESSES, &given, limits::LISTEN_ADDRESSES_MAX),
             None => vec![SocketAddr::from(([127, 0, 0, 1], limits::DNS_PORT))],
         };
+        if let Some(given) = self.layer.values.get(keys::LISTEN_ADDRESSES).cloned()
+            && let Some(group) = addresses.iter().find(|address| !address.ip().is_unspecified() && !network::is_one_host(address.ip()))
+        {
+            self.complain(
+                keys::LISTEN_ADDRESSES,
+                &given,
+                &format!("names {group}, which is a group of hosts and not an address of this one"),
+            );
+        }
         let clients = self.clients(&addresses);
         Listen {
             threads: match self.bounded(&limits::LISTEN_THREADS) {

@@ -109,20 +109,34 @@ pub fn admits(networks: &[IpNetwork], client: IpAddr) -> bool {
     networks.is_empty() || networks.iter().any(|network| network.contains(client))
 }
 
+/// Whether an address is that of one host: neither unspecified, nor multicast, nor broadcast.
+#[must_use]
+pub const fn is_one_host(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => !(v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast()),
+        IpAddr::V6(v6) => !(v6.is_unspecified() || v6.is_multicast()),
+    }
+}
+
 /// Whether a query to `target` would come back to a listener on one of `listeners`.
 ///
-/// A wildcard listener also hears loopback; other addresses of the host are not known here.
+/// A wildcard listener also hears loopback; other addresses of the host are not known here. What is sent to the unspecified address
+/// goes to loopback (resolv.conf files that say `nameserver 0.0.0.0` mean that).
 #[must_use]
 pub fn is_own(listeners: &[SocketAddr], target: SocketAddr) -> bool {
-    let asked = target.ip().to_canonical();
+    let asked = match target.ip().to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        other => other,
+    };
     listeners.iter().any(|listener| {
         let heard = listener.ip().to_canonical();
         listener.port() == target.port()
             && (heard == asked
                 || match (heard, asked) {
-                    (IpAddr::V4(heard), IpAddr::V4(asked)) => heard.is_unspecified() && (asked.is_loopback() || asked.is_unspecified()),
+                    (IpAddr::V4(heard), IpAddr::V4(asked)) => heard.is_unspecified() && asked.is_loopback(),
                     // The wildcard of IPv6 hears IPv4 too where the host has not been told otherwise.
-                    (IpAddr::V6(heard), asked) => heard.is_unspecified() && (asked.is_loopback() || asked.is_unspecified()),
+                    (IpAddr::V6(heard), asked) => heard.is_unspecified() && asked.is_loopback(),
                     (IpAddr::V4(_), IpAddr::V6(_)) => false,
                 })
     })
@@ -191,6 +205,18 @@ mod tests {
         assert!(own("0.0.0.0:53", "127.0.0.53:53"));
         assert!(own("[::]:53", "[::1]:53"));
         assert!(own("[::]:53", "127.0.0.1:53"));
+        assert!(own("127.0.0.1:53", "0.0.0.0:53"));
+        assert!(own("[::1]:53", "[::]:53"));
+    }
+
+    #[test]
+    fn groups_and_nobody_are_not_one_host() {
+        for address in ["0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "ff02::1", "::ffff:0.0.0.0"] {
+            assert!(!is_one_host(address.parse().unwrap()), "{address}");
+        }
+        for address in ["127.0.0.1", "192.0.2.1", "2001:db8::1", "fe80::1"] {
+            assert!(is_one_host(address.parse().unwrap()), "{address}");
+        }
     }
 
     #[test]
@@ -199,5 +225,6 @@ mod tests {
         assert!(!own("127.0.0.1:53", "127.0.0.1:5300"));
         assert!(!own("0.0.0.0:53", "192.0.2.1:53"));
         assert!(!own("0.0.0.0:53", "[::1]:53"));
+        assert!(!own("127.0.0.2:53", "0.0.0.0:53"));
     }
 }

@@ -168,7 +168,7 @@ impl Ready<'_> {
     pub fn emit(&self) {
         info!(
             upstreams = self.upstreams.join(", "),
-            after_ms = self.after.as_secs_f64() * 1000.0,
+            after_ms = (self.after.as_secs_f64() * 1e6).round() / 1e3,
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         );

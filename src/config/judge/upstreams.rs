@@ -70,6 +70,10 @@ impl Judge<'_> {
             return None;
         };
         let addresses = self.addresses(keys::UPSTREAM_ADDRESSES, given, limits::UPSTREAM_ADDRESSES_MAX);
+        if let Some(nobody) = addresses.iter().find(|address| !network::is_one_host(address.ip()) || address.port() == 0) {
+            let what = format!("names {nobody}, where no resolver can be: it is not the address and port of one host");
+            self.complain(keys::UPSTREAM_ADDRESSES, given, &what);
+        }
         if addresses.iter().any(|address| network::is_own(listen, *address)) {
             self.complain(
                 keys::UPSTREAM_ADDRESSES,
