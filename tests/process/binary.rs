@@ -118,6 +118,13 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
+    /// Its resident memory, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// What it has written to standard error so far.
     pub fn log(&self) -> Vec<String> {
         self.stderr.lines()
