@@ -1,4 +1,5 @@
-//! What an answer from memory costs, step by step and as a whole: time and allocations. Run by `cargo bench`.
+//! What an answer from memory costs, step by step and as a whole: time and allocations (a line without figures of the latter made none). Run by
+//! `cargo bench`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
