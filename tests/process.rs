@@ -739,6 +739,8 @@ fn memory_stays_flat_however_much_garbage_comes() {
     let mut dice = Dice(5);
     let sound = query("garbage.example.com.", RecordType::A).to_vec().unwrap();
     let socket = client(sidecar.address);
+    let known = || addresses(&sidecar.ask(&query("alive.example.com.", RecordType::A)));
+    assert_eq!(known(), ["192.0.2.7"]);
     let flood = |dice: &mut Dice, packets: usize, connections: usize| {
         for index in 0..packets {
             let _ = socket.send(&dice.packet(&sound));
@@ -759,7 +761,8 @@ fn memory_stays_flat_however_much_garbage_comes() {
     eprintln!("{before} KiB, then {after} KiB");
     // 64 connections may hold a frame each: 4 MiB. Mutated names that resolve fill the cache, 8 MiB at the most.
     assert!(after < before + 12 * 1024, "{before} KiB, then {after} KiB");
-    assert_eq!(addresses(&sidecar.ask(&query("alive.example.com.", RecordType::A))), ["192.0.2.7"]);
+    // One that is known: what the flood asks for stands before the packet budget, and so would a new one.
+    assert_eq!(known(), ["192.0.2.7"]);
 }
 
 #[test]
