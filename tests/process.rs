@@ -258,9 +258,9 @@ fn a_second_holdover_on_the_same_port_does_not_start_and_the_first_goes_on() {
 
 #[test]
 fn an_address_of_another_host_is_told() {
-    let ended = run_with(&["serve", "--listen", "192.0.2.1:5353", "--upstream", "192.0.2.2"]);
+    let ended = run_with(&["serve", "--listen", "198.51.100.1:5353", "--upstream", "192.0.2.2"]);
     assert_ne!(ended.code(), 0);
-    assert!(ended.stderr.contains("cannot listen on 192.0.2.1:5353 (TCP): this host has no such address"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot listen on 198.51.100.1:5353 (TCP): this host has no such address"), "{}", ended.stderr);
 }
 
 /// A command that runs the binary without any privilege where port 53 needs one; `Err` says why this host cannot.
