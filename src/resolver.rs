@@ -17,6 +17,7 @@ mod room;
 pub mod shelf;
 pub mod slot;
 pub mod store;
+mod survey;
 pub mod upstreams;
 mod waiting;
 

@@ -2,4 +2,6 @@
 
 pub mod events;
 pub mod logging;
+pub mod metrics;
+pub mod reading;
 pub mod tally;

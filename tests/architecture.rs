@@ -31,7 +31,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["src/cli", "src/drill/fault.rs"]),
     ("tracing_subscriber", &["src/telemetry/logging.rs"]),
     ("hdrhistogram", &["src/drill/"]),
-    ("serde", &["src/adapters/seed/"]),
+    ("serde", &["src/adapters/seed/", "src/telemetry/reading.rs"]),
     ("serde_json", &["src/drill/", "src/adapters/seed/"]),
 ];
 

@@ -163,13 +163,14 @@ impl Resolver {
         let now = self.now();
         let asked = waiting.asked();
         if let Found::Answer(slot) = self.store.find(&waiting.query.key, now) {
-            let (shown, answered) = if slot.is_fresh(now) {
-                (Shown::Fresh, Answered::Fresh)
+            let shown = if slot.is_fresh(now) {
+                tally.count(Answered::Fresh);
+                Shown::Fresh
             } else {
                 self.outages.note_stale(&slot);
-                (Shown::Stale { ttl: self.policy.stale.answer_ttl }, Answered::Stale)
+                tally.count_stale(now.since(slot.entry.fresh_until));
+                Shown::Stale { ttl: self.policy.stale.answer_ttl }
             };
-            tally.count(answered);
             return answer::write_entry(&asked, &slot.entry, shown, now, out);
         }
         tally.count(Answered::Failed);
@@ -218,10 +219,10 @@ impl Resolver {
 
 /// Writes a remembered answer.
 fn give(look: &Look<'_>, slot: &Slot, shown: Shown, out: &mut [u8]) -> Disposition {
-    look.tally.count(match shown {
-        Shown::Fresh => Answered::Fresh,
-        Shown::Stale { .. } => Answered::Stale,
-    });
+    match shown {
+        Shown::Fresh => look.tally.count(Answered::Fresh),
+        Shown::Stale { .. } => look.tally.count_stale(look.arrival.now.since(slot.entry.fresh_until)),
+    }
     Disposition::Answered(answer::write_entry(&look.asked(), &slot.entry, shown, look.arrival.now, out))
 }
 

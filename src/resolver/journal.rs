@@ -4,6 +4,7 @@
 //! empty and [`Taken::missed`] set: it has to look at the whole store instead. What the store evicts is no change: that is forgotten
 //! for want of room, and who keeps it elsewhere has a bound of their own.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -31,6 +32,20 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// All of them, in the order of their places.
+    pub const ALL: [Self; 5] = [Self::Upstream, Self::StateFile, Self::Seed, Self::Import, Self::SharedCache];
+
+    /// Its place among counters by origin.
+    const fn index(self) -> usize {
+        match self {
+            Self::Upstream => 0,
+            Self::StateFile => 1,
+            Self::Seed => 2,
+            Self::Import => 3,
+            Self::SharedCache => 4,
+        }
+    }
+
     /// The metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -76,6 +91,8 @@ struct Page {
 pub struct Journal {
     /// The pages of all readers that still live.
     pages: Mutex<Vec<Weak<Page>>>,
+    /// Answers that were remembered, in the order of [`Origin::ALL`].
+    learned: [AtomicU64; Origin::ALL.len()],
 }
 
 /// One reader of the journal; it hears of what comes after it was made.
@@ -90,8 +107,20 @@ impl Journal {
         Reader(page)
     }
 
+    /// Answers of this origin that were remembered so far.
+    #[must_use]
+    pub fn learned(&self, origin: Origin) -> u64 {
+        self.learned.get(origin.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
     /// Tells all readers of a change.
     pub fn note(&self, change: &Change) {
+        match change {
+            Change::Learned(_, origin) => {
+                self.learned.get(origin.index()).map(|counter| counter.fetch_add(1, Ordering::Relaxed));
+            }
+            Change::Forgotten(_) => {}
+        }
         self.pages.lock().retain(|page| {
             let Some(page) = page.upgrade() else { return false };
             let mut taken = page.taken.lock();

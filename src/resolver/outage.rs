@@ -38,8 +38,25 @@ struct GroupOutage {
     names: AtomicU64,
     /// SERVFAIL given.
     failed: AtomicU64,
+    /// Outages that have begun.
+    begun: AtomicU64,
     /// Since when upstreams are not healthy, and since when that is an outage.
     since: Mutex<Since>,
+}
+
+/// What an outage under way has cost so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PresentOutage {
+    /// Its number, which slots served stale in it bear.
+    pub(super) number: u32,
+    /// When it began.
+    pub(super) began: Timestamp,
+    /// Answers from memory.
+    pub(super) saved: u64,
+    /// Different names and types among them.
+    pub(super) names: u64,
+    /// SERVFAIL given.
+    pub(super) failed: u64,
 }
 
 /// The times of one group.
@@ -85,6 +102,26 @@ impl Outages {
         if let Some(group) = self.groups.get(group) {
             group.failed.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// What a group's present outage has cost so far; `None` without one.
+    #[must_use]
+    pub(super) fn present(&self, index: usize) -> Option<PresentOutage> {
+        let group = self.groups.get(index)?;
+        let began = group.since.lock().outage?;
+        Some(PresentOutage {
+            number: group.present.load(Ordering::Relaxed),
+            began,
+            saved: group.saved.load(Ordering::Relaxed),
+            names: group.names.load(Ordering::Relaxed),
+            failed: group.failed.load(Ordering::Relaxed),
+        })
+    }
+
+    /// How many outages of a group have begun so far.
+    #[must_use]
+    pub(super) fn begun(&self, index: usize) -> u64 {
+        self.groups.get(index).map_or(0, |group| group.begun.load(Ordering::Relaxed))
     }
 
     /// Whether any group has an outage.
@@ -137,6 +174,7 @@ impl Outages {
                     return Change::None;
                 }
                 since.outage = Some(from);
+                group.begun.fetch_add(1, Ordering::Relaxed);
                 events::OutageBegan { zones: zone, upstreams: state }.emit();
                 Change::Began
             }
@@ -159,9 +197,12 @@ mod tests {
         assert_eq!(outages.look(0, ".", Availability::Down, at(1)), Change::Began);
         assert_eq!(outages.look(0, ".", Availability::Impaired, at(2)), Change::None);
         assert!(outages.any());
+        outages.note_failed(0);
+        assert_eq!(outages.present(0).map(|present| (present.began, present.failed)), Some((at(1), 1)));
         assert_eq!(outages.look(0, ".", Availability::Healthy, at(3)), Change::None);
         assert_eq!(outages.look(0, ".", Availability::Healthy, at(8)), Change::Ended);
         assert!(!outages.any());
+        assert_eq!((outages.present(0), outages.begun(0)), (None, 1));
     }
 
     #[test]

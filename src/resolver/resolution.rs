@@ -172,6 +172,7 @@ impl Resolution {
             class => class,
         };
         if let Err(until) = self.resolver.budget.lock().take(class, packets, now) {
+            self.resolver.sends.shed(class);
             return self.course.postpone(attempt, until);
         }
         let Some(upstream) = self.resolver.upstreams.find(target.upstream) else { return Vec::new() };

@@ -189,6 +189,12 @@ impl Slot {
         self.refresh_began.store(0, Ordering::Relaxed);
     }
 
+    /// Whether it was served stale in this outage, and in none since.
+    #[must_use]
+    pub fn is_stale_of(&self, outage: u32) -> bool {
+        self.stale_in_outage.load(Ordering::Relaxed) == outage
+    }
+
     /// Whether it is served stale for the first time in this outage.
     pub fn is_first_stale_of(&self, outage: u32) -> bool {
         self.stale_in_outage.swap(outage, Ordering::Relaxed) != outage

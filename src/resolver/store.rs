@@ -214,6 +214,11 @@ impl Store {
         self.good.iter().map(|(_, slot)| slot).chain(self.negative.iter().map(|(_, slot)| slot))
     }
 
+    /// The keys of names of which only a failure is known.
+    pub fn failed(&self) -> impl Iterator<Item = Key> {
+        self.failures.iter().filter_map(|(_, failed)| Key::from_stored(&failed.key))
+    }
+
     /// The names that are expired and still servable, hottest first, at most `limit`.
     #[must_use]
     pub fn hottest_stale(&self, group: Option<usize>, limit: usize, now: Timestamp) -> Vec<(Key, Arc<Slot>)> {

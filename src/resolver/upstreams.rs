@@ -25,7 +25,7 @@ use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
 use crate::core::upstream_query::Extension;
 use crate::telemetry::events;
 use member::encode_state;
-pub use member::{Group, Upstream};
+pub use member::{ATTEMPT_ENDS, Group, Upstream};
 use slots::Slots;
 
 /// How long a server that did not understand EDNS is asked without it.
@@ -163,6 +163,7 @@ impl Upstreams {
 
     /// Takes note of what an attempt came to; gives the change of state.
     pub fn report(&self, upstream: usize, outcome: Outcome, now: Timestamp) -> Option<Transition> {
+        self.slots.find(upstream)?.count(outcome);
         self.update(upstream, |health| health.record(outcome, now))
     }
 
@@ -277,12 +278,12 @@ impl Upstreams {
     /// Whether an upstream is left out for a loop.
     #[must_use]
     pub fn is_looping(&self, index: usize, now: Timestamp) -> bool {
-        self.slots.find(index).is_some_and(|upstream| upstream.looping_until.load(Ordering::Relaxed) > now.as_micros())
+        self.slots.find(index).is_some_and(|upstream| upstream.is_looping(now))
     }
 
     /// An upstream's p99 round-trip time.
     fn p99(&self, index: usize) -> Option<Duration> {
-        self.slots.find(index)?.health.lock().p99()
+        self.slots.find(index)?.p99()
     }
 
     /// Changes an upstream's health, publishes the result, and says so in the log.

@@ -72,7 +72,7 @@ impl Resolver {
             Outcome::Entry(slot, shown) => {
                 if let Shown::Stale { .. } = shown {
                     self.outages.note_stale(&slot);
-                    tally.count(Answered::Stale);
+                    tally.count_stale(now.since(slot.entry.fresh_until));
                 } else {
                     tally.count(Answered::Fresh);
                 }

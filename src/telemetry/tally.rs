@@ -2,10 +2,15 @@
 //! a line nobody else writes; whoever wants totals adds them up. What happens rarely is counted in one place for all.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
 use crate::core::matching::Mismatch;
+
+/// Upper bounds of the classes in which ages of stale answers are counted, in seconds; the last class has no bound. The age is the time
+/// since the answer expired: seconds are a slow resolver, hours an outage that nears the default maximum of a day.
+pub const STALE_AGES: [u64; 9] = [1, 10, 60, 600, 3_600, 14_400, 43_200, 86_400, 604_800];
 
 /// What became of a query: one vocabulary for code, log, metrics and reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +83,29 @@ impl Answered {
 pub struct Tally {
     /// By [`Answered`].
     counts: [AtomicU64; Answered::ALL.len()],
+    /// Stale answers by the class of their age, in the order of [`STALE_AGES`].
+    stale_ages: [AtomicU64; STALE_AGES.len() + 1],
+    /// All those ages together, in milliseconds.
+    stale_age_ms: AtomicU64,
+}
+
+/// How old stale answers were when they were given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StaleAges {
+    /// Answers by class, in the order of [`STALE_AGES`].
+    pub classes: [u64; STALE_AGES.len() + 1],
+    /// All their ages together.
+    pub sum: Duration,
+}
+
+impl StaleAges {
+    /// Adds those of another thread.
+    pub fn add(&mut self, other: &Self) {
+        for (own, other) in self.classes.iter_mut().zip(other.classes) {
+            *own += other;
+        }
+        self.sum += other.sum;
+    }
 }
 
 impl Tally {
@@ -86,6 +114,26 @@ impl Tally {
         if let Some(counter) = self.counts.get(answered.index()) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts one query that was answered with data whose TTL ended so long ago.
+    pub fn count_stale(&self, age: Duration) {
+        self.count(Answered::Stale);
+        let class = STALE_AGES.iter().take_while(|bound| age > Duration::from_secs(**bound)).count();
+        if let Some(counter) = self.stale_ages.get(class) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.stale_age_ms.fetch_add(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How old the stale answers so far were.
+    #[must_use]
+    pub fn stale_ages(&self) -> StaleAges {
+        let mut ages = StaleAges { sum: Duration::from_millis(self.stale_age_ms.load(Ordering::Relaxed)), ..StaleAges::default() };
+        for (class, counter) in ages.classes.iter_mut().zip(&self.stale_ages) {
+            *class = counter.load(Ordering::Relaxed);
+        }
+        ages
     }
 
     /// The queries so far.
@@ -100,6 +148,8 @@ impl Tally {
 pub struct Sends {
     /// In the order of [`Class::ALL`].
     counts: [AtomicU64; Class::ALL.len()],
+    /// Likewise, what the budget did not allow.
+    shed: [AtomicU64; Class::ALL.len()],
 }
 
 impl Sends {
@@ -108,6 +158,19 @@ impl Sends {
         if let Some(counter) = self.counts.get(class.index()) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts one send that the budget did not allow when it was due; it may have been made later.
+    pub fn shed(&self, class: Class) {
+        if let Some(counter) = self.shed.get(class.index()) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The sends so far that the budget did not allow when they were due.
+    #[must_use]
+    pub fn total_shed(&self, class: Class) -> u64 {
+        self.shed.get(class.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
     /// The sends so far.
@@ -290,5 +353,18 @@ mod tests {
         assert_eq!(Failure::ALL.map(|kind| failures.total(kind)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(Carried::ALL.map(|kind| upstream.total(kind)), [1, 2, 3, 4]);
         assert_eq!(Mismatch::ALL.map(|kind| upstream.ignored(kind)), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn the_age_of_a_stale_answer_is_counted_once_in_its_class() {
+        let tally = Tally::default();
+        for seconds in [0, 1, 2, 86_400, 86_401, 604_801] {
+            tally.count_stale(Duration::from_secs(seconds));
+        }
+        let mut ages = tally.stale_ages();
+        assert_eq!((ages.classes, ages.sum), ([2, 1, 0, 0, 0, 0, 0, 1, 1, 1], Duration::from_secs(777_605)));
+        assert_eq!(tally.total(Answered::Stale), 6);
+        ages.add(&tally.stale_ages());
+        assert_eq!(ages.classes.iter().sum::<u64>(), 12);
     }
 }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use crate::core::decision::Availability;
-use crate::core::health::{Health, State};
+use crate::core::health::{Health, Outcome, State};
 use crate::core::policy::Policy;
+use crate::core::time::Timestamp;
 use crate::core::upstream::{Protocol, UpstreamPolicy};
 use crate::resolver::recoveries::Recoveries;
 
@@ -36,7 +38,12 @@ pub struct Upstream {
     pub(super) looping_until: AtomicU64,
     /// Wakes its prober when its state has changed.
     pub changed: Notify,
+    /// What attempts came to, in the order of [`ATTEMPT_ENDS`].
+    attempts: [AtomicU64; ATTEMPT_ENDS.len()],
 }
+
+/// What an attempt can come to, as metric labels.
+pub const ATTEMPT_ENDS: [&str; 5] = ["answered", "useless", "failed", "timed_out", "late"];
 
 /// Names that share their upstreams.
 pub struct Group {
@@ -69,7 +76,39 @@ impl Upstream {
             plain_until: AtomicU64::new(0),
             looping_until: AtomicU64::new(0),
             changed: Notify::new(),
+            attempts: Default::default(),
         }
+    }
+
+    /// Counts what an attempt came to.
+    pub(super) fn count(&self, outcome: Outcome) {
+        let [answered, useless, failed, timed_out, late] = &self.attempts;
+        let counter = match outcome {
+            Outcome::Answered(_) => answered,
+            Outcome::Useless(..) => useless,
+            Outcome::Failed => failed,
+            Outcome::TimedOut => timed_out,
+            Outcome::Late => late,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What attempts came to so far, in the order of [`ATTEMPT_ENDS`]. A late one is counted again for what it comes to in the end.
+    #[must_use]
+    pub fn attempts(&self) -> [u64; ATTEMPT_ENDS.len()] {
+        self.attempts.each_ref().map(|counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// Its p99 round-trip time; none before its first answers.
+    #[must_use]
+    pub fn p99(&self) -> Option<Duration> {
+        self.health.lock().p99()
+    }
+
+    /// Whether it is left out now, because it sends our own queries back.
+    #[must_use]
+    pub fn is_looping(&self, now: Timestamp) -> bool {
+        self.looping_until.load(Ordering::Relaxed) > now.as_micros()
     }
 
     /// Its state.

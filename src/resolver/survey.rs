@@ -1,0 +1,117 @@
+//! Looks over everything that the resolver holds, for whoever shows it: the admin interface.
+//!
+//! Counters are read where they lie. What no counter tells, it finds by walking over all answers: how many are expired, and which name that
+//! is in use will be lost first. That walk takes no lock for longer than one answer and costs some 0.3 µs an answer, on the thread of
+//! who asks.
+//!
+//! *In use* is what has been served stale in the present outage: that is known exactly, and is what an application would miss. A name
+//! that is asked for once an hour counts from the first time that it is asked for in the outage.
+
+use std::sync::Arc;
+
+use super::Resolver;
+use super::journal::Origin;
+use super::outage::PresentOutage;
+use super::slot::Slot;
+use super::upstreams::{ATTEMPT_ENDS, Upstream};
+use crate::core::budget::Class;
+use crate::core::key::Key;
+use crate::core::special::Readiness;
+use crate::core::time::Timestamp;
+use crate::telemetry::events;
+use crate::telemetry::reading::{
+    CacheReading, OutageReading, PacketReading, PresentOutageReading, Reading, RoomReading, UpstreamReading, seconds,
+};
+
+/// What a walk over all answers finds.
+struct Walk {
+    /// Answers that are expired and can be served.
+    expired: u64,
+    /// By group: the answer in use that will be lost first.
+    first: Vec<Option<Arc<Slot>>>,
+}
+
+impl Resolver {
+    /// Looks over everything; what the resolver does not know is left as it is by default.
+    #[must_use]
+    pub fn survey(&self) -> Reading {
+        let now = self.now();
+        let groups = self.upstreams.groups();
+        let present: Vec<Option<PresentOutage>> = (0..groups.len()).map(|group| self.outages.present(group)).collect();
+        let walk = self.walk(&present, now);
+        let outages = groups.iter().enumerate().filter(|(_, group)| group.has_upstreams()).map(|(index, group)| OutageReading {
+            zone: group.zone.clone(),
+            begun: self.outages.begun(index),
+            present: present.get(index).and_then(Option::as_ref).map(|outage| show(outage, walk.first.get(index), now)),
+        });
+        Reading {
+            ready: self.readiness() == Readiness::Ready,
+            upstreams: self.upstreams.all().iter().map(|upstream| show_upstream(upstream, now)).collect(),
+            packets: Class::ALL.iter().map(|class| (class.label().to_owned(), self.packets(*class))).collect(),
+            outages: outages.collect(),
+            cache: self.cache(walk.expired),
+            learned: Origin::ALL.iter().map(|origin| (origin.label().to_owned(), self.journal.learned(*origin))).collect(),
+            resolutions_in_flight: u64::try_from(self.in_flight()).unwrap_or(u64::MAX),
+            ..Reading::default()
+        }
+    }
+
+    /// Walks over all answers.
+    fn walk(&self, present: &[Option<PresentOutage>], now: Timestamp) -> Walk {
+        let mut walk = Walk { expired: 0, first: vec![None; present.len()] };
+        for slot in self.store.slots().filter(|slot| !slot.entry.is_fresh(now) && slot.entry.is_servable(now)) {
+            walk.expired += 1;
+            let outage = present.get(slot.group()).and_then(Option::as_ref);
+            if !outage.is_some_and(|outage| slot.is_stale_of(outage.number)) {
+                continue;
+            }
+            if let Some(first) = walk.first.get_mut(slot.group())
+                && first.as_ref().is_none_or(|first| slot.entry.stale_until < first.entry.stale_until)
+            {
+                *first = Some(slot);
+            }
+        }
+        walk
+    }
+
+    /// Packets of one class.
+    fn packets(&self, class: Class) -> PacketReading {
+        PacketReading { sent: self.sends.total(class), shed: self.sends.total_shed(class) }
+    }
+
+    /// What is remembered.
+    fn cache(&self, expired_entries: u64) -> CacheReading {
+        let [positive, negative, failed] = self.store.sizes().map(|(entries, bytes)| RoomReading { entries, bytes });
+        CacheReading { positive, negative, failed, expired_entries, limit_bytes: self.policy.cache.bytes }
+    }
+
+    /// Forgets every name and type that `meant` says; gives how many.
+    pub fn forget_all(&self, meant: impl Fn(&Key) -> bool) -> u64 {
+        let keys = self.store.slots().filter_map(|slot| slot.key()).chain(self.store.failed());
+        keys.filter(|key| meant(key)).fold(0, |forgotten, key| forgotten + u64::from(self.forget(&key)))
+    }
+}
+
+/// Shows an outage under way.
+fn show(outage: &PresentOutage, first: Option<&Option<Arc<Slot>>>, now: Timestamp) -> PresentOutageReading {
+    let first = first.and_then(Option::as_ref);
+    PresentOutageReading {
+        lasted_seconds: seconds(now.since(outage.began)),
+        answers_saved: outage.saved,
+        names_served_stale: outage.names,
+        failed: outage.failed,
+        first_to_lose: first.and_then(|slot| slot.key()).map(|key| key.to_string()),
+        time_to_cliff_seconds: first.map(|slot| seconds(now.until(slot.entry.stale_until))),
+    }
+}
+
+/// Shows an upstream.
+fn show_upstream(upstream: &Upstream, now: Timestamp) -> UpstreamReading {
+    UpstreamReading {
+        upstream: upstream.label.clone(),
+        state: events::state(upstream.state()).to_owned(),
+        looping: upstream.is_looping(now),
+        p99_seconds: upstream.p99().map(seconds),
+        attempts: ATTEMPT_ENDS.iter().zip(upstream.attempts()).map(|(end, count)| ((*end).to_owned(), count)).collect(),
+    }
+}
