@@ -1,5 +1,6 @@
 //! What touches the world: sockets, clocks, chance, files. Each adapter stands alone and imports no other.
 
+pub mod admin;
 pub mod chance;
 pub mod clock;
 pub mod notify;

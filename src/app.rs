@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::adapters::admin::AdminThread;
 use crate::adapters::chance::{NoEntropy, SystemChance};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::tcp::{self, Phase, TcpLimits};
@@ -26,10 +27,13 @@ use crate::resolver::{self, Ports, Resolver};
 use crate::telemetry::events;
 use crate::telemetry::tally::{Answered, Connections, Tally, UpstreamCounters};
 
+mod administration;
 mod descriptors;
 pub mod host;
 mod nuisances;
+mod seeds;
 
+use administration::{Administration, Further};
 use nuisances::{Nuisances, Stranger};
 
 /// Descriptors for everything that is neither an attempt upstream nor a client's connection: listeners, log, upstream connections.
@@ -109,6 +113,8 @@ pub struct Running {
     connections: Arc<Connections>,
     /// What went upstream and came back.
     upstream: Arc<UpstreamCounters>,
+    /// Tells about all of it.
+    admin: Option<AdminThread>,
 }
 
 /// Answers what comes over streams.
@@ -159,6 +165,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         return Err(StartError::OwnAddress(*own));
     }
     let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
+    seeds::load(&settings.seeds, &resolver, &settings.policy);
     let look_again = Arc::new(Notify::new());
     watch_host(settings, &addresses, &resolver, &look_again);
     let (admission, stranger) = admission(settings.listen.clients.clone());
@@ -184,11 +191,30 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     }
     let udp = UdpFront::start(sockets, &resolver, &admission, settings.policy.in_flight.waiting).map_err(StartError::Thread)?;
     let labels: Vec<String> = resolver.upstreams().all().iter().map(|upstream| upstream.label.clone()).collect();
-    let tallies = udp.tallies().iter().chain([&streams.tally]).cloned().collect();
-    let nuisances = Nuisances::new(Arc::clone(&resolver), tallies, Arc::clone(&connections), Arc::clone(&upstream), stranger);
+    let tallies: Vec<Arc<Tally>> = udp.tallies().iter().chain([&streams.tally]).cloned().collect();
+    let nuisances = Nuisances::new(Arc::clone(&resolver), tallies.clone(), Arc::clone(&connections), Arc::clone(&upstream), stranger);
     resolver.spawn(nuisances.watch());
+    let administration = Administration {
+        resolver: Arc::clone(&resolver),
+        policy: settings.policy.clone(),
+        tallies,
+        connections: Arc::clone(&connections),
+        upstream: Arc::clone(&upstream),
+        listen: addresses.iter().map(ToString::to_string).collect(),
+        started: start,
+        further: Further::default(),
+    };
+    let admin = administer(settings, administration);
     events::Ready { upstreams: &labels, after: clock.now().since(start) }.emit();
-    Ok(Running { resolver, udp, streams, phase, listeners, addresses, look_again, connections, upstream })
+    Ok(Running { resolver, udp, streams, phase, listeners, addresses, look_again, connections, upstream, admin })
+}
+
+/// Starts the admin interface, where one is wanted. Queries are answered without it.
+fn administer(settings: &Settings, administration: Administration) -> Option<AdminThread> {
+    let admin = settings.admin.clone()?;
+    let shown = admin.to_string();
+    let started = AdminThread::start(admin, Arc::new(administration));
+    started.map_err(|error| events::AdminUnavailable { address: &shown, reason: &error.to_string() }.emit()).ok()
 }
 
 /// Who may ask; and who was turned away last.
@@ -294,6 +320,9 @@ impl Running {
         let (listeners, udp) = (&mut self.listeners, &mut self.udp);
         tokio::join!(async { while listeners.join_next().await.is_some() {} }, udp.finish());
         self.resolver.stop();
+        if let Some(admin) = self.admin.take() {
+            admin.stop();
+        }
         let answered = Answered::ALL.iter().filter(|kind| kind.is_answer()).map(|kind| self.answered(*kind)).sum();
         events::Stopped { answered }.emit();
     }

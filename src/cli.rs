@@ -1,9 +1,12 @@
 //! The command line: one subcommand, its exit code. 64 is wrong usage, 78 a wrong configuration (sysexits.h), 1 anything else.
 
+mod admin;
+pub mod cache;
 pub mod check;
 pub mod config;
 pub mod drill;
 pub mod serve;
+pub mod status;
 
 use std::process::ExitCode;
 
@@ -27,6 +30,10 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Says whether a sidecar is ready, for health checks
     Check(check::CheckArguments),
+    /// Shows how a running sidecar is: outage, upstreams, memory
+    Status(status::StatusArguments),
+    /// Exports, imports or forgets what a running sidecar remembers
+    Cache(cache::CacheArguments),
     /// Rehearses an outage: an upstream that fails, clients with and without holdover, a verdict.
     Drill(drill::DrillArguments),
     /// Checks a configuration, or prints the default one.
@@ -46,6 +53,8 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
+        Command::Cache(arguments) => cache::run(arguments),
         Command::Drill(arguments) => drill::run(arguments),
         Command::Config(arguments) => config::run(arguments),
     };

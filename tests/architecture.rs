@@ -31,8 +31,13 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["src/cli", "src/drill/fault.rs"]),
     ("tracing_subscriber", &["src/telemetry/logging.rs"]),
     ("hdrhistogram", &["src/drill/"]),
-    ("serde", &["src/adapters/seed/", "src/telemetry/reading.rs"]),
-    ("serde_json", &["src/drill/", "src/adapters/seed/"]),
+    ("serde", &["src/adapters/seed/", "src/adapters/admin/", "src/telemetry/reading.rs"]),
+    ("serde_json", &["src/drill/", "src/adapters/seed/", "src/adapters/admin/"]),
+    ("axum", &["src/adapters/admin/routes.rs"]),
+    ("hyper", &["src/adapters/admin"]),
+    ("hyper_util", &["src/adapters/admin"]),
+    ("http_body_util", &["src/adapters/admin/"]),
+    ("prometheus_client", &["src/telemetry/metrics.rs"]),
 ];
 
 /// Words with which the core would touch the world.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use holdover::config::layer::{Given, Layer, Origin, Raw};
 use holdover::config::quantity::{read_duration, read_size, show_duration, show_size};
-use holdover::config::settings::Settings;
+use holdover::config::settings::{Admin, Settings};
 use holdover::config::{self, Flags, file, judge, render};
 use holdover::core::policy::ClientResponseTimer;
 use holdover::core::upstream::{Protocol, Role};
@@ -108,7 +108,7 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         ("[stale]\nmaximun = \"24h\"", "holdover.toml:2: key \"maximun\" in [stale] is not known. Did you mean \"maximum\"?"),
         (
             "[stael]\nmaximum = \"24h\"",
-            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [prefetch] [budget] [attempts] [health] [drain] [log].",
+            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [prefetch] [budget] [attempts] [health] [admin] [drain] [log].",
         ),
         (
             "[stale]\n\nmaximum = \"30d\"",
@@ -143,10 +143,44 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
             "[attempts]\nsecond_after = \"2s\"",
             "holdover.toml:2: attempts.second_after = \"2s\" makes attempts.second_after (2s) longer than attempts.third_after (1s). Allowed: 20ms to 5s. Change it, or delete the key to get the default.",
         ),
+        (
+            "[admin]\naddress = \"localhost\"",
+            "holdover.toml:2: admin.address = \"localhost\" is neither a path nor an address. Allowed: off, an absolute path of up to 90 bytes, or an IP address with an optional port (9053). Change it, or delete the key to get the default.",
+        ),
+        (
+            "[cache]\nseed = [\"/a.json\", 7]",
+            "holdover.toml:2: cache.seed = 7 is not a path. Allowed: up to 16 paths. Change it, or delete the key to get the default.",
+        ),
     ];
     for (text, expected) in cases {
         assert_eq!(message(text), expected);
     }
+}
+
+#[test]
+fn the_admin_interface_is_off_unless_named_and_refuses_other_hosts_unless_they_may_read() {
+    let admin = |text: &str| read(text).map(|settings| settings.admin);
+    assert_eq!((admin(""), admin("[admin]\naddress = \"off\"")), (Ok(None), Ok(None)));
+    assert_eq!(admin("[admin]\naddress = \"/run/holdover/admin.sock\""), Ok(Some(Admin::Path("/run/holdover/admin.sock".into()))));
+    assert_eq!(admin("[admin]\naddress = \"::1\""), Ok(Some(Admin::Address("[::1]:9053".parse().unwrap()))));
+    let told = message("[admin]\naddress = \"0.0.0.0:9053\"");
+    assert!(told.contains("is an address that other hosts may reach, and admin.remote = \"refuse\""), "{told}");
+    let remote = admin("[admin]\naddress = \"0.0.0.0:9053\"\nremote = \"read\"");
+    assert_eq!(remote, Ok(Some(Admin::Address("0.0.0.0:9053".parse().unwrap()))));
+    for wrong in ["run/admin.sock", "/run/", "127.0.0.1:99999", "", &format!("/{}", "a".repeat(90))] {
+        assert!(admin(&format!("[admin]\naddress = \"{wrong}\"")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn seeds_are_a_list_in_the_file_and_comma_separated_in_the_environment() {
+    let settings = read("[cache]\nseed = [\"/etc/holdover/seed.json\", \"other.json\"]").unwrap();
+    assert_eq!(settings.seeds, [PathBuf::from("/etc/holdover/seed.json"), PathBuf::from("other.json")]);
+    let variables = [(OsString::from("HOLDOVER_CACHE_SEED"), OsString::from("/a.json, /b.json"))];
+    let settings = config::load(Flags::default(), variables.into_iter()).unwrap();
+    assert_eq!(settings.seeds, [PathBuf::from("/a.json"), PathBuf::from("/b.json")]);
+    let many = (0..17).map(|index| format!("\"/{index}.json\"")).collect::<Vec<_>>().join(", ");
+    assert!(message(&format!("[cache]\nseed = [{many}]")).contains("names too many files"));
 }
 
 #[test]

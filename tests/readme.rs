@@ -5,7 +5,11 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use holdover::adapters::seed;
 use holdover::config;
+use holdover::config::settings::Settings;
+use holdover::core::time::Timestamp;
+use holdover::telemetry::metrics;
 
 /// A file of the repository.
 fn file(name: &str) -> String {
@@ -48,6 +52,13 @@ fn every_command_is_one_that_is_run() {
             | "dig @127.0.0.1 -p 5353 example.com"
             | "holdover config check --config /etc/holdover/holdover.toml"
             | "holdover serve --config /etc/holdover/holdover.toml" => {}
+            // Run by tests/admin.rs, with its own paths.
+            "holdover serve --listen 127.0.0.1:5353 --admin /run/holdover/admin.sock"
+            | "holdover status --admin /run/holdover/admin.sock"
+            | "holdover cache export --admin /run/holdover/admin.sock --output seed.json"
+            | "holdover cache import --admin /run/holdover/admin.sock seed.json"
+            | "holdover serve --listen 127.0.0.1:5353 --seed seed.json"
+            | "holdover cache flush --admin /run/holdover/admin.sock www.example.com" => {}
             other => panic!("nothing runs `{other}`"),
         }
     }
@@ -65,6 +76,23 @@ fn the_table_of_keys_is_the_programs() {
     let readme = file("README.md");
     let table = readme.split("<!-- configuration -->\n").nth(1).and_then(|rest| rest.split("<!-- end -->").next()).unwrap();
     assert_eq!(table.trim(), config::render::table().trim(), "the table in the README is `config::render::table()`");
+}
+
+#[test]
+fn the_table_of_metrics_is_the_programs() {
+    let readme = file("README.md");
+    let table = readme.split("<!-- metrics -->\n").nth(1).and_then(|rest| rest.split("<!-- end -->").next()).unwrap();
+    assert_eq!(table.trim(), metrics::table().trim(), "the table in the README is `telemetry::metrics::table()`");
+}
+
+#[test]
+fn the_seed_that_it_shows_is_one() {
+    let blocks = blocks("json");
+    assert_eq!(blocks.len(), 1);
+    let mut names = Vec::new();
+    let policy = Settings::standard().policy;
+    let left = seed::read_text(&blocks[0], &policy, Timestamp::from_secs(1_800_000_000), |own| names.push(own.key.to_string())).unwrap();
+    assert_eq!((names, left.refused), (vec!["db.example.com. A".to_owned()], 0), "{:?}", left.mistakes);
 }
 
 #[test]

@@ -35,28 +35,24 @@ mod text;
 use std::io::Read;
 use std::path::Path;
 
-pub use text::{Mistake, Seed, SeedError, Seedling, Stored, read_text};
+pub use presentation::{read_name, read_type};
+pub use text::{Leftovers, Mistake, SeedError, Seedling, Stored, read_text};
 
 use crate::core::entry::Entry;
 use crate::core::key::Key;
-use crate::core::policy::Policy;
-use crate::core::time::Timestamp;
 
-/// Largest file that is read, in bytes: some 300 000 answers.
-pub const FILE_MAX: u64 = 64 << 20;
-
-/// Reads a file.
+/// Reads a file's text, of so many bytes at the most.
 ///
 /// # Errors
-/// [`SeedError`] when nothing of it can be used.
-pub fn read(path: &Path, policy: &Policy, now: Timestamp) -> Result<Seed, SeedError> {
+/// [`SeedError`] when it cannot be read, or is too large.
+pub fn read_file(path: &Path, most: usize) -> Result<String, SeedError> {
     let file = std::fs::File::open(path)?;
     let mut text = String::new();
-    let length = file.take(FILE_MAX + 1).read_to_string(&mut text)?;
-    if u64::try_from(length).unwrap_or(u64::MAX) > FILE_MAX {
-        return Err(SeedError::TooLarge);
+    let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    if file.take(bound).read_to_string(&mut text)? > most {
+        return Err(SeedError::TooLarge(most));
     }
-    read_text(&text, policy, now)
+    Ok(text)
 }
 
 /// Writes a file's text answer by answer.
@@ -89,11 +85,16 @@ impl<W: std::io::Write> Writer<W> {
         Ok(true)
     }
 
+    /// The output so far, to be taken away piece by piece.
+    pub const fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Ends the text; gives the number of its answers.
     ///
     /// # Errors
     /// What the output says.
-    pub fn finish(mut self) -> std::io::Result<usize> {
+    pub fn finish(&mut self) -> std::io::Result<usize> {
         write!(self.out, "\n]}}\n")?;
         self.out.flush()?;
         Ok(self.written)

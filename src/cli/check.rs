@@ -75,7 +75,7 @@ fn server(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// Reads the time-out.
-fn timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     let (least, most) = (Duration::from_millis(10), Duration::from_secs(60));
     Duration::read(&Raw::Word(text.to_owned()))
         .filter(|duration| !duration.is_outside(least, most))
@@ -119,7 +119,7 @@ pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// The listen address as this host reaches it: over loopback where it stands for all addresses.
-fn reachable(listen: Option<SocketAddr>) -> SocketAddr {
+pub(super) fn reachable(listen: Option<SocketAddr>) -> SocketAddr {
     let mut address = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, limits::DNS_PORT)));
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),

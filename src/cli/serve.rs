@@ -42,6 +42,12 @@ pub struct ServeArguments {
     /// How long after its expiry an answer may be served while upstreams fail: 0s to 7d
     #[arg(long, value_name = "DURATION")]
     maximum_stale: Option<String>,
+    /// File of remembered answers to begin with, as `holdover cache export` writes it; may be repeated or comma-separated
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    seed: Vec<String>,
+    /// Where status, metrics and the memory are to be had: a unix socket's path, or a loopback address [default: nowhere]
+    #[arg(long, value_name = "ADDR[:PORT]|PATH")]
+    admin: Option<String>,
     /// error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -79,6 +85,7 @@ impl ServeArguments {
         let singles = [
             ("--client-response-timer", "stale.client_response_timer", &self.client_response_timer),
             ("--maximum-stale", "stale.maximum", &self.maximum_stale),
+            ("--admin", keys::ADMIN_ADDRESS, &self.admin),
             ("--log-level", keys::LOG_LEVEL, &self.log_level),
             ("--log-format", keys::LOG_FORMAT, &self.log_format),
         ];
@@ -90,6 +97,10 @@ impl ServeArguments {
         if !self.listen.is_empty() {
             let raw = Raw::Word(self.listen.join(","));
             layer.values.insert(keys::LISTEN_ADDRESSES, Given { raw, origin: Origin::Flag("--listen") });
+        }
+        if !self.seed.is_empty() {
+            let raw = Raw::Word(self.seed.join(","));
+            layer.values.insert(keys::CACHE_SEED, Given { raw, origin: Origin::Flag("--seed") });
         }
         if !self.upstream.is_empty() {
             layer.records.insert("upstream", environment::upstreams(&self.upstream.join(","), &Origin::Flag("--upstream")));

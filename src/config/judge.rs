@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+mod admin;
 mod text;
 mod upstreams;
 
@@ -16,6 +17,7 @@ use crate::core::policy::{
     AttemptPolicy, BudgetPolicy, CachePolicy, ClientResponseTimer, HealthPolicy, InFlightPolicy, Policy, PrefetchPolicy, StalePolicy,
     SuffixStale, TtlPolicy, TtlZero,
 };
+pub(super) use text::read_address;
 use text::{items, read_name, text};
 
 /// Makes settings of the merged layers.
@@ -42,6 +44,8 @@ pub fn judge(layer: &Layer) -> Result<Settings, ConfigError> {
         },
         drain: Drain { idle: judge.bounded(&limits::DRAIN_IDLE), at_most: judge.bounded(&limits::DRAIN_MAXIMUM) },
         log: judge.log(),
+        seeds: judge.seeds(),
+        admin: judge.admin(),
         listen,
         upstreams,
         resolv_conf: None,

@@ -55,6 +55,12 @@ pub const SUFFIX_NAME: &str = "stale.suffix.name";
 pub const SUFFIX_MAXIMUM: &str = "stale.suffix.maximum";
 /// `stale.suffix.ttl_zero`.
 pub const SUFFIX_TTL_ZERO: &str = "stale.suffix.ttl_zero";
+/// `cache.seed`.
+pub const CACHE_SEED: &str = "cache.seed";
+/// `admin.address`.
+pub const ADMIN_ADDRESS: &str = "admin.address";
+/// `admin.remote`.
+pub const ADMIN_REMOTE: &str = "admin.remote";
 /// `prefetch.enabled`.
 pub const PREFETCH_ENABLED: &str = "prefetch.enabled";
 /// `log.level`.
@@ -129,6 +135,34 @@ const PLAIN: &[Plain] = &[
         allowed: "forget or keep",
     },
     Plain {
+        key: CACHE_SEED,
+        text: &[
+            " Files of remembered answers that are read at the start, before the first query is answered, and never written:",
+            " from an image, a ConfigMap, or another holdover's `cache export`. A seed never replaces something newer. One that",
+            " is missing or wrong is said in the log and prevents nothing.",
+        ],
+        toml: "[]",
+        allowed: "up to 16 paths",
+    },
+    Plain {
+        key: ADMIN_ADDRESS,
+        text: &[
+            " Where status, metrics and `holdover cache` are to be had over HTTP: the path of a unix socket, which only the same user",
+            " can open, or a loopback address. \"off\": nowhere, so that nothing listens that nobody asked for.",
+        ],
+        toml: r#""off""#,
+        allowed: "off, an absolute path of up to 90 bytes, or an IP address with an optional port (9053)",
+    },
+    Plain {
+        key: ADMIN_REMOTE,
+        text: &[
+            " Whether the address may be one that other hosts reach, as Prometheus does across pods. read: it may, and they get",
+            " /metrics, /status, /ready and /health; what is remembered can be read and changed only from this host.",
+        ],
+        toml: r#""refuse""#,
+        allowed: "refuse or read",
+    },
+    Plain {
         key: PREFETCH_ENABLED,
         text: &[" Whether names in use are refreshed ahead of their expiry."],
         toml: "true",
@@ -177,6 +211,7 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "budget", shape: Shape::Table, text: &["What goes upstream, and how much at the same moment."] },
     Section { name: "attempts", shape: Shape::Table, text: &["How one resolution spends its packets."] },
     Section { name: "health", shape: Shape::Table, text: &["When an upstream is impaired, down, and healthy again."] },
+    Section { name: "admin", shape: Shape::Table, text: &["The admin interface; whatever happens to it, queries go on being answered."] },
     Section { name: "drain", shape: Shape::Table, text: &["The end of the process."] },
     Section { name: "log", shape: Shape::Table, text: &["The log, on standard error."] },
 ];

@@ -194,6 +194,12 @@ pub const UPSTREAM_ZONES_MAX: usize = 64;
 pub const UPSTREAM_NAME_MAX: usize = 64;
 /// Suffixes with their own maximum stale at the most.
 pub const STALE_SUFFIXES_MAX: usize = 256;
+/// Seeds at the most.
+pub const SEEDS_MAX: usize = 16;
+/// Port of an admin address that names none.
+pub const ADMIN_PORT: u16 = 9053;
+/// Bytes of the admin socket's path at the most: `sun_path` has 108, and a name beside it is needed while it is made.
+pub const ADMIN_PATH_MAX: usize = 90;
 /// Problems that one message tells.
 pub const PROBLEMS_SHOWN: usize = 5;
 /// Bytes of the configuration file at the most.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::limits;
 use crate::core::network::IpNetwork;
 use crate::core::policy::Policy;
 use crate::core::upstream::UpstreamPolicy;
@@ -19,6 +20,10 @@ pub struct Settings {
     pub resolv_conf: Option<PathBuf>,
     /// How it decides.
     pub policy: Policy,
+    /// Files of remembered answers that are read at the start, in this order.
+    pub seeds: Vec<PathBuf>,
+    /// Where it is asked about itself; none when that is off.
+    pub admin: Option<Admin>,
     /// How it ends.
     pub drain: Drain,
     /// What it writes.
@@ -40,6 +45,36 @@ pub struct Listen {
     pub tcp_idle: Duration,
     /// Who is answered; empty for everyone.
     pub clients: Vec<IpNetwork>,
+}
+
+/// Where holdover is asked about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// A unix socket.
+    Path(PathBuf),
+    /// An address over TCP; of loopback, unless others may read.
+    Address(SocketAddr),
+}
+
+impl std::fmt::Display for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Address(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Admin {
+    type Err = ();
+
+    /// Reads an absolute path, or an address with an optional port.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text.starts_with('/') {
+            return if text.len() <= limits::ADMIN_PATH_MAX && !text.ends_with('/') { Ok(Self::Path(text.into())) } else { Err(()) };
+        }
+        super::judge::read_address(text, limits::ADMIN_PORT).map(Self::Address).ok_or(())
+    }
 }
 
 /// The end of the process.

@@ -15,6 +15,7 @@ use super::outage::PresentOutage;
 use super::slot::Slot;
 use super::upstreams::{ATTEMPT_ENDS, Upstream};
 use crate::core::budget::Class;
+use crate::core::classify::Failure;
 use crate::core::key::Key;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
@@ -48,6 +49,7 @@ impl Resolver {
             ready: self.readiness() == Readiness::Ready,
             upstreams: self.upstreams.all().iter().map(|upstream| show_upstream(upstream, now)).collect(),
             packets: Class::ALL.iter().map(|class| (class.label().to_owned(), self.packets(*class))).collect(),
+            useless_responses: Failure::ALL.iter().map(|failure| (failure.label().to_owned(), self.failures.total(*failure))).collect(),
             outages: outages.collect(),
             cache: self.cache(walk.expired),
             learned: Origin::ALL.iter().map(|origin| (origin.label().to_owned(), self.journal.learned(*origin))).collect(),

@@ -204,8 +204,14 @@ metrics! {
         |own| own.packets.iter().map(|(class, packets)| labelled("class", class, packets.sent)).collect();
     "upstream_packets_shed" Counter Count ["class"] "Queries that the packet budget held back when they were due."
         |own| own.packets.iter().map(|(class, packets)| labelled("class", class, packets.shed)).collect();
+    "upstream_exchanged" Counter Count ["kind"] "Datagrams and queries over TCP sent, connections begun, responses taken."
+        |own| by("kind", &own.exchanged);
+    "upstream_responses_useless" Counter Count ["reason"] "Responses to our queries that are no answer, by what is wrong with them."
+        |own| by("reason", &own.useless_responses);
     "upstream_responses_ignored" Counter Count ["reason"] "Responses that belonged to no query of ours: forged, or broken."
         |own| by("reason", &own.ignored_responses);
+    "tcp_connections" Counter Count ["outcome"] "Clients' TCP connections by what became of them."
+        |own| by("outcome", &own.connections);
     "resolutions_in_flight" Gauge Count [] "Resolutions under way."
         |own| whole(own.resolutions_in_flight);
     "cache_entries" Gauge Count ["kind"] "What is remembered."
@@ -248,6 +254,12 @@ impl Metric {
             Kind::Gauge | Kind::Histogram => "",
         };
         format!("{PREFIX}_{}{unit}{total}", self.name)
+    }
+
+    /// Its labels.
+    #[must_use]
+    pub const fn labels(&self) -> &'static [&'static str] {
+        self.labels
     }
 
     /// Writes it as text.

@@ -30,8 +30,14 @@ pub struct Reading {
     pub upstreams: Vec<UpstreamReading>,
     /// Packets upstream by what they are sent for.
     pub packets: BTreeMap<String, PacketReading>,
+    /// Queries, connections and responses upstream, by kind.
+    pub exchanged: BTreeMap<String, u64>,
+    /// Responses that were ours and no answer, by what was wrong with them.
+    pub useless_responses: BTreeMap<String, u64>,
     /// Responses that were not ours, by what was wrong with them.
     pub ignored_responses: BTreeMap<String, u64>,
+    /// Clients' TCP connections by what became of them.
+    pub connections: BTreeMap<String, u64>,
     /// Outages by zone, present and past.
     pub outages: Vec<OutageReading>,
     /// What is remembered.
@@ -223,7 +229,10 @@ pub(crate) mod testing {
                 attempts: attempts.iter().zip(1..).map(|(end, count)| ((*end).to_owned(), count)).collect(),
             }],
             packets: BTreeMap::from([("miss".to_owned(), PacketReading { sent: 5, shed: 1 })]),
+            exchanged: BTreeMap::from([("datagram".to_owned(), 5)]),
+            useless_responses: BTreeMap::from([("servfail".to_owned(), 2)]),
             ignored_responses: BTreeMap::from([("id".to_owned(), 3)]),
+            connections: BTreeMap::from([("accepted".to_owned(), 1)]),
             outages: vec![OutageReading { zone: ".".to_owned(), begun: 1, present: Some(present) }],
             cache: CacheReading {
                 positive: RoomReading { entries: 30, bytes: 12_000 },

@@ -22,7 +22,8 @@ pub(super) fn show_name(wire: &[u8]) -> String {
 }
 
 /// Reads a name into wire form; the root at the end may be left out.
-pub(super) fn read_name(text: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn read_name(text: &str) -> Option<Vec<u8>> {
     if text == "." {
         return Some(vec![0]);
     }
@@ -67,8 +68,9 @@ pub(super) fn show_type(rtype: u16) -> String {
     if name.parse::<RecordType>().is_ok_and(|read| u16::from(read) == rtype) { name } else { format!("TYPE{rtype}") }
 }
 
-/// Reads a type.
-pub(super) fn read_type(text: &str) -> Option<u16> {
+/// Reads a type: its name, or `TYPE65280`.
+#[must_use]
+pub fn read_type(text: &str) -> Option<u16> {
     let upper = text.to_ascii_uppercase();
     match upper.strip_prefix("TYPE").and_then(|number| number.parse().ok()) {
         Some(number) => Some(number),

@@ -108,11 +108,9 @@ const fn is_false(switch: &bool) -> bool {
     !*switch
 }
 
-/// What a seed holds.
+/// What a seed held beside its answers.
 #[derive(Debug, Default)]
-pub struct Seed {
-    /// Its answers.
-    pub answers: Vec<Seedling>,
+pub struct Leftovers {
     /// The first mistakes.
     pub mistakes: Vec<Mistake>,
     /// Answers that cannot be used on account of a mistake.
@@ -160,41 +158,41 @@ pub enum SeedError {
     #[error(transparent)]
     File(#[from] std::io::Error),
     /// It is too large.
-    #[error("larger than {} MiB; split it, or leave out names that nobody asks for", super::FILE_MAX >> 20)]
-    TooLarge,
+    #[error("larger than {} KiB, twice the size of the cache; leave out names that nobody asks for, or enlarge [cache] size", .0 >> 10)]
+    TooLarge(usize),
     /// It is no JSON, or its outermost keys are wrong.
     #[error(transparent)]
     Shape(#[from] Mistake),
 }
 
-/// Reads a seed's text.
+/// Reads a seed's text, and hands over each answer as it is read: a large seed must not lie in memory twice.
 ///
 /// # Errors
 /// [`SeedError::Shape`] when it is no seed.
-pub fn read_text(text: &str, policy: &Policy, now: Timestamp) -> Result<Seed, SeedError> {
+pub fn read_text(text: &str, policy: &Policy, now: Timestamp, mut take: impl FnMut(Seedling)) -> Result<Leftovers, SeedError> {
     let file: File<'_> = serde_json::from_str(text).map_err(|error| shape(error.line(), &error.to_string()))?;
     if file.format != FORMAT || file.version != VERSION {
         let what = format!("format \"{}\" version {}", file.format, file.version);
         return Err(shape(1, &what).into());
     }
-    let mut seed = Seed::default();
+    let mut left = Leftovers::default();
     let (mut line, mut counted) = (1, 0);
     for raw in file.answers {
         let at = raw.get().as_ptr().addr().saturating_sub(text.as_ptr().addr());
         line += text.as_bytes().get(counted..at).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count();
         counted = at;
         match read_answer(raw.get(), policy, now) {
-            Ok(Some(seedling)) => seed.answers.push(seedling),
-            Ok(None) => seed.expired += 1,
+            Ok(Some(seedling)) => take(seedling),
+            Ok(None) => left.expired += 1,
             Err(Mistake { line: within, what }) => {
-                seed.refused += 1;
-                if seed.mistakes.len() < MISTAKES_TOLD {
-                    seed.mistakes.push(Mistake { line: line + within - 1, what });
+                left.refused += 1;
+                if left.mistakes.len() < MISTAKES_TOLD {
+                    left.mistakes.push(Mistake { line: line + within - 1, what });
                 }
             }
         }
     }
-    Ok(seed)
+    Ok(left)
 }
 
 /// A mistake in the outermost part.

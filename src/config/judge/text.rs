@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::layer::{Given, Raw};
-use crate::config::limits;
 use crate::core::key::NAME_MAX;
 
 /// The text of a value.
@@ -35,14 +34,14 @@ fn items_of(given: &Given) -> Vec<Given> {
     }
 }
 
-/// Reads an address with an optional port.
+/// Reads an address; without a port it gets this one.
 #[must_use]
-pub(super) fn read_address(text: &str) -> Option<SocketAddr> {
+pub(in crate::config) fn read_address(text: &str, port: u16) -> Option<SocketAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     match (text.parse::<SocketAddr>(), bare.parse::<IpAddr>()) {
         (Ok(address), _) => Some(address),
-        (Err(_), Ok(ip)) => Some(SocketAddr::new(ip, limits::DNS_PORT)),
+        (Err(_), Ok(ip)) => Some(SocketAddr::new(ip, port)),
         (Err(_), Err(_)) => None,
     }
 }
@@ -67,9 +66,11 @@ pub(super) fn read_name(text: &str) -> Option<Box<[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::limits;
 
     #[test]
     fn addresses_have_a_port_or_get_53() {
+        let read_address = |text| read_address(text, limits::DNS_PORT);
         assert_eq!(read_address("192.0.2.1"), Some("192.0.2.1:53".parse().unwrap()));
         assert_eq!(read_address("2001:db8::1"), Some("[2001:db8::1]:53".parse().unwrap()));
         assert_eq!(read_address("[2001:db8::1]"), Some("[2001:db8::1]:53".parse().unwrap()));

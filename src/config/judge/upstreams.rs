@@ -17,7 +17,7 @@ impl Judge<'_> {
         let before = self.problems.len();
         let mut addresses = Vec::new();
         for item in items(given) {
-            match text(&item.raw).and_then(read_address) {
+            match text(&item.raw).and_then(|text| read_address(text, limits::DNS_PORT)) {
                 Some(address) => addresses.push(address),
                 None => self.complain(
                     key,
