@@ -49,7 +49,7 @@ fn show(reading: &Reading) -> String {
     let count = |label: &str| reading.answers.get(label).copied().unwrap_or_default();
     let _ = writeln!(
         out,
-        "{:<12} {} fresh, {} stale, {} failed, {} failed from memory; {} local, {} refused, {} dropped",
+        "{:<12} {} fresh, {} stale, {} failed, {} failed from memory; {} local, {} refused, {} dropped, {} denied",
         "answers",
         count("fresh"),
         count("stale"),
@@ -58,6 +58,7 @@ fn show(reading: &Reading) -> String {
         count("local"),
         count("refused"),
         count("dropped"),
+        count("denied"),
     );
     let cache = &reading.cache;
     let _ = writeln!(
