@@ -19,7 +19,9 @@ use crate::adapters::tcp::{self, Phase, TcpLimits};
 use crate::adapters::udp::{Admission, Sockets, UdpFront};
 use crate::adapters::upstream::{SocketWire, StreamLimits, UpstreamLimits};
 use crate::config::settings::{Drain, Settings};
+use crate::core::critical::Standing;
 use crate::core::network::{self, IpNetwork};
+use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::core::upstream::Role;
 use crate::resolver::ports::{Answer, Clock, PortFuture};
@@ -205,7 +207,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         further: Further::default(),
     };
     let admin = administer(settings, administration);
-    events::Ready { upstreams: &labels, after: clock.now().since(start) }.emit();
+    events::Ready { upstreams: &labels, after: clock.now().since(start), awaited: awaited(&resolver) }.emit();
     Ok(Running { resolver, udp, streams, phase, listeners, addresses, look_again, connections, upstream, admin })
 }
 
@@ -215,6 +217,14 @@ fn administer(settings: &Settings, administration: Administration) -> Option<Adm
     let shown = admin.to_string();
     let started = AdminThread::start(admin, Arc::new(administration));
     started.map_err(|error| events::AdminUnavailable { address: &shown, reason: &error.to_string() }.emit()).ok()
+}
+
+/// Answers for critical names that health checks still wait for.
+fn awaited(resolver: &Resolver) -> usize {
+    match resolver.readiness() {
+        Readiness::Ready => 0,
+        Readiness::NotYet => resolver.critical().iter().filter(|critical| critical.standing == Standing::Missing).count(),
+    }
 }
 
 /// Who may ask; and who was turned away last.

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod budget;
 pub mod classify;
 pub mod course;
+pub mod critical;
 pub mod decision;
 pub mod entry;
 pub mod health;

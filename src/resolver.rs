@@ -5,16 +5,19 @@
 //! answered from memory is answered on whatever thread calls [`Resolver::receive`].
 
 mod background;
+pub mod critical;
 pub mod flight;
 pub mod front;
 pub mod journal;
 mod loops;
 mod outage;
+mod pinned;
 pub mod ports;
 pub mod recoveries;
 mod resolution;
 mod room;
 pub mod shelf;
+mod sieve;
 pub mod slot;
 pub mod store;
 mod survey;
@@ -39,6 +42,7 @@ use crate::core::time::Timestamp;
 use crate::core::upstream::UpstreamPolicy;
 use crate::telemetry::tally::{Answered, Failures, Sends, Tally};
 use background::Errand;
+use critical::Watchlist;
 use flight::Flights;
 use front::{Arrival, Disposition};
 use journal::{Change, Journal, Origin};
@@ -71,6 +75,8 @@ pub struct Resolver {
     journal: Journal,
     /// Who is asked.
     upstreams: Upstreams,
+    /// What must never be missing.
+    critical: Watchlist,
     /// What is being asked.
     flights: Flights,
     /// What may be sent.
@@ -100,13 +106,14 @@ impl Resolver {
         let (errands, errands_in) = mpsc::channel(background::ERRANDS_MAX);
         let upstreams = Upstreams::new(upstreams, &policy);
         let resolver = Arc::new(Self {
-            store: Store::new(&policy.cache),
+            store: Store::with_pinned(&policy.cache, &critical::pinned(&policy.critical)),
             journal: Journal::default(),
+            critical: Watchlist::new(&policy.critical, ports.clock.now()),
             flights: Flights::new(policy.in_flight.resolutions),
             budget: Mutex::new(Budget::new(policy.budget)),
             outages: Outages::new(upstreams.groups().len()),
             loops: Loops::new(ports.chance.number()),
-            ready: AtomicBool::new(true),
+            ready: AtomicBool::new(policy.critical.is_empty()),
             sends: Sends::default(),
             failures: Failures::default(),
             tasks: Mutex::default(),

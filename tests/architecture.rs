@@ -22,7 +22,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("hickory_server", &["src/drill/"]),
     ("hickory_resolver", &["src/adapters/upstream/"]),
     ("hickory_proto", &["src/drill/", "src/adapters/upstream/", "src/adapters/seed/"]),
-    ("moka", &["src/resolver/store.rs"]),
+    ("moka", &["src/resolver/sieve.rs"]),
     ("quick_cache", &["src/resolver/room.rs"]),
     ("libc", &["src/adapters/udp/", "src/adapters/upstream.rs"]),
     ("socket2", &["src/adapters/", "src/drill/"]),

@@ -51,7 +51,7 @@ fn every_example_is_valid() {
 fn the_commented_tables_of_the_default_file_are_valid_when_uncommented() {
     let text = render::default_file();
     let tables: Vec<&str> = text.split("\n\n").filter(|block| block.contains("# [[")).collect();
-    assert_eq!(tables.len(), 2);
+    assert_eq!(tables.len(), 3);
     for table in tables {
         let live: String = table
             .lines()
@@ -108,7 +108,7 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         ("[stale]\nmaximun = \"24h\"", "holdover.toml:2: key \"maximun\" in [stale] is not known. Did you mean \"maximum\"?"),
         (
             "[stael]\nmaximum = \"24h\"",
-            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [prefetch] [budget] [attempts] [health] [admin] [drain] [log].",
+            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [prefetch] [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
         ),
         (
             "[stale]\n\nmaximum = \"30d\"",
@@ -181,6 +181,42 @@ fn seeds_are_a_list_in_the_file_and_comma_separated_in_the_environment() {
     assert_eq!(settings.seeds, [PathBuf::from("/a.json"), PathBuf::from("/b.json")]);
     let many = (0..17).map(|index| format!("\"/{index}.json\"")).collect::<Vec<_>>().join(", ");
     assert!(message(&format!("[cache]\nseed = [{many}]")).contains("names too many files"));
+}
+
+#[test]
+fn critical_names_have_types_and_an_age() {
+    let text = "[ready]\ntimeout = \"0s\"\n[[critical]]\nname = \"DB.example.com.\"\n[[critical]]\nname = \"api.example.com\"\ntypes = [\"https\", \"TYPE1234\"]\nmax_age = \"5m\"\n";
+    let policy = read(text).unwrap().policy;
+    assert!(policy.ready_timeout.is_zero());
+    let critical = &policy.critical;
+    assert_eq!((&*critical[0].name, critical[0].types.as_slice()), (b"\x02db\x07example\x03com\x00".as_slice(), [1, 28].as_slice()));
+    assert_eq!((critical[0].max_age, critical[1].max_age), (Duration::from_secs(3600), Duration::from_secs(300)));
+    assert_eq!(critical[1].types, [65, 1234]);
+}
+
+#[test]
+fn wrong_critical_names_say_what_is_allowed() {
+    let cases = [
+        ("max_age = \"1h\"", "holdover.toml:1: [[critical]] has no name. Add a line such as name = \"db.example.com\"."),
+        ("name = \"a..b\"", "holdover.toml:2: critical.name = \"a..b\" is not a domain name. Allowed: a domain name"),
+        ("name = \"db.localhost\"", "holdover.toml:2: critical.name = \"db.localhost\" is never asked of an upstream. Allowed: "),
+        ("name = \"a.test\"\n[[critical]]\nname = \"A.test.\"", "holdover.toml:4: critical.name = \"A.test.\" is named twice. Allowed: "),
+        ("name = \"a.test\"\ntypes = [\"ANY\"]", "holdover.toml:3: critical.types = \"ANY\" is not a type. Allowed: 1 to 4 of A, AAAA, "),
+        ("name = \"a.test\"\ntypes = []", "holdover.toml:3: critical.types = [] names no type. Allowed: "),
+        ("name = \"a.test\"\ntypes = [\"A\", \"a\"]", "holdover.toml:3: critical.types = \"a\" is named twice. Allowed: "),
+        ("name = \"a.test\"\ntypes = [\"A\",\"MX\",\"NS\",\"TXT\",\"SRV\"]", "is named too many"),
+        ("name = \"a.test\"\nmax_age = \"1s\"", "holdover.toml:3: critical.max_age = \"1s\" is out of range. Allowed: 5s to 7d. "),
+    ];
+    for (table, expected) in cases {
+        let told = message(&format!("[[critical]]\n{table}\n"));
+        let expected = expected.replace(
+            "is named too many",
+            "holdover.toml:3: critical.types = [\"A\", \"MX\", \"NS\", \"TXT\", \"SRV\"] names too many types",
+        );
+        assert!(told.starts_with(&expected), "{told}\n{expected}");
+    }
+    let many: String = (0..66).map(|index| format!("[[critical]]\nname = \"n{index}.test\"\n")).collect();
+    assert!(message(&many).starts_with("holdover.toml:129: [[critical]] is one too many. Allowed: 64 names."), "{}", message(&many));
 }
 
 #[test]

@@ -27,8 +27,13 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 use holdover::config::settings::Settings;
+use holdover::core::budget::Class;
+use holdover::core::critical::Standing;
 use holdover::core::health::State;
+use holdover::core::policy::CriticalName;
+use holdover::core::special::Readiness;
 use holdover::core::upstream::Role;
+use holdover::resolver::journal::{Change, Origin};
 use truth::Zone;
 use weather::{Fault, Weather};
 use witness::Witness;
@@ -47,6 +52,16 @@ fn settings(upstreams: &[(&str, Role)]) -> Settings {
     let mut settings = Settings::standard();
     settings.upstreams = upstreams.iter().map(|(address, role)| upstream(address, *role)).collect();
     settings
+}
+
+/// These names of a zone, as critical ones.
+fn critical(names: &[usize], max_age: Duration) -> Vec<CriticalName> {
+    let wire = |text: String| {
+        let labels = text.trim_end_matches('.').split('.');
+        let labels = labels.flat_map(|label| std::iter::once(label.len() as u8).chain(label.bytes()).collect::<Vec<u8>>());
+        labels.chain([0]).collect()
+    };
+    names.iter().map(|name| CriticalName { name: wire(Zone::text(*name)), types: vec![28], max_age }).collect()
 }
 
 /// Runs a future under paused time.
@@ -147,11 +162,28 @@ async fn random_world(seed: u64) -> witness::Sums {
     if dice.below(3) == 0 {
         settings.policy.stale.maximum = 20 * MINUTE;
     }
+    if dice.below(2) == 0 {
+        // One that has addresses, one that comes and goes, one that never is, one without such data.
+        settings.policy.critical = critical(&[0, 6, 7, 8], 10 * MINUTE);
+    }
+    let maximum_stale = settings.policy.stale.maximum;
     let weather = Weather::random(&dice, &upstreams, 90 * MINUTE);
     let zone = Zone::new(20 + dice.below(180) as usize, &dice);
     let mut play = Play::new(seed, settings, zone, weather);
     let rate = 1 + dice.below(8);
+    let mut answered = Vec::new();
     while play.world.clock.elapsed() < 95 * MINUTE {
+        let now = play.world.clock.elapsed();
+        for critical in play.world.resolver.critical() {
+            match critical.age {
+                Some(age) => answered.push((critical.key.clone(), now.saturating_sub(age))),
+                None => assert!(
+                    !answered.iter().any(|(key, at)| *key == critical.key && now < *at + maximum_stale),
+                    "seed {seed} at {now:?}: {} was known and is missing",
+                    critical.key
+                ),
+            }
+        }
         play.load(Duration::from_secs(30 + dice.below(300)), rate).await;
         match dice.below(12) {
             0 => {
@@ -163,6 +195,7 @@ async fn random_world(seed: u64) -> witness::Sums {
                 tokio::time::sleep(Duration::from_secs(3)).await;
                 play.world.restart();
                 play.witness.process_restarted();
+                answered.clear();
             }
             2 => tokio::time::sleep(Duration::from_secs(dice.below(900))).await,
             _ => {}
@@ -266,6 +299,100 @@ fn s14_a_flood_of_unique_names_in_an_outage_costs_hot_names_nothing() {
         tokio::time::sleep(2 * MINUTE).await;
         play.load(10 * SECOND, 50).await;
         play.settle().await;
+    });
+}
+
+#[test]
+fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
+    in_virtual_time(async {
+        let names: Vec<usize> = (0..10).collect();
+        let mut settings = settings(&[("192.0.2.53:53", Role::Primary)]);
+        settings.policy.cache.entries = 100;
+        settings.policy.cache.bytes = 1 << 20;
+        settings.policy.critical = critical(&names, 3 * MINUTE);
+        let weather = Weather::constant("192.0.2.53:53", vec![(10 * MINUTE, Fault::Blackhole), (20 * MINUTE, Fault::None)]);
+        let play = Play::new(6, settings, Zone::steady(4_000, &Dice::new(6)), weather);
+        let all = |play: &Play, standing: Standing| play.world.resolver.critical().iter().all(|critical| critical.standing == standing);
+        assert_eq!(play.world.resolver.readiness(), Readiness::NotYet);
+        // Whoever keeps the memory elsewhere hears of each, and of each refresh.
+        let journal = play.world.resolver.journal();
+        let learned = || {
+            let changes = journal.take().changes.into_iter();
+            let keys = changes.filter_map(|change| match change {
+                Change::Learned(slot, Origin::Upstream) => slot.key(),
+                Change::Learned(..) | Change::Forgotten(_) => None,
+            });
+            keys.collect::<std::collections::HashSet<_>>()
+        };
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(learned().len(), names.len());
+        tokio::time::sleep(2 * MINUTE).await;
+        assert_eq!(learned().len(), names.len(), "refreshed though nobody asks");
+        assert_eq!(play.world.resolver.readiness(), Readiness::Ready);
+        let missing = || play.world.resolver.critical().iter().filter(|critical| critical.standing == Standing::Missing).count();
+        // Forty times as many good names as fit, and as many that do not exist.
+        let mut asked = 0;
+        while play.world.clock.elapsed() < 10 * MINUTE {
+            asked += 1;
+            let name = if asked % 2 == 0 { Zone::text(10 + asked % 3_990) } else { format!("x{asked}.flood.test.") };
+            let packet = message::query(&name, RecordType::AAAA, asked as u16, true);
+            drop(tokio::spawn(play.world.ask(packet, SocketAddr::from(([127, 0, 0, 1], 1024)))));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(missing(), 0, "not for a moment");
+        }
+        assert!(play.world.resolver.sends().total(Class::Critical) > 100, "they were refreshed without traffic");
+        let fresh = play.world.resolver.critical().iter().filter(|critical| critical.standing == Standing::Fresh).count();
+        assert!(fresh >= 8, "{fresh} of 10 fresh; one whose TTL is a second may just be asked for");
+        let before = play.witness.sums();
+        for number in 0..200_000_usize {
+            let packet = message::query(&format!("y{number}.flood.test."), RecordType::AAAA, number as u16, true);
+            drop(tokio::spawn(play.world.ask(packet, SocketAddr::from(([127, 0, 0, 1], 1024 + (number % 60_000) as u16)))));
+            if number % 100 == 0 {
+                drop(play.ask(number / 100 % 10));
+            }
+            if number % 10 == 9 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        let during = play.witness.sums().since(&before);
+        assert!(during.queries >= 1_990 && during.failed == 0 && during.late == 0, "{during:?}");
+        assert_eq!(missing(), 0);
+        let kept: Vec<_> = play.world.resolver.store().slots().filter_map(|slot| slot.key()).collect();
+        assert!(
+            play.world.resolver.critical().iter().all(|critical| kept.contains(&critical.key)),
+            "whoever missed a change and walks the store meets them all"
+        );
+        tokio::time::sleep(5 * MINUTE).await;
+        assert!(all(&play, Standing::Stale));
+        assert!(play.world.resolver.critical().iter().all(|critical| critical.too_old_since.is_some() && critical.age > Some(3 * MINUTE)));
+        tokio::time::sleep(20 * MINUTE - play.world.clock.elapsed() + 30 * SECOND).await;
+        assert!(play.world.resolver.critical().iter().all(|critical| critical.too_old_since.is_none() && critical.age < Some(MINUTE)));
+        play.settle().await;
+    });
+}
+
+#[test]
+fn s15_thirty_sidecars_with_critical_names_do_not_come_back_in_one_moment() {
+    in_virtual_time(async {
+        let mut settings = settings(&[("192.0.2.53:53", Role::Primary)]);
+        settings.policy.critical = critical(&(0..20).collect::<Vec<_>>(), 60 * MINUTE);
+        let plays: Vec<Play> = (0..30)
+            .map(|seed| {
+                let weather = Weather::constant("192.0.2.53:53", vec![(MINUTE, Fault::Blackhole), (11 * MINUTE, Fault::None)]);
+                Play::new(seed, settings.clone(), Zone::steady(20, &Dice::new(3)), weather)
+            })
+            .collect();
+        tokio::time::sleep(12 * MINUTE).await;
+        let mut times: Vec<u128> = Vec::new();
+        for play in &plays {
+            let sent = play.world.network.sent.lock().unwrap();
+            times.extend(sent.iter().filter(|sent| sent.at >= 11 * MINUTE).map(|sent| sent.at.as_millis()));
+            assert!(play.world.resolver.critical().iter().all(|critical| critical.age < Some(MINUTE)));
+        }
+        times.sort_unstable();
+        let peak = times.iter().enumerate().map(|(index, from)| times[index..].iter().take_while(|at| **at < from + 1000).count()).max();
+        println!("600 critical names behind one interface come back with {peak:?} packets in the worst second");
+        assert!(peak < Some(512), "{peak:?} packets in one second, half of what the interface lets through");
     });
 }
 

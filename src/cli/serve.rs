@@ -48,6 +48,9 @@ pub struct ServeArguments {
     /// Where status, metrics and the memory are to be had: a unix socket's path, or a loopback address [default: nowhere]
     #[arg(long, value_name = "ADDR[:PORT]|PATH")]
     admin: Option<String>,
+    /// Name that must never be missing; may be repeated or comma-separated
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    critical: Vec<String>,
     /// error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -104,6 +107,10 @@ impl ServeArguments {
         }
         if !self.upstream.is_empty() {
             layer.records.insert("upstream", environment::upstreams(&self.upstream.join(","), &Origin::Flag("--upstream")));
+        }
+        if !self.critical.is_empty() {
+            let records = environment::records(keys::CRITICAL_NAME, &self.critical.join(","), &Origin::Flag("--critical"));
+            layer.records.insert("critical", records);
         }
         Flags { config: self.config.clone(), layer }
     }

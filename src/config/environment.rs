@@ -19,6 +19,9 @@ const CONFIG: &str = "HOLDOVER_CONFIG";
 /// The variable that names upstreams.
 const UPSTREAM: &str = "HOLDOVER_UPSTREAM";
 
+/// The variable that names critical names.
+const CRITICAL: &str = "HOLDOVER_CRITICAL";
+
 /// What the environment says.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -48,10 +51,13 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
         };
         if name == UPSTREAM {
             environment.layer.records.insert("upstream", upstreams(&text, &origin));
+        } else if name == CRITICAL {
+            environment.layer.records.insert("critical", records(keys::CRITICAL_NAME, &text, &origin));
         } else if let Some(key) = variables_of_keys().find(|(variable, _)| variable == name).map(|(_, key)| key) {
             environment.layer.values.insert(key, Given { raw: Raw::Word(text), origin });
         } else {
-            let known: Vec<String> = variables_of_keys().map(|(variable, _)| variable).chain([CONFIG.into(), UPSTREAM.into()]).collect();
+            let known: Vec<String> =
+                variables_of_keys().map(|(variable, _)| variable).chain([CONFIG, UPSTREAM, CRITICAL].map(Into::into)).collect();
             // Without what all of them begin with, which alone would make any two alike.
             let tail = |name: &'_ str| name.get(PREFIX.len()..).unwrap_or_default().to_owned();
             let tails: Vec<String> = known.iter().map(|name| tail(name)).collect();
@@ -71,15 +77,21 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
 /// the file's: it stands for one address, which is then found to be none.
 #[must_use]
 pub fn upstreams(list: &str, origin: &Origin) -> Vec<Record> {
-    let mut addresses: Vec<&str> = list.split(',').map(str::trim).filter(|address| !address.is_empty()).collect();
-    if addresses.is_empty() {
-        addresses.push("");
+    records(keys::UPSTREAM_ADDRESSES, list, origin)
+}
+
+/// One table for each member of a list, which becomes the value of `key`.
+#[must_use]
+pub fn records(key: &'static str, list: &str, origin: &Origin) -> Vec<Record> {
+    let mut words: Vec<&str> = list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    if words.is_empty() {
+        words.push("");
     }
-    addresses
+    words
         .into_iter()
-        .map(|address| {
-            let given = Given { raw: Raw::Word(address.to_owned()), origin: origin.clone() };
-            Record { origin: origin.clone(), values: BTreeMap::from([(keys::UPSTREAM_ADDRESSES, given)]) }
+        .map(|word| {
+            let given = Given { raw: Raw::Word(word.to_owned()), origin: origin.clone() };
+            Record { origin: origin.clone(), values: BTreeMap::from([(key, given)]) }
         })
         .collect()
 }
@@ -152,6 +164,14 @@ mod tests {
     fn upstreams_are_a_list() {
         let read = environment(&[("HOLDOVER_UPSTREAM", "192.0.2.1, 192.0.2.2:5353")]).unwrap();
         assert_eq!(read.layer.records["upstream"].len(), 2);
+    }
+
+    #[test]
+    fn critical_names_are_a_list_and_an_empty_one_is_a_mistake() {
+        let judge = |text| super::super::judge::judge(&environment(&[("HOLDOVER_CRITICAL", text)]).unwrap().layer);
+        assert_eq!(judge("db.example.com, api.example.com").unwrap().policy.critical.len(), 2);
+        let told = judge(" ").unwrap_err().to_string();
+        assert!(told.starts_with("HOLDOVER_CRITICAL= is not a domain name."), "{told}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 mod admin;
+mod critical;
 mod text;
 mod upstreams;
 
@@ -37,6 +38,8 @@ pub fn judge(layer: &Layer) -> Result<Settings, ConfigError> {
             budget: judge.budget(),
             health: judge.health(),
             cache: judge.cache(),
+            critical: judge.critical(),
+            ready_timeout: judge.bounded(&limits::READY_TIMEOUT),
             in_flight: InFlightPolicy {
                 resolutions: judge.bounded(&limits::BUDGET_RESOLUTIONS),
                 waiting: judge.bounded(&limits::BUDGET_WAITING),

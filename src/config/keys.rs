@@ -61,6 +61,10 @@ pub const CACHE_SEED: &str = "cache.seed";
 pub const ADMIN_ADDRESS: &str = "admin.address";
 /// `admin.remote`.
 pub const ADMIN_REMOTE: &str = "admin.remote";
+/// `critical.name`.
+pub const CRITICAL_NAME: &str = "critical.name";
+/// `critical.types`.
+pub const CRITICAL_TYPES: &str = "critical.types";
 /// `prefetch.enabled`.
 pub const PREFETCH_ENABLED: &str = "prefetch.enabled";
 /// `log.level`.
@@ -163,6 +167,18 @@ const PLAIN: &[Plain] = &[
         allowed: "refuse or read",
     },
     Plain {
+        key: CRITICAL_NAME,
+        text: &[" The full name; search domains are not tried. HOLDOVER_CRITICAL and --critical take a list of names."],
+        toml: r#""db.example.com""#,
+        allowed: "a domain name, each once, at most 64",
+    },
+    Plain {
+        key: CRITICAL_TYPES,
+        text: &[" The types that the application asks for; A and AAAA when left out."],
+        toml: r#"["A", "AAAA"]"#,
+        allowed: "1 to 4 of A, AAAA, HTTPS, SVCB, SRV, MX, TXT, PTR, NS, or TYPE and a number from 1 to 65279",
+    },
+    Plain {
         key: PREFETCH_ENABLED,
         text: &[" Whether names in use are refreshed ahead of their expiry."],
         toml: "true",
@@ -212,6 +228,15 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "attempts", shape: Shape::Table, text: &["How one resolution spends its packets."] },
     Section { name: "health", shape: Shape::Table, text: &["When an upstream is impaired, down, and healthy again."] },
     Section { name: "admin", shape: Shape::Table, text: &["The admin interface; whatever happens to it, queries go on being answered."] },
+    Section {
+        name: "critical",
+        shape: Shape::Records,
+        text: &[
+            "Names that must never be missing; repeat for each. They are resolved at the start, refreshed although nobody asks, never",
+            "evicted, and readiness waits for them.",
+        ],
+    },
+    Section { name: "ready", shape: Shape::Table, text: &["When health checks hear that holdover is ready. Queries are answered before."] },
     Section { name: "drain", shape: Shape::Table, text: &["The end of the process."] },
     Section { name: "log", shape: Shape::Table, text: &["The log, on standard error."] },
 ];

@@ -165,6 +165,14 @@ bounds! {
     /// Longest such wait; how late a recovery is noticed. One packet every 2 s is nothing beside what clients ask.
     HEALTH_PROBE_MAXIMUM: Duration = "health.probe_maximum" (seconds(2); seconds(1) => seconds(300));
 
+    /// How long `holdover check` says "not ready" for want of an answer for a critical name; then it is ready with a warning. A sidecar
+    /// that is held back in an outage keeps its application down, one that starts without may still learn the name. 0s waits for nothing.
+    READY_TIMEOUT: Duration = "ready.timeout" (seconds(10); Duration::ZERO => seconds(300));
+
+    /// How old the answer may become before the log and the metrics complain. Every answer counts as fresh for an hour at most, so an
+    /// older one is beyond what its upstream vouches for. It is refreshed before it is as old, whatever its TTL.
+    CRITICAL_MAX_AGE: Duration = "critical.max_age" (hours(1); seconds(5) => hours(7 * 24));
+
     /// After SIGTERM: go on serving until no query has come for this long. Old-style sidecars get SIGTERM with the application.
     DRAIN_IDLE: Duration = "drain.idle" (seconds(2); Duration::ZERO => seconds(60));
     /// After SIGTERM: end at the latest after this long; below the 30 s after which Kubernetes and ECS kill.
@@ -200,6 +208,10 @@ pub const SEEDS_MAX: usize = 16;
 pub const ADMIN_PORT: u16 = 9053;
 /// Bytes of the admin socket's path at the most: `sun_path` has 108, and a name beside it is needed while it is made.
 pub const ADMIN_PATH_MAX: usize = 90;
+/// Critical names at the most; each costs memory that nothing evicts, and packets although nobody asks.
+pub const CRITICAL_NAMES_MAX: usize = 64;
+/// Types of one critical name at the most; with the names this bounds what is asked for without traffic.
+pub const CRITICAL_TYPES_MAX: usize = 4;
 /// Problems that one message tells.
 pub const PROBLEMS_SHOWN: usize = 5;
 /// Bytes of the configuration file at the most.

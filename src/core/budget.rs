@@ -9,6 +9,7 @@
 //! | probe | one a second and upstream, by its own timer | always granted |
 //! | miss | the budget | 100 % |
 //! | outage: a name of which nothing is remembered, while all upstreams are down | `outage_per_second` | 100 % |
+//! | critical: a name that must never be missing is refreshed | a quarter of the budget | 90 % |
 //! | prefetch | `prefetch_percent` of the budget | 75 % |
 //! | sweep after recovery | `sweep_per_second` | 50 % |
 
@@ -24,6 +25,8 @@ pub enum Class {
     Miss,
     /// A client waits, all upstreams are down, and nothing is remembered.
     Outage,
+    /// A name that must never be missing is resolved or refreshed, though nobody waits.
+    Critical,
     /// A fresh answer in use nears its end.
     Prefetch,
     /// Stale answers are renewed after an outage.
@@ -32,7 +35,7 @@ pub enum Class {
 
 impl Class {
     /// All of them, in the order of their places.
-    pub const ALL: [Self; CLASSES] = [Self::Probe, Self::Miss, Self::Outage, Self::Prefetch, Self::Sweep];
+    pub const ALL: [Self; CLASSES] = [Self::Probe, Self::Miss, Self::Outage, Self::Critical, Self::Prefetch, Self::Sweep];
 
     /// The metric label.
     #[must_use]
@@ -41,6 +44,7 @@ impl Class {
             Self::Probe => "probe",
             Self::Miss => "miss",
             Self::Outage => "outage",
+            Self::Critical => "critical",
             Self::Prefetch => "prefetch",
             Self::Sweep => "sweep",
         }
@@ -53,14 +57,15 @@ impl Class {
             Self::Probe => 0,
             Self::Miss => 1,
             Self::Outage => 2,
-            Self::Prefetch => 3,
-            Self::Sweep => 4,
+            Self::Critical => 3,
+            Self::Prefetch => 4,
+            Self::Sweep => 5,
         }
     }
 }
 
 /// Classes.
-const CLASSES: usize = 5;
+const CLASSES: usize = 6;
 /// Length of a slot, in microseconds.
 const SLOT_MICROS: u64 = 50_000;
 /// Slots: a second, and the one under way.
@@ -133,6 +138,7 @@ impl Budget {
             Class::Probe => total <= all,
             Class::Miss => total <= whole,
             Class::Outage => total <= whole && of_class <= self.policy.outage_per_second,
+            Class::Critical => total <= whole - whole / 10 && of_class <= (whole / 4).max(1),
             Class::Prefetch => total <= whole / 4 * 3 && of_class <= (whole / 100).max(1) * self.policy.prefetch_percent,
             Class::Sweep => total <= whole / 2 && of_class <= self.policy.sweep_per_second,
         }
@@ -185,6 +191,21 @@ mod tests {
         }
         assert!(budget.take(Class::Prefetch, 1, START).is_err());
         assert!(budget.take(Class::Sweep, 1, START).is_err());
+        assert_eq!(budget.take(Class::Miss, 1, START), Ok(()));
+    }
+
+    #[test]
+    fn critical_names_come_before_prefetch_and_sweep_and_after_clients() {
+        let mut budget = Budget::new(policy().budget);
+        let sent = (0..).take_while(|_| budget.take(Class::Critical, 1, START).is_ok()).count();
+        assert_eq!(sent, 222, "a quarter, so that clients never wait for them");
+        let mut budget = Budget::new(policy().budget);
+        for _ in 0..700 {
+            assert_eq!(budget.take(Class::Miss, 1, START), Ok(()));
+        }
+        assert!(budget.take(Class::Prefetch, 1, START).is_err() && budget.take(Class::Sweep, 1, START).is_err());
+        assert_eq!(budget.take(Class::Critical, 1, START), Ok(()));
+        while budget.take(Class::Critical, 1, START).is_ok() {}
         assert_eq!(budget.take(Class::Miss, 1, START), Ok(()));
     }
 

@@ -267,6 +267,10 @@ pub fn maximum_stale(key: &Key, policy: &Policy) -> (Duration, TtlZero) {
             found = (exception.maximum, exception.ttl_zero);
         }
     }
+    if policy.critical.iter().any(|critical| *critical.name == *key.name()) {
+        // What is listed must never be missing: that opts in for it.
+        found.1 = TtlZero::KeepForOutages;
+    }
     found
 }
 

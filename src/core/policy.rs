@@ -138,6 +138,17 @@ pub struct CachePolicy {
     pub negative_percent: u32,
 }
 
+/// A name that must never be missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CriticalName {
+    /// The name in lower-cased wire form, with the root label.
+    pub name: Box<[u8]>,
+    /// The types of it, each once.
+    pub types: Vec<u16>,
+    /// How old its answers may become before that is alarming.
+    pub max_age: Duration,
+}
+
 /// What may be under way at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InFlightPolicy {
@@ -164,6 +175,10 @@ pub struct Policy {
     pub health: HealthPolicy,
     /// Size of the memory.
     pub cache: CachePolicy,
+    /// Names that must never be missing, each once.
+    pub critical: Vec<CriticalName>,
+    /// How long readiness waits for an answer for each of them.
+    pub ready_timeout: Duration,
     /// Work at the same moment.
     pub in_flight: InFlightPolicy,
 }

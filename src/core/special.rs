@@ -32,6 +32,12 @@ pub enum Readiness {
     NotYet,
 }
 
+/// Whether a name in lower-cased wire form is never forwarded.
+#[must_use]
+pub fn is_local(name: &[u8]) -> bool {
+    is_within(name, LOCALHOST) || is_within(name, INVALID)
+}
+
 /// The answer for a name that is never forwarded; `None` for every other name.
 #[must_use]
 pub fn answer(key: &Key, readiness: Readiness, policy: &Policy, now: Timestamp) -> Option<Entry> {

@@ -132,6 +132,8 @@ pub(crate) fn policy() -> super::policy::Policy {
             probe_max: seconds(2),
         },
         cache: CachePolicy { entries: 10_000, bytes: 8 << 20, negative_percent: 25 },
+        critical: Vec::new(),
+        ready_timeout: seconds(10),
         in_flight: InFlightPolicy { resolutions: 1000, waiting: 4000 },
     }
 }

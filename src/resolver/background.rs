@@ -58,6 +58,9 @@ impl Resolver {
     pub(super) fn start_background(self: &Arc<Self>, errands: mpsc::Receiver<Errand>) {
         self.spawn(Arc::clone(self).run_errands(errands));
         self.spawn(Arc::clone(self).watch());
+        if !self.critical.is_empty() {
+            self.spawn(Arc::clone(self).keep_critical());
+        }
         for upstream in self.upstreams.numbers() {
             self.spawn(Arc::clone(self).probe_while_unhealthy(upstream));
         }
@@ -152,12 +155,13 @@ impl Resolver {
         self.spawn(Resolution::new(self, key, group, plan, flight).run());
     }
 
-    /// Refreshes what was served stale, hottest first, at the pace of the budget.
+    /// Refreshes the critical names, then what was served stale, hottest first, at the pace of the budget.
     async fn sweep(self: Arc<Self>, group: usize) {
         let delay = u32::try_from(self.ports.chance.number() % 1000).unwrap_or(0);
         tokio::time::sleep(SWEEP_DELAY * delay / 1000).await;
         let pace = Duration::from_secs(1) / self.policy.budget.sweep_per_second.max(1);
-        for (key, slot) in self.store.hottest_stale(Some(group), SWEEP_MAX, self.now()) {
+        let now = self.now();
+        for (key, slot) in self.critical_stale(group, now).into_iter().chain(self.store.hottest_stale(Some(group), SWEEP_MAX, now)) {
             if self.upstreams.availability(group) != Availability::Healthy {
                 return;
             }
@@ -205,7 +209,9 @@ impl Candidates {
     fn pick(&mut self, resolver: &Resolver, group: usize) -> Key {
         let now = resolver.now();
         if self.keys.is_empty() || now.since(self.chosen) >= CANDIDATES_FOR {
-            self.keys = resolver.store.hottest_stale(Some(group), CANDIDATES_MAX, now).into_iter().map(|(key, _)| key).collect();
+            let critical = resolver.critical_stale(group, now);
+            let hottest = resolver.store.hottest_stale(Some(group), CANDIDATES_MAX, now);
+            self.keys = critical.into_iter().chain(hottest).map(|(key, _)| key).collect();
             self.chosen = now;
         }
         for _ in 0..self.keys.len() {

@@ -18,6 +18,9 @@ const WAITERS_KNOWN: usize = 64;
 /// Probes under way beside all else: of 16 upstreams four at a time each, for as long as each may take.
 const PROBES_MAX: usize = 64;
 
+/// Critical names under way beside all else; the probes' room stays theirs.
+const CRITICAL_MAX: usize = 32;
+
 /// How far a resolution has come.
 #[derive(Clone, Debug)]
 pub enum Progress {
@@ -120,6 +123,8 @@ impl Flights {
         let room = match class {
             // A flood must not hide the return of an upstream.
             Class::Probe => self.at_most.saturating_add(PROBES_MAX),
+            // Nor must it keep a critical name from being resolved.
+            Class::Critical => self.at_most.saturating_add(CRITICAL_MAX),
             Class::Miss | Class::Outage | Class::Prefetch | Class::Sweep => self.at_most,
         };
         if table.len() >= room {

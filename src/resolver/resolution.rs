@@ -254,6 +254,7 @@ impl Resolution {
         let stale = &self.resolver.policy.stale;
         let recheck = |failures| now.plus(refresh::recheck_after(failures, stale));
         self.resolver.store.note_failure(&self.key, &self.lack(failure), recheck, self.recoveries, now);
+        self.resolver.critical.note_failure(&self.key, failure, now);
         if let Some(group) = self.resolver.upstreams.groups().get(self.group) {
             group.recoveries.note_failure(self.key.name());
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
+use super::pinned::Pinned;
 use super::slot::Slot;
 use super::store::{Hasher, Place};
 
@@ -22,6 +23,8 @@ const PARTS_MAX: u64 = 64;
 pub(super) struct Room {
     /// What lies in it.
     cache: Cache<Place, Arc<Slot>, Weight, Hasher, Eviction>,
+    /// What is never evicted.
+    pinned: Pinned<Slot>,
 }
 
 /// Weighs an entry.
@@ -53,10 +56,10 @@ impl Lifecycle<Place, Arc<Slot>> for Eviction {
 }
 
 impl Room {
-    /// A room for so many bytes and entries.
+    /// A room for so many bytes and entries, beside those at the pinned places.
     ///
     /// An entry weighs at least `bytes / entries`, so that the one bound holds both limits.
-    pub(super) fn new(bytes: u64, entries: u64) -> Self {
+    pub(super) fn new(bytes: u64, entries: u64, pinned: &[Place]) -> Self {
         let least = bytes / entries.max(1);
         let mut options = OptionsBuilder::new();
         options
@@ -70,32 +73,50 @@ impl Room {
             // Only without capacities, which are given.
             Err(_) => Cache::with(usize::try_from(entries).unwrap_or(usize::MAX), least * entries, weight, hasher, Eviction),
         };
-        Self { cache }
+        Self { cache, pinned: Pinned::new(pinned) }
     }
 
     /// What lies at a place.
     pub(super) fn get(&self, place: Place) -> Option<Arc<Slot>> {
-        self.cache.get(&place)
+        match self.pinned.get(place) {
+            Some(held) => held,
+            None => self.cache.get(&place),
+        }
     }
 
     /// Puts an answer at a place.
     pub(super) fn insert(&self, place: Place, slot: Arc<Slot>) {
-        self.cache.insert(place, slot);
+        if let Err(Some(slot)) = self.pinned.put(place, Some(slot)) {
+            self.cache.insert(place, slot);
+        }
     }
 
     /// Takes away what lies at a place.
     pub(super) fn remove(&self, place: Place) -> Option<Arc<Slot>> {
-        self.cache.remove(&place).map(|(_, slot)| slot)
+        match self.pinned.put(place, None) {
+            Ok(held) => held,
+            Err(_) => self.cache.remove(&place).map(|(_, slot)| slot),
+        }
     }
 
     /// Everything that lies in it.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Place, Arc<Slot>)> {
-        self.cache.iter()
+        self.pinned.iter().chain(self.cache.iter())
     }
 
-    /// Entries, and their weight in bytes.
+    /// Tells the room what was asked for since the last time.
+    pub(super) fn tell_what_is_hot(&self) {
+        for (place, slot) in self.cache.iter() {
+            if slot.has_news() {
+                let _ = self.cache.get(&place);
+            }
+        }
+    }
+
+    /// Entries, pinned ones included, and the weight in bytes of those that are bounded.
     pub(super) fn size(&self) -> (u64, u64) {
-        (u64::try_from(self.cache.len()).unwrap_or(u64::MAX), self.cache.weight())
+        let all = self.cache.len().saturating_add(self.pinned.iter().count());
+        (u64::try_from(all).unwrap_or(u64::MAX), self.cache.weight())
     }
 }
 
@@ -117,7 +138,7 @@ mod tests {
 
     #[test]
     fn in_a_full_room_each_new_answer_is_taken_in_and_what_it_pushes_out_knows() {
-        let room = Room::new(100 * 1024, 100);
+        let room = Room::new(100 * 1024, 100, &[]);
         for place in 0..100 {
             room.insert(place, slot("www.example.com"));
             for _ in 0..5 {
@@ -136,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_flood_pushes_out_itself_before_what_is_in_use() {
-        let room = Room::new(1000 * 1024, 1000);
+        let room = Room::new(1000 * 1024, 1000, &[]);
         for place in 0..500 {
             room.insert(place, slot("www.example.com"));
             assert!(room.get(place).is_some());

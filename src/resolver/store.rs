@@ -5,16 +5,16 @@
 //! flood of random names fills the room for negatives or failures, and cannot wash out what an outage needs.
 //!
 //! Good answers have a [`Room`] that takes in every new one. Negative answers and failures are what floods of random names are made
-//! of: there moka bounds each room by weight (TinyLFU: a name seen once does not push out one in use); its own expiry is not used,
-//! since it would delete what must be served stale. An entry weighs at least `bytes / entries`, so the one bound holds both limits.
+//! of: each has a [`Sieve`]. An entry weighs at least `bytes / entries`, so the one bound holds both limits. Critical names have
+//! places of their own beside all three, which nothing is evicted from.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use super::room::Room;
+use super::sieve::Sieve;
 use super::slot::{FailedName, Lack, Slot};
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
@@ -22,18 +22,11 @@ use crate::core::key::Key;
 use crate::core::policy::CachePolicy;
 use crate::core::time::Timestamp;
 
-/// Bookkeeping of moka and of the allocator for one negative answer, in bytes (measured: 290 and 40).
-const OVERHEAD: usize = 330;
-/// Names whose failure is remembered and of which nothing else is; an entry weighs about 400 bytes.
-const FAILURES_MAX: u64 = 2_048;
-
 /// The hash of the cache's keys.
 pub(super) type Hasher = foldhash::fast::RandomState;
 /// The hash of a key. What lies in a room knows its own key; the room goes by the hash, which saves each entry two pieces of memory.
 /// Should two of a million names ever have the same 64 bits (1 in 40 million), the later one is remembered.
 pub(super) type Place = u64;
-/// A room for what floods fill.
-type Sieve<V> = Cache<Place, Arc<V>, Hasher>;
 
 /// What the store knows of a name and type.
 #[derive(Clone, Debug)]
@@ -64,12 +57,20 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(policy: &CachePolicy) -> Self {
+        Self::with_pinned(policy, &[])
+    }
+
+    /// An empty store that never evicts what it knows of these keys.
+    #[must_use]
+    pub fn with_pinned(policy: &CachePolicy, pinned: &[Key]) -> Self {
         let percent = u64::from(policy.negative_percent);
+        let places = Hasher::default();
+        let pinned: Vec<Place> = pinned.iter().map(|key| places.hash_one(key.as_bytes())).collect();
         Self {
-            good: Room::new(policy.bytes, policy.entries),
-            negative: sieve(policy.bytes / 100 * percent, policy.entries * percent / 100),
-            failures: Cache::builder().max_capacity(FAILURES_MAX).build_with_hasher(Hasher::default()),
-            places: Hasher::default(),
+            good: Room::new(policy.bytes, policy.entries, &pinned),
+            negative: Sieve::of_answers(policy.bytes / 100 * percent, policy.entries * percent / 100, &pinned),
+            failures: Sieve::of_failures(&pinned),
+            places,
             writing: Mutex::default(),
         }
     }
@@ -89,14 +90,14 @@ impl Store {
         {
             return Found::Answer(Arc::clone(slot));
         }
-        if let Some(slot) = self.negative.get(&place).filter(|slot| slot.entry.is_servable(now) && slot.answers(key)) {
+        if let Some(slot) = self.negative.get(place).filter(|slot| slot.entry.is_servable(now) && slot.answers(key)) {
             return Found::Answer(slot);
         }
         // The negative answer that overruled it is forgotten: last known good, but not fresh.
         if let Some(slot) = good {
             return Found::Answer(slot);
         }
-        self.failures.get(&place).filter(|failed| *failed.key == *key.as_bytes()).map_or(Found::Nothing, Found::Failure)
+        self.failures.get(place).filter(|failed| *failed.key == *key.as_bytes()).map_or(Found::Nothing, Found::Failure)
     }
 
     /// Remembers an answer; gives the slot in which it now lies.
@@ -105,14 +106,14 @@ impl Store {
         let place = self.place(key);
         let _writing = self.writing.lock();
         let good = self.good.get(place);
-        let negative = self.negative.get(&place);
+        let negative = self.negative.get(place);
         for old in good.iter().chain(&negative) {
             old.supersede();
         }
         match slot.entry.kind {
             Kind::Positive => {
                 if negative.is_some() {
-                    self.negative.invalidate(&place);
+                    let _ = self.negative.remove(place);
                 }
                 self.good.insert(place, Arc::clone(&slot));
             }
@@ -133,7 +134,7 @@ impl Store {
         let place = self.place(key);
         let _writing = self.writing.lock();
         let good = self.good.get(place).filter(|good| good.answers(key));
-        let negative = self.negative.get(&place).filter(|negative| negative.answers(key));
+        let negative = self.negative.get(place).filter(|negative| negative.answers(key));
         let newer = |other: &Arc<Slot>| other.entry.stored >= slot.entry.stored;
         match slot.entry.kind {
             Kind::Positive => {
@@ -144,7 +145,7 @@ impl Store {
                     Some(negative) if newer(&negative) => slot.overrule(negative.entry.overrules_until()),
                     Some(negative) => {
                         negative.supersede();
-                        self.negative.invalidate(&place);
+                        let _ = self.negative.remove(place);
                     }
                     None => {}
                 }
@@ -171,8 +172,8 @@ impl Store {
         let place = self.place(key);
         let _writing = self.writing.lock();
         let good = self.good.remove(place);
-        let negative = self.negative.remove(&place);
-        let failed = self.failures.remove(&place);
+        let negative = self.negative.remove(place);
+        let failed = self.failures.remove(place);
         good.iter().chain(&negative).for_each(|slot| slot.supersede());
         failed.iter().for_each(|failed| failed.supersede());
         good.is_some() || negative.is_some() || failed.is_some()
@@ -203,9 +204,9 @@ impl Store {
     /// Forgets the failure of a name that has just been answered.
     pub fn clear_failure(&self, key: &Key) {
         let place = self.place(key);
-        if let Some(failed) = self.failures.get(&place) {
+        if let Some(failed) = self.failures.get(place) {
             failed.supersede();
-            self.failures.invalidate(&place);
+            let _ = self.failures.remove(place);
         }
     }
 
@@ -240,44 +241,21 @@ impl Store {
     /// Tells the rooms what was asked for since the last time, so that they keep what is hot: threads that answer find it on their own
     /// shelves, where no room hears of it.
     pub fn tell_what_is_hot(&self) {
-        for (place, slot) in self.good.iter() {
-            if slot.has_news() {
-                let _ = self.good.get(place);
-            }
-        }
-        for (place, slot) in &self.negative {
-            if slot.has_news() {
-                let _ = self.negative.get(&*place);
-            }
-        }
+        self.good.tell_what_is_hot();
+        self.negative.tell_what_is_hot();
     }
 
-    /// Entries and their weight in bytes: positive, negative, failures.
+    /// Entries and the weight in bytes of those that are bounded: positive, negative, failures.
     #[must_use]
     pub fn sizes(&self) -> [(u64, u64); 3] {
-        [
-            self.good.size(),
-            (self.negative.entry_count(), self.negative.weighted_size()),
-            (self.failures.entry_count(), self.failures.weighted_size()),
-        ]
+        [self.good.size(), self.negative.size(), self.failures.size()]
     }
 
     /// Lets moka finish its pending bookkeeping.
     pub fn settle(&self) {
-        self.negative.run_pending_tasks();
-        self.failures.run_pending_tasks();
+        self.negative.settle();
+        self.failures.settle();
     }
-}
-
-/// A room of moka's for so many bytes and entries.
-fn sieve(bytes: u64, entries: u64) -> Sieve<Slot> {
-    let least = bytes / entries.max(1);
-    // A multiple of the least weight, so that entries of that weight fill the room to the last one.
-    Cache::<Place, Arc<Slot>>::builder()
-        .max_capacity(least * entries)
-        .weigher(move |_, slot| u32::try_from(slot.weight(OVERHEAD).max(least)).unwrap_or(u32::MAX))
-        .eviction_listener(|_, slot: Arc<Slot>, _| slot.supersede())
-        .build_with_hasher(Hasher::default())
 }
 
 #[cfg(test)]
@@ -396,6 +374,36 @@ mod tests {
         assert!(good <= 10_000 && good_bytes <= 8 << 20 && negative <= 2_500, "{:?}", store.sizes());
         let kept = hot.iter().filter(|text| matches!(store.find(&key(text), NOW), Found::Answer(_))).count();
         assert_eq!(kept, hot.len());
+    }
+
+    #[test]
+    fn what_is_pinned_survives_every_flood_in_every_room() {
+        let names = ["good.example.com", "denied.example.com", "failed.example.com"];
+        let store = Store::with_pinned(&policy().cache, &names.map(key));
+        insert(&store, names[0], &Response::new(names[0], 1).a(names[0], 60).bytes(), NOW);
+        insert(&store, names[1], &Response::new(names[1], 1).rcode(3).soa("example.com", 30, 30).bytes(), NOW);
+        store.note_failure(&key(names[2]), &lack(Failure::Timeout), |_| later(100), 0, NOW);
+        for index in 0..60_000 {
+            let text = format!("random{index}.example.com");
+            let response = Response::new(&text, 1);
+            match index % 3 {
+                0 => drop(insert(&store, &text, &response.a(&text, 60).bytes(), NOW)),
+                1 => drop(insert(&store, &text, &response.rcode(3).soa("example.com", 30, 30).bytes(), NOW)),
+                _ => store.note_failure(&key(&text), &lack(Failure::Timeout), |_| later(100), 0, NOW),
+            }
+        }
+        store.settle();
+        let sizes = store.sizes().map(|(entries, _)| entries);
+        assert!(sizes[0] >= 9_000 && sizes[1] >= 2_000 && sizes[2] >= 1_500, "the rooms are full: {sizes:?}");
+        assert!(sizes[0] <= 10_001 && sizes[1] <= 2_501 && sizes[2] <= 2_049, "and bounded: {sizes:?}");
+        assert!(matches!(store.find(&key(names[0]), NOW), Found::Answer(slot) if slot.entry.kind == Kind::Positive && slot.is_current()));
+        assert!(matches!(store.find(&key(names[1]), NOW), Found::Answer(slot) if slot.entry.kind == Kind::NxDomain && slot.is_current()));
+        assert!(matches!(store.find(&key(names[2]), NOW), Found::Failure(failed) if failed.is_current()));
+        assert!(
+            names[..2].iter().all(|name| store.slots().any(|slot| slot.key() == Some(key(name)))),
+            "whoever walks the store meets them"
+        );
+        assert!(names.iter().all(|name| store.forget(&key(name)) && matches!(store.find(&key(name), NOW), Found::Nothing)));
     }
 
     fn entry(text: &str, response: &[u8], now: Timestamp) -> Entry {

@@ -3,6 +3,7 @@
 //! Nothing here is emitted once per query above DEBUG.
 
 mod admin;
+mod critical;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -12,6 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::core::health::State;
 pub use admin::{AdminListening, AdminUnavailable, CacheFlushed, CacheImported, SeedRead, SeedUnusable};
+pub use critical::{CriticalNameTroubled, CriticalNameWell, CriticalNamesKnown, ReadyWithout};
 
 /// An upstream changed its state.
 #[derive(Debug)]
@@ -164,17 +166,19 @@ pub struct Ready<'a> {
     pub upstreams: &'a [String],
     /// Milliseconds since the process began.
     pub after: Duration,
+    /// Answers for critical names that health checks still wait for.
+    pub awaited: usize,
 }
 
 impl Ready<'_> {
     /// Writes it to the log.
     pub fn emit(&self) {
-        info!(
-            upstreams = self.upstreams.join(", "),
-            after_ms = (self.after.as_secs_f64() * 1e6).round() / 1e3,
-            version = env!("CARGO_PKG_VERSION"),
-            "ready"
-        );
+        let (upstreams, after_ms, version) =
+            (self.upstreams.join(", "), (self.after.as_secs_f64() * 1e6).round() / 1e3, env!("CARGO_PKG_VERSION"));
+        match self.awaited {
+            0 => info!(upstreams, after_ms, version, "ready"),
+            awaited => info!(upstreams, after_ms, version, awaited, "serving: ready as soon as the critical names are known"),
+        }
     }
 }
 

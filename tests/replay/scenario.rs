@@ -145,6 +145,15 @@ impl Stage {
                 };
                 self.check(state == *expected, line, || format!("it is {state}"));
             }
+            ["critical", name, rtype, expected @ ..] => {
+                let critical = self.world.resolver.critical();
+                let wanted = format!("{name}. {rtype}");
+                let own = critical.iter().find(|critical| critical.key.to_string() == wanted).unwrap_or_else(|| panic!("{wanted}?"));
+                let mut words = vec![own.standing.label()];
+                words.extend(own.too_old_since.map(|_| "too-old"));
+                words.extend(own.last_failure.map(|_| "failed"));
+                self.check(words == expected, line, || format!("it is {}", words.join(" ")));
+            }
             ["open", "<=", most] => {
                 let open = self.world.network.open.load(std::sync::atomic::Ordering::SeqCst);
                 self.check(open <= most.parse().unwrap(), line, || format!("{open} exchanges are under way"));

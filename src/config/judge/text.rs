@@ -63,10 +63,35 @@ pub(super) fn read_name(text: &str) -> Option<Box<[u8]>> {
     (!text.is_empty() && wire.len() <= NAME_MAX).then(|| wire.into_boxed_slice())
 }
 
+/// Types by their mnemonics (RFC 1035 §3.2.2, RFC 3596, RFC 2782, RFC 9460).
+const TYPES: &[(&str, u16)] =
+    &[("A", 1), ("AAAA", 28), ("HTTPS", 65), ("SVCB", 64), ("SRV", 33), ("MX", 15), ("TXT", 16), ("PTR", 12), ("NS", 2)];
+/// Types up to this number are data; 128 to 255 ask for something else (RFC 6895 §3.1).
+const TYPES_MAX: u16 = 65_279;
+
+/// Reads a type of data: a mnemonic, or `TYPE` and its number (RFC 3597 §5).
+#[must_use]
+pub(super) fn read_type(text: &str) -> Option<u16> {
+    let text = text.trim().to_ascii_uppercase();
+    let named = TYPES.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+    named.or_else(|| {
+        let number = text.strip_prefix("TYPE")?.parse().ok()?;
+        (matches!(number, 1..=127 | 256..=TYPES_MAX) && number != crate::core::message::TYPE_OPT).then_some(number)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::limits;
+
+    #[test]
+    fn types_are_mnemonics_or_numbers_of_data() {
+        assert_eq!(["A", "aaaa", " HTTPS", "TYPE64", "TYPE65279"].map(read_type), [1, 28, 65, 64, 65_279].map(Some));
+        for text in ["", "ANY", "TYPE0", "TYPE41", "TYPE255", "TYPE252", "TYPE65280", "TYPE99999", "AA", "1"] {
+            assert_eq!(read_type(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn addresses_have_a_port_or_get_53() {

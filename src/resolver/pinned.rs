@@ -1,0 +1,63 @@
+//! Places that nothing is ever evicted from: those of the critical names.
+//!
+//! Each room has such places beside what it bounds, so that a flood can neither push a critical name out nor take the room that it
+//! needs. The places are fixed at the start; there are as many as critical names and types, in each DNSSEC service. Without critical
+//! names this costs a look at an empty table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::store::{Hasher, Place};
+
+/// The pinned places of one room.
+pub(super) struct Pinned<V> {
+    /// What lies at each.
+    places: HashMap<Place, RwLock<Option<Arc<V>>>, Hasher>,
+}
+
+impl<V> Pinned<V> {
+    /// These places, empty.
+    pub(super) fn new(places: &[Place]) -> Self {
+        Self { places: places.iter().map(|place| (*place, RwLock::new(None))).collect() }
+    }
+
+    /// What lies at a pinned place; the outer `None` says that the place is not pinned.
+    pub(super) fn get(&self, place: Place) -> Option<Option<Arc<V>>> {
+        self.places.get(&place).map(|held| held.read().clone())
+    }
+
+    /// Puts something at a place, or takes it away; gives what lay there, or back what cannot be put there since the place is not pinned.
+    ///
+    /// # Errors
+    /// The place is not pinned.
+    pub(super) fn put(&self, place: Place, value: Option<Arc<V>>) -> Result<Option<Arc<V>>, Option<Arc<V>>> {
+        match self.places.get(&place) {
+            Some(held) => Ok(std::mem::replace(&mut *held.write(), value)),
+            None => Err(value),
+        }
+    }
+
+    /// Everything that lies at them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, Arc<V>)> {
+        self.places.iter().filter_map(|(place, held)| Some((*place, held.read().clone()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_its_own_places_hold_something() {
+        let pinned = Pinned::new(&[1, 2]);
+        assert_eq!(pinned.put(1, Some(Arc::new("a"))), Ok(None));
+        assert_eq!(pinned.put(1, Some(Arc::new("b"))), Ok(Some(Arc::new("a"))));
+        assert_eq!(pinned.put(3, Some(Arc::new("c"))), Err(Some(Arc::new("c"))));
+        assert_eq!((pinned.get(1), pinned.get(2), pinned.get(3)), (Some(Some(Arc::new("b"))), Some(None), None));
+        assert_eq!(pinned.iter().collect::<Vec<_>>(), [(1, Arc::new("b"))]);
+        assert_eq!(pinned.put(1, None), Ok(Some(Arc::new("b"))));
+        assert_eq!(pinned.iter().count(), 0);
+    }
+}

@@ -1,0 +1,97 @@
+//! The rooms of what floods of random names are made of: negative answers and failures.
+//!
+//! moka bounds each by weight (TinyLFU: a name seen once does not push out one in use); its own expiry is not used, since it would delete
+//! what must be served stale. Critical names have [`Pinned`] places beside it: TinyLFU knows no pinning, and may refuse what is new.
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+
+use super::pinned::Pinned;
+use super::slot::{FailedName, Slot};
+use super::store::{Hasher, Place};
+
+/// Bookkeeping of moka and of the allocator for one negative answer, in bytes (measured: 290 and 40).
+const OVERHEAD: usize = 330;
+/// Names whose failure is remembered and of which nothing else is; an entry weighs about 400 bytes.
+const FAILURES_MAX: u64 = 2_048;
+
+/// A room for what floods fill.
+pub(super) struct Sieve<V> {
+    /// What is bounded.
+    cache: Cache<Place, Arc<V>, Hasher>,
+    /// What is never evicted.
+    pinned: Pinned<V>,
+}
+
+impl Sieve<Slot> {
+    /// A room for negative answers, of so many bytes and entries.
+    pub(super) fn of_answers(bytes: u64, entries: u64, pinned: &[Place]) -> Self {
+        let least = bytes / entries.max(1);
+        // A multiple of the least weight, so that entries of that weight fill the room to the last one.
+        let cache = Cache::<Place, Arc<Slot>>::builder()
+            .max_capacity(least * entries)
+            .weigher(move |_, slot| u32::try_from(slot.weight(OVERHEAD).max(least)).unwrap_or(u32::MAX))
+            .eviction_listener(|_, slot: Arc<Slot>, _| slot.supersede())
+            .build_with_hasher(Hasher::default());
+        Self { cache, pinned: Pinned::new(pinned) }
+    }
+
+    /// Tells the room what was asked for since the last time.
+    pub(super) fn tell_what_is_hot(&self) {
+        for (place, slot) in &self.cache {
+            if slot.has_news() {
+                let _ = self.cache.get(&*place);
+            }
+        }
+    }
+}
+
+impl Sieve<FailedName> {
+    /// A room for failures.
+    pub(super) fn of_failures(pinned: &[Place]) -> Self {
+        let cache = Cache::builder().max_capacity(FAILURES_MAX).build_with_hasher(Hasher::default());
+        Self { cache, pinned: Pinned::new(pinned) }
+    }
+}
+
+impl<V: Send + Sync + 'static> Sieve<V> {
+    /// What lies at a place.
+    pub(super) fn get(&self, place: Place) -> Option<Arc<V>> {
+        match self.pinned.get(place) {
+            Some(held) => held,
+            None => self.cache.get(&place),
+        }
+    }
+
+    /// Puts something at a place.
+    pub(super) fn insert(&self, place: Place, value: Arc<V>) {
+        if let Err(Some(value)) = self.pinned.put(place, Some(value)) {
+            self.cache.insert(place, value);
+        }
+    }
+
+    /// Takes away what lies at a place.
+    pub(super) fn remove(&self, place: Place) -> Option<Arc<V>> {
+        match self.pinned.put(place, None) {
+            Ok(held) => held,
+            Err(_) => self.cache.remove(&place),
+        }
+    }
+
+    /// Everything that lies in it.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, Arc<V>)> {
+        self.pinned.iter().chain(self.cache.iter().map(|(place, value)| (*place, value)))
+    }
+
+    /// Entries, pinned ones included, and the weight of those that are bounded.
+    pub(super) fn size(&self) -> (u64, u64) {
+        let pinned = u64::try_from(self.pinned.iter().count()).unwrap_or(u64::MAX);
+        (self.cache.entry_count().saturating_add(pinned), self.cache.weighted_size())
+    }
+
+    /// Lets moka finish its pending bookkeeping.
+    pub(super) fn settle(&self) {
+        self.cache.run_pending_tasks();
+    }
+}
