@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod fault;
+pub mod flood;
 mod load;
 pub mod measure;
 pub mod report;
@@ -22,6 +23,7 @@ use anyhow::Context;
 use tokio::time::Instant;
 
 use fault::Scenario;
+use flood::{Flood, Flooded};
 use load::Columns;
 use measure::{Moment, Phase};
 use report::Report;
@@ -36,6 +38,9 @@ const FAULT_PERCENT: u32 = 50;
 /// Warm-up and heal of a Seoul drill.
 const SEOUL_MARGIN: Duration = Duration::from_secs(10);
 
+/// How often memory is measured during a flood.
+const MEMORY_EVERY: Duration = Duration::from_millis(250);
+
 /// What is rehearsed.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -45,6 +50,8 @@ pub struct Options {
     pub qps: u32,
     /// Names in use.
     pub names: usize,
+    /// Unknown names a second in the scenario flood.
+    pub flood: u32,
     /// Length of the whole run; Seoul's follows from `speed`.
     pub duration: Duration,
     /// How fast Seoul passes.
@@ -81,6 +88,7 @@ impl Default for Options {
             scenario: Scenario::Blackhole,
             qps: 500,
             names: 300,
+            flood: 10_000,
             duration: Duration::from_secs(40),
             speed: 120.0,
             seed: 1,
@@ -137,7 +145,11 @@ impl Stage {
         let (subject, sidecar) = match options.target {
             Some(target) => (target.address, None),
             None => {
-                let sidecar = Sidecar::start(behind.address())?;
+                let sidecar = Sidecar::start(behind.address(), |settings| {
+                    if options.scenario == Scenario::Flood {
+                        flood::prepare(options, settings);
+                    }
+                })?;
                 (sidecar.address(), Some(sidecar))
             }
         };
@@ -148,6 +160,11 @@ impl Stage {
     fn set_fault(&self, fault: Option<Fault>) {
         self.behind.set_fault(fault);
         self.direct.set_fault(fault);
+    }
+
+    /// Good answers that the sidecar remembers.
+    fn entries(&self) -> u64 {
+        self.sidecar.as_ref().map_or(0, Sidecar::entries)
     }
 
     /// What the sidecar thinks of its upstream.
@@ -172,10 +189,14 @@ async fn rehearse(options: &Options) -> anyhow::Result<ExitCode> {
     let subject = options.target.map_or_else(|| "holdover".to_owned(), |target| target.address.to_string());
     eprintln!("{}", report::introduction(options, options.phases(), &subject));
     let columns = Columns::new(options, [stage.subject, stage.direct.address()], zone_began);
-    let peaks = play(options, &stage, &columns).await;
+    if options.scenario == Scenario::Flood {
+        flood::fill(options, stage.subject).await.context("cannot fill the cache")?;
+    }
+    let (peaks, flooded) = play(options, &stage, &columns).await?;
     let (with, without) = columns.take();
     let [_, _, heal] = options.phases();
-    let checks = verdict::verdict(&Evidence { scenario: options.scenario, with: &with, peak_packets: peaks[0], heal });
+    let evidence = Evidence { scenario: options.scenario, with: &with, peak_packets: peaks[0], heal, flooded: flooded.as_ref() };
+    let checks = verdict::verdict(&evidence);
     let report = Report { options, with: &with, without: &without, peaks, checks: &checks };
     match options.output {
         Output::Table => print!("{}", report::table(&report)),
@@ -187,8 +208,8 @@ async fn rehearse(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if checks.iter().all(|check| check.kept) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Plays the phases; gives the most packets in a second of both upstreams.
-async fn play(options: &Options, stage: &Stage, columns: &Columns) -> [u64; 2] {
+/// Plays the phases; gives the most packets in a second of both upstreams, and what came of a flood.
+async fn play(options: &Options, stage: &Stage, columns: &Columns) -> anyhow::Result<([u64; 2], Option<Flooded>)> {
     columns.prime().await;
     let began = Instant::now();
     let [warm_up, fault, heal] = options.phases();
@@ -213,9 +234,44 @@ async fn play(options: &Options, stage: &Stage, columns: &Columns) -> [u64; 2] {
     let faults = async {
         tokio::time::sleep_until(began + warm_up).await;
         stage.set_fault(Some(Fault { scenario: options.scenario, began: Instant::now(), whole: fault, speed: options.speed }));
+        let flooded = match options.scenario {
+            Scenario::Flood => Some(inundate(options, stage, columns.zone_began(), fault).await),
+            _ => None,
+        };
         tokio::time::sleep_until(began + warm_up + fault).await;
         stage.set_fault(None);
+        match flooded {
+            Some(flooded) => finish(flooded?, stage).await.map(Some),
+            None => Ok(None),
+        }
     };
-    let ((), peaks, ()) = tokio::join!(load, watch, faults);
-    peaks
+    let ((), peaks, flooded) = tokio::join!(load, watch, faults);
+    Ok((peaks, flooded.context("cannot start the flood")?))
+}
+
+/// Lets the flood come for as long as the fault lasts, and looks at what it does; gives the flood, whose last answers are still to come.
+async fn inundate(options: &Options, stage: &Stage, zone_began: Instant, fault: Duration) -> std::io::Result<(Flood, Flooded)> {
+    let before = flood::resident();
+    let entries = [stage.entries(), 0];
+    let mut flood = Flood::start(stage.subject, options.flood, options.seed)?;
+    let mut peak = before;
+    let watch = async {
+        loop {
+            tokio::time::sleep(MEMORY_EVERY).await;
+            peak = peak.max(flood::resident());
+        }
+    };
+    let critical = tokio::select! {
+        critical = flood::ask_for_critical(options, stage.subject, zone_began, fault) => critical,
+        () = watch => measure::Column::default(),
+    };
+    flood.end();
+    Ok((flood, Flooded { critical, resident: [before, peak], entries, entries_max: flood::entries_max(options), ..Flooded::default() }))
+}
+
+/// Waits for the last answers of a flood.
+async fn finish((flood, seen): (Flood, Flooded), stage: &Stage) -> std::io::Result<Flooded> {
+    let counted = tokio::task::spawn_blocking(move || flood.finish()).await.map_err(std::io::Error::other)?;
+    let [before, _] = seen.entries;
+    Ok(Flooded { sent: counted.sent, answered: counted.answered, lasted: counted.lasted, entries: [before, stage.entries()], ..seen })
 }

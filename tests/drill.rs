@@ -93,6 +93,23 @@ fn a_black_hole_is_survived_with_holdover_and_not_without() {
 }
 
 #[test]
+fn a_flood_of_unknown_names_costs_neither_hot_nor_critical_names_anything() {
+    let (_, report) = drill_that_passes(&["--scenario", "flood", "--flood", "2000", "--duration", "8s"]);
+    expect_complete(&report, "flood");
+    let checks = report["checks"].as_array().unwrap();
+    let measured = |promise: &str| {
+        let check = checks.iter().find(|check| check["promise"].as_str().unwrap().contains(promise));
+        check.unwrap_or_else(|| panic!("{promise}: {report:#}"))["measured"].as_str().unwrap()
+    };
+    assert!(measured("critical names").starts_with("100.000 % of 20"), "{report:#}");
+    assert!(measured("resident memory").contains(" MiB before the flood, "), "{report:#}");
+    assert!(measured("the cache stays full").ends_with(" after it"), "{report:#}");
+    let flood = measured("of the flood");
+    let sent: u64 = flood.split(" % of ").nth(1).and_then(|rest| rest.split(',').next()).unwrap().parse().unwrap();
+    assert!((6_000..9_000).contains(&sent), "2000 a second for 4 s: {flood}");
+}
+
+#[test]
 fn a_closed_port_is_survived() {
     let (_, report) = drill_that_passes(&["--scenario", "refused", "--duration", "6s"]);
     expect_complete(&report, "refused");

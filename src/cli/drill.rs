@@ -23,6 +23,9 @@ pub struct DrillArguments {
     /// Names in use: 1 to 10000
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     names: u32,
+    /// Unknown names a second in the scenario flood: 100 to 50000
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=50_000))]
+    flood: u32,
     /// Length of the whole run: 4s to 1h, from 20s on it tells how soon answers are fresh again; Seoul's follows from --speed
     #[arg(long, default_value = "40s", value_parser = duration)]
     duration: Duration,
@@ -72,6 +75,7 @@ pub fn run(arguments: DrillArguments) -> anyhow::Result<ExitCode> {
         scenario: arguments.scenario,
         qps: arguments.qps,
         names: usize::try_from(arguments.names)?,
+        flood: arguments.flood,
         duration: arguments.duration,
         speed: f64::from(arguments.speed),
         seed: arguments.seed,

@@ -9,6 +9,8 @@ use clap::ValueEnum;
 pub enum Scenario {
     /// Every packet is lost, at once
     Blackhole,
+    /// Every packet is lost, and thousands of unknown names a second are asked for
+    Flood,
     /// The port is closed: ICMP errors
     Refused,
     /// SERVFAIL for every name
@@ -60,6 +62,7 @@ impl Scenario {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Blackhole => "blackhole",
+            Self::Flood => "flood",
             Self::Refused => "refused",
             Self::Servfail => "servfail",
             Self::Loss => "loss",
@@ -75,6 +78,9 @@ impl Scenario {
     pub const fn story(self) -> &'static str {
         match self {
             Self::Blackhole => "every packet to the upstream resolver is lost",
+            Self::Flood => {
+                "every packet to the upstream resolver is lost, while thousands of names a second are asked for that nobody knows"
+            }
             Self::Refused => "the upstream resolver's port is closed",
             Self::Servfail => "the upstream resolver says SERVFAIL to everything",
             Self::Loss => "half of all packets to the upstream resolver are lost",
@@ -98,7 +104,7 @@ impl Scenario {
 pub fn fate(scenario: Scenario, into: Duration, whole: Duration, speed: f64, name_hash: u64, dice: u64) -> Fate {
     let permille = u32::try_from(dice % 1000).unwrap_or_default();
     match scenario {
-        Scenario::Blackhole | Scenario::Refused => Fate::Drop,
+        Scenario::Blackhole | Scenario::Flood | Scenario::Refused => Fate::Drop,
         Scenario::Servfail => Fate::ServFail,
         Scenario::Loss if permille < 500 => Fate::Drop,
         Scenario::Loss => Fate::Answer,

@@ -60,6 +60,11 @@ impl Columns {
         Self { servers, names, weights, zone_began, measured: Rc::default(), dice, output: options.output }
     }
 
+    /// When generation 0 was.
+    pub(super) const fn zone_began(&self) -> Instant {
+        self.zone_began
+    }
+
     /// Asks every question once in both columns, so that all names are known.
     pub(super) async fn prime(&self) {
         let tasks = tokio::task::LocalSet::new();

@@ -27,8 +27,8 @@ pub(super) struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts a sidecar with default settings before this upstream.
-    pub(super) fn start(upstream: SocketAddr) -> anyhow::Result<Self> {
+    /// Starts a sidecar before this upstream, with default settings but for what `prepare` changes.
+    pub(super) fn start(upstream: SocketAddr, prepare: impl FnOnce(&mut Settings)) -> anyhow::Result<Self> {
         let mut settings = Settings::standard();
         settings.listen.addresses = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         settings.listen.threads = 1;
@@ -39,6 +39,7 @@ impl Sidecar {
             zones: Vec::new(),
             role: Role::Primary,
         }];
+        prepare(&mut settings);
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("drill-sidecar".into()).spawn(move || live(&settings, &tell, stopped))?;
@@ -54,6 +55,12 @@ impl Sidecar {
     /// What it thinks of its upstream.
     pub(super) fn state(&self) -> &'static str {
         self.resolver.upstreams().all().first().map_or("", |upstream| events::state(upstream.state()))
+    }
+
+    /// Good answers that it remembers.
+    pub(super) fn entries(&self) -> u64 {
+        let [(good, _), ..] = self.resolver.store().sizes();
+        good
     }
 
     /// Ends it and waits for its thread.

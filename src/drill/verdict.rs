@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use super::fault::Scenario;
-use super::measure::{Column, Phase};
+use super::flood::Flooded;
+use super::measure::{Column, Phase, percent};
 
 /// Packets a second that may go upstream.
 const PACKETS_MAX: u64 = 900;
@@ -13,6 +14,14 @@ const PACKETS_MAX: u64 = 900;
 const FRESH_WITHIN: f64 = 5.0;
 /// Share of known names that must be answered in time, in percent.
 const IN_TIME: f64 = 99.99;
+
+/// Memory that a flood may cost at the most, in bytes: 4096 clients that wait and 1000 resolutions in the sidecar, some 4 KiB each, and
+/// in the drill itself two seconds of clients without holdover and without an answer.
+const GROWTH_MAX: u64 = 32 << 20;
+/// Share of the flood that is answered, in percent; the rest may be lost on the way, as datagrams are.
+const FLOOD_ANSWERED: f64 = 95.0;
+/// Answers for critical names in the drill at the most.
+const CRITICAL_ANSWERS_MAX: u64 = 16;
 
 /// One promise and whether it was kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +43,8 @@ pub struct Evidence<'a> {
     pub with: &'a Column,
     /// The most packets that it sent upstream in any second.
     pub peak_packets: u64,
+    /// What came of a flood.
+    pub flooded: Option<&'a Flooded>,
     /// How long the upstream was whole again when the run ended.
     pub heal: Duration,
 }
@@ -56,6 +67,13 @@ pub fn verdict(evidence: &Evidence<'_>) -> Vec<Check> {
             kept: fault.in_time_percent() >= IN_TIME && fault.wrong == 0 && fault.queries > 0,
         });
     }
+    if evidence.scenario == Scenario::Flood {
+        checks.push(Check {
+            promise: "none of them is left without an answer".into(),
+            measured: format!("{} of {}", fault.failed, fault.queries),
+            kept: fault.failed == 0,
+        });
+    }
     checks.push(Check {
         promise: "no stale answer while the upstream is healthy".into(),
         measured: evidence.with.stale_while_healthy.to_string(),
@@ -75,6 +93,41 @@ pub fn verdict(evidence: &Evidence<'_>) -> Vec<Check> {
             kept: fresh.is_some_and(|seconds| seconds <= FRESH_WITHIN),
         });
     }
+    checks.extend(evidence.flooded.into_iter().flat_map(flood));
+    checks
+}
+
+/// Checks what is promised of a flood.
+fn flood(flooded: &Flooded) -> Vec<Check> {
+    let critical = flooded.critical.phase(Phase::Fault);
+    let [before, peak] = flooded.resident;
+    let [full, after] = flooded.entries;
+    let mebibytes = |bytes: u64| format!("{}.{} MiB", bytes >> 20, ((bytes % (1 << 20)) * 10) >> 20);
+    let grown = peak.saturating_sub(before);
+    let mut checks = Vec::new();
+    if flooded.entries_max > 0 && full > 0 {
+        checks.push(Check {
+            promise: "critical names that nobody had asked for are all answered within 250 ms while the flood lasts".into(),
+            measured: format!("{:.3} % of {}, {} stale", critical.in_time_percent(), critical.queries, critical.stale),
+            kept: critical.queries > 0 && critical.in_time == critical.queries && critical.wrong == 0,
+        });
+        checks.push(Check {
+            promise: format!("the cache stays full and within its bound of {} answers and the critical ones", flooded.entries_max),
+            measured: format!("{full} before the flood, {after} after it"),
+            kept: after.abs_diff(full) <= full / 100 && after <= flooded.entries_max + CRITICAL_ANSWERS_MAX,
+        });
+        checks.push(Check {
+            promise: format!("resident memory, all of the drill's own included, grows by at most {}", mebibytes(GROWTH_MAX)),
+            measured: format!("{} before the flood, {} at most during it", mebibytes(before), mebibytes(peak)),
+            kept: grown <= GROWTH_MAX,
+        });
+    }
+    let (sent, answered) = (flooded.sent, flooded.answered);
+    checks.push(Check {
+        promise: format!("of the flood at least {FLOOD_ANSWERED} % are answered, be it with SERVFAIL"),
+        measured: format!("{:.3} % of {sent}, {} a second", percent(answered, sent), flooded.per_second()),
+        kept: sent > 0 && percent(answered, sent) >= FLOOD_ANSWERED,
+    });
     checks
 }
 
@@ -96,7 +149,10 @@ mod tests {
     }
 
     fn kept(scenario: Scenario, column: &Column, peak_packets: u64) -> Vec<bool> {
-        verdict(&Evidence { scenario, with: column, peak_packets, heal: Duration::from_secs(10) }).iter().map(|check| check.kept).collect()
+        verdict(&Evidence { scenario, with: column, peak_packets, heal: Duration::from_secs(10), flooded: None })
+            .iter()
+            .map(|check| check.kept)
+            .collect()
     }
 
     #[test]
@@ -123,11 +179,35 @@ mod tests {
         let mut column = column(&[(Outcome::Stale, 1)]);
         column.add(Moment { phase: Phase::Heal, into: Duration::from_millis(900) }, Outcome::Stale, Duration::ZERO);
         let fresh = |heal| {
-            let checks = verdict(&Evidence { scenario: Scenario::Blackhole, with: &column, peak_packets: 20, heal });
+            let checks = verdict(&Evidence { scenario: Scenario::Blackhole, with: &column, peak_packets: 20, heal, flooded: None });
             checks.iter().find(|check| check.promise.starts_with("fresh again")).map(|check| check.kept)
         };
         assert_eq!(fresh(Duration::from_secs(1)), None);
         assert_eq!(fresh(Duration::from_secs(5)), Some(false));
+    }
+
+    #[test]
+    fn each_promise_of_a_flood_can_be_broken() {
+        let flooded = || Flooded {
+            sent: 1000,
+            answered: 1000,
+            lasted: Duration::from_secs(1),
+            critical: column(&[(Outcome::Stale, 1); 10]),
+            resident: [20 << 20, 30 << 20],
+            entries: [960, 961],
+            entries_max: 945,
+        };
+        let kept = |flooded: Flooded| flood(&flooded).iter().map(|check| check.kept).collect::<Vec<_>>();
+        assert_eq!(kept(flooded()), [true; 4]);
+        assert_eq!(
+            kept(Flooded { critical: column(&[(Outcome::Failed, 1), (Outcome::Stale, 1)]), ..flooded() }),
+            [false, true, true, true]
+        );
+        assert_eq!(kept(Flooded { critical: Column::default(), ..flooded() }), [false, true, true, true], "nobody asked");
+        assert_eq!(kept(Flooded { entries: [960, 700], ..flooded() }), [true, false, true, true], "washed out");
+        assert_eq!(kept(Flooded { resident: [20 << 20, 99 << 20], ..flooded() }), [true, true, false, true]);
+        assert_eq!(kept(Flooded { answered: 900, ..flooded() }), [true, true, true, false]);
+        assert_eq!(kept(Flooded { entries: [0, 0], ..flooded() }), [true], "of another resolver only what is seen from outside");
     }
 
     #[test]
