@@ -14,7 +14,7 @@ use crate::resolver::Resolver;
 use crate::resolver::journal::Origin;
 use crate::resolver::slot::Slot;
 use crate::telemetry::events;
-use crate::telemetry::reading::{CriticalReading, PersistenceReading, Reading, seconds};
+use crate::telemetry::reading::{PersistenceReading, Reading, seconds};
 use crate::telemetry::tally::{Carried, Connection, Connections, Tally, UpstreamCounters};
 
 use super::seeds;
@@ -27,8 +27,6 @@ const PIECE: usize = 16 << 10;
 pub(super) struct Further {
     /// How the state file is, where there is one.
     pub(super) persistence: Option<Box<dyn Fn() -> PersistenceReading + Send + Sync>>,
-    /// How the critical names are, where there are any.
-    pub(super) critical: Option<Box<dyn Fn() -> Vec<CriticalReading> + Send + Sync>>,
 }
 
 /// The sidecar as its admin interface sees it.
@@ -64,7 +62,6 @@ impl Sidecar for Administration {
             exchanged: exchanged.into(),
             connections: connections.into(),
             persistence: self.further.persistence.as_ref().map(|read| read()),
-            critical: self.further.critical.as_ref().map(|read| read()).unwrap_or_default(),
             ..self.resolver.survey()
         };
         reading.add_tallies(self.tallies.iter().map(|tally| &**tally));

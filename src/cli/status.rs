@@ -86,8 +86,11 @@ fn show(reading: &Reading) -> String {
     let _ = writeln!(out, "{:<12} {file}", "state file");
     for critical in &reading.critical {
         let age = critical.age_seconds.map_or_else(|| "nothing remembered".to_owned(), |age| format!("answered {} ago", duration(age)));
-        let fresh = if critical.fresh { "fresh" } else { "NOT FRESH" };
-        let _ = writeln!(out, "{:<12} {} {}: {fresh}, {age}", "critical", critical.name, critical.rtype);
+        let state = if critical.fresh { critical.state.clone() } else { critical.state.to_uppercase() };
+        let old = critical.too_old_seconds.map(|old| format!(", too old for {}", duration(old))).unwrap_or_default();
+        let failed =
+            critical.last_failure.as_ref().filter(|_| !critical.fresh).map(|last| format!(", last failure: {last}")).unwrap_or_default();
+        let _ = writeln!(out, "{:<12} {} {}: {state}, {age}{old}{failed}", "critical", critical.name, critical.rtype);
     }
     out
 }
@@ -173,7 +176,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("NOT WORKING (no space left), 15 failures, written 31 s ago"), "{text}");
-        assert!(text.contains("critical     db.example.com. A: NOT FRESH, answered 1 min 30 s ago"), "{text}");
+        assert!(text.contains("critical     db.example.com. A: STALE, answered 1 min 30 s ago, last failure: timeout"), "{text}");
         assert!(text.contains("learned from 4 seed, 60 upstream"), "{text}");
     }
 

@@ -10,18 +10,20 @@
 use std::sync::Arc;
 
 use super::Resolver;
+use super::critical::Critical;
 use super::journal::Origin;
 use super::outage::PresentOutage;
 use super::slot::Slot;
 use super::upstreams::{ATTEMPT_ENDS, Upstream};
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
-use crate::core::key::Key;
+use crate::core::critical::Standing;
+use crate::core::key::{Key, NameText};
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::telemetry::events;
 use crate::telemetry::reading::{
-    CacheReading, OutageReading, PacketReading, PresentOutageReading, Reading, RoomReading, UpstreamReading, seconds,
+    CacheReading, CriticalReading, OutageReading, PacketReading, PresentOutageReading, Reading, RoomReading, UpstreamReading, seconds,
 };
 
 /// What a walk over all answers finds.
@@ -53,6 +55,7 @@ impl Resolver {
             outages: outages.collect(),
             cache: self.cache(walk.expired),
             learned: Origin::ALL.iter().map(|origin| (origin.label().to_owned(), self.journal.learned(*origin))).collect(),
+            critical: self.critical().iter().map(|critical| show_critical(critical, now)).collect(),
             resolutions_in_flight: u64::try_from(self.in_flight()).unwrap_or(u64::MAX),
             ..Reading::default()
         }
@@ -115,5 +118,19 @@ fn show_upstream(upstream: &Upstream, now: Timestamp) -> UpstreamReading {
         looping: upstream.is_looping(now),
         p99_seconds: upstream.p99().map(seconds),
         attempts: ATTEMPT_ENDS.iter().zip(upstream.attempts()).map(|(end, count)| ((*end).to_owned(), count)).collect(),
+    }
+}
+
+/// Shows a critical name.
+fn show_critical(critical: &Critical, now: Timestamp) -> CriticalReading {
+    let shown = critical.key.to_string();
+    CriticalReading {
+        name: NameText(critical.key.name()).to_string(),
+        rtype: shown.rsplit(' ').next().unwrap_or_default().to_owned(),
+        age_seconds: critical.age.map(seconds),
+        fresh: critical.standing == Standing::Fresh,
+        state: critical.standing.label().to_owned(),
+        too_old_seconds: critical.too_old_since.map(|since| seconds(now.since(since))),
+        last_failure: critical.last_failure.map(|last| last.failure.label().to_owned()),
     }
 }

@@ -171,6 +171,15 @@ pub struct CriticalReading {
     pub age_seconds: Option<f64>,
     /// Whether it is within its TTL.
     pub fresh: bool,
+    /// `fresh`, `stale`, `denied` or `missing`.
+    #[serde(default)]
+    pub state: String,
+    /// For how long it has been older than its `max_age`; `null` while it is not.
+    #[serde(default)]
+    pub too_old_seconds: Option<f64>,
+    /// Why its last resolution failed; `null` when none did.
+    #[serde(default)]
+    pub last_failure: Option<String>,
 }
 
 impl Reading {
@@ -254,6 +263,9 @@ pub(crate) mod testing {
                 rtype: "A".to_owned(),
                 age_seconds: Some(90.0),
                 fresh: false,
+                state: "stale".to_owned(),
+                too_old_seconds: None,
+                last_failure: Some("timeout".to_owned()),
             }],
             ..Reading::default()
         };
