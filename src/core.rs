@@ -16,9 +16,11 @@ pub mod policy;
 pub mod question;
 pub mod record;
 pub mod refresh;
+pub mod resolv_conf;
 pub mod restore;
 pub mod special;
 pub mod suffix;
+pub mod takeover;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod time;
