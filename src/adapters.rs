@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod chance;
+pub mod children;
 pub mod clock;
 pub mod notify;
 pub mod resolv_conf;

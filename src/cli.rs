@@ -5,6 +5,8 @@ pub mod cache;
 pub mod check;
 pub mod config;
 pub mod drill;
+pub mod resolvconf;
+pub mod run;
 pub mod serve;
 pub mod status;
 
@@ -28,6 +30,10 @@ struct Arguments {
 enum Command {
     /// Answers queries: the sidecar itself.
     Serve(serve::ServeArguments),
+    /// Runs a command with a sidecar beside it and resolv.conf pointing at it: the entry point of a container
+    Run(run::RunArguments),
+    /// Points resolv.conf at holdover, puts the original back, or says what is there
+    Resolvconf(resolvconf::ResolvconfArguments),
     /// Says whether a sidecar is ready, for health checks
     Check(check::CheckArguments),
     /// Shows how a running sidecar is: outage, upstreams, memory
@@ -52,6 +58,8 @@ pub fn main() -> ExitCode {
     };
     let result = match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Resolvconf(arguments) => resolvconf::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Cache(arguments) => cache::run(arguments),

@@ -4,4 +4,5 @@ pub mod events;
 pub mod logging;
 pub mod metrics;
 pub mod reading;
+pub mod takeover;
 pub mod tally;

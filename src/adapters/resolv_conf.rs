@@ -1,12 +1,29 @@
-//! Reads the upstreams of the host from `resolv.conf` (resolv.conf(5)), leaving out holdover's own addresses.
+//! Reads the upstreams of the host from `resolv.conf` (resolv.conf(5)), and takes that file over.
+//!
+//! | the file | upstreams |
+//! |---|---|
+//! | names somebody else than holdover | those |
+//! | names only systemd-resolved's stub | what systemd-resolved forwards to, `/run/systemd/resolve/resolv.conf`, where that can be read |
+//! | was written by holdover | what the original's writer names today, else the kept original, else what else the file names |
+//! | names only holdover, though holdover did not write it | the kept original, where there is one for this file |
+//!
+//! holdover's own addresses are left out everywhere.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 
 use crate::config::limits::{DNS_PORT, RESOLV_CONF_MAX, RESOLV_CONF_NAMESERVERS_MAX};
 use crate::core::network;
+use crate::core::resolv_conf::{Nameserver, ResolvConf, Writer};
+use crate::core::takeover::{Kept, kept_in};
+
+mod file;
+mod readers;
+pub mod takeover;
+
+pub use readers::readers;
 
 /// Why a `resolv.conf` gives no upstream.
 #[derive(Debug, thiserror::Error)]
@@ -35,52 +52,110 @@ pub enum ResolvConfError {
     },
 }
 
-/// Reads the name servers of a file; `own` are the addresses on which holdover listens.
+/// Reads the upstreams that a file stands for; `own` are the addresses on which holdover listens.
 ///
 /// # Errors
 /// [`ResolvConfError`].
 pub fn read(path: &Path, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolvConfError> {
+    let text = load(path)?;
+    if let Some(kept) = kept_in(&text).and_then(|kept| load_kept(Path::new(kept)).ok())
+        && let Some(found) = original_upstreams(&kept, own)
+    {
+        return Ok(found);
+    }
+    if ResolvConf::read(&text).is_stub()
+        && let Some(found) = Writer::ResolvedStub.live_source().and_then(|live| live_upstreams(Path::new(live), own))
+    {
+        return Ok(found);
+    }
+    let (ours, others): (Vec<_>, Vec<_>) = nameservers(&text).into_iter().partition(|address| network::is_own(own, *address));
+    match (others.is_empty(), ours.first()) {
+        (false, _) => Ok(bounded(others)),
+        (true, Some(address)) => places(path)
+            .iter()
+            .find_map(|place| load_kept(place).ok().filter(|kept| Path::new(&kept.file) == path))
+            .and_then(|kept| original_upstreams(&kept, own))
+            .ok_or_else(|| ResolvConfError::OnlyOurselves { path: path.to_owned(), own: *address }),
+        (true, None) => Err(ResolvConfError::Empty(path.to_owned())),
+    }
+}
+
+/// Where the original of a file may be kept, the first place first.
+///
+/// Beside the file it lives exactly as long as the file does, also where containers with a `resolv.conf` each share one state directory. The
+/// others are for a folder that cannot be written.
+#[must_use]
+pub fn places(file: &Path) -> Vec<PathBuf> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".before-holdover");
+    vec![beside.into(), "/var/lib/holdover/resolv.conf.original".into(), "/run/holdover/resolv.conf.original".into()]
+}
+
+/// The upstreams that a kept original stands for; `None` when it names none.
+fn original_upstreams(kept: &Kept, own: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
+    let own: Vec<SocketAddr> = own.iter().copied().chain(kept.own()).collect();
+    // Where it was a link to what somebody writes elsewhere, that may be newer than what was kept.
+    let live = kept.live.as_deref().and_then(|live| live_upstreams(Path::new(live), &own));
+    live.or_else(|| others(&String::from_utf8_lossy(&kept.original), &own))
+}
+
+/// The upstreams of a file that its writer keeps up to date; a stub's own address in it is none.
+fn live_upstreams(path: &Path, own: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
+    let text = load(path).ok()?;
+    (!ResolvConf::read(&text).is_stub()).then(|| others(&text, own)).flatten()
+}
+
+/// The name servers of a text that are not ours; `None` for none.
+fn others(text: &str, own: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
+    let others: Vec<_> = nameservers(text).into_iter().filter(|address| !network::is_own(own, *address)).collect();
+    (!others.is_empty()).then(|| bounded(others))
+}
+
+/// As many as are used.
+fn bounded(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    addresses.into_iter().take(RESOLV_CONF_NAMESERVERS_MAX).collect()
+}
+
+/// The text of a file, whose size is bounded.
+fn load(path: &Path) -> Result<String, ResolvConfError> {
+    Ok(String::from_utf8_lossy(&load_bytes(path)?).into_owned())
+}
+
+/// The bytes of a file, whose size is bounded.
+fn load_bytes(path: &Path) -> Result<Vec<u8>, ResolvConfError> {
     let unreadable = |source| ResolvConfError::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     File::open(path).map_err(unreadable)?.take(RESOLV_CONF_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > RESOLV_CONF_MAX {
         return Err(ResolvConfError::TooLarge(path.to_owned()));
     }
-    let named = nameservers(&String::from_utf8_lossy(&bytes));
-    let (ours, others): (Vec<_>, Vec<_>) = named.into_iter().partition(|address| network::is_own(own, *address));
-    match (others.is_empty(), ours.first()) {
-        (false, _) => Ok(others.into_iter().take(RESOLV_CONF_NAMESERVERS_MAX).collect()),
-        (true, Some(own)) => Err(ResolvConfError::OnlyOurselves { path: path.to_owned(), own: *own }),
-        (true, None) => Err(ResolvConfError::Empty(path.to_owned())),
-    }
+    Ok(bytes)
+}
+
+/// Reads a kept original; it holds an original, what was written for it, and a head.
+fn load_kept(path: &Path) -> io::Result<Kept> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(3 * RESOLV_CONF_MAX).read_to_end(&mut bytes)?;
+    Kept::read(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// The name servers in the order in which they stand, each once. Lines that are not understood are passed over, as by libc.
 #[must_use]
 pub fn nameservers(text: &str) -> Vec<SocketAddr> {
     let mut found = Vec::new();
-    for line in text.lines() {
-        let mut words = line.split_ascii_whitespace();
-        if words.next() != Some("nameserver") {
-            continue;
-        }
-        if let Some(address) = words.next().and_then(read_address)
-            && !found.contains(&address)
-        {
+    for address in ResolvConf::read(text).nameservers.iter().filter_map(address) {
+        if !found.contains(&address) {
             found.push(address);
         }
     }
     found
 }
 
-/// Reads an address, an IPv6 one perhaps with a scope as number or interface name (`fe80::1%eth0`).
-fn read_address(word: &str) -> Option<SocketAddr> {
-    match word.split_once('%') {
-        None => Some(SocketAddr::new(word.parse().ok()?, DNS_PORT)),
-        Some((address, scope)) => {
-            let IpAddr::V6(address) = address.parse().ok()? else { return None };
-            Some(SocketAddrV6::new(address, DNS_PORT, 0, scope_id(scope)?).into())
-        }
+/// The address of a name server; a scope becomes its number.
+fn address(nameserver: &Nameserver) -> Option<SocketAddr> {
+    match (&nameserver.scope, nameserver.ip) {
+        (Some(scope), std::net::IpAddr::V6(ip)) => Some(SocketAddrV6::new(ip, DNS_PORT, 0, scope_id(scope)?).into()),
+        (_, ip) => Some(SocketAddr::new(ip, DNS_PORT)),
     }
 }
 

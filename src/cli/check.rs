@@ -57,7 +57,7 @@ pub struct CheckArguments {
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     /// Ready.
     Ready,
     /// Holdover, but not ready.
@@ -130,7 +130,7 @@ pub(super) fn reachable(listen: Option<SocketAddr>) -> SocketAddr {
 }
 
 /// Asks, and judges what comes back.
-fn ask(server: SocketAddr, timeout: Duration) -> io::Result<Found> {
+pub(super) fn ask(server: SocketAddr, timeout: Duration) -> io::Result<Found> {
     let any_port =
         if server.is_ipv4() { SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)) } else { SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)) };
     let socket = UdpSocket::bind(any_port)?;

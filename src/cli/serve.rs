@@ -1,7 +1,7 @@
 //! `holdover serve`: settings, log, sockets, ready; then signals, drain, end.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -82,6 +82,11 @@ impl SettingsError {
 }
 
 impl ServeArguments {
+    /// The file that the upstreams are read from when none is configured.
+    pub(super) fn resolv_conf(&self) -> &Path {
+        &self.resolv_conf
+    }
+
     /// The flags as a layer of the configuration.
     fn flags(&self) -> Flags {
         let mut layer = Layer::default();
@@ -152,7 +157,7 @@ pub fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Starts the log as configured.
-fn start_log(settings: &Settings) {
+pub(super) fn start_log(settings: &Settings) {
     let level = match settings.log.level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,

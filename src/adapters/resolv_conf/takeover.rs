@@ -1,0 +1,440 @@
+//! Takes a `resolv.conf` over, gives it back, and says what is there.
+//!
+//! The order of steps makes every moment at which the process may be killed a good one:
+//!
+//! | killed | what is found | what happens next |
+//! |---|---|---|
+//! | before the original is kept | the original | as if nothing had been |
+//! | before the file is written | the original, and a kept copy of it | taking over keeps it again |
+//! | after | holdover's text, and the original kept | it is given back by command, or taken up again by `holdover run` |
+//! | while giving back, before the kept copy is removed | the original, and a kept copy of it | giving back again only removes the copy |
+//!
+//! Nothing is overwritten that somebody else wrote since, unless the operator says so.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::file::{How, put};
+use super::{ResolvConfError, load, load_bytes, load_kept, places};
+use crate::core::resolv_conf::{Nameserver, ResolvConf, Writer, is_marked};
+use crate::core::takeover::{self, Fallback, Kept, Readers, Second, Was, is_usable_source, kept_in, leads_back, upstreams};
+
+/// Why a file was not taken over or given back.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeoverError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] ResolvConfError),
+    /// Its name does not fit into a line of text.
+    #[error("{}: the path of a resolv.conf has to be one line of UTF-8", .0.display())]
+    Path(PathBuf),
+    /// holdover wrote it before.
+    #[error("{}: holdover has taken it over already. `holdover resolvconf restore` puts the original back first; `holdover resolvconf show` tells more", .0.display())]
+    Already(PathBuf),
+    /// It names only holdover, though holdover did not write it.
+    #[error("{}: names only {own}, where holdover answers: there is nothing to take over", file.display())]
+    OnlyHoldover {
+        /// The file.
+        file: PathBuf,
+        /// holdover's address.
+        own: IpAddr,
+    },
+    /// It names nobody.
+    #[error("{}: names no name server that holdover could forward to; name the upstreams in its configuration first", .0.display())]
+    Empty(PathBuf),
+    /// Docker's resolver would send everything back.
+    #[error(
+        "{}: names Docker's resolver 127.0.0.11, which forwards to {own}, where holdover answers: every query would go round in a circle. Take \
+         `dns: {own}` away from the container, or name the upstreams in holdover's configuration", file.display()
+    )]
+    Circle {
+        /// The file.
+        file: PathBuf,
+        /// holdover's address.
+        own: IpAddr,
+    },
+    /// The original can be kept nowhere.
+    #[error("the original cannot be kept anywhere, so nothing was changed: {0}. Name another file with --keep")]
+    NowhereToKeep(String),
+    /// The file cannot be written.
+    #[error("{}: cannot be written: {}", file.display(), advice(source))]
+    Unwritable {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is nothing to give back.
+    #[error("{}: nothing is kept of it{}", .0.display(), if *.1 { ", though holdover has taken it over: the kept original is gone. Name the name servers in it by hand" } else { "; it was not taken over" })]
+    NothingKept(PathBuf, bool),
+    /// Somebody else wrote it since.
+    #[error(
+        "{}: was written by somebody else ({}) since holdover took it over, and is left as it is; --force puts back what is kept in {}",
+        file.display(), writer.name(), kept.display()
+    )]
+    ChangedSince {
+        /// The file.
+        file: PathBuf,
+        /// Who.
+        writer: Writer,
+        /// Where the original is kept.
+        kept: PathBuf,
+    },
+}
+
+/// What to do about a file that cannot be written.
+fn advice(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "permission denied. Run this as root; in a container, as user 0".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "its file system is read-only. In a container with a read-only root, set the name server from outside \
+             (Kubernetes: dnsPolicy None and dnsConfig; Docker: a file mounted over it), or make the root writable"
+                .to_owned()
+        }
+        io::ErrorKind::StorageFull => "no space is left. Nothing was changed".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Which file, and where its original is kept.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The file.
+    file: PathBuf,
+    /// Where the operator wants the original kept.
+    keep: Option<PathBuf>,
+}
+
+/// What is to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// The address on which holdover answers.
+    pub own: IpAddr,
+    /// Whether an original name server follows it.
+    pub fallback: Fallback,
+    /// Who reads the file.
+    pub readers: Readers,
+    /// Where holdover's upstreams come from.
+    pub upstreams: Upstreams,
+}
+
+/// Where holdover's upstreams come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstreams {
+    /// From the file that is taken over.
+    File,
+    /// From the configuration.
+    Configured,
+}
+
+/// What happens with a file that holdover took over before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// An error.
+    Refused,
+    /// It is taken up: a predecessor was killed before it could give it back.
+    TakenUp,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Sight {
+    /// The file.
+    pub file: PathBuf,
+    /// Its bytes.
+    bytes: Vec<u8>,
+    /// What it is.
+    was: Was,
+    /// Who wrote it.
+    pub writer: Writer,
+    /// What is kept for it, and where.
+    pub kept: Option<(PathBuf, Kept)>,
+}
+
+/// What would be written, and what it is made from.
+#[derive(Debug)]
+pub struct Plan {
+    /// The text.
+    pub text: String,
+    /// The second name server.
+    pub second: Second,
+    /// Whom holdover can forward to.
+    pub upstreams: Vec<Nameserver>,
+    /// Whether Docker's resolver would send everything back.
+    pub circle: bool,
+    /// Who wrote the original.
+    pub writer: Writer,
+}
+
+/// A file that is taken over.
+#[derive(Debug)]
+pub struct Applied {
+    /// How it was written; `None` where it was as it should be.
+    pub how: Option<How>,
+    /// Where the original is kept; `None` where a predecessor's copy is gone.
+    pub kept: Option<PathBuf>,
+    /// The second name server.
+    pub second: Second,
+    /// Who wrote the original.
+    pub writer: Writer,
+}
+
+/// How a file was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// It was written.
+    Written(How),
+    /// It had been before.
+    Already,
+}
+
+impl Place {
+    /// A file, and where its original is kept if not in one of the usual [`places`].
+    ///
+    /// # Errors
+    /// [`TakeoverError::Path`].
+    pub fn new(file: &Path, keep: Option<&Path>) -> Result<Self, TakeoverError> {
+        let absolute = |path: &Path| match std::path::absolute(path) {
+            Ok(path) if path.to_str().is_some_and(|text| !text.contains('\n')) => Ok(path),
+            Ok(_) | Err(_) => Err(TakeoverError::Path(path.to_owned())),
+        };
+        Ok(Self { file: absolute(file)?, keep: keep.map(absolute).transpose()? })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Where the original may be kept, the first place first.
+    fn candidates(&self) -> Vec<PathBuf> {
+        self.keep.clone().map_or_else(|| places(&self.file), |keep| vec![keep])
+    }
+
+    /// What is kept for the file: where its text says, else in one of the places.
+    fn kept(&self, text: &str) -> Option<(PathBuf, Kept)> {
+        let said = if self.keep.is_none() { kept_in(text).map(PathBuf::from) } else { None };
+        let mut places = said.into_iter().chain(self.candidates());
+        places.find_map(|place| {
+            let kept = load_kept(&place).ok().filter(|kept| Path::new(&kept.file) == self.file)?;
+            Some((place, kept))
+        })
+    }
+
+    /// Looks at the file.
+    ///
+    /// # Errors
+    /// [`TakeoverError::Unreadable`].
+    pub fn look(&self) -> Result<Sight, TakeoverError> {
+        let unreadable = |source| ResolvConfError::Unreadable { path: self.file.clone(), source };
+        let bytes = load_bytes(&self.file)?;
+        let metadata = fs::symlink_metadata(&self.file).map_err(unreadable)?;
+        let was = if metadata.is_symlink() {
+            Was::Link(fs::read_link(&self.file).map_err(unreadable)?.to_string_lossy().into_owned())
+        } else {
+            Was::File { mode: metadata.mode() & 0o7777, owner: metadata.uid(), group: metadata.gid() }
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let writer = Writer::of(&text, link(&was));
+        let kept = self.kept(&text);
+        Ok(Sight { file: self.file.clone(), bytes, was, writer, kept })
+    }
+
+    /// Takes the file over.
+    ///
+    /// # Errors
+    /// [`TakeoverError`]; nothing is changed then.
+    pub fn apply(&self, wish: &Wish, again: Again) -> Result<Applied, TakeoverError> {
+        let sight = self.look()?;
+        if sight.writer == Writer::Holdover {
+            return match again {
+                Again::Refused => Err(TakeoverError::Already(self.file.clone())),
+                Again::TakenUp => self.take_up(&sight, wish),
+            };
+        }
+        let named = ResolvConf::read(&sight.text()).nameservers;
+        if !named.is_empty() && named.iter().all(|nameserver| nameserver.ip == wish.own) {
+            return Err(TakeoverError::OnlyHoldover { file: self.file.clone(), own: wish.own });
+        }
+        let plan = sight.plan(wish, Path::new(""));
+        match (wish.upstreams, plan.upstreams.is_empty(), plan.circle) {
+            (Upstreams::File, true, true) => return Err(TakeoverError::Circle { file: self.file.clone(), own: wish.own }),
+            (Upstreams::File, true, false) => return Err(TakeoverError::Empty(self.file.clone())),
+            (Upstreams::File, false, _) | (Upstreams::Configured, _, _) => {}
+        }
+        let live = sight.writer.live_source().map(str::to_owned);
+        let kept =
+            |wrote| Kept { file: display(&self.file), was: sight.was.clone(), live: live.clone(), wrote, original: sight.bytes.clone() };
+        let (place, text) = self.keep(|place| {
+            let text = sight.plan(wish, place).text;
+            (kept(text.clone()).write(), text)
+        })?;
+        let how = put(&self.file, text.as_bytes(), &plain(&sight.was)).map_err(|source| {
+            let _ = fs::remove_file(&place);
+            TakeoverError::Unwritable { file: self.file.clone(), source }
+        })?;
+        Ok(Applied { how: Some(how), kept: Some(place), second: plan.second, writer: plan.writer })
+    }
+
+    /// Takes up what a predecessor left; what it wrote is renewed where today's wish differs.
+    fn take_up(&self, sight: &Sight, wish: &Wish) -> Result<Applied, TakeoverError> {
+        let Some((place, kept)) = &sight.kept else {
+            // It stays as it is: the address in it is ours, and its second name server is all that is known of the original.
+            let second = ResolvConf::read(&sight.text()).nameservers.into_iter().find(|nameserver| nameserver.ip != wish.own);
+            let second = second.map_or(Second::LeftOut(takeover::LeftOut::Nobody), Second::Written);
+            return Ok(Applied { how: None, kept: None, second, writer: Writer::Unknown });
+        };
+        let plan = sight.plan(wish, place);
+        let unwritable = |file: &Path, source| TakeoverError::Unwritable { file: file.to_owned(), source };
+        if plan.text.as_bytes() == sight.bytes && plan.text == kept.wrote {
+            return Ok(Applied { how: None, kept: Some(place.clone()), second: plan.second, writer: plan.writer });
+        }
+        let renewed = Kept { wrote: plan.text.clone(), ..kept.clone() };
+        put(place, &renewed.write(), &plain(&sight.was)).map_err(|source| unwritable(place, source))?;
+        let how = put(&self.file, plan.text.as_bytes(), &plain(&sight.was)).map_err(|source| unwritable(&self.file, source))?;
+        Ok(Applied { how: Some(how), kept: Some(place.clone()), second: plan.second, writer: plan.writer })
+    }
+
+    /// Keeps what `bytes` makes in the first place that takes it. A file there that is not a kept original of this file is left alone.
+    fn keep(&self, bytes: impl Fn(&Path) -> (Vec<u8>, String)) -> Result<(PathBuf, String), TakeoverError> {
+        let mut complaints = Vec::new();
+        for place in self.candidates() {
+            let taken = match load_kept(&place) {
+                Ok(kept) if Path::new(&kept.file) != self.file => Some(format!("keeps the original of {}", kept.file)),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Some("is a file that holdover did not make".to_owned()),
+                Ok(_) | Err(_) => None,
+            };
+            let (bytes, text) = bytes(&place);
+            let kept = taken.map_or(Ok(()), Err).and_then(|()| {
+                let made = place.parent().map_or(Ok(()), fs::create_dir_all);
+                made.and_then(|()| put(&place, &bytes, &READABLE).map(drop)).map_err(|error| error.to_string())
+            });
+            match kept {
+                Ok(()) => return Ok((place, text)),
+                Err(complaint) => complaints.push(format!("{}: {complaint}", place.display())),
+            }
+        }
+        Err(TakeoverError::NowhereToKeep(complaints.join("; ")))
+    }
+
+    /// Gives the file back as it was.
+    ///
+    /// # Errors
+    /// [`TakeoverError`]: nothing is kept, somebody else wrote it since and `force` is not said, it cannot be written.
+    pub fn restore(&self, force: Force) -> Result<Restored, TakeoverError> {
+        let current = fs::symlink_metadata(&self.file).ok();
+        let bytes = if current.is_some() { load_bytes(&self.file).ok() } else { None };
+        let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+        let Some((place, kept)) = self.kept(&text) else {
+            return Err(TakeoverError::NothingKept(self.file.clone(), is_marked(&text)));
+        };
+        let target = fs::read_link(&self.file).ok().map(|target| target.to_string_lossy().into_owned());
+        let unlinked = target.is_none();
+        let is_back = match &kept.was {
+            Was::Link(was) => target.as_ref() == Some(was),
+            Was::File { .. } => unlinked && bytes.as_ref() == Some(&kept.original),
+        };
+        let is_ours = unlinked && bytes.as_deref() == Some(kept.wrote.as_bytes());
+        let restored = if is_back {
+            Restored::Already
+        } else if is_ours || force == Force::Yes {
+            let written = put(&self.file, &kept.original, &kept.was);
+            Restored::Written(written.map_err(|source| TakeoverError::Unwritable { file: self.file.clone(), source })?)
+        } else {
+            let writer = Writer::of(&text, target.as_deref());
+            return Err(TakeoverError::ChangedSince { file: self.file.clone(), writer, kept: place });
+        };
+        // Where it cannot be removed, the next takeover writes over it.
+        let _ = fs::remove_file(&place);
+        Ok(restored)
+    }
+}
+
+/// Whether what somebody else wrote since is overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// No.
+    No,
+    /// Yes.
+    Yes,
+}
+
+/// How a kept original lies there: whoever serves reads it, whatever its user.
+const READABLE: Was = Was::File { mode: 0o644, owner: 0, group: 0 };
+
+/// How holdover's text lies there: as the file before it; where a link was, as any configuration.
+fn plain(was: &Was) -> Was {
+    match was {
+        Was::File { .. } => was.clone(),
+        Was::Link(_) => READABLE,
+    }
+}
+
+/// The target of a link.
+fn link(was: &Was) -> Option<&str> {
+    match was {
+        Was::Link(target) => Some(target),
+        Was::File { .. } => None,
+    }
+}
+
+/// A path in text; [`Place::new`] has seen that it is one.
+fn display(path: &Path) -> String {
+    path.display().to_string()
+}
+
+impl Sight {
+    /// Its text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// The target, where it is a symbolic link.
+    #[must_use]
+    pub fn link(&self) -> Option<&str> {
+        link(&self.was)
+    }
+
+    /// Whether it is as holdover wrote it; `None` where holdover did not write it or nothing is kept.
+    #[must_use]
+    pub fn is_unchanged(&self) -> Option<bool> {
+        let (_, kept) = self.kept.as_ref().filter(|_| self.writer == Writer::Holdover)?;
+        Some(kept.wrote.as_bytes() == self.bytes)
+    }
+
+    /// Whether something is mounted over it, so that it can only be written in place.
+    #[must_use]
+    pub fn is_mounted(&self) -> bool {
+        let Ok(path) = fs::canonicalize(&self.file) else { return false };
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        mounts.lines().filter_map(|mount| mount.split(' ').nth(4)).any(|point| Path::new(&point.replace("\\040", " ")) == path)
+    }
+
+    /// What would be written, with the original kept in `place`.
+    #[must_use]
+    pub fn plan(&self, wish: &Wish, place: &Path) -> Plan {
+        let (original, writer, live) = match &self.kept {
+            Some((_, kept)) if self.writer == Writer::Holdover => {
+                let original = String::from_utf8_lossy(&kept.original).into_owned();
+                let writer = Writer::of(&original, link(&kept.was));
+                (original, writer, kept.live.clone())
+            }
+            Some(_) | None => {
+                // A stub's own file names nobody; others are up to date themselves.
+                let live = if self.writer == Writer::ResolvedStub { self.writer.live_source().map(str::to_owned) } else { None };
+                (self.text(), self.writer, live)
+            }
+        };
+        let source = live.and_then(|live| load(Path::new(&live)).ok()).filter(|text| is_usable_source(text, wish.own));
+        let source = source.as_ref().unwrap_or(&original);
+        let upstreams = upstreams(source, wish.own);
+        let second = takeover::second(wish.fallback, wish.readers, &upstreams);
+        let text = takeover::written(&original, writer, wish.own, &second, &display(place));
+        Plan { text, second, circle: leads_back(source, wish.own), upstreams, writer }
+    }
+}

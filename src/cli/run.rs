@@ -1,0 +1,434 @@
+//! `holdover run -- COMMAND`: runs an application with a sidecar beside it and `resolv.conf` pointing at it, where nobody else can do
+//! either: the entry point of a container on ECS/Fargate, which cannot set name servers.
+//!
+//! Three processes: this one, which waits and forwards signals; the sidecar, started from the same binary; the application. The
+//! sidecar is a process and not a thread, so that nothing that can happen to it (a crash, the kernel's OOM killer) takes the application along.
+//!
+//! | what goes wrong | what happens |
+//! |---|---|
+//! | the configuration is wrong, the port cannot be had, the file cannot be written | a warning, and the application runs without; with `--strict` it does not run |
+//! | the sidecar crashes or hangs | it is started again; meanwhile the original name servers are back ([`supervision`]) |
+//! | another holdover answers there | that one is used: containers of an ECS task share loopback, but not `resolv.conf` |
+//! | somebody else writes the file meanwhile | it is left as they wrote it |
+//! | this process is killed | the sidecar drains and ends; the next `holdover run` takes the file up again |
+//!
+//! Signals are passed on, except those that a terminal has already sent to the application too. The exit code is the application's: 128 and
+//! the number for a signal, 127 where the command was not found, 126 where it cannot be executed, as from a shell. Orphans are collected, so
+//! this may be the first process of a container.
+
+use std::ffi::OsString;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::task::Poll;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::adapters::children::{self, Child, End};
+use crate::adapters::clock::SystemClock;
+use crate::adapters::resolv_conf::takeover::{Again, Force, Place, TakeoverError, Wish};
+use crate::cli::check::{Found, ask, reachable};
+use crate::cli::resolvconf::{FallbackArgument, told, wish};
+use crate::cli::serve::{self, ServeArguments, resolve_settings, start_log};
+use crate::resolver::ports::Clock;
+use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, SidecarEnded, Why, Without};
+
+mod supervision;
+
+use supervision::{Own, Seen, Steps, Supervision};
+
+/// Exit code where `--strict` keeps the application from running (`EX_UNAVAILABLE` of sysexits.h).
+const EXIT_UNAVAILABLE: u8 = 69;
+/// Exit code where the command cannot be executed, as from a shell.
+const EXIT_NOT_EXECUTABLE: u8 = 126;
+/// Exit code where the command is not found, as from a shell.
+const EXIT_NOT_FOUND: u8 = 127;
+/// How long the application waits for the sidecar at its start.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+/// How often it is asked meanwhile.
+const READY_EVERY: Duration = Duration::from_millis(10);
+/// How long an answer of the sidecar may take.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// How long the sidecar may take to end, when the application has; then it is killed.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// SIGKILL, which a sidecar that hangs does not survive.
+const KILL: i32 = 9;
+/// Signals that are passed on; those from [`FROM_TERMINAL`] may come from a terminal.
+const FORWARDED: [SignalKind; 7] = [
+    SignalKind::hangup(),
+    SignalKind::interrupt(),
+    SignalKind::quit(),
+    SignalKind::terminate(),
+    SignalKind::user_defined1(),
+    SignalKind::user_defined2(),
+    SignalKind::window_change(),
+];
+/// Signals that a terminal sends to all processes of its foreground group, the application among them.
+const FROM_TERMINAL: [SignalKind; 3] = [SignalKind::interrupt(), SignalKind::quit(), SignalKind::window_change()];
+
+/// Arguments of `holdover run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// How the sidecar serves; `--resolv-conf` is the file that is taken over.
+    #[command(flatten)]
+    serve: ServeArguments,
+    /// Address on which the application reaches holdover [default: the first listen address with port 53]
+    #[arg(long, value_name = "ADDR")]
+    nameserver: Option<IpAddr>,
+    /// Whether an original name server stays as the second one: auto leaves it out for musl and systemd-resolved
+    #[arg(long, value_enum, default_value = "auto")]
+    fallback: FallbackArgument,
+    /// Where the original resolv.conf is kept [default: beside it, else below /var/lib/holdover, else below /run/holdover]
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
+    /// Do not run the command when holdover cannot serve or resolv.conf cannot be written
+    #[arg(long)]
+    strict: bool,
+    /// Be the sidecar of this process
+    #[arg(long, hide = true, value_name = "PID")]
+    sidecar_of: Option<i32>,
+    /// The application and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// No signals or no runtime to be had; everything else runs the application all the same.
+pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
+    if let Some(parent) = arguments.sidecar_of {
+        children::follow_parent(parent)?;
+        return serve::run(arguments.serve);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+    let strict = arguments.strict;
+    runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let mut beside = match prepare(&arguments) {
+            Ok(beside) => Some(beside),
+            Err((reason, code)) if strict => {
+                eprintln!("holdover: {reason}");
+                return Ok(ExitCode::from(code));
+            }
+            // The log may not have begun.
+            Err((reason, _)) => {
+                eprintln!("holdover: {reason}; the application runs without holdover");
+                None
+            }
+        };
+        if let Some(sidecar) = &mut beside {
+            let ready = match sidecar.get_ready(&mut signals).await {
+                Ok(ready) => ready,
+                Err(ended) => {
+                    sidecar.end().await;
+                    return Ok(ended);
+                }
+            };
+            if let Err(reason) = ready {
+                if strict {
+                    eprintln!("holdover: {reason}; with --strict the command is not run");
+                    sidecar.end().await;
+                    return Ok(ExitCode::from(EXIT_UNAVAILABLE));
+                }
+                Without { reason: &reason }.emit();
+            }
+        }
+        let code = live(&arguments.command, &mut signals, beside.as_mut()).await;
+        if let Some(sidecar) = &mut beside {
+            sidecar.end().await;
+        }
+        Ok(ExitCode::from(code))
+    })
+}
+
+/// Settings, log and file; an error comes with an exit code.
+fn prepare(arguments: &RunArguments) -> Result<Beside, (String, u8)> {
+    let settings = resolve_settings(&arguments.serve, std::env::vars_os()).map_err(|error| (error.to_string(), error.exit_code()))?;
+    start_log(&settings);
+    let unavailable = |error: &dyn std::error::Error| (error.to_string(), EXIT_UNAVAILABLE);
+    let wish = wish(arguments.nameserver, arguments.fallback, &settings).map_err(|error| unavailable(&error))?;
+    let place = Place::new(arguments.serve.resolv_conf(), arguments.keep.as_deref()).map_err(|error| unavailable(&error))?;
+    Ok(Beside {
+        server: reachable(settings.listen.addresses.first().copied()),
+        wish,
+        place,
+        clock: SystemClock::new(),
+        supervision: Supervision::default(),
+        own: None,
+        file: Hold::Original,
+    })
+}
+
+/// The signals of this process.
+struct Signals(Vec<(SignalKind, Signal)>);
+
+impl Signals {
+    /// Listens, also for the end of children. What was ignored when we were started stays so, for the application too.
+    fn listen() -> io::Result<Self> {
+        let kinds = FORWARDED.into_iter().filter(|kind| !children::is_ignored(kind.as_raw_value()));
+        kinds.chain([SignalKind::child()]).map(|kind| Ok((kind, signal(kind)?))).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// The next one. Cancel safe.
+    async fn next(&mut self) -> SignalKind {
+        poll_fn(|context| {
+            let ready = self.0.iter_mut().find_map(|(kind, signal)| signal.poll_recv(context).is_ready().then_some(*kind));
+            ready.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+/// What `resolv.conf` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// As it was.
+    Original,
+    /// Ours.
+    Taken,
+    /// Set to holdover from outside: there is nothing to write, and nothing to give back.
+    Set,
+    /// It cannot be written, which was said; it is left alone.
+    Left,
+}
+
+/// What runs beside the application.
+struct Beside {
+    /// Where the sidecar answers.
+    server: SocketAddr,
+    /// What is written.
+    wish: Wish,
+    /// Into which file.
+    place: Place,
+    /// The time.
+    clock: SystemClock,
+    /// What to do about the sidecar.
+    supervision: Supervision,
+    /// Our own sidecar.
+    own: Option<Child>,
+    /// What the file is.
+    file: Hold,
+}
+
+impl Beside {
+    /// Starts the sidecar unless one answers, and points the file at it.
+    ///
+    /// # Errors
+    /// The outer one: a signal ended the start, or the sidecar cannot come. The inner one: why the application runs without, for now.
+    async fn get_ready(&mut self, signals: &mut Signals) -> Result<Result<(), String>, ExitCode> {
+        let began = self.clock.now();
+        if self.seen().await == Seen::Silent {
+            self.start();
+        }
+        let mut seen = self.seen().await;
+        while seen == Seen::Silent && self.own.is_some() && self.clock.now().since(began) < READY_WITHIN {
+            tokio::select! {
+                kind = signals.next() => match kind == SignalKind::child() {
+                    true => {
+                        self.collect();
+                    }
+                    // Nobody is there yet to pass it on to.
+                    false if kind != SignalKind::window_change() => {
+                        return Err(ExitCode::from(End::Signal(u8::try_from(kind.as_raw_value()).unwrap_or(0)).exit_code()));
+                    }
+                    false => {}
+                },
+                () = tokio::time::sleep(READY_EVERY) => {}
+            }
+            seen = self.seen().await;
+        }
+        if seen == Seen::Silent {
+            return Ok(Err(format!("holdover does not answer on {}", self.server)));
+        }
+        let pointed = self.point();
+        // A sidecar that nobody asks would only take memory.
+        if pointed.is_err()
+            && let Some(own) = self.own
+        {
+            children::signal(own, SignalKind::terminate().as_raw_value());
+            children::signal(own, SignalKind::interrupt().as_raw_value());
+        }
+        Ok(pointed)
+    }
+
+    /// Starts our own sidecar.
+    fn start(&mut self) {
+        // Through /proc the binary is found even when its file was replaced meanwhile.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("holdover").arg("run").arg(format!("--sidecar-of={}", std::process::id())).args(std::env::args_os().skip(2));
+        // The service manager waits for the application, not for the sidecar; a terminal's signals are for the application.
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
+        self.supervision.started(self.clock.now());
+        match children::start(&mut command) {
+            Ok(child) => self.own = Some(child),
+            Err(error) => self.ended(&error.to_string()),
+        }
+    }
+
+    /// Our own has ended, or could not be started.
+    fn ended(&mut self, how: &str) {
+        let again_after = self.supervision.ended(self.clock.now());
+        SidecarEnded { end: how, again_after }.emit();
+    }
+
+    /// Asks whether a holdover answers.
+    async fn seen(&self) -> Seen {
+        look(self.server).await
+    }
+
+    /// Points the file at holdover.
+    fn point(&mut self) -> Result<(), String> {
+        match self.file {
+            Hold::Taken | Hold::Set => return Ok(()),
+            Hold::Left => return Err("resolv.conf cannot be taken over".to_owned()),
+            Hold::Original => {}
+        }
+        match self.place.apply(&self.wish, Again::TakenUp) {
+            Ok(applied) => {
+                self.file = Hold::Taken;
+                Pointed { told: &told(self.place.file(), &self.wish, &applied) }.emit();
+                Ok(())
+            }
+            Err(TakeoverError::OnlyHoldover { .. }) => {
+                self.file = Hold::Set;
+                Ok(())
+            }
+            Err(error) => {
+                self.file = Hold::Left;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// Gives the file back.
+    fn give_back(&mut self, why: Why) {
+        if self.file != Hold::Taken {
+            return;
+        }
+        match self.place.restore(Force::No) {
+            Ok(_) => {
+                self.file = Hold::Original;
+                GivenBack { path: self.place.file(), why }.emit();
+            }
+            Err(error) => {
+                self.file = Hold::Left;
+                FileLeft { reason: &error.to_string() }.emit();
+            }
+        }
+    }
+
+    /// Takes in what was seen.
+    fn attend(&mut self, seen: Seen) {
+        let own = if self.own.is_some() { Own::Runs } else { Own::None };
+        let Steps { point, give_back, kill, start } = self.supervision.look(seen, own, self.clock.now());
+        if point && let Err(reason) = self.point() {
+            Without { reason: &reason }.emit();
+        }
+        if give_back {
+            self.give_back(Why::Silent);
+        }
+        if kill && let Some(own) = self.own {
+            children::signal(own, KILL);
+        }
+        if start {
+            self.start();
+        }
+    }
+
+    /// Collects children; the others than our own are given to the caller.
+    fn collect(&mut self) -> Vec<(Child, End)> {
+        let mut ended = children::collect();
+        if let Some(index) = ended.iter().position(|(child, _)| Some(*child) == self.own) {
+            let (_, end) = ended.swap_remove(index);
+            self.own = None;
+            // Where the file cannot be written it was ended by us, for good.
+            if self.file != Hold::Left {
+                self.ended(&end.to_string());
+            }
+        }
+        ended
+    }
+
+    /// Gives the file back, then ends the sidecar, which may save what it remembers first.
+    async fn end(&mut self) {
+        self.give_back(Why::Ended);
+        let Some(own) = self.own.take() else { return };
+        // Whoever asks twice does not want to wait until nobody asks any more.
+        children::signal(own, SignalKind::terminate().as_raw_value());
+        children::signal(own, SignalKind::interrupt().as_raw_value());
+        let began = self.clock.now();
+        while !children::collect().iter().any(|(child, _)| *child == own) {
+            if self.clock.now().since(began) > END_WITHIN {
+                children::signal(own, KILL);
+                return;
+            }
+            tokio::time::sleep(READY_EVERY).await;
+        }
+    }
+}
+
+/// Asks whether a holdover answers.
+async fn look(server: SocketAddr) -> Seen {
+    let found = tokio::task::spawn_blocking(move || ask(server, ANSWER_WITHIN)).await;
+    match found {
+        Ok(Ok(Found::Ready | Found::NotReady)) => Seen::Answers,
+        Ok(Ok(Found::Stranger) | Err(_)) | Err(_) => Seen::Silent,
+    }
+}
+
+/// Waits, then looks; without a sidecar it waits for ever.
+async fn look_after(server: Option<SocketAddr>, pause: Duration) -> Seen {
+    let Some(server) = server else { return std::future::pending().await };
+    tokio::time::sleep(pause).await;
+    look(server).await
+}
+
+/// The application's life; its exit code.
+async fn live(command: &[OsString], signals: &mut Signals, mut beside: Option<&mut Beside>) -> u8 {
+    let Some((program, arguments)) = command.split_first() else { return EXIT_NOT_FOUND };
+    let application = match children::start(Command::new(program).args(arguments)) {
+        Ok(child) => child,
+        Err(error) => {
+            eprintln!("holdover: cannot run {}: {error}", program.display());
+            return if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE };
+        }
+    };
+    // A file that cannot be written is not looked after.
+    let server = beside.as_ref().filter(|beside| beside.file != Hold::Left).map(|beside| beside.server);
+    let mut looking = Box::pin(look_after(server, Duration::ZERO));
+    loop {
+        tokio::select! {
+            kind = signals.next() => {
+                if kind != SignalKind::child() {
+                    if !(FROM_TERMINAL.contains(&kind) && children::is_in_foreground()) {
+                        children::signal(application, kind.as_raw_value());
+                    }
+                    continue;
+                }
+                let ran = beside.as_ref().is_some_and(|beside| beside.own.is_some());
+                let ended = beside.as_mut().map_or_else(children::collect, |beside| beside.collect());
+                if let Some((_, end)) = ended.iter().find(|(child, _)| *child == application) {
+                    return end.exit_code();
+                }
+                if ran && beside.as_ref().is_some_and(|beside| beside.own.is_none()) {
+                    looking = Box::pin(look_after(server, READY_EVERY));
+                }
+            }
+            seen = &mut looking => {
+                let pause = beside.as_mut().map_or(Duration::MAX, |beside| {
+                    beside.attend(seen);
+                    beside.supervision.pause()
+                });
+                looking = Box::pin(look_after(server, pause));
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Decides what to do about the sidecar: start it again, end it, give `resolv.conf` back while it does not answer. Pure.
+//!
+//! | what is seen | what is done |
+//! |---|---|
+//! | somebody answers as holdover | `resolv.conf` points there, whoever it is: containers of one task share one |
+//! | nobody answers for [`GIVE_BACK_AFTER`] looks | the original name servers are back, until somebody answers |
+//! | our own has ended | it is started again: at once, then ever later, up to [`PAUSE_MAX`] |
+//! | our own runs, and does not answer for [`HUNG_AFTER`] | it is killed, and so started again |
+//!
+//! So an application is without name resolution for a second or two at the worst, and with a second name server not at all.
+
+use std::time::Duration;
+
+use crate::core::time::Timestamp;
+
+/// Looks without an answer in a row after which the original name servers are back.
+const GIVE_BACK_AFTER: u32 = 4;
+/// A sidecar that was started this long ago and does not answer hangs.
+const HUNG_AFTER: Duration = Duration::from_secs(10);
+/// Pause before the first start again.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// Longest pause: a configuration that cannot work is said twice a minute.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// A sidecar that has lived this long is well; its next end counts as its first.
+const WELL_AFTER: Duration = Duration::from_secs(60);
+/// How often it is looked when all is well.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often it is looked when something is wrong.
+const LOOK_EVERY_WHEN_WRONG: Duration = Duration::from_millis(250);
+
+/// What was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// A holdover answers, ours or another.
+    Answers,
+    /// Nobody does, or somebody else.
+    Silent,
+}
+
+/// Whether a sidecar of ours runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    /// It runs.
+    Runs,
+    /// There is none.
+    None,
+}
+
+/// What to do, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Steps {
+    /// Point `resolv.conf` at holdover, if it does not yet.
+    pub(super) point: bool,
+    /// Give it back, if it does.
+    pub(super) give_back: bool,
+    /// Kill our own.
+    pub(super) kill: bool,
+    /// Start our own.
+    pub(super) start: bool,
+}
+
+/// What is known about the sidecar.
+#[derive(Debug, Default)]
+pub(super) struct Supervision {
+    /// Looks without an answer in a row.
+    silent: u32,
+    /// Ends in a row.
+    ends: u32,
+    /// When our own was started.
+    started: Timestamp,
+    /// Not started before.
+    not_before: Timestamp,
+}
+
+impl Supervision {
+    /// Takes in what was seen, and says what to do.
+    pub(super) fn look(&mut self, seen: Seen, own: Own, now: Timestamp) -> Steps {
+        match seen {
+            Seen::Answers => {
+                self.silent = 0;
+                Steps { point: true, ..Steps::default() }
+            }
+            Seen::Silent => {
+                self.silent = self.silent.saturating_add(1);
+                let hung = own == Own::Runs && now.since(self.started) >= HUNG_AFTER;
+                let start = own == Own::None && now >= self.not_before;
+                Steps { point: false, give_back: self.silent >= GIVE_BACK_AFTER, kill: hung && self.silent >= GIVE_BACK_AFTER, start }
+            }
+        }
+    }
+
+    /// Our own was started.
+    pub(super) fn started(&mut self, now: Timestamp) {
+        self.started = now;
+    }
+
+    /// Our own has ended; the pause before it is started again.
+    pub(super) fn ended(&mut self, now: Timestamp) -> Duration {
+        if now.since(self.started) >= WELL_AFTER {
+            self.ends = 0;
+        }
+        let pause = PAUSE_MIN.saturating_mul(2_u32.saturating_pow(self.ends)).min(PAUSE_MAX);
+        self.ends = self.ends.saturating_add(1);
+        self.not_before = now.plus(pause);
+        pause
+    }
+
+    /// How long to wait before the next look.
+    pub(super) const fn pause(&self) -> Duration {
+        if self.silent == 0 { LOOK_EVERY } else { LOOK_EVERY_WHEN_WRONG }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1000);
+
+    #[test]
+    fn a_sidecar_that_ended_is_started_again_ever_later() {
+        let mut supervision = Supervision::default();
+        supervision.started(NOW);
+        let pauses: Vec<u128> = (0..11).map(|_| supervision.ended(NOW).as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
+        assert!(!supervision.look(Seen::Silent, Own::None, NOW.plus(Duration::from_secs(29))).start);
+        assert!(supervision.look(Seen::Silent, Own::None, NOW.plus(Duration::from_secs(30))).start);
+        assert_eq!(supervision.ended(NOW.plus(WELL_AFTER)).as_millis(), 100, "it was well for a minute");
+    }
+
+    #[test]
+    fn the_file_is_given_back_while_nobody_answers_and_not_for_one_lost_packet() {
+        let mut supervision = Supervision::default();
+        supervision.started(NOW);
+        let back: Vec<bool> = (0..5).map(|_| supervision.look(Seen::Silent, Own::Runs, NOW).give_back).collect();
+        assert_eq!(back, [false, false, false, true, true]);
+        assert_eq!(supervision.look(Seen::Answers, Own::Runs, NOW), Steps { point: true, ..Steps::default() });
+        assert!(!supervision.look(Seen::Silent, Own::Runs, NOW).give_back);
+    }
+
+    #[test]
+    fn one_that_hangs_is_killed_and_one_that_starts_is_not() {
+        let mut supervision = Supervision::default();
+        supervision.started(NOW);
+        let young = NOW.plus(HUNG_AFTER.saturating_sub(Duration::from_secs(1)));
+        assert!((0..20).all(|_| !supervision.look(Seen::Silent, Own::Runs, young).kill));
+        assert!(supervision.look(Seen::Silent, Own::Runs, NOW.plus(HUNG_AFTER)).kill);
+    }
+
+    #[test]
+    fn none_of_our_own_is_started_while_another_answers() {
+        assert!(!Supervision::default().look(Seen::Answers, Own::None, NOW).start);
+    }
+}
