@@ -32,7 +32,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["src/telemetry/logging.rs"]),
     ("hdrhistogram", &["src/drill/"]),
     ("serde", &["src/adapters/seed/", "src/adapters/admin/", "src/telemetry/reading.rs"]),
-    ("serde_json", &["src/drill/", "src/adapters/seed/", "src/adapters/admin/"]),
+    ("serde_json", &["src/cli/resolvconf.rs", "src/drill/", "src/adapters/seed/", "src/adapters/admin/"]),
     ("axum", &["src/adapters/admin/routes.rs"]),
     ("hyper", &["src/adapters/admin"]),
     ("hyper_util", &["src/adapters/admin"]),

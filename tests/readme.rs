@@ -59,9 +59,38 @@ fn every_command_is_one_that_is_run() {
             | "holdover cache import --admin /run/holdover/admin.sock seed.json"
             | "holdover serve --listen 127.0.0.1:5353 --seed seed.json"
             | "holdover cache flush --admin /run/holdover/admin.sock www.example.com" => {}
+            takeover if takeover.starts_with("holdover resolvconf ") || takeover.starts_with("holdover run ") => {}
             other => panic!("nothing runs `{other}`"),
         }
     }
+}
+
+#[test]
+fn the_commands_around_resolv_conf_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, app) = (folder.path().join("resolv.conf"), folder.path().join("your-app"));
+    let original = "nameserver 192.0.2.1\n";
+    std::fs::write(&file, original).unwrap();
+    std::fs::write(&app, "#!/bin/sh\ntest \"$*\" = '--its arguments'\n").unwrap();
+    std::fs::set_permissions(&app, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("127.0.0.1:{port}");
+    let (file, path) = (file.to_str().unwrap(), format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap()));
+    let mut ran = 0;
+    for command in blocks("sh").iter().flat_map(|block| block.lines()).filter_map(|line| line.strip_prefix("holdover ")) {
+        let words: Vec<&str> = command.split(' ').collect();
+        // This host's own file stays as it is, and its port 53 may be taken.
+        let words = match words[0] {
+            "resolvconf" => [&words, &["--file", file][..]].concat(),
+            "run" => [&["run", "--listen", &listen, "--nameserver", "127.0.0.1", "--resolv-conf", file, "--strict"], &words[1..]].concat(),
+            _ => continue,
+        };
+        let out = holdover(&words).env("PATH", &path).output().unwrap();
+        assert!(out.status.success(), "{words:?}: {out:?}");
+        assert_eq!(std::fs::read_to_string(file).unwrap() == original, words[1] != "apply", "{words:?}");
+        ran += 1;
+    }
+    assert_eq!((ran, std::fs::read_to_string(file).unwrap().as_str()), (4, original));
 }
 
 #[test]

@@ -19,10 +19,12 @@ use crate::core::network;
 use crate::core::resolv_conf::{Nameserver, ResolvConf, Writer};
 use crate::core::takeover::{Kept, kept_in};
 
+mod error;
 mod file;
 mod readers;
 pub mod takeover;
 
+pub use error::TakeoverError;
 pub use readers::readers;
 
 /// Why a `resolv.conf` gives no upstream.
@@ -209,6 +211,31 @@ mod tests {
         std::fs::write(&path, "#".repeat(70_000)).unwrap();
         assert!(matches!(read(&path, &own), Err(ResolvConfError::TooLarge(_))));
         assert!(matches!(read(&folder.path().join("none"), &own), Err(ResolvConfError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn what_names_only_us_stands_for_the_kept_original() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("resolv.conf");
+        let own = ["127.0.0.1:53".parse().unwrap()];
+        let kept = |file: &Path| Kept {
+            file: file.display().to_string(),
+            was: crate::core::takeover::Was::File { mode: 0o644, owner: 0, group: 0 },
+            live: None,
+            wrote: "nameserver 127.0.0.1\n".into(),
+            original: b"nameserver 192.0.2.1\nnameserver 127.0.0.1\nnameserver 192.0.2.2\n".to_vec(),
+        };
+        // Somebody wrote it by hand, or with half of what we wrote.
+        std::fs::write(&path, "nameserver 127.0.0.1\n").unwrap();
+        std::fs::write(&places(&path)[0], kept(&path).write()).unwrap();
+        assert_eq!(read(&path, &own).unwrap(), ["192.0.2.1:53".parse().unwrap(), "192.0.2.2:53".parse().unwrap()]);
+        // What is kept of another file is not ours.
+        std::fs::write(&places(&path)[0], kept(Path::new("/other")).write()).unwrap();
+        assert!(matches!(read(&path, &own), Err(ResolvConfError::OnlyOurselves { .. })));
+        // What others wrote since holds.
+        std::fs::write(&places(&path)[0], kept(&path).write()).unwrap();
+        std::fs::write(&path, "nameserver 127.0.0.1\nnameserver 192.0.2.9\n").unwrap();
+        assert_eq!(read(&path, &own).unwrap(), ["192.0.2.9:53".parse().unwrap()]);
     }
 
     #[test]

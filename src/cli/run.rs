@@ -17,30 +17,31 @@
 //! this may be the first process of a container.
 
 use std::ffi::OsString;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use crate::adapters::children::{self, Child, End};
 use crate::adapters::clock::SystemClock;
-use crate::adapters::resolv_conf::takeover::{Again, Force, Place, TakeoverError, Wish};
+use crate::adapters::resolv_conf::TakeoverError;
+use crate::adapters::resolv_conf::takeover::{Again, Force, Place, Wish};
 use crate::cli::check::{Found, ask, reachable};
 use crate::cli::resolvconf::{FallbackArgument, told, wish};
 use crate::cli::serve::{self, ServeArguments, resolve_settings, start_log};
 use crate::resolver::ports::Clock;
 use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, SidecarEnded, Why, Without};
 
+mod signals;
 mod supervision;
 
+use signals::Signals;
 use supervision::{Own, Seen, Steps, Supervision};
 
 /// Exit code where `--strict` keeps the application from running (`EX_UNAVAILABLE` of sysexits.h).
@@ -60,19 +61,6 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// SIGKILL, which a sidecar that hangs does not survive.
 const KILL: i32 = 9;
-/// Signals that are passed on; those from [`FROM_TERMINAL`] may come from a terminal.
-const FORWARDED: [SignalKind; 7] = [
-    SignalKind::hangup(),
-    SignalKind::interrupt(),
-    SignalKind::quit(),
-    SignalKind::terminate(),
-    SignalKind::user_defined1(),
-    SignalKind::user_defined2(),
-    SignalKind::window_change(),
-];
-/// Signals that a terminal sends to all processes of its foreground group, the application among them.
-const FROM_TERMINAL: [SignalKind; 3] = [SignalKind::interrupt(), SignalKind::quit(), SignalKind::window_change()];
-
 /// Arguments of `holdover run`.
 #[derive(Debug, Args)]
 pub struct RunArguments {
@@ -167,26 +155,6 @@ fn prepare(arguments: &RunArguments) -> Result<Beside, (String, u8)> {
     })
 }
 
-/// The signals of this process.
-struct Signals(Vec<(SignalKind, Signal)>);
-
-impl Signals {
-    /// Listens, also for the end of children. What was ignored when we were started stays so, for the application too.
-    fn listen() -> io::Result<Self> {
-        let kinds = FORWARDED.into_iter().filter(|kind| !children::is_ignored(kind.as_raw_value()));
-        kinds.chain([SignalKind::child()]).map(|kind| Ok((kind, signal(kind)?))).collect::<io::Result<_>>().map(Self)
-    }
-
-    /// The next one. Cancel safe.
-    async fn next(&mut self) -> SignalKind {
-        poll_fn(|context| {
-            let ready = self.0.iter_mut().find_map(|(kind, signal)| signal.poll_recv(context).is_ready().then_some(*kind));
-            ready.map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
-}
-
 /// What `resolv.conf` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
@@ -225,10 +193,10 @@ impl Beside {
     /// The outer one: a signal ended the start, or the sidecar cannot come. The inner one: why the application runs without, for now.
     async fn get_ready(&mut self, signals: &mut Signals) -> Result<Result<(), String>, ExitCode> {
         let began = self.clock.now();
-        if self.seen().await == Seen::Silent {
+        if look(self.server).await == Seen::Silent {
             self.start();
         }
-        let mut seen = self.seen().await;
+        let mut seen = look(self.server).await;
         while seen == Seen::Silent && self.own.is_some() && self.clock.now().since(began) < READY_WITHIN {
             tokio::select! {
                 kind = signals.next() => match kind == SignalKind::child() {
@@ -243,7 +211,7 @@ impl Beside {
                 },
                 () = tokio::time::sleep(READY_EVERY) => {}
             }
-            seen = self.seen().await;
+            seen = look(self.server).await;
         }
         if seen == Seen::Silent {
             return Ok(Err(format!("holdover does not answer on {}", self.server)));
@@ -277,11 +245,6 @@ impl Beside {
     fn ended(&mut self, how: &str) {
         let again_after = self.supervision.ended(self.clock.now());
         SidecarEnded { end: how, again_after }.emit();
-    }
-
-    /// Asks whether a holdover answers.
-    async fn seen(&self) -> Seen {
-        look(self.server).await
     }
 
     /// Points the file at holdover.
@@ -408,7 +371,7 @@ async fn live(command: &[OsString], signals: &mut Signals, mut beside: Option<&m
         tokio::select! {
             kind = signals.next() => {
                 if kind != SignalKind::child() {
-                    if !(FROM_TERMINAL.contains(&kind) && children::is_in_foreground()) {
+                    if !signals::has_reached_all(kind) {
                         children::signal(application, kind.as_raw_value());
                     }
                     continue;

@@ -148,6 +148,16 @@ impl Running {
         }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Closes its standard input, which has to be a pipe.
+    pub fn end_input(mut self) -> Self {
+        drop(self.child.stdin.take().expect("a pipe"));
+        self
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
