@@ -178,11 +178,17 @@ fn a_second_upstream_answers_for_the_first() {
 
 #[test]
 fn a_resolv_conf_without_an_upstream_is_a_configuration_error_that_names_it() {
-    for text in ["", "# nobody\nsearch example.com\noptions ndots:5\n", "nameserver dns.example.com\n"] {
+    for text in ["", "# nobody\nsearch example.com\noptions ndots:5\n"] {
         let (_folder, path) = file("resolv.conf", text);
         let ended = run_with(&["serve", "--listen", "127.0.0.1:0", "--resolv-conf", &path]);
         assert_eq!(ended.code(), 78, "{ended:?}");
         assert_eq!(ended.stderr, format!("holdover: {path}: names no name server; name the upstreams with --upstream"));
+    }
+    for line in ["nameserver dns.example.com", "nameserver 192.0.2.1:53", "NAMESERVER 192.0.2.1"] {
+        let (_folder, path) = file("resolv.conf", &format!("search example.com\n{line}\n"));
+        let ended = run_with(&["serve", "--listen", "127.0.0.1:0", "--resolv-conf", &path]);
+        assert_eq!(ended.code(), 78, "{ended:?}");
+        assert!(ended.stderr.starts_with(&format!("holdover: {path}:2: \"{line}\" is not understood, and ")), "{}", ended.stderr);
     }
 }
 

@@ -27,6 +27,9 @@ pub mod takeover;
 pub use error::TakeoverError;
 pub use readers::readers;
 
+/// Characters of a line that a message shows.
+const LINE_SHOWN_MAX: usize = 60;
+
 /// Why a `resolv.conf` gives no upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolvConfError {
@@ -44,6 +47,20 @@ pub enum ResolvConfError {
     /// It names no server.
     #[error("{}: names no name server; name the upstreams with --upstream", .0.display())]
     Empty(PathBuf),
+    /// It has lines that look like name servers, and none that is one.
+    #[error(
+        "{}:{line}: \"{}\" is not understood, and no other line names a server. Allowed: nameserver and an IP address, in small letters, without a port; \
+         mend the line, or name the upstreams with --upstream",
+        path.display(), text.escape_debug()
+    )]
+    NotUnderstood {
+        /// The file.
+        path: PathBuf,
+        /// The first such line, from 1.
+        line: usize,
+        /// What stands there, cut when long.
+        text: String,
+    },
     /// It names only ourselves.
     #[error("{}: names only holdover itself ({own}), so there is nobody to forward to; name the upstreams with --upstream", path.display())]
     OnlyOurselves {
@@ -78,7 +95,18 @@ pub fn read(path: &Path, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolvCo
             .find_map(|place| load_kept(place).ok().filter(|kept| Path::new(&kept.file) == path))
             .and_then(|kept| original_upstreams(&kept, own))
             .ok_or_else(|| ResolvConfError::OnlyOurselves { path: path.to_owned(), own: *address }),
-        (true, None) => Err(ResolvConfError::Empty(path.to_owned())),
+        (true, None) => Err(none_named(path, &text)),
+    }
+}
+
+/// Why a file names nobody.
+fn none_named(path: &Path, text: &str) -> ResolvConfError {
+    let looks_like_one = |line: &str| line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("nameserver"));
+    match text.lines().zip(1..).find(|(line, _)| looks_like_one(line)) {
+        Some((text, line)) => {
+            ResolvConfError::NotUnderstood { path: path.to_owned(), line, text: text.trim().chars().take(LINE_SHOWN_MAX).collect() }
+        }
+        None => ResolvConfError::Empty(path.to_owned()),
     }
 }
 
