@@ -1,0 +1,73 @@
+"""What the README promises of the image, held against the image that docker/Dockerfile makes."""
+
+import tempfile
+import time
+
+from engine import LABEL, PREFIX, RUN, demand, docker, inspect, run, wait, wait_for
+
+SIZE_MAX = 8 * 1000 * 1000  # bytes
+DRAIN_IDLE = 2.0  # seconds: on SIGTERM it goes on until nobody has asked for as long
+DRAIN_MAX = 10.0  # seconds, with what the engine needs
+# Longer than it has to be idle: a health check is a query as well.
+HEALTH_INTERVAL = "3s"
+STATE = "/var/lib/holdover"
+
+
+def check(image, revision):
+    """All of it; gives the facts in words."""
+    facts = inspect(image)
+    size = facts["Size"]
+    demand(size <= SIZE_MAX, f"the image has {size} bytes, more than {SIZE_MAX}")
+    config = facts["Config"]
+    demand(config["User"] == "65532:65532", f"its user is {config['User']!r}")
+    demand(set(config["Volumes"] or {}) == {STATE}, f"its volumes are {config['Volumes']}")
+    demand(set(config["ExposedPorts"]) == {"53/udp", "53/tcp"}, f"its ports are {config['ExposedPorts']}")
+    demand(config["Healthcheck"]["Test"] == ["CMD", "/holdover", "check"], f"its health check is {config['Healthcheck']}")
+    labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
+    demand(labels["title"] == "holdover" and labels["licenses"] == "MIT OR Apache-2.0" and labels["description"], f"its labels are {labels}")
+    demand(labels["revision"] == revision, f"its revision is {labels['revision']}, built was {revision}")
+    told = docker("run", "--rm", image, "--version")
+    demand(labels["version"] in told.split(), f"its label says {labels['version']}, it says {told}")
+    check_files(image)
+    seconds = check_life(image)
+    return {"bytes": size, "version": labels["version"], "healthy_after_seconds": seconds[0], "ended_after_seconds": seconds[1]}
+
+
+def check_files(image):
+    """One static executable and an empty folder for the state: nothing else of ours."""
+    container = docker("create", "--label", f"{LABEL}={RUN}", image)
+    with tempfile.TemporaryDirectory() as folder:
+        listing = run(["sh", "-c", f"docker export {container} | tar -t"]).split()
+        ours = {name.strip("/") for name in listing} - {""}
+        # The engine's own mount points.
+        ours = {name for name in ours if name.split("/")[0] not in ("dev", "etc", "proc", "sys", ".dockerenv")}
+        demand(ours == {"holdover", "var", "var/lib", "var/lib/holdover"}, f"the image holds {sorted(ours)}")
+        docker("cp", f"{container}:/holdover", f"{folder}/holdover")
+        # PT_INTERP names a dynamic executable's loader; readelf is binutils', which need not be here.
+        data = open(f"{folder}/holdover", "rb").read()
+    demand(data[:4] == b"\x7fELF" and data[4] == 2, "/holdover is no 64-bit executable")
+    table, size, count = int.from_bytes(data[32:40], "little"), int.from_bytes(data[54:56], "little"), int.from_bytes(data[56:58], "little")
+    kinds = [int.from_bytes(data[table + index * size:table + index * size + 4], "little") for index in range(count)]
+    demand(1 in kinds and 3 not in kinds, "/holdover is linked dynamically")
+
+
+def check_life(image):
+    """Starts on port 53 with nothing but what it needs, becomes healthy, and ends with 0 on SIGTERM."""
+    name = f"{PREFIX}-image"
+    docker("run", "--detach", "--name", name, "--label", f"{LABEL}={RUN}", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+           "--memory", "32m", "--network", "none", "--health-interval", HEALTH_INTERVAL, image, "serve", "--upstream", "192.0.2.53")
+    state = lambda: inspect(name)["State"]
+    healthy = wait_for("the image's own health check says healthy", 20, lambda: state()["Health"]["Status"] == "healthy", 0.2)
+    process = state()["Pid"]
+    status = dict(line.split(":", 1) for line in open(f"/proc/{process}/status"))
+    demand(status["Uid"].split() == ["65532"] * 4, f"it runs as {status['Uid'].split()}")
+    demand(all(int(status[key], 16) == 0 for key in ("CapEff", "CapPrm", "CapBnd", "CapAmb")), "it holds capabilities")
+    docker("kill", "--signal", "TERM", name)
+    for _ in range(3):
+        # Asked more often than it needs to be idle, it must not end; the check fails when nobody answers.
+        demand("ready" in docker("exec", name, "/holdover", "check"), "it does not answer while it drains")
+        wait(DRAIN_IDLE / 2)
+    began = time.monotonic()
+    wait_for("it ends after SIGTERM when nobody asks any more", DRAIN_MAX, lambda: not state()["Running"], 0.2)
+    demand(state()["ExitCode"] == 0 and not state()["OOMKilled"], f"it ended with {state()['ExitCode']}")
+    return healthy, time.monotonic() - began
