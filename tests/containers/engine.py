@@ -1,8 +1,9 @@
-"""The Docker engine as these tests use it: everything is labelled with the run that made it, and goes with it."""
+"""The Docker engine as these tests use it: everything bears the name of the run that made it, and goes with it."""
 
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
 RUN = os.getpid()
-LABEL = "holdover.test"
-PREFIX = f"holdover-test-{RUN}"
+NAME = "holdover-test"
+PREFIX = f"{NAME}-{RUN}"
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 # What each program comes in.
 PACKAGES = {"debootstrap": "debootstrap", "iptables": "iptables", "tc": "iproute2", "nsenter": "util-linux"}
@@ -89,37 +90,30 @@ def compose():
 def build(name, dockerfile, context, *arguments):
     """Builds an image of this run; gives its name and how long it took."""
     image, began = f"{PREFIX}-{name}", time.monotonic()
-    # The label is the last layer: what is below it stays in the build cache for the next run.
-    docker("build", "--force-rm", "-f", dockerfile, "-t", image, "--label", f"{LABEL}={RUN}", *arguments, context, timeout=2400)
+    docker("build", "--force-rm", "-f", dockerfile, "-t", image, *arguments, context, timeout=2400)
     return image, time.monotonic() - began
 
 
-def _alive(pid):
-    """Whether a process of that number runs."""
-    return pathlib.Path(f"/proc/{pid}").exists()
+def _names():
+    """The names of all that the engine has, by what removes them."""
+    return [(("rm", "--force", "--volumes"), docker("ps", "-a", "--format", "{{.Names}}", check=False).split()),
+            (("network", "rm"), docker("network", "ls", "--format", "{{.Name}}", check=False).split()),
+            (("volume", "rm"), docker("volume", "ls", "--format", "{{.Name}}", check=False).split()),
+            # With an image's untagged parents would go the build cache.
+            (("rmi", "--force", "--no-prune"), docker("images", "--format", "{{.Repository}}", check=False).split())]
 
 
 def remove(of_run):
-    """Removes all that one run made; the build cache and the base images stay."""
-    only = ["--filter", f"label={LABEL}={of_run}"]
-    if containers := docker("ps", "-aq", *only, check=False).split():
-        docker("rm", "--force", "--volumes", *containers, check=False, timeout=300)
-    if networks := docker("network", "ls", "-q", *only, check=False).split():
-        docker("network", "rm", *networks, check=False)
-    if volumes := docker("volume", "ls", "-q", *only, check=False).split():
-        docker("volume", "rm", *volumes, check=False)
-    # With their untagged parents would go the cache.
-    if images := docker("images", "-q", *only, check=False).split():
-        docker("rmi", "--force", "--no-prune", *images, check=False)
+    """Removes all that one run made, by its names; the build cache and the base images stay."""
+    for command, names in _names():
+        if mine := sorted({name for name in names if re.match(rf"{NAME}-{of_run}[-_]", name)}):
+            docker(*command, *mine, check=False, timeout=300)
 
 
 def remove_leftovers():
     """Removes what runs left behind that were killed before they could tidy up."""
-    for kind in (["ps", "-a"], ["network", "ls"], ["images"]):
-        form = "{{.ID}}" if kind == ["images"] else "{{.Label \"" + LABEL + "\"}}"
-        found = docker(*kind, "--filter", f"label={LABEL}", "--format", form, check=False).split()
-        if kind == ["images"]:
-            found = [(inspect(image)["Config"]["Labels"] or {}).get(LABEL, "") for image in set(found)]
-        for number in {number for number in found if number.isdigit() and not _alive(number)}:
+    found = {match[1] for _, names in _names() for name in names if (match := re.match(rf"{NAME}-(\d+)[-_]", name))}
+    for number in found:
+        if not pathlib.Path(f"/proc/{number}").exists():
             print(f"containers: removing what run {number} left", file=sys.stderr)
             remove(number)

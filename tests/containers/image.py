@@ -3,7 +3,7 @@
 import tempfile
 import time
 
-from engine import LABEL, PREFIX, RUN, demand, docker, inspect, run, wait, wait_for
+from engine import PREFIX, demand, docker, inspect, run, wait, wait_for
 
 SIZE_MAX = 8 * 1000 * 1000  # bytes
 DRAIN_IDLE = 2.0  # seconds: on SIGTERM it goes on until nobody has asked for as long
@@ -26,7 +26,7 @@ def check(image, revision):
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
     demand(labels["title"] == "holdover" and labels["licenses"] == "MIT OR Apache-2.0" and labels["description"], f"its labels are {labels}")
     demand(labels["revision"] == revision, f"its revision is {labels['revision']}, built was {revision}")
-    told = docker("run", "--rm", image, "--version")
+    told = docker("run", "--rm", "--name", f"{PREFIX}-version", image, "--version")
     demand(labels["version"] in told.split(), f"its label says {labels['version']}, it says {told}")
     check_files(image)
     seconds = check_life(image)
@@ -35,7 +35,7 @@ def check(image, revision):
 
 def check_files(image):
     """One static executable and an empty folder for the state: nothing else of ours."""
-    container = docker("create", "--label", f"{LABEL}={RUN}", image)
+    container = docker("create", "--name", f"{PREFIX}-files", image)
     with tempfile.TemporaryDirectory() as folder:
         listing = run(["sh", "-c", f"docker export {container} | tar -t"]).split()
         ours = {name.strip("/") for name in listing} - {""}
@@ -54,7 +54,7 @@ def check_files(image):
 def check_life(image):
     """Starts on port 53 with nothing but what it needs, becomes healthy, and ends with 0 on SIGTERM."""
     name = f"{PREFIX}-image"
-    docker("run", "--detach", "--name", name, "--label", f"{LABEL}={RUN}", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+    docker("run", "--detach", "--name", name, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
            "--memory", "32m", "--network", "none", "--health-interval", HEALTH_INTERVAL, image, "serve", "--upstream", "192.0.2.53")
     state = lambda: inspect(name)["State"]
     healthy = wait_for("the image's own health check says healthy", 20, lambda: state()["Health"]["Status"] == "healthy", 0.2)

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 
-from engine import HERE, LABEL, PATH, PREFIX, RUN, Failed, demand, docker, inspect, run, wait, wait_for
+from engine import HERE, PATH, PREFIX, RUN, Failed, demand, docker, inspect, run, wait, wait_for
 
 # RFC 2544: networks for tests of network equipment. A /24 each.
 SUBNETS = [str(network) for network in ipaddress.ip_network("198.18.0.0/15").subnets(new_prefix=24)][1:]
@@ -67,7 +67,7 @@ class World:
             with _subnet_lock:
                 subnet = SUBNETS[next(_subnets) % len(SUBNETS)]
             self.prefix = subnet.rsplit(".", 1)[0]
-            made = subprocess.run(["docker", "network", "create", "--internal", "--label", f"{LABEL}={RUN}", "--subnet", subnet, self.name],
+            made = subprocess.run(["docker", "network", "create", "--internal", "--subnet", subnet, self.name],
                                   capture_output=True, text=True, timeout=60, check=False)
             if made.returncode == 0:
                 return
@@ -96,7 +96,7 @@ class World:
 
     def _run(self, name, *arguments, network=None):
         """Starts one container."""
-        docker("run", "--detach", "--name", f"{self.name}-{name}", "--label", f"{LABEL}={RUN}", "--network", network or self.name, *map(str, arguments))
+        docker("run", "--detach", "--name", f"{self.name}-{name}", "--network", network or self.name, *map(str, arguments))
 
     def wait_ready(self, seconds):
         """Waits until every sidecar is ready; gives the seconds of the slowest."""
@@ -284,7 +284,7 @@ def read_lookups(text, until):
 def has_netem(images):
     """Whether this kernel has netem: its module may be missing."""
     name = f"{PREFIX}-netem"
-    docker("run", "--detach", "--name", name, "--label", f"{LABEL}={RUN}", "--network", "none", images["glibc"], "1", "localhost")
+    docker("run", "--detach", "--name", name, "--network", "none", images["glibc"], "1", "localhost")
     tried = subprocess.run(["nsenter", "-t", str(inspect(name)["State"]["Pid"]), "-n", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "loss", "1%"],
                            capture_output=True, env={**os.environ, "PATH": PATH}, timeout=20, check=False)
     docker("rm", "--force", "--volumes", name)
