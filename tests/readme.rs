@@ -47,6 +47,10 @@ fn every_command_is_one_that_is_run() {
             "cargo test" | "cargo run --release -- drill" => {
                 assert!(file(".ci/run").lines().any(|line| line.replace("--locked", "").trim_end().ends_with(command)), "{command}");
             }
+            // Typed by `tests/containers/run`, which reads them here and knows what each has to show.
+            command if command.starts_with("docker compose -f docker/compose.yaml ") => {
+                assert!(file(".ci/run").contains("tests/containers/run"), "{command}");
+            }
             // Run by the tests below.
             "holdover serve --listen 127.0.0.1:5353"
             | "dig @127.0.0.1 -p 5353 example.com"
