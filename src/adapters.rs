@@ -7,6 +7,7 @@ pub mod clock;
 pub mod notify;
 pub mod resolv_conf;
 pub mod seed;
+pub mod state_file;
 pub mod tcp;
 pub mod udp;
 pub mod upstream;

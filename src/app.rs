@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::adapters::admin::AdminThread;
 use crate::adapters::chance::{NoEntropy, SystemChance};
 use crate::adapters::clock::SystemClock;
+use crate::adapters::state_file::{self, StateFile};
 use crate::adapters::tcp::{self, Phase, TcpLimits};
 use crate::adapters::udp::{Admission, Sockets, UdpFront};
 use crate::adapters::upstream::{SocketWire, StreamLimits, UpstreamLimits};
@@ -27,6 +28,7 @@ use crate::core::upstream::Role;
 use crate::resolver::ports::{Answer, Clock, PortFuture};
 use crate::resolver::{self, Ports, Resolver};
 use crate::telemetry::events;
+use crate::telemetry::persistence::Persistence;
 use crate::telemetry::tally::{Answered, Connections, Tally, UpstreamCounters};
 
 mod administration;
@@ -117,6 +119,8 @@ pub struct Running {
     upstream: Arc<UpstreamCounters>,
     /// Tells about all of it.
     admin: Option<AdminThread>,
+    /// Keeps what is remembered.
+    state: Option<StateFile>,
 }
 
 /// Answers what comes over streams.
@@ -167,6 +171,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         return Err(StartError::OwnAddress(*own));
     }
     let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
+    // The sockets are open: who asks meanwhile waits in them, and is answered when everything is back.
+    let state = keep_state(settings, &clock, &resolver)?;
     seeds::load(&settings.seeds, &resolver, &settings.policy);
     let look_again = Arc::new(Notify::new());
     watch_host(settings, &addresses, &resolver, &look_again);
@@ -208,7 +214,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     };
     let admin = administer(settings, administration);
     events::Ready { upstreams: &labels, after: clock.now().since(start), awaited: awaited(&resolver) }.emit();
-    Ok(Running { resolver, udp, streams, phase, listeners, addresses, look_again, connections, upstream, admin })
+    Ok(Running { resolver, udp, streams, phase, listeners, addresses, look_again, connections, upstream, admin, state })
 }
 
 /// Starts the admin interface, where one is wanted. Queries are answered without it.
@@ -239,6 +245,14 @@ fn admission(clients: Vec<IpNetwork>) -> (Admission, Arc<Stranger>) {
         admitted
     };
     (Arc::new(admission), stranger)
+}
+
+/// Brings back what another run remembered, and keeps it from now on, if there is a place for it.
+fn keep_state(settings: &Settings, clock: &SystemClock, resolver: &Arc<Resolver>) -> Result<Option<StateFile>, StartError> {
+    let Some(path) = settings.state.path.clone() else { return Ok(None) };
+    let host = state_file::Host::present(clock.booted_at());
+    let options = state_file::Options { path, write_every: settings.state.write_every, host, policy: settings.policy.clone() };
+    StateFile::start(options, resolver).map(Some).map_err(StartError::Thread)
 }
 
 /// Watches the file that the upstreams come from, if they come from one.
@@ -288,6 +302,12 @@ impl Running {
         &self.resolver
     }
 
+    /// How it stands with the state file.
+    #[must_use]
+    pub fn persistence(&self) -> Persistence {
+        self.state.as_ref().map_or(Persistence::Off, StateFile::standing)
+    }
+
     /// Queries so far with this outcome.
     #[must_use]
     pub fn answered(&self, answered: Answered) -> u64 {
@@ -332,6 +352,9 @@ impl Running {
         self.resolver.stop();
         if let Some(admin) = self.admin.take() {
             admin.stop();
+        }
+        if let Some(state) = self.state.take() {
+            state.finish().await;
         }
         let answered = Answered::ALL.iter().filter(|kind| kind.is_answer()).map(|kind| self.answered(*kind)).sum();
         events::Stopped { answered }.emit();

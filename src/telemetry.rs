@@ -5,4 +5,5 @@ pub mod logging;
 pub mod metrics;
 pub mod reading;
 pub mod takeover;
+pub mod persistence;
 pub mod tally;

@@ -108,7 +108,7 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         ("[stale]\nmaximun = \"24h\"", "holdover.toml:2: key \"maximun\" in [stale] is not known. Did you mean \"maximum\"?"),
         (
             "[stael]\nmaximum = \"24h\"",
-            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [prefetch] [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
+            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [state] [prefetch] [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
         ),
         (
             "[stale]\n\nmaximum = \"30d\"",
@@ -130,6 +130,10 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         (
             "[[upstream]]\naddresses = [\"127.0.0.1\"]",
             "holdover.toml:2: upstream.addresses = [\"127.0.0.1\"] is an address on which holdover itself listens: queries would go round in a circle. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it, or delete the key to get the default.",
+        ),
+        (
+            "[state]\npath = \"/var/lib/holdover/\"",
+            "holdover.toml:2: state.path = \"/var/lib/holdover/\" is not the path of a file. Allowed: auto, off or a path. Change it, or delete the key to get the default.",
         ),
         (
             "[log]\nlevel = \"loud\"",

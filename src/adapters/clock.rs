@@ -35,6 +35,12 @@ impl SystemClock {
         let wall = since_zero(clock_gettime(ClockId::Realtime));
         Self { wall_at_start: Timestamp::EPOCH.plus(wall), elapsed_at_start: since_zero(clock_gettime(ELAPSED)) }
     }
+
+    /// When the host was started, on this timeline. Two processes of one boot that disagree have seen different wall clocks.
+    #[must_use]
+    pub fn booted_at(&self) -> Timestamp {
+        self.wall_at_start.minus(self.elapsed_at_start)
+    }
 }
 
 impl Default for SystemClock {

@@ -1,5 +1,7 @@
 //! The environment: `HOLDOVER_SECTION_KEY` stands for `key` in `[section]`, lists are comma-separated.
 //!
+//! `STATE_DIRECTORY`, which systemd sets, is where the state file lies unless it is told otherwise.
+//!
 //! `HOLDOVER_UPSTREAM=192.0.2.1,192.0.2.2` names upstreams, each with its own breaker; `HOLDOVER_CONFIG` names the file.
 //! An unknown variable is refused like an unknown key, except for those that Kubernetes makes for a service named
 //! `holdover` in every container (`HOLDOVER_SERVICE_HOST`, `HOLDOVER_PORT`, `HOLDOVER_PORT_53_UDP_ADDR` and so on).
@@ -21,6 +23,8 @@ const UPSTREAM: &str = "HOLDOVER_UPSTREAM";
 
 /// The variable that names critical names.
 const CRITICAL: &str = "HOLDOVER_CRITICAL";
+/// The variable in which systemd names the directories that it made for the service (systemd.exec(5)); the first counts.
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
 /// What the environment says.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +43,11 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
     let mut environment = Environment::default();
     let mut problems = Vec::new();
     for (name, value) in variables {
+        if name == STATE_DIRECTORY {
+            let first = value.to_string_lossy().split(':').next().map(PathBuf::from);
+            environment.layer.state_directory = first.filter(|directory| directory.is_absolute());
+            continue;
+        }
         let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX) && !is_service_link(name)) else { continue };
         if name == CONFIG {
             environment.config = Some(value.into());
@@ -127,6 +136,18 @@ mod tests {
         let read = environment(&[("HOLDOVER_STALE_MAXIMUM", "12h"), ("PATH", "/bin"), ("HOLDOVER_CONFIG", "/x.toml")]).unwrap();
         assert_eq!(read.layer.values.keys().collect::<Vec<_>>(), [&"stale.maximum"]);
         assert_eq!(read.config, Some(PathBuf::from("/x.toml")));
+    }
+
+    #[test]
+    fn the_first_directory_that_systemd_gives_is_for_the_state_unless_somebody_says_otherwise() {
+        let path = |variables: &[(&str, &str)]| super::super::judge::judge(&environment(variables).unwrap().layer).unwrap().state.path;
+        let directory = ("STATE_DIRECTORY", "/var/lib/holdover:/var/lib/other");
+        assert_eq!(path(&[]), None);
+        assert_eq!(path(&[directory]), Some(PathBuf::from("/var/lib/holdover/state.redb")));
+        assert_eq!(path(&[directory, ("HOLDOVER_STATE_PATH", "auto")]), Some(PathBuf::from("/var/lib/holdover/state.redb")));
+        assert_eq!(path(&[directory, ("HOLDOVER_STATE_PATH", "off")]), None);
+        assert_eq!(path(&[directory, ("HOLDOVER_STATE_PATH", "/x/s.redb")]), Some(PathBuf::from("/x/s.redb")));
+        assert_eq!(path(&[("STATE_DIRECTORY", "relative")]), None);
     }
 
     #[test]

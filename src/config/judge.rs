@@ -12,7 +12,7 @@ use super::keys;
 use super::layer::{Given, Layer, Raw};
 use super::limits::{self, Bounded, Known};
 use super::quantity::{Quantity, Threads, Timer};
-use super::settings::{Drain, Format, Level, Listen, Log, Settings};
+use super::settings::{Drain, Format, Level, Listen, Log, Settings, State};
 use crate::core::network::{self, IpNetwork};
 use crate::core::policy::{
     AttemptPolicy, BudgetPolicy, CachePolicy, ClientResponseTimer, HealthPolicy, InFlightPolicy, Policy, PrefetchPolicy, StalePolicy,
@@ -20,6 +20,9 @@ use crate::core::policy::{
 };
 pub(super) use text::read_address;
 use text::{items, read_name, text};
+
+/// Name of the state file in a directory that is given for it.
+const STATE_NAME: &str = "state.redb";
 
 /// Makes settings of the merged layers.
 ///
@@ -45,6 +48,7 @@ pub fn judge(layer: &Layer) -> Result<Settings, ConfigError> {
                 waiting: judge.bounded(&limits::BUDGET_WAITING),
             },
         },
+        state: judge.state(),
         drain: Drain { idle: judge.bounded(&limits::DRAIN_IDLE), at_most: judge.bounded(&limits::DRAIN_MAXIMUM) },
         log: judge.log(),
         seeds: judge.seeds(),
@@ -286,6 +290,24 @@ impl Judge<'_> {
             bytes: self.bounded(&limits::CACHE_SIZE).0,
             negative_percent: self.bounded(&limits::CACHE_NEGATIVES).0,
         }
+    }
+
+    /// The state file.
+    fn state(&mut self) -> State {
+        let automatic = || self.layer.state_directory.as_ref().map(|directory| directory.join(STATE_NAME));
+        let path = match self.layer.values.get(keys::STATE_PATH).cloned() {
+            None => automatic(),
+            Some(given) => match text(&given.raw).map(str::trim) {
+                Some("auto") => automatic(),
+                Some("off") => None,
+                Some(path) if !path.is_empty() && !path.ends_with('/') => Some(path.into()),
+                Some(_) | None => {
+                    self.complain(keys::STATE_PATH, &given, "is not the path of a file");
+                    None
+                }
+            },
+        };
+        State { path, write_every: self.bounded(&limits::STATE_WRITE_EVERY) }
     }
 
     /// The log.

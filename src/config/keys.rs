@@ -65,6 +65,8 @@ pub const ADMIN_REMOTE: &str = "admin.remote";
 pub const CRITICAL_NAME: &str = "critical.name";
 /// `critical.types`.
 pub const CRITICAL_TYPES: &str = "critical.types";
+/// `state.path`.
+pub const STATE_PATH: &str = "state.path";
 /// `prefetch.enabled`.
 pub const PREFETCH_ENABLED: &str = "prefetch.enabled";
 /// `log.level`.
@@ -179,6 +181,15 @@ const PLAIN: &[Plain] = &[
         allowed: "1 to 4 of A, AAAA, HTTPS, SVCB, SRV, MX, TXT, PTR, NS, or TYPE and a number from 1 to 65279",
     },
     Plain {
+        key: STATE_PATH,
+        text: &[
+            " The file; one for each holdover. \"auto\": state.redb in the directory that the variable STATE_DIRECTORY names, which systemd",
+            " (StateDirectory=) and the image set; off where nothing does.",
+        ],
+        toml: r#""auto""#,
+        allowed: "auto, off or a path",
+    },
+    Plain {
         key: PREFETCH_ENABLED,
         text: &[" Whether names in use are refreshed ahead of their expiry."],
         toml: "true",
@@ -223,6 +234,11 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "stale", shape: Shape::Table, text: &["Serving stale (RFC 8767): only when upstreams fail."] },
     Section { name: "stale.suffix", shape: Shape::Records, text: &["Exceptions for names under a suffix; repeat for each."] },
     Section { name: "cache", shape: Shape::Table, text: &["What is remembered, and how long it counts as fresh."] },
+    Section {
+        name: "state",
+        shape: Shape::Table,
+        text: &["What is remembered outlives the process: a file that is written behind, never waited for, and bounded as the cache is."],
+    },
     Section { name: "prefetch", shape: Shape::Table, text: &["Refreshing names in use before they expire."] },
     Section { name: "budget", shape: Shape::Table, text: &["What goes upstream, and how much at the same moment."] },
     Section { name: "attempts", shape: Shape::Table, text: &["How one resolution spends its packets."] },

@@ -5,6 +5,7 @@
 //! rule wherever it stands.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Where a value stands.
@@ -65,6 +66,8 @@ pub struct Layer {
     pub values: BTreeMap<&'static str, Given>,
     /// Arrays of tables by section.
     pub records: BTreeMap<&'static str, Vec<Record>>,
+    /// The directory that the service manager gives for state.
+    pub state_directory: Option<PathBuf>,
 }
 
 impl Layer {
@@ -72,6 +75,7 @@ impl Layer {
     pub fn cover(&mut self, higher: Self) {
         self.values.extend(higher.values);
         self.records.extend(higher.records);
+        self.state_directory = higher.state_directory.or(self.state_directory.take());
     }
 }
 

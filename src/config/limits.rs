@@ -118,6 +118,9 @@ bounds! {
     /// Life of a negative answer without SOA, which RFC 2308 §5 would not cache at all; only spares the upstream a storm.
     CACHE_NEGATIVE_WITHOUT_SOA: Duration = "cache.negative_without_soa" (seconds(5); Duration::ZERO => seconds(300));
 
+    /// How often what changed is written to the state file, in one transaction; what a power cut or kill -9 may cost at the most.
+    STATE_WRITE_EVERY: Duration = "state.write_every" (seconds(2); ms(100) => seconds(300));
+
     /// Last part of the TTL in which a hit may start a refresh ahead of the expiry.
     PREFETCH_WINDOW: Percent = "prefetch.window" (Percent(10); Percent(1) => Percent(50));
     /// Shortest such part.

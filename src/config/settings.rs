@@ -24,6 +24,8 @@ pub struct Settings {
     pub seeds: Vec<PathBuf>,
     /// Where it is asked about itself; none when that is off.
     pub admin: Option<Admin>,
+    /// Where what is remembered is kept.
+    pub state: State,
     /// How it ends.
     pub drain: Drain,
     /// What it writes.
@@ -75,6 +77,15 @@ impl std::str::FromStr for Admin {
         }
         super::judge::read_address(text, limits::ADMIN_PORT).map(Self::Address).ok_or(())
     }
+}
+
+/// The state file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The file; none when nothing is kept.
+    pub path: Option<PathBuf>,
+    /// How often it is written.
+    pub write_every: Duration,
 }
 
 /// The end of the process.

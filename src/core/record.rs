@@ -99,6 +99,14 @@ pub fn write(entry: &Entry, hits: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(entry.wire());
 }
 
+/// When an answer was stored and how often it was asked for, without reading the rest; `None` when that cannot be told.
+#[must_use]
+pub fn glance(bytes: &[u8]) -> Option<(Timestamp, u32)> {
+    let number = |at| message::read_u32(bytes, at);
+    let stored = Timestamp::from_micros(u64::from(number(8)?) << 32 | u64::from(number(12)?));
+    (bytes.first() == Some(&VERSION)).then_some((stored, number(4)?))
+}
+
 /// Reads a record that lay under this key.
 ///
 /// # Errors
@@ -190,6 +198,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         for entry in examples() {
+            assert_eq!(glance(&written(&entry)), Some((entry.stored, 7)));
             assert_eq!(read(&key(), &written(&entry)), Ok(Record { entry, hits: 7 }));
         }
     }

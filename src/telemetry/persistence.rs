@@ -1,0 +1,83 @@
+//! How it stands with the state file: one vocabulary for the log, metrics, and `holdover status`.
+
+use crate::core::time::Timestamp;
+
+/// How it stands with the state file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// None is configured.
+    Off,
+    /// What is remembered is kept.
+    Working {
+        /// Answers in the file.
+        entries: u64,
+        /// Length of the file, in bytes.
+        bytes: u64,
+        /// When it was last written; `None` while nothing had to be written in this run.
+        last_write: Option<Timestamp>,
+    },
+    /// What is remembered is not kept at present. Queries are answered all the same, and the file is tried again and again.
+    Failing {
+        /// Since when.
+        since: Timestamp,
+        /// Why.
+        reason: Trouble,
+    },
+}
+
+/// Why the state file cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Another process has it open.
+    InUse,
+    /// It may not be read or written, or lies on a file system that is read-only.
+    Denied,
+    /// The disk, the quota or the largest file is full.
+    Full,
+    /// Its folder is not there.
+    Missing,
+    /// There is something at its path that is not a file.
+    NotAFile,
+    /// It is damaged, and cannot be kept aside.
+    Damaged,
+    /// The disk does not answer in time.
+    Slow,
+    /// The operating system said something else.
+    Device,
+}
+
+impl Trouble {
+    /// All kinds.
+    pub const ALL: [Self; 8] =
+        [Self::InUse, Self::Denied, Self::Full, Self::Missing, Self::NotAFile, Self::Damaged, Self::Slow, Self::Device];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::InUse => "in_use",
+            Self::Denied => "denied",
+            Self::Full => "full",
+            Self::Missing => "missing",
+            Self::NotAFile => "not_a_file",
+            Self::Damaged => "damaged",
+            Self::Slow => "slow",
+            Self::Device => "device",
+        }
+    }
+
+    /// What it means, and what to do about it.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::InUse => "another process has it open: give each holdover a state file of its own",
+            Self::Denied => "it may not be written here: make its folder writable for this user",
+            Self::Full => "no room is left on its disk",
+            Self::Missing => "its folder does not exist: make it",
+            Self::NotAFile => "what lies at its path is not a regular file: name another path",
+            Self::Damaged => "it is damaged and cannot be kept aside: remove it",
+            Self::Slow => "its disk does not answer",
+            Self::Device => "its disk fails",
+        }
+    }
+}
