@@ -10,6 +10,7 @@ pub mod flood;
 mod load;
 pub mod measure;
 pub mod report;
+mod restart;
 mod sidecar;
 pub mod upstream;
 pub mod verdict;
@@ -17,9 +18,11 @@ pub mod zone;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use fault::Scenario;
@@ -27,6 +30,7 @@ use flood::{Flood, Flooded};
 use load::Columns;
 use measure::{Moment, Phase};
 use report::Report;
+use restart::{Gap, Restarted};
 use sidecar::Sidecar;
 use upstream::{Fault, Upstream};
 use verdict::Evidence;
@@ -131,8 +135,10 @@ struct Stage {
     direct: Upstream,
     /// Where the resolver under test listens.
     subject: SocketAddr,
-    /// The sidecar, when it is ours.
+    /// The sidecar, when it is ours and in this process.
     sidecar: Option<Sidecar>,
+    /// The sidecar, when it is to be killed.
+    child: Arc<Mutex<Option<Restarted>>>,
 }
 
 impl Stage {
@@ -142,18 +148,22 @@ impl Stage {
         let at = options.target.map_or(loopback, |target| target.upstream);
         let behind = Upstream::start(at, zone_began, options.seed).with_context(|| format!("cannot start the upstream on {at}"))?;
         let direct = Upstream::start(loopback, zone_began, options.seed ^ 0x5bd1).context("cannot start the second upstream")?;
-        let (subject, sidecar) = match options.target {
-            Some(target) => (target.address, None),
+        let (subject, sidecar, child) = match options.target {
+            Some(target) => (target.address, None, None),
+            None if options.scenario == Scenario::Restart => {
+                let child = Restarted::start(behind.address())?;
+                (child.address(), None, Some(child))
+            }
             None => {
                 let sidecar = Sidecar::start(behind.address(), |settings| {
                     if options.scenario == Scenario::Flood {
                         flood::prepare(options, settings);
                     }
                 })?;
-                (sidecar.address(), Some(sidecar))
+                (sidecar.address(), Some(sidecar), None)
             }
         };
-        Ok(Self { behind, direct, subject, sidecar })
+        Ok(Self { behind, direct, subject, sidecar, child: Arc::new(Mutex::new(child)) })
     }
 
     /// Lets the fault happen on both upstreams, or heals it.
@@ -165,6 +175,20 @@ impl Stage {
     /// Good answers that the sidecar remembers.
     fn entries(&self) -> u64 {
         self.sidecar.as_ref().map_or(0, Sidecar::entries)
+    }
+
+    /// Kills the child and starts it again; gives how long the new one took to its first answer, none when there is no child or it failed.
+    async fn restart(&self) -> Option<Duration> {
+        let child = Arc::clone(&self.child);
+        // It waits for processes and sockets: not where the clients run.
+        let restarted = tokio::task::spawn_blocking(move || child.lock().as_mut().map(Restarted::restart)).await;
+        match restarted.ok()?? {
+            Ok(took) => Some(took),
+            Err(error) => {
+                eprintln!("holdover: {error:#}");
+                None
+            }
+        }
     }
 
     /// What the sidecar thinks of its upstream.
@@ -192,10 +216,11 @@ async fn rehearse(options: &Options) -> anyhow::Result<ExitCode> {
     if options.scenario == Scenario::Flood {
         flood::fill(options, stage.subject).await.context("cannot fill the cache")?;
     }
-    let (peaks, flooded) = play(options, &stage, &columns).await?;
+    let Played { peaks, flooded, back_after } = play(options, &stage, &columns).await?;
     let (with, without) = columns.take();
     let [_, _, heal] = options.phases();
-    let evidence = Evidence { scenario: options.scenario, with: &with, peak_packets: peaks[0], heal, flooded: flooded.as_ref() };
+    let evidence =
+        Evidence { scenario: options.scenario, with: &with, peak_packets: peaks[0], heal, flooded: flooded.as_ref(), back_after };
     let checks = verdict::verdict(&evidence);
     let report = Report { options, with: &with, without: &without, peaks, checks: &checks };
     match options.output {
@@ -208,8 +233,18 @@ async fn rehearse(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if checks.iter().all(|check| check.kept) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Plays the phases; gives the most packets in a second of both upstreams, and what came of a flood.
-async fn play(options: &Options, stage: &Stage, columns: &Columns) -> anyhow::Result<([u64; 2], Option<Flooded>)> {
+/// What the phases came to.
+struct Played {
+    /// The most packets in a second of both upstreams.
+    peaks: [u64; 2],
+    /// What came of a flood.
+    flooded: Option<Flooded>,
+    /// How soon a child that was killed answered again.
+    back_after: Option<Duration>,
+}
+
+/// Plays the phases.
+async fn play(options: &Options, stage: &Stage, columns: &Columns) -> anyhow::Result<Played> {
     columns.prime().await;
     let began = Instant::now();
     let [warm_up, fault, heal] = options.phases();
@@ -238,15 +273,25 @@ async fn play(options: &Options, stage: &Stage, columns: &Columns) -> anyhow::Re
             Scenario::Flood => Some(inundate(options, stage, columns.zone_began(), fault).await),
             _ => None,
         };
+        let mut back_after = None;
+        if options.scenario == Scenario::Restart {
+            tokio::time::sleep_until(began + warm_up + fault / 2).await;
+            let from = Instant::now();
+            columns.note_gap(Gap { from, until: None });
+            back_after = stage.restart().await;
+            columns.note_gap(Gap { from, until: Some(Instant::now()) });
+        }
         tokio::time::sleep_until(began + warm_up + fault).await;
         stage.set_fault(None);
-        match flooded {
+        let flooded = match flooded {
             Some(flooded) => finish(flooded?, stage).await.map(Some),
             None => Ok(None),
-        }
+        };
+        flooded.map(|flooded| (flooded, back_after))
     };
-    let ((), peaks, flooded) = tokio::join!(load, watch, faults);
-    Ok((peaks, flooded.context("cannot start the flood")?))
+    let ((), peaks, seen) = tokio::join!(load, watch, faults);
+    let (flooded, back_after) = seen.context("cannot start the flood")?;
+    Ok(Played { peaks, flooded, back_after })
 }
 
 /// Lets the flood come for as long as the fault lasts, and looks at what it does; gives the flood, whose last answers are still to come.

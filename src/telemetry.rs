@@ -3,7 +3,7 @@
 pub mod events;
 pub mod logging;
 pub mod metrics;
+pub mod persistence;
 pub mod reading;
 pub mod takeover;
-pub mod persistence;
 pub mod tally;

@@ -124,6 +124,14 @@ fn servfail_is_survived() {
 }
 
 #[test]
+fn killed_in_the_middle_of_the_outage_and_started_again_it_knows_every_name() {
+    let (_, report) = drill_that_passes(&["--scenario", "restart", "--duration", "12s"]);
+    expect_complete(&report, "restart");
+    assert!(report["checks"][1]["promise"].as_str().unwrap().starts_with("killed and started again"), "{report:#}");
+    assert!(report["with"]["phases"]["fault"]["stale"].as_u64().is_some_and(|stale| stale > 0), "{report:#}");
+}
+
+#[test]
 fn the_table_shows_both_columns_and_the_verdict() {
     let ended = Running::spawn(holdover().args(["drill", "--qps", "50", "--names", "10", "--duration", "4s"])).finish(DRILL_PATIENCE);
     let header = ended.stdout.lines().find(|line| line.starts_with("phase")).unwrap_or_else(|| panic!("{ended:?}"));
@@ -219,7 +227,7 @@ fn wrong_usage_ends_with_64_and_one_message() {
         (&["--target", "127.0.0.1", "--upstream-listen", "127.0.0.1:5353"], "--target"),
         (&["--target", "192.0.2.1:53", "--upstream-listen", "127.0.0.1:5353"], "192.0.2.1:53 is not a loopback address"),
         (&["--target", "127.0.0.1:5353", "--upstream-listen", "0.0.0.0:5354"], "0.0.0.0:5354 is not a loopback address"),
-        (&["--scenario", "earthquake"], "blackhole, refused, servfail, loss, slow, nxdomain, flap, seoul"),
+        (&["--scenario", "earthquake"], "blackhole, refused, servfail, loss, slow, nxdomain, flap, restart, seoul"),
     ];
     for (arguments, told) in cases {
         let ended = run(holdover().arg("drill").args(*arguments));

@@ -16,6 +16,7 @@
 //!
 //! Losing the disk costs persistence, never queries.
 
+pub mod broken;
 pub mod file;
 mod keeper;
 

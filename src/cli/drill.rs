@@ -71,6 +71,10 @@ pub fn run(arguments: DrillArguments) -> anyhow::Result<ExitCode> {
         eprintln!("holdover: {outside} is not a loopback address. A drill is a load test; it sends to this host only.");
         return Ok(ExitCode::from(EXIT_USAGE));
     }
+    if target.is_some() && arguments.scenario == Scenario::Restart {
+        eprintln!("holdover: --scenario restart kills what it tests, and starts only holdover again; leave --target out.");
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
     drill::run(&Options {
         scenario: arguments.scenario,
         qps: arguments.qps,

@@ -62,6 +62,16 @@ impl Prepared {
         Self { question, packet }
     }
 
+    /// The query with this ID.
+    #[must_use]
+    pub fn query(&self, id: u16) -> Vec<u8> {
+        let mut packet = self.packet.clone();
+        for (to, from) in packet.iter_mut().zip(id.to_be_bytes()) {
+            *to = from;
+        }
+        packet
+    }
+
     /// Looks it up; `id` makes its message IDs, `zone_began` is when generation 0 was.
     pub async fn look_up(&self, server: SocketAddr, id: u16, zone_began: Instant) -> Outcome {
         for attempt in 0..TRIES {

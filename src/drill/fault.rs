@@ -23,6 +23,8 @@ pub enum Scenario {
     Nxdomain,
     /// Three seconds dead, three alive, over and over
     Flap,
+    /// Every packet is lost, and in the middle of that holdover is killed (SIGKILL) and started again
+    Restart,
     /// AWS Seoul 2018: loss grows to 95 % in 2 minutes, survivors come late, 84 minutes, then 40 to heal
     Seoul,
 }
@@ -69,6 +71,7 @@ impl Scenario {
             Self::Slow => "slow",
             Self::Nxdomain => "nxdomain",
             Self::Flap => "flap",
+            Self::Restart => "restart",
             Self::Seoul => "seoul",
         }
     }
@@ -87,6 +90,7 @@ impl Scenario {
             Self::Slow => "the upstream resolver takes 1 to 4 seconds for every answer",
             Self::Nxdomain => "the upstream resolver denies a quarter of the names, then all",
             Self::Flap => "the upstream resolver is dead for 3 seconds, alive for 3, over and over",
+            Self::Restart => "every packet to the upstream resolver is lost, and half way through holdover is killed and started again",
             Self::Seoul => "the upstream resolver goes the way of AWS Seoul, 2018-11-22: 84 minutes of loss, 40 to heal",
         }
     }
@@ -104,7 +108,7 @@ impl Scenario {
 pub fn fate(scenario: Scenario, into: Duration, whole: Duration, speed: f64, name_hash: u64, dice: u64) -> Fate {
     let permille = u32::try_from(dice % 1000).unwrap_or_default();
     match scenario {
-        Scenario::Blackhole | Scenario::Flood | Scenario::Refused => Fate::Drop,
+        Scenario::Blackhole | Scenario::Flood | Scenario::Refused | Scenario::Restart => Fate::Drop,
         Scenario::Servfail => Fate::ServFail,
         Scenario::Loss if permille < 500 => Fate::Drop,
         Scenario::Loss => Fate::Answer,

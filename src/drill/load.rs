@@ -1,7 +1,7 @@
 //! The load: two columns of clients that ask the same questions at the same moments, one through the resolver under test, one
 //! straight to the upstream.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::client::{Outcome, Prepared};
 use super::measure::{Column, Moment, Phase, Tally};
 use super::report::{self, Second};
+use super::restart::Gap;
 use super::zone;
 use super::{Options, Output};
 use crate::core::upstream_query::Extension;
@@ -35,6 +36,8 @@ pub(super) struct Columns {
     zone_began: Instant,
     /// What was measured: with, without.
     measured: Rc<RefCell<[Column; 2]>>,
+    /// When nobody listened in the first column.
+    gap: Rc<Cell<Option<Gap>>>,
     /// Throws dice.
     dice: RefCell<StdRng>,
     /// How results are told.
@@ -57,7 +60,7 @@ impl Columns {
             })
             .collect();
         let dice = RefCell::new(StdRng::seed_from_u64(options.seed));
-        Self { servers, names, weights, zone_began, measured: Rc::default(), dice, output: options.output }
+        Self { servers, names, weights, zone_began, measured: Rc::default(), gap: Rc::default(), dice, output: options.output }
     }
 
     /// When generation 0 was.
@@ -125,8 +128,12 @@ impl Columns {
     /// Asks one question in one column.
     fn ask(&self, all: &mut JoinSet<()>, question: &Rc<Prepared>, id: u16, column: usize, due: Instant, moment: Moment) {
         let measured = Rc::clone(&self.measured);
+        let gap = Rc::clone(&self.gap);
         let add = move |outcome| {
-            if let Some(column) = measured.borrow_mut().get_mut(column) {
+            let nobody = column == 0 && gap.get().is_some_and(|gap| gap.covers(due));
+            if let Some(column) = measured.borrow_mut().get_mut(column).filter(|_| nobody) {
+                column.while_nobody_listened += 1;
+            } else if let Some(column) = measured.borrow_mut().get_mut(column) {
                 column.add(moment, outcome, due.elapsed());
             }
         };
@@ -138,6 +145,11 @@ impl Columns {
                 all.spawn_local(async move { add(question.look_up(server, id, zone_began).await) });
             }
         }
+    }
+
+    /// Notes when nobody listened: what was asked then counts apart.
+    pub(super) fn note_gap(&self, gap: Gap) {
+        self.gap.set(Some(gap));
     }
 
     /// Writes the line of one second and begins the next.

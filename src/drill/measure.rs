@@ -127,6 +127,8 @@ pub struct Column {
     pub second: Tally,
     /// Stale answers while the upstream was healthy and had been for long enough.
     pub stale_while_healthy: u64,
+    /// Queries that were due while nobody listened, because the sidecar had been killed; they count nowhere else.
+    pub while_nobody_listened: u64,
     /// Answers and stale answers after the heal, by bucket of the moment at which they were due.
     after_heal: Vec<(u64, u64)>,
 }

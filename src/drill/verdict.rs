@@ -8,6 +8,8 @@ use super::fault::Scenario;
 use super::flood::Flooded;
 use super::measure::{Column, Phase, percent};
 
+/// A sidecar that was killed answers so soon after its start.
+const BACK_WITHIN: Duration = Duration::from_millis(50);
 /// Packets a second that may go upstream.
 const PACKETS_MAX: u64 = 900;
 /// Seconds after the heal within which answers must be fresh.
@@ -47,6 +49,8 @@ pub struct Evidence<'a> {
     pub flooded: Option<&'a Flooded>,
     /// How long the upstream was whole again when the run ended.
     pub heal: Duration,
+    /// How long after its start the sidecar that had been killed answered again.
+    pub back_after: Option<Duration>,
 }
 
 /// Checks every promise that the scenario touches.
@@ -72,6 +76,19 @@ pub fn verdict(evidence: &Evidence<'_>) -> Vec<Check> {
             promise: "none of them is left without an answer".into(),
             measured: format!("{} of {}", fault.failed, fault.queries),
             kept: fault.failed == 0,
+        });
+    }
+    if evidence.scenario == Scenario::Restart {
+        let deaf = evidence.with.while_nobody_listened;
+        checks.push(Check {
+            promise: format!("killed and started again, it answers within {} ms of its start", BACK_WITHIN.as_millis()),
+            measured: evidence.back_after.map_or_else(
+                || "never".into(),
+                |after| {
+                    format!("{:.1} ms; {deaf} queries came while nobody listened, and are not counted above", after.as_secs_f64() * 1000.0)
+                },
+            ),
+            kept: evidence.back_after.is_some_and(|after| after <= BACK_WITHIN),
         });
     }
     checks.push(Check {
@@ -149,7 +166,7 @@ mod tests {
     }
 
     fn kept(scenario: Scenario, column: &Column, peak_packets: u64) -> Vec<bool> {
-        verdict(&Evidence { scenario, with: column, peak_packets, heal: Duration::from_secs(10), flooded: None })
+        verdict(&Evidence { scenario, with: column, peak_packets, heal: Duration::from_secs(10), flooded: None, back_after: None })
             .iter()
             .map(|check| check.kept)
             .collect()
@@ -179,7 +196,14 @@ mod tests {
         let mut column = column(&[(Outcome::Stale, 1)]);
         column.add(Moment { phase: Phase::Heal, into: Duration::from_millis(900) }, Outcome::Stale, Duration::ZERO);
         let fresh = |heal| {
-            let checks = verdict(&Evidence { scenario: Scenario::Blackhole, with: &column, peak_packets: 20, heal, flooded: None });
+            let checks = verdict(&Evidence {
+                scenario: Scenario::Blackhole,
+                with: &column,
+                peak_packets: 20,
+                heal,
+                flooded: None,
+                back_after: None,
+            });
             checks.iter().find(|check| check.promise.starts_with("fresh again")).map(|check| check.kept)
         };
         assert_eq!(fresh(Duration::from_secs(1)), None);
@@ -208,6 +232,18 @@ mod tests {
         assert_eq!(kept(Flooded { resident: [20 << 20, 99 << 20], ..flooded() }), [true, true, false, true]);
         assert_eq!(kept(Flooded { answered: 900, ..flooded() }), [true, true, true, false]);
         assert_eq!(kept(Flooded { entries: [0, 0], ..flooded() }), [true], "of another resolver only what is seen from outside");
+    }
+
+    #[test]
+    fn a_sidecar_that_was_killed_has_to_be_back_soon() {
+        let column = column(&[(Outcome::Stale, 1)]);
+        let check = |back_after| {
+            let evidence =
+                Evidence { scenario: Scenario::Restart, with: &column, peak_packets: 20, heal: Duration::from_secs(10), back_after };
+            verdict(&evidence)[1].kept
+        };
+        assert!(check(Some(Duration::from_millis(50))));
+        assert!(!check(Some(Duration::from_millis(51))) && !check(None));
     }
 
     #[test]

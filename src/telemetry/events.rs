@@ -293,6 +293,9 @@ impl NuisanceSeen {
             }
             Nuisance::Garbage => warn!(count, "responses of upstreams could not be read"),
         }
+    }
+}
+
 /// What another run left in the state file is in memory.
 #[derive(Debug)]
 pub struct StateLoaded<'a> {

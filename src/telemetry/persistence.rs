@@ -11,7 +11,7 @@ pub enum Persistence {
     Working {
         /// Answers in the file.
         entries: u64,
-        /// Length of the file, in bytes.
+        /// What the file occupies on its disk, in bytes.
         bytes: u64,
         /// When it was last written; `None` while nothing had to be written in this run.
         last_write: Option<Timestamp>,

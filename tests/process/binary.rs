@@ -148,6 +148,7 @@ impl Running {
         }
     }
 
+    /// The process's number.
     pub fn id(&self) -> u32 {
         self.child.id()
     }

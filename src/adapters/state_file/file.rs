@@ -20,11 +20,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use redb::{
-    Builder, CommitError, CompactionError, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, StorageBackend, StorageError, TableDefinition, TableError, TransactionError,
+    Builder, CompactionError, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
+    TableDefinition, TableError,
 };
 
 use super::Host;
+use super::broken::{Broken, refused};
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
 use crate::core::key::Key;
@@ -64,22 +65,6 @@ pub struct Format {
 pub const FORMATS: &[Format] = &[CURRENT];
 /// The one that is written.
 const CURRENT: Format = Format { version: FORMAT, read: read_first };
-
-/// Why the file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Broken {
-    /// It is not ours, of a newer version, or damaged: another one is needed.
-    #[error("{0}")]
-    Unusable(String),
-    /// It may be a good file, but the world is in the way.
-    #[error("{what}")]
-    Refused {
-        /// The kind.
-        trouble: Trouble,
-        /// What the operating system said.
-        what: String,
-    },
-}
 
 /// An open state file.
 pub struct File {
@@ -250,10 +235,10 @@ impl File {
         }
     }
 
-    /// Length of the file, in bytes.
+    /// What the file occupies on its disk, in bytes. redb doubles its length ahead of need; what was never written occupies nothing.
     #[must_use]
-    pub fn length(&self) -> u64 {
-        self.handle.as_ref().and_then(|handle| handle.metadata().ok()).map_or(0, |found| found.len())
+    pub fn occupied(&self) -> u64 {
+        self.handle.as_ref().and_then(|handle| handle.metadata().ok()).map_or(0, |found| found.blocks().saturating_mul(512))
     }
 
     /// Whether it is still what lies at this path: somebody may have removed it, or put another one there.
@@ -346,78 +331,4 @@ fn read_first(transaction: &ReadTransaction, visit: &mut dyn FnMut(&[u8], &[u8])
         visit(key.value(), record.value());
     }
     Ok(())
-}
-
-/// The world is in the way.
-fn refused(trouble: Trouble, error: &impl ToString) -> Broken {
-    Broken::Refused { trouble, what: error.to_string() }
-}
-
-impl From<io::Error> for Broken {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            // Not redb's, or shorter than it says.
-            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => Self::Unusable(format!("not a whole database: {error}")),
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => refused(Trouble::Full, &error),
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => refused(Trouble::Denied, &error),
-            ErrorKind::NotFound | ErrorKind::NotADirectory => refused(Trouble::Missing, &error),
-            ErrorKind::IsADirectory => refused(Trouble::NotAFile, &error),
-            _ => refused(Trouble::Device, &error),
-        }
-    }
-}
-
-impl From<StorageError> for Broken {
-    fn from(error: StorageError) -> Self {
-        match error {
-            StorageError::Corrupted(what) => Self::Unusable(format!("damaged: {what}")),
-            StorageError::Io(error) => error.into(),
-            other => refused(Trouble::Device, &other),
-        }
-    }
-}
-
-impl From<redb::BackendError> for Broken {
-    fn from(error: redb::BackendError) -> Self {
-        StorageError::from(error).into()
-    }
-}
-
-impl From<DatabaseError> for Broken {
-    fn from(error: DatabaseError) -> Self {
-        match error {
-            DatabaseError::Storage(error) => error.into(),
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => refused(Trouble::InUse, &error),
-            DatabaseError::UpgradeRequired(_) | DatabaseError::RepairAborted => Self::Unusable(error.to_string()),
-            other => refused(Trouble::Device, &other),
-        }
-    }
-}
-
-impl From<TransactionError> for Broken {
-    fn from(error: TransactionError) -> Self {
-        match error {
-            TransactionError::Storage(error) => error.into(),
-            other => refused(Trouble::Device, &other),
-        }
-    }
-}
-
-impl From<TableError> for Broken {
-    fn from(error: TableError) -> Self {
-        match error {
-            TableError::Storage(error) => error.into(),
-            // A table of ours that has other types, or is not there although `about` is.
-            other => Self::Unusable(format!("damaged: {other}")),
-        }
-    }
-}
-
-impl From<CommitError> for Broken {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Storage(error) => error.into(),
-            other => refused(Trouble::Device, &other),
-        }
-    }
 }

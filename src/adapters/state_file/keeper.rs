@@ -15,7 +15,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Options;
-use super::file::{self, Broken, File};
+use super::broken::Broken;
+use super::file::{self, File};
 use crate::core::record;
 use crate::core::restore::{Shift, restore};
 use crate::core::time::Timestamp;
@@ -39,8 +40,11 @@ const SLACK: u64 = 64;
 const TIDY_MIN: u64 = 6 << 20;
 /// A longer one is compacted when it is so many halves of its rows.
 const TIDY_HALVES: u64 = 5;
-/// How often at the most.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// How often at the most, since it writes all rows anew; and at the end.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
+/// Changes of one transaction. Until two commits later the pages that it replaces are not free: smaller ones need a smaller file, larger
+/// ones fewer syncs.
+const CHANGES_MAX: usize = 256;
 /// The same trouble is told again after this long.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
 /// Files that are kept aside; the last one is replaced when there would be more.
@@ -141,6 +145,7 @@ impl Keeper {
     pub(super) fn finish(&mut self) {
         if let Some(open) = &mut self.open {
             open.compare = true;
+            open.tidied = Timestamp::EPOCH;
         }
         self.turn();
         self.close();
@@ -155,7 +160,7 @@ impl Keeper {
     /// It works.
     fn work(&mut self, entries: u64) {
         let Some(open) = &self.open else { return };
-        *self.standing.lock() = Persistence::Working { entries, bytes: open.file.length(), last_write: open.written };
+        *self.standing.lock() = Persistence::Working { entries, bytes: open.file.occupied(), last_write: open.written };
         self.back_off = RETRY_MIN;
         if let Some(failing) = self.failing.take().filter(|failing| failing.told) {
             let failed_for = self.memory.now().since(failing.since);
@@ -224,7 +229,7 @@ impl Keeper {
         // After a failure it works only when it was written.
         if self.failing.is_none() {
             let [(good, _), (negative, _), _] = self.memory.store().sizes();
-            *self.standing.lock() = Persistence::Working { entries: good + negative, bytes: file.length(), last_write: None };
+            *self.standing.lock() = Persistence::Working { entries: good + negative, bytes: file.occupied(), last_write: None };
         }
         Ok(Open { file, journal: self.memory.journal(), compare: true, compared: now, surplus: 0, entries: 0, tidied: now, written: None })
     }
@@ -294,17 +299,21 @@ impl Open {
 
     /// Writes what the journal told.
     fn write_changes(&mut self, changes: &[Change], options: &Options) -> Result<u64, Broken> {
-        self.file.write(&options.host, |rows| {
-            for change in changes {
-                match change {
-                    Change::Learned(slot, _) if slot.is_current() => put(rows, slot)?,
-                    // Replaced or evicted since.
-                    Change::Learned(..) => {}
-                    Change::Forgotten(key) => rows.forget(key)?,
+        let mut entries = self.entries;
+        for changes in changes.chunks(CHANGES_MAX) {
+            entries = self.file.write(&options.host, |rows| {
+                for change in changes {
+                    match change {
+                        Change::Learned(slot, _) if slot.is_current() => put(rows, slot)?,
+                        // Replaced or evicted since.
+                        Change::Learned(..) => {}
+                        Change::Forgotten(key) => rows.forget(key)?,
+                    }
                 }
-            }
-            Ok(())
-        })
+                Ok(())
+            })?;
+        }
+        Ok(entries)
     }
 
     /// Compares the whole file with the whole memory, and makes it the same.
@@ -342,11 +351,11 @@ impl Open {
 
     /// Compacts the file when it has grown too long for what it holds.
     fn tidy(&mut self, now: Timestamp) -> Result<(), Broken> {
-        if self.file.length() <= TIDY_MIN || now.since(self.tidied) < TIDY_EVERY {
+        if self.file.occupied() <= TIDY_MIN || now.since(self.tidied) < TIDY_EVERY {
             return Ok(());
         }
         self.tidied = now;
-        if self.file.length() > self.file.stored_bytes()?.saturating_mul(TIDY_HALVES) / 2 {
+        if self.file.occupied() > self.file.stored_bytes()?.saturating_mul(TIDY_HALVES) / 2 {
             self.file.compact()?;
         }
         Ok(())

@@ -1,0 +1,175 @@
+//! A resolver's memory with a clock that a test moves, and a state file beside it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use holdover::adapters::state_file::{Host, Options, StateFile};
+use holdover::config::settings::Settings;
+use holdover::core::classify::{Kind, classify};
+use holdover::core::entry::Entry;
+use holdover::core::key::{Dnssec, Key};
+use holdover::core::policy::Policy;
+use holdover::core::time::Timestamp;
+use holdover::resolver::journal::Origin;
+use holdover::resolver::ports::{Chance, Clock, PortFuture, Protocol, Wire, WireError};
+use holdover::resolver::store::Found;
+use holdover::resolver::{Ports, Resolver};
+use holdover::telemetry::persistence::Persistence;
+
+pub const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+pub const DAY: Duration = Duration::from_secs(86_400);
+/// How long before the start the host was booted.
+const UP: Duration = Duration::from_secs(5_000);
+
+struct Hands(AtomicU64);
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct Nobody;
+
+impl Chance for Nobody {
+    fn number(&self) -> u64 {
+        4
+    }
+}
+
+impl Wire for Nobody {
+    fn exchange(&self, _: Protocol, _: SocketAddr, _: Vec<u8>) -> PortFuture<Result<Vec<u8>, WireError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// The key of a name's A.
+pub fn key(name: &str) -> Key {
+    let mut wire = Vec::new();
+    for label in name.trim_end_matches('.').split('.') {
+        wire.push(label.len() as u8);
+        wire.extend(label.as_bytes());
+    }
+    wire.push(0);
+    Key::new(&wire, 1, 1, Dnssec::default())
+}
+
+/// A response with so many addresses; without any it is NXDOMAIN with an SOA.
+fn response(name: &str, addresses: u16) -> Vec<u8> {
+    let key = key(name);
+    let (flags, authority) = if addresses == 0 { (0x8183_u16, 1_u16) } else { (0x8180, 0) };
+    let mut bytes = vec![0, 0];
+    for number in [flags, 1, addresses, authority, 0] {
+        bytes.extend(number.to_be_bytes());
+    }
+    bytes.extend(key.name());
+    bytes.extend(key.type_and_class());
+    for index in 0..addresses {
+        bytes.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, index as u8]);
+    }
+    if authority == 1 {
+        bytes.extend([0xc0, 12, 0, 6, 0, 1, 0, 0, 0, 30, 0, 22, 0, 0]);
+        bytes.extend([1_u32, 2, 3, 4, 30].iter().flat_map(|number| number.to_be_bytes()));
+    }
+    bytes
+}
+
+/// An answer that came now.
+pub fn entry(name: &str, addresses: u16, now: Timestamp) -> Entry {
+    let bytes = response(name, addresses);
+    Entry::remember(&key(name), &bytes, classify(1, &bytes), &Settings::standard().policy, now).unwrap().entry
+}
+
+pub struct Memory {
+    pub resolver: Arc<Resolver>,
+    hands: Arc<Hands>,
+    policy: Policy,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Memory {
+    pub fn at(now: Timestamp) -> Self {
+        Self::with_room(now, 10_000)
+    }
+
+    pub fn with_room(now: Timestamp, entries: u64) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let hands = Arc::new(Hands(AtomicU64::new(now.as_micros())));
+        let mut policy = Settings::standard().policy;
+        policy.cache.entries = entries;
+        let ports = Ports { clock: Arc::clone(&hands) as _, chance: Arc::new(Nobody), wire: Arc::new(Nobody) };
+        let resolver = runtime.block_on(async { Resolver::start(policy.clone(), &[], ports) });
+        Self { resolver, hands, policy, runtime }
+    }
+
+    /// The host as this run sees it, in one boot: `passed` is what has really passed since [`START`], where the clock does not tell.
+    pub fn host(&self, passed: Option<Duration>) -> Host {
+        let booted_at = passed.map_or(START.minus(UP), |passed| self.resolver.now().minus(passed).minus(UP));
+        Host { boot: Some(1), booted_at }
+    }
+
+    pub fn keep(&self, path: &Path, host: Host) -> StateFile {
+        let options = Options { path: path.to_owned(), write_every: Duration::from_millis(2), host, policy: self.policy.clone() };
+        StateFile::start(options, &self.resolver).unwrap()
+    }
+
+    pub fn finish(&self, state: StateFile) {
+        self.runtime.block_on(state.finish());
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.hands.0.fetch_add(by.as_micros() as u64, Ordering::SeqCst);
+    }
+
+    pub fn learn(&self, name: &str) {
+        self.learn_large(name, 1);
+    }
+
+    pub fn learn_large(&self, name: &str, addresses: u16) {
+        let _ = self.resolver.restore(&key(name), entry(name, addresses, self.resolver.now()), 0, Origin::Upstream);
+    }
+
+    pub fn deny(&self, name: &str) {
+        assert!(self.resolver.restore(&key(name), entry(name, 0, self.resolver.now()), 0, Origin::Upstream));
+    }
+
+    /// Waits until what was learned at this moment of the clock is in the file. Each moment is waited for once.
+    pub fn wait_for_write(&self, state: &StateFile) {
+        let end = Instant::now() + Duration::from_secs(20);
+        let now = self.resolver.now();
+        while !matches!(state.standing(), Persistence::Working { last_write: Some(at), .. } if at >= now) {
+            assert!(Instant::now() < end, "{:?}", state.standing());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // What was learned while the write before it was under way comes with the next one.
+        std::thread::sleep(Duration::from_millis(10));
+    }
+
+    pub fn known(&self) -> usize {
+        let now = self.resolver.now();
+        self.resolver.store().slots().filter(|slot| slot.entry.is_servable(now)).count()
+    }
+
+    pub fn fresh(&self) -> usize {
+        let now = self.resolver.now();
+        self.resolver.store().slots().filter(|slot| slot.is_fresh(now)).count()
+    }
+
+    fn kind(&self, name: &str) -> Option<Kind> {
+        match self.resolver.store().find(&key(name), self.resolver.now()) {
+            Found::Answer(slot) => Some(slot.entry.kind),
+            Found::Failure(_) | Found::Nothing => None,
+        }
+    }
+
+    pub fn knows(&self, name: &str) -> bool {
+        self.kind(name).is_some()
+    }
+
+    pub fn denies(&self, name: &str) -> bool {
+        self.kind(name) == Some(Kind::NxDomain)
+    }
+}
