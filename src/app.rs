@@ -37,7 +37,7 @@ pub mod host;
 mod nuisances;
 mod seeds;
 
-use administration::{Administration, Further};
+use administration::{Administration, Kept};
 use nuisances::{Nuisances, Stranger};
 
 /// Descriptors for everything that is neither an attempt upstream nor a client's connection: listeners, log, upstream connections.
@@ -210,7 +210,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         upstream: Arc::clone(&upstream),
         listen: addresses.iter().map(ToString::to_string).collect(),
         started: start,
-        further: Further::default(),
+        state: settings.state.path.clone().zip(state.as_ref()).map(|(path, state)| Kept { path, standing: Box::new(state.watch()) }),
     };
     let admin = administer(settings, administration);
     events::Ready { upstreams: &labels, after: clock.now().since(start), awaited: awaited(&resolver) }.emit();

@@ -137,6 +137,12 @@ impl StateFile {
         *self.standing.lock()
     }
 
+    /// Tells how it stands, whenever it is asked, for as long as whoever asks lives.
+    pub fn watch(&self) -> impl Fn() -> Persistence + Send + Sync + use<> {
+        let standing = Arc::clone(&self.standing);
+        move || *standing.lock()
+    }
+
     /// Writes what is in memory for the last time; gives up on a disk that does not answer.
     pub async fn finish(self) {
         drop(self.end);

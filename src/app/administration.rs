@@ -1,5 +1,6 @@
 //! What the admin interface shows and does, put together from the parts that know: the resolver, the fronts' counters, seeds.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::vec;
 
@@ -14,6 +15,7 @@ use crate::resolver::Resolver;
 use crate::resolver::journal::Origin;
 use crate::resolver::slot::Slot;
 use crate::telemetry::events;
+use crate::telemetry::persistence::Persistence;
 use crate::telemetry::reading::{PersistenceReading, Reading, seconds};
 use crate::telemetry::tally::{Carried, Connection, Connections, Tally, UpstreamCounters};
 
@@ -22,11 +24,34 @@ use super::seeds;
 /// Bytes of one piece of an export; a little more, as pieces end with an answer.
 const PIECE: usize = 16 << 10;
 
-/// What parts tell that may not be there.
-#[derive(Default)]
-pub(super) struct Further {
-    /// How the state file is, where there is one.
-    pub(super) persistence: Option<Box<dyn Fn() -> PersistenceReading + Send + Sync>>,
+/// The state file as the admin interface sees it.
+pub(super) struct Kept {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// How it stands with it.
+    pub(super) standing: Box<dyn Fn() -> Persistence + Send + Sync>,
+}
+
+impl Kept {
+    /// How it stands with it now.
+    fn read(&self, now: Timestamp) -> PersistenceReading {
+        let reading = PersistenceReading { path: self.path.display().to_string(), ..PersistenceReading::default() };
+        match (self.standing)() {
+            Persistence::Off => reading,
+            Persistence::Working { entries, bytes, last_write } => PersistenceReading {
+                working: true,
+                last_write_age_seconds: last_write.map(|last| seconds(now.since(last))),
+                entries,
+                bytes,
+                ..reading
+            },
+            Persistence::Failing { since, reason } => PersistenceReading {
+                problem: Some(reason.advice().to_owned()),
+                failing_seconds: Some(seconds(now.since(since))),
+                ..reading
+            },
+        }
+    }
 }
 
 /// The sidecar as its admin interface sees it.
@@ -45,8 +70,8 @@ pub(super) struct Administration {
     pub(super) listen: Vec<String>,
     /// When it was started.
     pub(super) started: Timestamp,
-    /// What else there is.
-    pub(super) further: Further,
+    /// The state file, where there is one.
+    pub(super) state: Option<Kept>,
 }
 
 impl Sidecar for Administration {
@@ -61,7 +86,7 @@ impl Sidecar for Administration {
             ignored_responses: ignored.into(),
             exchanged: exchanged.into(),
             connections: connections.into(),
-            persistence: self.further.persistence.as_ref().map(|read| read()),
+            persistence: self.state.as_ref().map(|state| state.read(self.resolver.now())),
             ..self.resolver.survey()
         };
         reading.add_tallies(self.tallies.iter().map(|tally| &**tally));

@@ -134,7 +134,8 @@ fn persistence(file: &PersistenceReading) -> String {
     let state = if file.working {
         "working".to_owned()
     } else {
-        format!("NOT WORKING ({}), {} failures", file.problem.as_deref().unwrap_or("cause unknown"), file.failures)
+        let failing = file.failing_seconds.map(|seconds| format!(" for {}", duration(seconds))).unwrap_or_default();
+        format!("NOT WORKING{failing} ({})", file.problem.as_deref().unwrap_or("cause unknown"))
     };
     format!("{}: {state}, {written}, {} entries, {}", file.path, file.entries, size(file.bytes))
 }
@@ -175,7 +176,7 @@ mod tests {
             text.contains("upstream     vpc@192.0.2.2:53: down, p99 2.1 ms; 1 answered, 4 timed out, 3 failed, 2 useless, 5 late"),
             "{text}"
         );
-        assert!(text.contains("NOT WORKING (no space left), 15 failures, written 31 s ago"), "{text}");
+        assert!(text.contains("NOT WORKING for 15 s (no space left), written 31 s ago"), "{text}");
         assert!(text.contains("critical     db.example.com. A: STALE, answered 1 min 30 s ago, last failure: timeout"), "{text}");
         assert!(text.contains("learned from 4 seed, 60 upstream"), "{text}");
     }

@@ -238,8 +238,14 @@ mod tests {
     fn a_sidecar_that_was_killed_has_to_be_back_soon() {
         let column = column(&[(Outcome::Stale, 1)]);
         let check = |back_after| {
-            let evidence =
-                Evidence { scenario: Scenario::Restart, with: &column, peak_packets: 20, heal: Duration::from_secs(10), back_after };
+            let evidence = Evidence {
+                scenario: Scenario::Restart,
+                with: &column,
+                peak_packets: 20,
+                heal: Duration::from_secs(10),
+                flooded: None,
+                back_after,
+            };
             verdict(&evidence)[1].kept
         };
         assert!(check(Some(Duration::from_millis(50))));

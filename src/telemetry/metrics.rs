@@ -228,8 +228,8 @@ metrics! {
         |own| state_file(own, |file| Some(Value::Whole(u64::from(file.working))));
     "persistence_last_write_age" Gauge Seconds [] "How long ago something was written to the state file; absent before the first time."
         |own| state_file(own, |file| file.last_write_age_seconds.map(Value::Real));
-    "persistence_failures" Counter Count [] "Writes to the state file that failed; absent without one."
-        |own| state_file(own, |file| Some(Value::Whole(file.failures)));
+    "persistence_failing" Gauge Seconds [] "For how long nothing could be written to the state file; absent while it works."
+        |own| state_file(own, |file| file.failing_seconds.map(Value::Real));
     "persistence_entries" Gauge Count [] "Answers in the state file; absent without one."
         |own| state_file(own, |file| Some(Value::Whole(file.entries)));
     "persistence" Gauge Bytes [] "Size of the state file; absent without one."

@@ -155,8 +155,8 @@ pub struct PersistenceReading {
     pub entries: u64,
     /// Its size.
     pub bytes: u64,
-    /// Writes that failed.
-    pub failures: u64,
+    /// For how long it has not been working; `null` while it is.
+    pub failing_seconds: Option<f64>,
 }
 
 /// A name that must not be missing.
@@ -255,7 +255,7 @@ pub(crate) mod testing {
                 path: "/var/lib/holdover/state".to_owned(),
                 problem: Some("no space left".to_owned()),
                 last_write_age_seconds: Some(31.0),
-                failures: 15,
+                failing_seconds: Some(15.0),
                 ..PersistenceReading::default()
             }),
             critical: vec![CriticalReading {
