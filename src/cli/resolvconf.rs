@@ -2,7 +2,7 @@
 //!
 //! What is decided is decided in `core::takeover`, what is written in `adapters::resolv_conf`; here are the words.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -149,9 +149,9 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
             };
             let place = Place::new(&file.file, file.keep.as_deref())?;
             let applied = place.apply(&wish, Again::Refused)?;
-            println!("{}", told(place.file(), &wish, &applied));
+            say(&format!("{}\n", told(place.file(), &wish, &applied)))?;
             if let Some(advice) = applied.writer.advice() {
-                println!("{advice}.");
+                say(&format!("{advice}.\n"))?;
             }
             if !is_there(wish.own) {
                 eprintln!(
@@ -167,8 +167,8 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
         ResolvconfCommand::Restore { file, force } => {
             let place = Place::new(&file.file, file.keep.as_deref())?;
             match place.restore(if force { Force::Yes } else { Force::No })? {
-                Restored::Written(_) => println!("{} is as it was before holdover", place.file().display()),
-                Restored::Already => println!("{} was as before already", place.file().display()),
+                Restored::Written(_) => say(&format!("{} is as it was before holdover\n", place.file().display()))?,
+                Restored::Already => say(&format!("{} was as before already\n", place.file().display()))?,
             }
         }
         ResolvconfCommand::Show { file, wish, json } => {
@@ -182,9 +182,9 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
             let keep = keep.unwrap_or_else(|| places(place.file()).into_iter().next().unwrap_or_default());
             let plan = sight.plan(&wish, &keep);
             if json {
-                println!("{:#}", as_json(&sight, &plan, &wish));
+                say(&format!("{:#}\n", as_json(&sight, &plan, &wish)))?;
             } else {
-                print!("{}", as_text(&sight, &plan, &wish));
+                say(&as_text(&sight, &plan, &wish))?;
             }
         }
     }
@@ -199,6 +199,14 @@ fn from_configuration(arguments: WishArguments) -> anyhow::Result<Result<Wish, E
             eprintln!("holdover: {error}");
             Ok(Err(ExitCode::from(error.exit_code())))
         }
+    }
+}
+
+/// Writes to standard output; whoever has read enough (`show | grep -q`) may close it.
+fn say(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

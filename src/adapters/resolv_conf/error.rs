@@ -45,12 +45,12 @@ pub enum TakeoverError {
     #[error("the original cannot be kept anywhere, so nothing was changed: {0}. Name another file with --keep")]
     NowhereToKeep(String),
     /// The file cannot be written.
-    #[error("{}: cannot be written: {}", file.display(), advice(source))]
+    #[error("{}: cannot be written: {}", file.display(), advice(cause))]
     Unwritable {
         /// The file.
         file: PathBuf,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// There is nothing to give back.
     #[error("{}: nothing is kept of it{}", .0.display(), if *.1 { ", though holdover has taken it over: the kept original is gone. Name the name servers in it by hand" } else { "; it was not taken over" })]

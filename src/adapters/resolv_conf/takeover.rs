@@ -197,9 +197,9 @@ impl Place {
             let text = sight.plan(wish, place).text;
             (kept(text.clone()).write(), text)
         })?;
-        let how = put(&self.file, text.as_bytes(), &plain(&sight.was)).map_err(|source| {
+        let how = put(&self.file, text.as_bytes(), &plain(&sight.was)).map_err(|cause| {
             let _ = fs::remove_file(&place);
-            TakeoverError::Unwritable { file: self.file.clone(), source }
+            TakeoverError::Unwritable { file: self.file.clone(), cause }
         })?;
         Ok(Applied { how: Some(how), kept: Some(place), second: plan.second, writer: plan.writer })
     }
@@ -213,7 +213,7 @@ impl Place {
             return Ok(Applied { how: None, kept: None, second, writer: Writer::Unknown });
         };
         let plan = sight.plan(wish, place);
-        let unwritable = |file: &Path, source| TakeoverError::Unwritable { file: file.to_owned(), source };
+        let unwritable = |file: &Path, cause| TakeoverError::Unwritable { file: file.to_owned(), cause };
         if plan.text.as_bytes() == sight.bytes && plan.text == kept.wrote {
             return Ok(Applied { how: None, kept: Some(place.clone()), second: plan.second, writer: plan.writer });
         }
@@ -267,7 +267,7 @@ impl Place {
             Restored::Already
         } else if is_ours || force == Force::Yes {
             let written = put(&self.file, &kept.original, &kept.was);
-            Restored::Written(written.map_err(|source| TakeoverError::Unwritable { file: self.file.clone(), source })?)
+            Restored::Written(written.map_err(|cause| TakeoverError::Unwritable { file: self.file.clone(), cause })?)
         } else {
             let writer = Writer::of(&text, target.as_deref());
             return Err(TakeoverError::ChangedSince { file: self.file.clone(), writer, kept: place });
