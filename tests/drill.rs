@@ -227,7 +227,7 @@ fn wrong_usage_ends_with_64_and_one_message() {
         (&["--target", "127.0.0.1", "--upstream-listen", "127.0.0.1:5353"], "--target"),
         (&["--target", "192.0.2.1:53", "--upstream-listen", "127.0.0.1:5353"], "192.0.2.1:53 is not a loopback address"),
         (&["--target", "127.0.0.1:5353", "--upstream-listen", "0.0.0.0:5354"], "0.0.0.0:5354 is not a loopback address"),
-        (&["--scenario", "earthquake"], "blackhole, refused, servfail, loss, slow, nxdomain, flap, restart, seoul"),
+        (&["--scenario", "earthquake"], "blackhole, flood, refused, servfail, loss, slow, nxdomain, flap, restart, seoul"),
     ];
     for (arguments, told) in cases {
         let ended = run(holdover().arg("drill").args(*arguments));
