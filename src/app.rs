@@ -22,7 +22,7 @@ use crate::adapters::upstream::{SocketWire, StreamLimits, UpstreamLimits};
 use crate::config::settings::{Drain, Settings};
 use crate::core::critical::Standing;
 use crate::core::network::{self, IpNetwork};
-use crate::core::special::Readiness;
+use crate::core::special::{self, Readiness};
 use crate::core::time::Timestamp;
 use crate::core::upstream::Role;
 use crate::resolver::ports::{Answer, Clock, PortFuture};
@@ -129,7 +129,7 @@ struct Streams {
     resolver: Arc<Resolver>,
     /// Counts.
     tally: Arc<Tally>,
-    /// When the last query came, in microseconds.
+    /// When the last query came that was no health check, in microseconds.
     last_query: AtomicU64,
 }
 
@@ -137,7 +137,9 @@ impl Answer for Arc<Streams> {
     fn answer(&self, query: Vec<u8>, client: SocketAddr) -> PortFuture<Option<Vec<u8>>> {
         let streams = Self::clone(self);
         Box::pin(async move {
-            streams.last_query.store(streams.resolver.now().as_micros(), Ordering::Relaxed);
+            if !special::is_health_check(&query) {
+                streams.last_query.store(streams.resolver.now().as_micros(), Ordering::Relaxed);
+            }
             streams.resolver.answer(query, client, &streams.tally).await
         })
     }
@@ -326,7 +328,7 @@ impl Running {
         &self.upstream
     }
 
-    /// Waits until no query has come for a while, at most for as long as may be; queries go on being answered.
+    /// Waits until no query but health checks has come for a while, at most for as long as may be; queries go on being answered.
     pub async fn drain(&self, drain: &Drain) {
         let began = self.resolver.now();
         loop {

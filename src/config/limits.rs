@@ -177,6 +177,7 @@ bounds! {
     CRITICAL_MAX_AGE: Duration = "critical.max_age" (hours(1); seconds(5) => hours(7 * 24));
 
     /// After SIGTERM: go on serving until no query has come for this long. Old-style sidecars get SIGTERM with the application.
+    /// Health checks (`holdover check`) are answered and do not count.
     DRAIN_IDLE: Duration = "drain.idle" (seconds(2); Duration::ZERO => seconds(60));
     /// After SIGTERM: end at the latest after this long; below the 30 s after which Kubernetes and ECS kill.
     DRAIN_MAXIMUM: Duration = "drain.maximum" (seconds(25); Duration::ZERO => seconds(600));

@@ -5,6 +5,7 @@
 
 use super::entry::Entry;
 use super::key::{Key, is_within};
+use super::message::HEADER;
 use super::policy::Policy;
 use super::time::Timestamp;
 
@@ -55,6 +56,12 @@ pub fn answer(key: &Key, readiness: Readiness, policy: &Policy, now: Timestamp) 
     };
     let verdict = super::classify::classify(key.qtype(), &message);
     Entry::remember(key, &message, verdict, policy, now).ok().map(|remembered| remembered.entry)
+}
+
+/// Whether a packet asks for the name of health checks: they come as long as holdover runs, so the drain does not wait for their end.
+#[must_use]
+pub fn is_health_check(packet: &[u8]) -> bool {
+    packet.get(HEADER..HEADER + READY.len()).is_some_and(|name| name.eq_ignore_ascii_case(READY))
 }
 
 /// Header and question.
@@ -126,5 +133,13 @@ mod tests {
             answer(&key, readiness, &policy(), Timestamp::from_secs(5)).map(|entry| entry.kind)
         };
         assert_eq!((ask(Readiness::NotYet), ask(Readiness::Ready)), (Some(Kind::NxDomain), Some(Kind::Positive)));
+    }
+
+    #[test]
+    fn a_health_check_is_told_from_every_other_query() {
+        let ask = |text: &str| is_health_check(&crate::core::testing::query(text, TYPE_A));
+        assert!(ask("ready.holdover.invalid") && ask("ReAdY.holdover.INVALID"));
+        assert!(!ask("ready.holdover.invalid.example.com") && !ask("read.holdover.invalid") && !ask("a.ready.holdover.invalid"));
+        assert!(!is_health_check(b"") && !is_health_check(&crate::core::testing::query("ready.holdover.invalid", TYPE_A)[..34]));
     }
 }
