@@ -15,6 +15,8 @@
 mod binary;
 #[path = "wire/harness.rs"]
 mod harness;
+#[path = "process/printing.rs"]
+mod printing;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};

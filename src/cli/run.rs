@@ -36,6 +36,7 @@ use crate::cli::check::{Found, ask, reachable};
 use crate::cli::resolvconf::{FallbackArgument, told, wish};
 use crate::cli::serve::{self, ServeArguments, resolve_settings, start_log};
 use crate::resolver::ports::Clock;
+use crate::telemetry::console;
 use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, SidecarEnded, Why, Without};
 
 mod signals;
@@ -103,12 +104,12 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         let mut beside = match prepare(&arguments) {
             Ok(beside) => Some(beside),
             Err((reason, code)) if strict => {
-                eprintln!("holdover: {reason}");
+                console::complain(&reason);
                 return Ok(ExitCode::from(code));
             }
             // The log may not have begun.
             Err((reason, _)) => {
-                eprintln!("holdover: {reason}; the application runs without holdover");
+                console::complain(format_args!("{reason}; the application runs without holdover"));
                 None
             }
         };
@@ -122,7 +123,7 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
             };
             if let Err(reason) = ready {
                 if strict {
-                    eprintln!("holdover: {reason}; with --strict the command is not run");
+                    console::complain(format_args!("{reason}; with --strict the command is not run"));
                     sidecar.end().await;
                     return Ok(ExitCode::from(EXIT_UNAVAILABLE));
                 }
@@ -360,7 +361,7 @@ async fn live(command: &[OsString], signals: &mut Signals, mut beside: Option<&m
     let application = match children::start(Command::new(program).args(arguments)) {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("holdover: cannot run {}: {error}", program.display());
+            console::complain(format_args!("cannot run {}: {error}", program.display()));
             return if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE };
         }
     };

@@ -19,7 +19,7 @@ use crate::config::layer::{Given, Layer, Origin, Raw};
 use crate::config::settings::{Format, Level, Settings};
 use crate::config::{self, Flags};
 use crate::core::upstream::{Role, UpstreamPolicy};
-use crate::telemetry::{events, logging};
+use crate::telemetry::{console, events, logging};
 
 /// Flags of `holdover serve`. Each covers the environment variable and the key of the same name.
 #[derive(Debug, Default, Args)]
@@ -151,7 +151,7 @@ pub fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
     let settings = match resolve_settings(&arguments, std::env::vars_os()) {
         Ok(settings) => settings,
         Err(error) => {
-            eprintln!("holdover: {error}");
+            console::complain(&error);
             return Ok(ExitCode::from(error.exit_code()));
         }
     };
@@ -184,7 +184,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
     let running = match app::start(settings) {
         Ok(running) => running,
         Err(error) => {
-            eprintln!("holdover: {error}");
+            console::complain(&error);
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
