@@ -34,6 +34,7 @@ use crate::telemetry::tally::{Answered, Connections, Tally, UpstreamCounters};
 mod administration;
 mod descriptors;
 pub mod host;
+mod hosts;
 mod nuisances;
 mod seeds;
 
@@ -176,6 +177,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     // The sockets are open: who asks meanwhile waits in them, and is answered when everything is back.
     let state = keep_state(settings, &clock, &resolver)?;
     seeds::load(&settings.seeds, &resolver, &settings.policy);
+    if let Some(path) = settings.hosts.clone() {
+        hosts::start(path, &resolver);
+    }
     let look_again = Arc::new(Notify::new());
     watch_host(settings, &addresses, &resolver, &look_again);
     let (admission, stranger) = admission(settings.listen.clients.clone());

@@ -24,6 +24,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("hickory_proto", &["src/drill/", "src/adapters/upstream/", "src/adapters/seed/"]),
     ("moka", &["src/resolver/sieve.rs"]),
     ("redb", &["src/adapters/state_file/"]),
+    ("arc_swap", &["src/resolver/hosts.rs"]),
     ("quick_cache", &["src/resolver/room.rs"]),
     ("libc", &["src/adapters/udp/", "src/adapters/upstream.rs"]),
     ("socket2", &["src/adapters/", "src/drill/"]),

@@ -15,6 +15,8 @@
 mod binary;
 #[path = "wire/harness.rs"]
 mod harness;
+#[path = "process/hosts.rs"]
+mod hosts;
 #[path = "process/printing.rs"]
 mod printing;
 

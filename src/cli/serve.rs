@@ -51,6 +51,9 @@ pub struct ServeArguments {
     /// Name that must never be missing; may be repeated or comma-separated
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     critical: Vec<String>,
+    /// Hosts file to answer from, such as /etc/hosts, or "off" [default: off]
+    #[arg(long, value_name = "PATH")]
+    hosts: Option<String>,
     /// File that keeps what is remembered across restarts, or "off" [default: in $STATE_DIRECTORY, else off]
     #[arg(long, value_name = "PATH")]
     state: Option<String>,
@@ -97,6 +100,7 @@ impl ServeArguments {
             ("--client-response-timer", "stale.client_response_timer", &self.client_response_timer),
             ("--maximum-stale", "stale.maximum", &self.maximum_stale),
             ("--admin", keys::ADMIN_ADDRESS, &self.admin),
+            ("--hosts", keys::HOSTS_PATH, &self.hosts),
             ("--state", keys::STATE_PATH, &self.state),
             ("--log-level", keys::LOG_LEVEL, &self.log_level),
             ("--log-format", keys::LOG_FORMAT, &self.log_format),

@@ -224,6 +224,8 @@ pub const CONFIG_FILE_MAX: u64 = 1 << 20;
 pub const RESOLV_CONF_MAX: u64 = 64 << 10;
 /// Name servers taken from `/etc/resolv.conf`; glibc takes 3 (resolv.conf(5)), newer files name more.
 pub const RESOLV_CONF_NAMESERVERS_MAX: usize = 8;
+/// Bytes of the hosts file at the most; its names are bounded by `core::hosts`, lines without one cost nothing.
+pub const HOSTS_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
