@@ -44,6 +44,9 @@ use nuisances::{Nuisances, Stranger};
 /// Descriptors for everything that is neither an attempt upstream nor a client's connection: listeners, log, upstream connections.
 const DESCRIPTORS_RESERVED: usize = 64;
 
+/// Ports that are tried where any will do.
+const ANY_PORT_TRIES: u32 = 16;
+
 /// Why holdover cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -280,8 +283,20 @@ fn wire(settings: &Settings) -> SocketWire {
     SocketWire::new(UpstreamLimits { sockets: wanted.min(granted.saturating_sub(others)).max(1), streams: StreamLimits::DEFAULT })
 }
 
-/// Opens one listen address for UDP and TCP.
+/// Opens one listen address for UDP and TCP. Port 0 is any that is free for both: the first may be free for TCP alone.
 fn bind(address: SocketAddr, threads: usize) -> Result<Bound, StartError> {
+    let mut left = if address.port() == 0 { ANY_PORT_TRIES } else { 1 };
+    loop {
+        left -= 1;
+        match bind_once(address, threads) {
+            Err(StartError::Listen { source, .. }) if left > 0 && source.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return bound,
+        }
+    }
+}
+
+/// The same, as it comes.
+fn bind_once(address: SocketAddr, threads: usize) -> Result<Bound, StartError> {
     // TCP first: its port cannot be shared, so a second process fails here instead of taking half of the queries.
     let fail = |protocol, source| StartError::Listen { address, protocol, source };
     let tcp = tcp::bind(address).map_err(|error| fail("TCP", error))?;
