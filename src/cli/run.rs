@@ -10,9 +10,11 @@
 //! | the sidecar crashes or hangs | it is started again; meanwhile the original name servers are back ([`supervision`]) |
 //! | another holdover answers there | that one is used: containers of an ECS task share loopback, but not `resolv.conf` |
 //! | somebody else writes the file meanwhile | it is left as they wrote it |
-//! | this process is killed | the sidecar drains and ends; the next `holdover run` takes the file up again |
+//! | this process is killed | the sidecar gives the file back, drains, and ends within the drain's maximum; the application goes on ([`orphan`]) |
+//! | both are killed | the next `holdover run` takes the file up again |
 //!
-//! Signals are passed on, except those that a terminal has already sent to the application too. The exit code is the application's: 128 and
+//! Signals are passed on, except those that a terminal has already sent to the application too. Ctrl-Z stops this process and the application, not
+//! the sidecar, which goes on serving; nobody looks after it until `fg`. The exit code is the application's: 128 and
 //! the number for a signal, 127 where the command was not found, 126 where it cannot be executed, as from a shell. Orphans are collected, so
 //! this may be the first process of a container.
 
@@ -34,11 +36,12 @@ use crate::adapters::resolv_conf::TakeoverError;
 use crate::adapters::resolv_conf::takeover::{Again, Force, Place, Wish};
 use crate::cli::check::{Found, ask, reachable};
 use crate::cli::resolvconf::{FallbackArgument, told, wish};
-use crate::cli::serve::{self, ServeArguments, resolve_settings, start_log};
+use crate::cli::serve::{ServeArguments, resolve_settings, start_log};
 use crate::resolver::ports::Clock;
 use crate::telemetry::console;
 use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, SidecarEnded, Why, Without};
 
+mod orphan;
 mod signals;
 mod supervision;
 
@@ -94,8 +97,7 @@ pub struct RunArguments {
 /// No signals or no runtime to be had; everything else runs the application all the same.
 pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     if let Some(parent) = arguments.sidecar_of {
-        children::follow_parent(parent)?;
-        return serve::run(arguments.serve);
+        return orphan::serve(parent, arguments);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     let strict = arguments.strict;

@@ -21,8 +21,10 @@ mod harness;
 mod waiting;
 
 mod namespaces;
+mod orphan;
 mod resolvconf;
 mod run;
+mod terminal;
 
 use std::fs;
 use std::net::SocketAddr;

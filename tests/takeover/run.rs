@@ -112,24 +112,6 @@ fn a_sidecar_that_is_killed_or_hangs_is_started_again_and_the_application_goes_o
 }
 
 #[test]
-fn when_the_shim_was_killed_the_next_one_takes_up_what_it_left() {
-    let file = File::of(ORIGINAL);
-    let server = loopback();
-    let mut shim = Running::spawn(file.run(server, &[]).args(["sleep", "3"]));
-    shim.wait_for("points at holdover").expect("it starts");
-    let orphan = sidecars(shim.id());
-    shim.signal(Signal::KILL);
-    let killed = shim.finish(PATIENCE);
-    assert!(killed.status.code().is_none() && is_ours(&file.read()));
-    // Its sidecar drains and ends.
-    eventually("the sidecar ends", PATIENCE, || orphan.iter().all(|pid| !is_alive(*pid)));
-    let finished = run(file.run(server, &[]).args(["cat", file.path.to_str().unwrap()]));
-    assert!(finished.code() == 0 && is_ours(&finished.stdout), "{finished:?}");
-    assert!(finished.stderr.contains("resolv.conf@127.0.0.77:53, resolv.conf@127.0.0.78:53"), "{finished:?}");
-    assert_eq!((fs::read(&file.path).unwrap(), file.names().len()), (ORIGINAL.to_vec(), 1));
-}
-
-#[test]
 fn the_application_runs_without_holdover_unless_strict() {
     let file = File::of(ORIGINAL);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
