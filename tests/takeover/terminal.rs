@@ -96,9 +96,9 @@ fn state(pid: u32) -> Option<char> {
 #[test]
 fn ctrl_c_reaches_the_application_once_and_its_exit_code_passes_through() {
     let file = File::of(ORIGINAL);
-    // A second signal, passed on by holdover, would come within the second that it then waits.
-    let script = "n=0; trap 'n=$((n+1))' INT; echo is-up; while [ $n -eq 0 ]; do sleep 0.05; done
-                  i=0; while [ $i -lt 20 ]; do i=$((i+1)); sleep 0.05; done; echo interrupted $n times; exit 5";
+    // It waits busily, so that its trap runs between the terminal's signal and one that holdover passes on: of two at once it would see one.
+    let script = "n=0; trap 'n=$((n+1))' INT; echo is-up; while [ $n -eq 0 ]; do :; done
+                  i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo interrupted $n times; exit 5";
     let mut terminal = Terminal::run(file.run(loopback(), &[]).args(["sh", "-c", script]));
     terminal.wait_for("is-up");
     assert!(is_ours(&file.read()));
