@@ -82,7 +82,9 @@ fn memory_stays_flat_however_much_garbage_comes() {
     let mut dice = Dice(5);
     let sound = query("garbage.example.com.", RecordType::A).to_vec().unwrap();
     let socket = client(sidecar.address);
-    let known = || addresses(&sidecar.ask(&query("alive.example.com.", RecordType::A)));
+    // The kernel may have no room for a query behind the flood; a client asks again.
+    let alive = query("alive.example.com.", RecordType::A);
+    let known = || addresses(&(0..5).find_map(|_| try_ask(sidecar.address, &alive, Duration::from_secs(2))).expect("an answer"));
     assert_eq!(known(), ["192.0.2.7"]);
     let flood = |dice: &mut Dice, packets: usize, connections: usize| {
         for index in 0..packets {
