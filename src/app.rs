@@ -22,7 +22,7 @@ use crate::adapters::upstream::{SocketWire, StreamLimits, UpstreamLimits};
 use crate::config::settings::{Drain, Settings};
 use crate::core::critical::Standing;
 use crate::core::network::{self, IpNetwork};
-use crate::core::special::Readiness;
+use crate::core::special::{self, Readiness};
 use crate::core::time::Timestamp;
 use crate::core::upstream::Role;
 use crate::resolver::ports::{Answer, Clock, PortFuture};
@@ -34,6 +34,7 @@ use crate::telemetry::tally::{Answered, Connections, Tally, UpstreamCounters};
 mod administration;
 mod descriptors;
 pub mod host;
+mod hosts;
 mod nuisances;
 mod seeds;
 
@@ -42,6 +43,9 @@ use nuisances::{Nuisances, Stranger};
 
 /// Descriptors for everything that is neither an attempt upstream nor a client's connection: listeners, log, upstream connections.
 const DESCRIPTORS_RESERVED: usize = 64;
+
+/// Ports that are tried where any will do.
+const ANY_PORT_TRIES: u32 = 16;
 
 /// Why holdover cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +133,7 @@ struct Streams {
     resolver: Arc<Resolver>,
     /// Counts.
     tally: Arc<Tally>,
-    /// When the last query came, in microseconds.
+    /// When the last query came that was no health check, in microseconds.
     last_query: AtomicU64,
 }
 
@@ -137,7 +141,9 @@ impl Answer for Arc<Streams> {
     fn answer(&self, query: Vec<u8>, client: SocketAddr) -> PortFuture<Option<Vec<u8>>> {
         let streams = Self::clone(self);
         Box::pin(async move {
-            streams.last_query.store(streams.resolver.now().as_micros(), Ordering::Relaxed);
+            if !special::is_health_check(&query) {
+                streams.last_query.store(streams.resolver.now().as_micros(), Ordering::Relaxed);
+            }
             streams.resolver.answer(query, client, &streams.tally).await
         })
     }
@@ -174,6 +180,9 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     // The sockets are open: who asks meanwhile waits in them, and is answered when everything is back.
     let state = keep_state(settings, &clock, &resolver)?;
     seeds::load(&settings.seeds, &resolver, &settings.policy);
+    if let Some(path) = settings.hosts.clone() {
+        hosts::start(path, &resolver);
+    }
     let look_again = Arc::new(Notify::new());
     watch_host(settings, &addresses, &resolver, &look_again);
     let (admission, stranger) = admission(settings.listen.clients.clone());
@@ -274,8 +283,20 @@ fn wire(settings: &Settings) -> SocketWire {
     SocketWire::new(UpstreamLimits { sockets: wanted.min(granted.saturating_sub(others)).max(1), streams: StreamLimits::DEFAULT })
 }
 
-/// Opens one listen address for UDP and TCP.
+/// Opens one listen address for UDP and TCP. Port 0 is any that is free for both: the first may be free for TCP alone.
 fn bind(address: SocketAddr, threads: usize) -> Result<Bound, StartError> {
+    let mut left = if address.port() == 0 { ANY_PORT_TRIES } else { 1 };
+    loop {
+        left -= 1;
+        match bind_once(address, threads) {
+            Err(StartError::Listen { source, .. }) if left > 0 && source.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return bound,
+        }
+    }
+}
+
+/// The same, as it comes.
+fn bind_once(address: SocketAddr, threads: usize) -> Result<Bound, StartError> {
     // TCP first: its port cannot be shared, so a second process fails here instead of taking half of the queries.
     let fail = |protocol, source| StartError::Listen { address, protocol, source };
     let tcp = tcp::bind(address).map_err(|error| fail("TCP", error))?;
@@ -326,7 +347,7 @@ impl Running {
         &self.upstream
     }
 
-    /// Waits until no query has come for a while, at most for as long as may be; queries go on being answered.
+    /// Waits until no query but health checks has come for a while, at most for as long as may be; queries go on being answered.
     pub async fn drain(&self, drain: &Drain) {
         let began = self.resolver.now();
         loop {

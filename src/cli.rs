@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::error::EXIT_USAGE;
+use crate::telemetry::console;
 
 /// A DNS cache beside your application: it serves what it remembers while the resolver behind it fails.
 #[derive(Debug, Parser)]
@@ -52,8 +53,12 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+            let text = error.render().to_string();
+            if error.use_stderr() {
+                console::remark(text.trim_end());
+                return ExitCode::from(EXIT_USAGE);
+            }
+            return finish(console::say(&text).map(|()| ExitCode::SUCCESS).map_err(Into::into));
         }
     };
     let result = match arguments.command {
@@ -66,8 +71,13 @@ pub fn main() -> ExitCode {
         Command::Drill(arguments) => drill::run(arguments),
         Command::Config(arguments) => config::run(arguments),
     };
+    finish(result)
+}
+
+/// The exit code; an error is told first.
+fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        eprintln!("holdover: {error:#}");
+        console::complain(format_args!("{error:#}"));
         ExitCode::FAILURE
     })
 }

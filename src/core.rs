@@ -8,6 +8,7 @@ pub mod critical;
 pub mod decision;
 pub mod entry;
 pub mod health;
+pub mod hosts;
 pub mod key;
 pub mod matching;
 pub mod message;

@@ -25,6 +25,7 @@ use anyhow::Context;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::telemetry::console;
 use fault::Scenario;
 use flood::{Flood, Flooded};
 use load::Columns;
@@ -185,7 +186,7 @@ impl Stage {
         match restarted.ok()?? {
             Ok(took) => Some(took),
             Err(error) => {
-                eprintln!("holdover: {error:#}");
+                console::complain(format_args!("{error:#}"));
                 None
             }
         }
@@ -200,7 +201,7 @@ impl Stage {
 /// Runs the drill; the exit code is 0 when all promises were kept, 1 otherwise.
 ///
 /// # Errors
-/// Sockets or threads could not be had.
+/// Sockets or threads could not be had, or the result cannot be written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     runtime.block_on(rehearse(options))
@@ -211,7 +212,7 @@ async fn rehearse(options: &Options) -> anyhow::Result<ExitCode> {
     let zone_began = Instant::now();
     let stage = Stage::set(options, zone_began)?;
     let subject = options.target.map_or_else(|| "holdover".to_owned(), |target| target.address.to_string());
-    eprintln!("{}", report::introduction(options, options.phases(), &subject));
+    console::remark(report::introduction(options, options.phases(), &subject));
     let columns = Columns::new(options, [stage.subject, stage.direct.address()], zone_began);
     if options.scenario == Scenario::Flood {
         flood::fill(options, stage.subject).await.context("cannot fill the cache")?;
@@ -224,9 +225,9 @@ async fn rehearse(options: &Options) -> anyhow::Result<ExitCode> {
     let checks = verdict::verdict(&evidence);
     let report = Report { options, with: &with, without: &without, peaks, checks: &checks };
     match options.output {
-        Output::Table => print!("{}", report::table(&report)),
-        Output::Json => println!("{:#}", report::document(&report)),
-    }
+        Output::Table => console::say(&report::table(&report)),
+        Output::Json => console::say(&format!("{:#}\n", report::document(&report))),
+    }?;
     if let Some(sidecar) = stage.sidecar {
         sidecar.stop();
     }

@@ -1,4 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
+// They panic when nobody reads any more: `telemetry::console` does not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod core;
 

@@ -8,6 +8,7 @@ mod background;
 pub mod critical;
 pub mod flight;
 pub mod front;
+mod hosts;
 pub mod journal;
 mod loops;
 mod outage;
@@ -75,6 +76,8 @@ pub struct Resolver {
     journal: Journal,
     /// Who is asked.
     upstreams: Upstreams,
+    /// What comes before it.
+    hosts: hosts::Table,
     /// What must never be missing.
     critical: Watchlist,
     /// What is being asked.
@@ -108,6 +111,7 @@ impl Resolver {
         let resolver = Arc::new(Self {
             store: Store::with_pinned(&policy.cache, &critical::pinned(&policy.critical)),
             journal: Journal::default(),
+            hosts: hosts::Table::default(),
             critical: Watchlist::new(&policy.critical, ports.clock.now()),
             flights: Flights::new(policy.in_flight.resolutions),
             budget: Mutex::new(Budget::new(policy.budget)),
@@ -146,6 +150,9 @@ impl Resolver {
     fn room(&self, packet: &[u8]) -> usize {
         let least = crate::core::answer::UDP_PLAIN;
         let crate::core::question::Received::Query(query) = crate::core::question::read(packet) else { return least };
+        if let Some(entry) = self.hosts.answer(&query.key, &self.policy, self.now()) {
+            return crate::core::answer::room(&entry).max(least);
+        }
         match self.store.find(&query.key, self.now()) {
             store::Found::Answer(slot) => crate::core::answer::room(&slot.entry).max(least),
             store::Found::Failure(_) | store::Found::Nothing => least * 2,

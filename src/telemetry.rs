@@ -1,5 +1,6 @@
 //! What holdover says about itself: typed events, which alone know log texts, and counters.
 
+pub mod console;
 pub mod events;
 pub mod logging;
 pub mod metrics;

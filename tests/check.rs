@@ -13,10 +13,16 @@
 #[path = "process/binary.rs"]
 mod binary;
 
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use binary::*;
+use rustix::process::Signal;
+
+/// `ready.holdover.invalid. A`, as `holdover check` asks for it.
+const CHECK: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x05ready\x08holdover\x07invalid\0\0\x01\0\x01";
 
 fn check(arguments: &[&str]) -> Finished {
     run(holdover().arg("check").args(arguments))
@@ -31,6 +37,40 @@ fn a_sidecar_whose_upstream_is_dead_is_healthy() {
     assert_eq!((done.code(), done.stdout.as_str()), (0, "ready"), "{done:?}");
     let done = run(holdover().arg("check").env("HOLDOVER_LISTEN_ADDRESSES", &listen));
     assert_eq!(done.code(), 0, "the address of the environment: {done:?}");
+}
+
+#[test]
+fn health_checks_do_not_hold_up_the_drain() {
+    let listen = loopback();
+    let mut command = holdover();
+    // Were they queries, the drain would last for its maximum, which is longer than this test waits.
+    command.args(["serve", "--listen", &listen.to_string(), "--upstream", &loopback().to_string()]).env("HOLDOVER_DRAIN_MAXIMUM", "60s");
+    let mut sidecar = Running::spawn(command.env("HOLDOVER_DRAIN_IDLE", "1s"));
+    sidecar.wait_for("ready").expect("it starts");
+    sidecar.signal(Signal::TERM);
+    sidecar.wait_for("draining").expect("it drains");
+    let (ended, answered) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+            udp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            let mut tcp = TcpStream::connect(listen).unwrap();
+            tcp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            let frame = [&u16::try_from(CHECK.len()).unwrap().to_be_bytes(), CHECK].concat();
+            while !ended.load(Ordering::Relaxed) {
+                let mut answer = [0; 512];
+                let _ = (udp.send_to(CHECK, listen), tcp.write_all(&frame));
+                if udp.recv(&mut answer).is_ok() && tcp.read(&mut answer).is_ok_and(|length| length > 0) {
+                    answered.store(true, Ordering::Relaxed);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let finished = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sidecar.finish(PATIENCE)));
+        ended.store(true, Ordering::Relaxed);
+        assert_eq!(finished.expect("it ends although it is checked").code(), 0);
+    });
+    assert!(answered.load(Ordering::Relaxed), "checks are answered in the drain as well");
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         ("[stale]\nmaximun = \"24h\"", "holdover.toml:2: key \"maximun\" in [stale] is not known. Did you mean \"maximum\"?"),
         (
             "[stael]\nmaximum = \"24h\"",
-            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [state] [prefetch] [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
+            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [hosts] [state] [prefetch] [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
         ),
         (
             "[stale]\n\nmaximum = \"30d\"",
@@ -185,6 +185,17 @@ fn seeds_are_a_list_in_the_file_and_comma_separated_in_the_environment() {
     assert_eq!(settings.seeds, [PathBuf::from("/a.json"), PathBuf::from("/b.json")]);
     let many = (0..17).map(|index| format!("\"/{index}.json\"")).collect::<Vec<_>>().join(", ");
     assert!(message(&format!("[cache]\nseed = [{many}]")).contains("names too many files"));
+}
+
+#[test]
+fn the_hosts_file_is_off_unless_named() {
+    assert_eq!(Settings::standard().hosts, None);
+    assert_eq!(read("[hosts]\npath = \"off\"\n").unwrap().hosts, None);
+    assert_eq!(read("[hosts]\npath = \"/etc/hosts\"\n").unwrap().hosts, Some("/etc/hosts".into()));
+    for value in ["\"\"", "\"/etc/\"", "true"] {
+        let told = message(&format!("[hosts]\npath = {value}\n"));
+        assert!(told.starts_with("holdover.toml:2: ") && told.contains("Allowed: off or a path"), "{told}");
+    }
 }
 
 #[test]

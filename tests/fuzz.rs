@@ -85,6 +85,10 @@ fn examples(target: &str) -> Vec<Vec<u8>> {
 {"name":"no.example.com.","type":"A","rcode":"NXDOMAIN","authority":[{"name":"example.com.","type":"SOA","data":"ns.example.com. root.example.com. 1 2 3 4 30"}]}]}"#
                 .to_vec(),
         ],
+        "hosts" => vec![
+            b"127.0.0.1 localhost\n192.0.2.1\tdb.example.com db www.example.com # both\r\n2001:db8::1 db\nfe80::1%lo x\n".to_vec(),
+            b"192.0.2.1 WWW.example.com.\n192.0.2.2 www.example.com\n# nothing\n".to_vec(),
+        ],
         "record" => {
             let key = Key::new(b"\x03www\x07example\x03com\x00", 1, 1, Dnssec::default());
             let kept = responses().into_iter().filter_map(|bytes| {
@@ -147,7 +151,7 @@ fn the_bodies_hold_for_mutated_examples() {
         examples.iter().for_each(|example| body(example));
         let mut dice = SmallRng::seed_from_u64(seed);
         // A file of 200 lines takes a hundred times as long as a packet.
-        let rounds = if matches!(*target, "config" | "seed") { rounds / 20 } else { rounds };
+        let rounds = if matches!(*target, "config" | "seed" | "hosts") { rounds / 20 } else { rounds };
         for round in 0..rounds {
             let bytes = if round % 16 == 0 {
                 let mut noise = vec![0; dice.random_range(0..200)];

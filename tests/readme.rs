@@ -70,6 +70,16 @@ fn every_command_is_one_that_is_run() {
     }
 }
 
+/// A port of 127.0.0.1 that is free for UDP and TCP.
+fn free_port() -> u16 {
+    let free = (0..100).find_map(|_| {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").ok()?;
+        let address = tcp.local_addr().ok()?;
+        std::net::UdpSocket::bind(address).ok().map(|_| address.port())
+    });
+    free.expect("a free port")
+}
+
 #[test]
 fn the_commands_around_resolv_conf_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -78,7 +88,7 @@ fn the_commands_around_resolv_conf_run() {
     std::fs::write(&file, original).unwrap();
     std::fs::write(&app, "#!/bin/sh\ntest \"$*\" = '--its arguments'\n").unwrap();
     std::fs::set_permissions(&app, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let listen = format!("127.0.0.1:{port}");
     let (file, path) = (file.to_str().unwrap(), format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap()));
     let mut ran = 0;
@@ -134,7 +144,7 @@ fn serving_with_a_configuration_and_with_a_flag_answers() {
     // The ports of the README may be taken here, and its upstreams are nobody's: the flag covers the file's address.
     let file = configuration();
     for arguments in [vec![], vec!["--config", file.path().to_str().unwrap()]] {
-        let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let listen = format!("127.0.0.1:{port}");
         let mut all = vec!["serve", "--listen", &listen];
         all.extend(&arguments);

@@ -89,7 +89,13 @@ pub struct Orphaned;
 /// [`Orphaned`]: it has ended already.
 pub fn follow_parent(parent: i32) -> Result<(), Orphaned> {
     let _ = set_parent_process_death_signal(Some(Signal::TERM));
-    if getppid().map(Pid::as_raw_nonzero).is_some_and(|now| now.get() == parent) { Ok(()) } else { Err(Orphaned) }
+    if has_lost(parent) { Err(Orphaned) } else { Ok(()) }
+}
+
+/// Whether the parent with this process number has ended: whoever is left without one gets another.
+#[must_use]
+pub fn has_lost(parent: i32) -> bool {
+    getppid().map(Pid::as_raw_nonzero).is_none_or(|now| now.get() != parent)
 }
 
 /// Whether a terminal sends its signals (Ctrl-C and the like) to this process and those that share its group.

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::core::answer::{Transport, UDP_MAX};
+use crate::core::special;
 use crate::resolver::front::{Arrival, Disposition};
 use crate::resolver::shelf::Shelf;
 use crate::resolver::{Resolver, Waiting};
@@ -56,7 +57,7 @@ struct Shared {
     jobs: mpsc::Sender<Job>,
     /// Set when the threads shall end.
     stop: AtomicBool,
-    /// When the last query came, for draining; microseconds.
+    /// When the last query came that was no health check, for draining; microseconds.
     last_query: AtomicU64,
 }
 
@@ -140,7 +141,7 @@ impl UdpFront {
         &self.tallies
     }
 
-    /// When the last query came.
+    /// When the last query came that was no health check.
     #[must_use]
     pub fn last_query(&self) -> crate::core::time::Timestamp {
         crate::core::time::Timestamp::from_micros(self.shared.last_query.load(Ordering::Relaxed))
@@ -190,7 +191,7 @@ fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
             }
         };
         let now = shared.resolver.now();
-        shared.last_query.store(now.as_micros(), Ordering::Relaxed);
+        let mut asked = false;
         for index in 0..received {
             let Some((packet, envelope, out)) = batch.exchange(index) else {
                 tally.count(Answered::Dropped);
@@ -200,6 +201,7 @@ fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
                 tally.count(Answered::Denied);
                 continue;
             }
+            asked |= !special::is_health_check(packet);
             let arrival = Arrival { packet, transport: Transport::Udp, client: envelope.client, now };
             match shared.resolver.receive(arrival, tally, &mut shelf, out) {
                 Disposition::Answered(length) => batch.queue(&envelope, length),
@@ -214,6 +216,9 @@ fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
             }
         }
         batch.send(socket.as_fd());
+        if asked {
+            shared.last_query.store(now.as_micros(), Ordering::Relaxed);
+        }
     }
 }
 

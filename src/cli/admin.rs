@@ -11,6 +11,7 @@ use super::check::timeout;
 use crate::adapters::admin::client::{Client, ClientError};
 use crate::config::settings::Admin;
 use crate::config::{self, Flags, limits};
+use crate::telemetry::console;
 
 /// Arguments of every subcommand that asks a running sidecar.
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ fn admin(text: &str) -> Result<Admin, String> {
 }
 
 /// What is said when nobody knows where the interface is.
-const NOWHERE: &str = "holdover: no admin interface is configured, so there is nobody to ask. Start the sidecar with \
+const NOWHERE: &str = "no admin interface is configured, so there is nobody to ask. Start the sidecar with \
                        `holdover serve --admin /run/holdover/admin.sock` (or [admin] address, or HOLDOVER_ADMIN_ADDRESS), and name the same here \
                        with --admin, --config, or the variable.";
 
@@ -49,13 +50,13 @@ impl AdminArguments {
             None => match config::load(Flags { config: self.config, ..Flags::default() }, std::env::vars_os()) {
                 Ok(settings) => settings.admin.map(reachable),
                 Err(error) => {
-                    eprintln!("holdover: {error}");
+                    console::complain(&error);
                     return Err(ExitCode::from(error.exit_code()));
                 }
             },
         };
         let Some(admin) = admin else {
-            eprintln!("{NOWHERE}");
+            console::complain(NOWHERE);
             return Err(ExitCode::FAILURE);
         };
         Ok(Client { admin, timeout: self.timeout })
@@ -78,7 +79,7 @@ impl AdminArguments {
         match runtime.block_on(ask(&client)) {
             Ok(answer) => show(answer),
             Err(error) => {
-                eprintln!("holdover: {error}");
+                console::complain(&error);
                 Ok(ExitCode::FAILURE)
             }
         }

@@ -1,6 +1,6 @@
 //! `holdover cache`: takes what a running sidecar remembers out of it, into another, and lets it forget.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,6 +9,8 @@ use clap::{Args, Subcommand};
 
 use super::admin::AdminArguments;
 use crate::adapters::admin::Scope;
+use crate::adapters::admin::client::{Client, ClientError};
+use crate::telemetry::console;
 
 /// Bytes of a seed that is sent; what a sidecar takes depends on the size of its cache, and is never more.
 const SEED_MAX: u64 = 64 << 20;
@@ -78,7 +80,11 @@ struct FlushArguments {
 pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         CacheCommand::Export(ExportArguments { output: None, admin }) => {
-            admin.ask(async |client| client.export(io::stdout().lock()).await, |_| Ok(ExitCode::SUCCESS))
+            let export = async |client: &Client| match client.export(io::stdout().lock()).await {
+                Err(ClientError::Output(error)) if console::is_reader_gone(&error) => Ok(0),
+                exported => exported,
+            };
+            admin.ask(export, |_| Ok(ExitCode::SUCCESS))
         }
         CacheCommand::Export(ExportArguments { output: Some(path), admin }) => {
             // A seed that ends in the middle must not stand where a whole one stood.
@@ -89,7 +95,7 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
                 async |client| client.export(out).await,
                 |bytes| {
                     std::fs::rename(&beside, &path).with_context(|| format!("cannot write {}", path.display()))?;
-                    eprintln!("{bytes} bytes written to {}", path.display());
+                    console::remark(format_args!("{bytes} bytes written to {}", path.display()));
                     Ok(ExitCode::SUCCESS)
                 },
             );
@@ -101,13 +107,13 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
             admin.ask(
                 async |client| client.import(text).await,
                 |came| {
-                    println!("{} taken, {} not newer than what is known, {} past their time", came.taken, came.older, came.expired);
+                    let (taken, older, expired) = (came.taken, came.older, came.expired);
+                    console::say(&format!("{taken} taken, {older} not newer than what is known, {expired} past their time\n"))?;
                     if came.refused == 0 {
                         return Ok(ExitCode::SUCCESS);
                     }
-                    eprintln!("holdover: {} answers of {} are wrong:", came.refused, file.display());
-                    let mut err = io::stderr().lock();
-                    came.mistakes.iter().try_for_each(|mistake| writeln!(err, "  {mistake}")).context("cannot say what is wrong")?;
+                    console::complain(format_args!("{} answers of {} are wrong:", came.refused, file.display()));
+                    came.mistakes.iter().for_each(|mistake| console::remark(format_args!("  {mistake}")));
                     Ok(ExitCode::FAILURE)
                 },
             )
@@ -115,7 +121,7 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
         CacheCommand::Flush(FlushArguments { name, below, rtype, admin }) => admin.ask(
             async |client| client.flush(&Scope { name, below, rtype }).await,
             |forgotten| {
-                println!("{forgotten} forgotten");
+                console::say(&format!("{forgotten} forgotten\n"))?;
                 Ok(ExitCode::SUCCESS)
             },
         ),

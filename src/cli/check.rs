@@ -28,6 +28,7 @@ use crate::core::message::Header;
 use crate::core::special::{READY, RESPONSIBLE};
 use crate::core::upstream_query::{self, Extension};
 use crate::resolver::ports::Chance;
+use crate::telemetry::console;
 
 /// Queries within the time-out: one lost datagram is no illness.
 const TRIES: u32 = 2;
@@ -85,25 +86,25 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// A socket that cannot be had.
+/// The answer cannot be written.
 pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
     let server = match arguments.server {
         Some(server) => server,
         None => match config::load(Flags { config: arguments.config, ..Flags::default() }, std::env::vars_os()) {
             Ok(settings) => reachable(settings.listen.addresses.first().copied()),
             Err(error) => {
-                eprintln!("holdover: {error}");
+                console::complain(&error);
                 return Ok(ExitCode::from(error.exit_code()));
             }
         },
     };
     let problem = match ask(server, arguments.timeout) {
         Ok(Found::Ready) => {
-            println!("ready");
+            console::say("ready\n")?;
             return Ok(ExitCode::SUCCESS);
         }
         Ok(Found::NotReady) if arguments.alive => {
-            println!("alive, not ready yet");
+            console::say("alive, not ready yet\n")?;
             return Ok(ExitCode::SUCCESS);
         }
         Ok(Found::NotReady) => format!("holdover answers on {server}, but is not ready: it waits for its critical names"),
@@ -114,7 +115,7 @@ pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
         }
         Err(error) => format!("cannot ask {server}: {error}"),
     };
-    eprintln!("holdover: {problem}");
+    console::complain(problem);
     Ok(ExitCode::FAILURE)
 }
 

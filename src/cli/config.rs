@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::config::{self, Flags, render};
+use crate::telemetry::console;
 
 /// Arguments of `holdover config`.
 #[derive(Debug, Args)]
@@ -31,16 +32,16 @@ enum ConfigCommand {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// None at present; a wrong configuration is told and ends with 78.
+/// Standard output cannot be written; a wrong configuration is told and ends with 78.
 pub fn run(arguments: ConfigArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        ConfigCommand::Default => print!("{}", render::default_file()),
+        ConfigCommand::Default => console::say(&render::default_file())?,
         ConfigCommand::Check { config } => {
             let subject = config.as_ref().map_or_else(|| "the configuration".to_owned(), |path| path.display().to_string());
             match config::load(Flags { config, ..Flags::default() }, std::env::vars_os()) {
-                Ok(_) => println!("{subject} is valid"),
+                Ok(_) => console::say(&format!("{subject} is valid\n"))?,
                 Err(error) => {
-                    eprintln!("holdover: {error}");
+                    console::complain(&error);
                     return Ok(ExitCode::from(error.exit_code()));
                 }
             }

@@ -10,6 +10,7 @@ use crate::config::error::EXIT_USAGE;
 use crate::config::quantity::{read_duration, show_duration};
 use crate::drill::fault::Scenario;
 use crate::drill::{self, Options, Output, Target};
+use crate::telemetry::console;
 
 /// Flags of `holdover drill`.
 #[derive(Debug, Args)]
@@ -68,11 +69,11 @@ pub fn run(arguments: DrillArguments) -> anyhow::Result<ExitCode> {
     if let Some(outside) =
         target.into_iter().flat_map(|target| [target.address, target.upstream]).find(|address| !address.ip().is_loopback())
     {
-        eprintln!("holdover: {outside} is not a loopback address. A drill is a load test; it sends to this host only.");
+        console::complain(format_args!("{outside} is not a loopback address. A drill is a load test; it sends to this host only."));
         return Ok(ExitCode::from(EXIT_USAGE));
     }
     if target.is_some() && arguments.scenario == Scenario::Restart {
-        eprintln!("holdover: --scenario restart kills what it tests, and starts only holdover again; leave --target out.");
+        console::complain("--scenario restart kills what it tests, and starts only holdover again; leave --target out.");
         return Ok(ExitCode::from(EXIT_USAGE));
     }
     drill::run(&Options {

@@ -2,7 +2,7 @@
 //!
 //! What is decided is decided in `core::takeover`, what is written in `adapters::resolv_conf`; here are the words.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ use crate::config::{self, Flags};
 use crate::core::resolv_conf::{ResolvConf, Writer};
 use crate::core::takeover::{Fallback, Second};
 use crate::core::upstream::Role;
+use crate::telemetry::console;
 
 /// How long it is waited for holdover to say that it is there.
 const ASK: Duration = Duration::from_millis(500);
@@ -149,26 +150,26 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
             };
             let place = Place::new(&file.file, file.keep.as_deref())?;
             let applied = place.apply(&wish, Again::Refused)?;
-            say(&format!("{}\n", told(place.file(), &wish, &applied)))?;
+            console::say(&format!("{}\n", told(place.file(), &wish, &applied)))?;
             if let Some(advice) = applied.writer.advice() {
-                say(&format!("{advice}.\n"))?;
+                console::say(&format!("{advice}.\n"))?;
             }
             if !is_there(wish.own) {
-                eprintln!(
-                    "holdover: nothing answers on {} yet: until `holdover serve` runs there, {}",
+                console::complain(format_args!(
+                    "nothing answers on {} yet: until `holdover serve` runs there, {}",
                     wish.own,
                     match applied.second {
                         Second::Written(_) => "names are resolved by the second name server",
                         Second::LeftOut(_) => "no name is resolved",
                     }
-                );
+                ));
             }
         }
         ResolvconfCommand::Restore { file, force } => {
             let place = Place::new(&file.file, file.keep.as_deref())?;
             match place.restore(if force { Force::Yes } else { Force::No })? {
-                Restored::Written(_) => say(&format!("{} is as it was before holdover\n", place.file().display()))?,
-                Restored::Already => say(&format!("{} was as before already\n", place.file().display()))?,
+                Restored::Written(_) => console::say(&format!("{} is as it was before holdover\n", place.file().display()))?,
+                Restored::Already => console::say(&format!("{} was as before already\n", place.file().display()))?,
             }
         }
         ResolvconfCommand::Show { file, wish, json } => {
@@ -182,9 +183,9 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
             let keep = keep.unwrap_or_else(|| places(place.file()).into_iter().next().unwrap_or_default());
             let plan = sight.plan(&wish, &keep);
             if json {
-                say(&format!("{:#}\n", as_json(&sight, &plan, &wish)))?;
+                console::say(&format!("{:#}\n", as_json(&sight, &plan, &wish)))?;
             } else {
-                say(&as_text(&sight, &plan, &wish))?;
+                console::say(&as_text(&sight, &plan, &wish))?;
             }
         }
     }
@@ -196,17 +197,9 @@ fn from_configuration(arguments: WishArguments) -> anyhow::Result<Result<Wish, E
     match config::load(Flags { config: arguments.config, ..Flags::default() }, std::env::vars_os()) {
         Ok(settings) => Ok(Ok(wish(arguments.nameserver, arguments.fallback, &settings)?)),
         Err(error) => {
-            eprintln!("holdover: {error}");
+            console::complain(&error);
             Ok(Err(ExitCode::from(error.exit_code())))
         }
-    }
-}
-
-/// Writes to standard output; whoever has read enough (`show | grep -q`) may close it.
-fn say(text: &str) -> io::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -10,9 +10,11 @@
 //! | the sidecar crashes or hangs | it is started again; meanwhile the original name servers are back ([`supervision`]) |
 //! | another holdover answers there | that one is used: containers of an ECS task share loopback, but not `resolv.conf` |
 //! | somebody else writes the file meanwhile | it is left as they wrote it |
-//! | this process is killed | the sidecar drains and ends; the next `holdover run` takes the file up again |
+//! | this process is killed | the sidecar gives the file back, drains, and ends within the drain's maximum; the application goes on ([`orphan`]) |
+//! | both are killed | the next `holdover run` takes the file up again |
 //!
-//! Signals are passed on, except those that a terminal has already sent to the application too. The exit code is the application's: 128 and
+//! Signals are passed on, except those that a terminal has already sent to the application too. Ctrl-Z stops this process and the application, not
+//! the sidecar, which goes on serving; nobody looks after it until `fg`. The exit code is the application's: 128 and
 //! the number for a signal, 127 where the command was not found, 126 where it cannot be executed, as from a shell. Orphans are collected, so
 //! this may be the first process of a container.
 
@@ -34,10 +36,12 @@ use crate::adapters::resolv_conf::TakeoverError;
 use crate::adapters::resolv_conf::takeover::{Again, Force, Place, Wish};
 use crate::cli::check::{Found, ask, reachable};
 use crate::cli::resolvconf::{FallbackArgument, told, wish};
-use crate::cli::serve::{self, ServeArguments, resolve_settings, start_log};
+use crate::cli::serve::{ServeArguments, resolve_settings, start_log};
 use crate::resolver::ports::Clock;
+use crate::telemetry::console;
 use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, SidecarEnded, Why, Without};
 
+mod orphan;
 mod signals;
 mod supervision;
 
@@ -93,8 +97,7 @@ pub struct RunArguments {
 /// No signals or no runtime to be had; everything else runs the application all the same.
 pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     if let Some(parent) = arguments.sidecar_of {
-        children::follow_parent(parent)?;
-        return serve::run(arguments.serve);
+        return orphan::serve(parent, arguments);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     let strict = arguments.strict;
@@ -103,12 +106,12 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         let mut beside = match prepare(&arguments) {
             Ok(beside) => Some(beside),
             Err((reason, code)) if strict => {
-                eprintln!("holdover: {reason}");
+                console::complain(&reason);
                 return Ok(ExitCode::from(code));
             }
             // The log may not have begun.
             Err((reason, _)) => {
-                eprintln!("holdover: {reason}; the application runs without holdover");
+                console::complain(format_args!("{reason}; the application runs without holdover"));
                 None
             }
         };
@@ -122,7 +125,7 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
             };
             if let Err(reason) = ready {
                 if strict {
-                    eprintln!("holdover: {reason}; with --strict the command is not run");
+                    console::complain(format_args!("{reason}; with --strict the command is not run"));
                     sidecar.end().await;
                     return Ok(ExitCode::from(EXIT_UNAVAILABLE));
                 }
@@ -360,7 +363,7 @@ async fn live(command: &[OsString], signals: &mut Signals, mut beside: Option<&m
     let application = match children::start(Command::new(program).args(arguments)) {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("holdover: cannot run {}: {error}", program.display());
+            console::complain(format_args!("cannot run {}: {error}", program.display()));
             return if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE };
         }
     };

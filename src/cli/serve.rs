@@ -19,7 +19,7 @@ use crate::config::layer::{Given, Layer, Origin, Raw};
 use crate::config::settings::{Format, Level, Settings};
 use crate::config::{self, Flags};
 use crate::core::upstream::{Role, UpstreamPolicy};
-use crate::telemetry::{events, logging};
+use crate::telemetry::{console, events, logging};
 
 /// Flags of `holdover serve`. Each covers the environment variable and the key of the same name.
 #[derive(Debug, Default, Args)]
@@ -51,6 +51,9 @@ pub struct ServeArguments {
     /// Name that must never be missing; may be repeated or comma-separated
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     critical: Vec<String>,
+    /// Hosts file to answer from, such as /etc/hosts, or "off" [default: off]
+    #[arg(long, value_name = "PATH")]
+    hosts: Option<String>,
     /// File that keeps what is remembered across restarts, or "off" [default: in $STATE_DIRECTORY, else off]
     #[arg(long, value_name = "PATH")]
     state: Option<String>,
@@ -97,6 +100,7 @@ impl ServeArguments {
             ("--client-response-timer", "stale.client_response_timer", &self.client_response_timer),
             ("--maximum-stale", "stale.maximum", &self.maximum_stale),
             ("--admin", keys::ADMIN_ADDRESS, &self.admin),
+            ("--hosts", keys::HOSTS_PATH, &self.hosts),
             ("--state", keys::STATE_PATH, &self.state),
             ("--log-level", keys::LOG_LEVEL, &self.log_level),
             ("--log-format", keys::LOG_FORMAT, &self.log_format),
@@ -148,16 +152,21 @@ pub fn resolve_settings(
 /// # Errors
 /// A listen address that cannot be had, or a runtime that cannot be made.
 pub fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
+    run_until(arguments, || ())
+}
+
+/// The same; when a signal has come, `before_drain` is done first.
+pub(super) fn run_until(arguments: ServeArguments, before_drain: impl FnOnce()) -> anyhow::Result<ExitCode> {
     let settings = match resolve_settings(&arguments, std::env::vars_os()) {
         Ok(settings) => settings,
         Err(error) => {
-            eprintln!("holdover: {error}");
+            console::complain(&error);
             return Ok(ExitCode::from(error.exit_code()));
         }
     };
     start_log(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
-    runtime.block_on(serve(&settings))
+    runtime.block_on(serve(&settings, before_drain))
 }
 
 /// Starts the log as configured.
@@ -177,14 +186,14 @@ pub(super) fn start_log(settings: &Settings) {
 }
 
 /// Runs the sidecar: start, serve, drain, stop.
-async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
+async fn serve(settings: &Settings, before_drain: impl FnOnce()) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let running = match app::start(settings) {
         Ok(running) => running,
         Err(error) => {
-            eprintln!("holdover: {error}");
+            console::complain(&error);
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
@@ -199,6 +208,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<ExitCode> {
         }
     };
     tell(manager.as_ref(), Message::Stopping);
+    before_drain();
     events::Draining { signal: name, idle: settings.drain.idle, at_most: settings.drain.at_most }.emit();
     tokio::select! {
         () = running.drain(&settings.drain) => {}

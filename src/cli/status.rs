@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::admin::AdminArguments;
+use crate::telemetry::console;
 use crate::telemetry::reading::{OutageReading, PersistenceReading, Reading, UpstreamReading};
 
 /// Arguments of `holdover status`.
@@ -27,7 +28,7 @@ pub fn run(arguments: StatusArguments) -> anyhow::Result<ExitCode> {
     arguments.admin.ask(
         async |client| if arguments.json { client.status_text().await } else { client.status().await.map(|reading| show(&reading)) },
         |text| {
-            print!("{text}");
+            console::say(&text)?;
             Ok(ExitCode::SUCCESS)
         },
     )

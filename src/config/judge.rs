@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 mod admin;
 mod critical;
+mod hosts;
 mod text;
 mod upstreams;
 
@@ -53,6 +54,7 @@ pub fn judge(layer: &Layer) -> Result<Settings, ConfigError> {
         log: judge.log(),
         seeds: judge.seeds(),
         admin: judge.admin(),
+        hosts: judge.hosts(),
         listen,
         upstreams,
         resolv_conf: None,

@@ -65,6 +65,8 @@ pub const ADMIN_REMOTE: &str = "admin.remote";
 pub const CRITICAL_NAME: &str = "critical.name";
 /// `critical.types`.
 pub const CRITICAL_TYPES: &str = "critical.types";
+/// `hosts.path`.
+pub const HOSTS_PATH: &str = "hosts.path";
 /// `state.path`.
 pub const STATE_PATH: &str = "state.path";
 /// `prefetch.enabled`.
@@ -181,6 +183,15 @@ const PLAIN: &[Plain] = &[
         allowed: "1 to 4 of A, AAAA, HTTPS, SVCB, SRV, MX, TXT, PTR, NS, or TYPE and a number from 1 to 65279",
     },
     Plain {
+        key: HOSTS_PATH,
+        text: &[
+            " The file, such as /etc/hosts (hosts(5)); it is read again when it changes. Off, since libc reads it before it asks: this is for",
+            " clients that ask by themselves, or a file that other containers do not have. Its answers come before all others, with TTL 10.",
+        ],
+        toml: r#""off""#,
+        allowed: "off or a path",
+    },
+    Plain {
         key: STATE_PATH,
         text: &[
             " The file; one for each holdover. \"auto\": state.redb in the directory that the variable STATE_DIRECTORY names, which systemd",
@@ -234,6 +245,7 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "stale", shape: Shape::Table, text: &["Serving stale (RFC 8767): only when upstreams fail."] },
     Section { name: "stale.suffix", shape: Shape::Records, text: &["Exceptions for names under a suffix; repeat for each."] },
     Section { name: "cache", shape: Shape::Table, text: &["What is remembered, and how long it counts as fresh."] },
+    Section { name: "hosts", shape: Shape::Table, text: &["Names and addresses of a hosts file, for which no upstream is asked."] },
     Section {
         name: "state",
         shape: Shape::Table,

@@ -177,6 +177,7 @@ bounds! {
     CRITICAL_MAX_AGE: Duration = "critical.max_age" (hours(1); seconds(5) => hours(7 * 24));
 
     /// After SIGTERM: go on serving until no query has come for this long. Old-style sidecars get SIGTERM with the application.
+    /// Health checks (`holdover check`) are answered and do not count.
     DRAIN_IDLE: Duration = "drain.idle" (seconds(2); Duration::ZERO => seconds(60));
     /// After SIGTERM: end at the latest after this long; below the 30 s after which Kubernetes and ECS kill.
     DRAIN_MAXIMUM: Duration = "drain.maximum" (seconds(25); Duration::ZERO => seconds(600));
@@ -223,6 +224,8 @@ pub const CONFIG_FILE_MAX: u64 = 1 << 20;
 pub const RESOLV_CONF_MAX: u64 = 64 << 10;
 /// Name servers taken from `/etc/resolv.conf`; glibc takes 3 (resolv.conf(5)), newer files name more.
 pub const RESOLV_CONF_NAMESERVERS_MAX: usize = 8;
+/// Bytes of the hosts file at the most; its names are bounded by `core::hosts`, lines without one cost nothing.
+pub const HOSTS_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {

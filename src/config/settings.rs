@@ -24,6 +24,8 @@ pub struct Settings {
     pub seeds: Vec<PathBuf>,
     /// Where it is asked about itself; none when that is off.
     pub admin: Option<Admin>,
+    /// The hosts file that is answered from; none when that is off.
+    pub hosts: Option<PathBuf>,
     /// Where what is remembered is kept.
     pub state: State,
     /// How it ends.

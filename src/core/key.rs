@@ -196,6 +196,23 @@ impl std::fmt::Display for NameText<'_> {
     }
 }
 
+/// Reads a domain name into lower-cased wire form.
+#[must_use]
+pub fn read_name(text: &str) -> Option<Box<[u8]>> {
+    let text = text.trim();
+    let mut wire = Vec::new();
+    for label in text.strip_suffix('.').unwrap_or(text).split('.').filter(|_| text != ".") {
+        let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
+        if !label.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+            return None;
+        }
+        wire.push(length);
+        wire.extend(label.bytes().map(|byte| byte.to_ascii_lowercase()));
+    }
+    wire.push(0);
+    (!text.is_empty() && wire.len() <= NAME_MAX).then(|| wire.into_boxed_slice())
+}
+
 /// Whether `name` lies at or below `suffix`; both in lower-cased wire form.
 #[must_use]
 pub fn is_within(name: &[u8], suffix: &[u8]) -> bool {
@@ -270,5 +287,15 @@ mod tests {
         assert_eq!(registrable(b"\x03www\x07example\x03com\x00"), b"\x07example\x03com\x00");
         assert_eq!(registrable(b"\x03com\x00"), b"\x03com\x00");
         assert_eq!(registrable(b"\x00"), b"\x00");
+    }
+
+    #[test]
+    fn names_become_lower_cased_wire_form() {
+        assert_eq!(read_name("Corp.Example.com").as_deref(), Some(b"\x04corp\x07example\x03com\x00".as_slice()));
+        assert_eq!(read_name("example.com."), read_name("example.com"));
+        assert_eq!(read_name(".").as_deref(), Some(b"\x00".as_slice()));
+        for text in ["", "a..b", ".com", "ü.example", &"a".repeat(64)] {
+            assert_eq!(read_name(text), None, "{text}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::entry::Entry;
 use super::key::{Key, is_within};
+use super::message::HEADER;
 use super::policy::Policy;
 use super::time::Timestamp;
 
@@ -44,17 +45,28 @@ pub fn answer(key: &Key, readiness: Readiness, policy: &Policy, now: Timestamp) 
     let ready = readiness == Readiness::Ready && key.name() == READY;
     let message = if ready || is_within(key.name(), LOCALHOST) {
         match key.qtype() {
-            TYPE_A => positive(key, &[127, 0, 0, 1]),
-            TYPE_AAAA => positive(key, &std::net::Ipv6Addr::LOCALHOST.octets()),
-            _ => negative(key, LOCALHOST, 0),
-        }
+            TYPE_A => positive(key, std::iter::once([127, 0, 0, 1])),
+            TYPE_AAAA => positive(key, std::iter::once(std::net::Ipv6Addr::LOCALHOST.octets())),
+            _ => Some(negative(key, LOCALHOST, 0)),
+        }?
     } else if is_within(key.name(), INVALID) {
         negative(key, INVALID, 3)
     } else {
         return None;
     };
-    let verdict = super::classify::classify(key.qtype(), &message);
-    Entry::remember(key, &message, verdict, policy, now).ok().map(|remembered| remembered.entry)
+    remember(key, &message, policy, now)
+}
+
+/// The entry of a message made here.
+pub(super) fn remember(key: &Key, message: &[u8], policy: &Policy, now: Timestamp) -> Option<Entry> {
+    let verdict = super::classify::classify(key.qtype(), message);
+    Entry::remember(key, message, verdict, policy, now).ok().map(|remembered| remembered.entry)
+}
+
+/// Whether a packet asks for the name of health checks: they come as long as holdover runs, so the drain does not wait for their end.
+#[must_use]
+pub fn is_health_check(packet: &[u8]) -> bool {
+    packet.get(HEADER..HEADER + READY.len()).is_some_and(|name| name.eq_ignore_ascii_case(READY))
 }
 
 /// Header and question.
@@ -76,16 +88,20 @@ fn end_record(out: &mut Vec<u8>, rtype: u16, data: &[u8]) {
     out.extend_from_slice(data);
 }
 
-/// One address.
-fn positive(key: &Key, address: &[u8]) -> Vec<u8> {
-    let mut out = begin(key, 0, [1, 0]);
-    out.extend_from_slice(&[0xc0, 12]);
-    end_record(&mut out, key.qtype(), address);
-    out
+/// An answer with a record of the type asked for of each of these data, up to 255; `None` when there are none.
+pub(super) fn positive(key: &Key, data: impl Iterator<Item = impl AsRef<[u8]>>) -> Option<Vec<u8>> {
+    let mut records = Vec::new();
+    let mut count = 0;
+    for data in data.take(usize::from(u8::MAX)) {
+        records.extend_from_slice(&[0xc0, 12]);
+        end_record(&mut records, key.qtype(), data.as_ref());
+        count += 1;
+    }
+    (count > 0).then(|| [begin(key, 0, [count, 0]), records].concat())
 }
 
 /// NODATA or NXDOMAIN with an SOA of the zone itself.
-fn negative(key: &Key, zone: &[u8], rcode: u8) -> Vec<u8> {
+pub(super) fn negative(key: &Key, zone: &[u8], rcode: u8) -> Vec<u8> {
     let mut out = begin(key, rcode, [0, 1]);
     out.extend_from_slice(zone);
     let mut data = vec![0];
@@ -126,5 +142,13 @@ mod tests {
             answer(&key, readiness, &policy(), Timestamp::from_secs(5)).map(|entry| entry.kind)
         };
         assert_eq!((ask(Readiness::NotYet), ask(Readiness::Ready)), (Some(Kind::NxDomain), Some(Kind::Positive)));
+    }
+
+    #[test]
+    fn a_health_check_is_told_from_every_other_query() {
+        let ask = |text: &str| is_health_check(&crate::core::testing::query(text, TYPE_A));
+        assert!(ask("ready.holdover.invalid") && ask("ReAdY.holdover.INVALID"));
+        assert!(!ask("ready.holdover.invalid.example.com") && !ask("read.holdover.invalid") && !ask("a.ready.holdover.invalid"));
+        assert!(!is_health_check(b"") && !is_health_check(&crate::core::testing::query("ready.holdover.invalid", TYPE_A)[..34]));
     }
 }

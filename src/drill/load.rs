@@ -18,6 +18,7 @@ use super::restart::Gap;
 use super::zone;
 use super::{Options, Output};
 use crate::core::upstream_query::Extension;
+use crate::telemetry::console;
 
 /// Queries that may wait for an answer at the same moment; one more counts as failed. Two seconds of 4 000 queries a second.
 const OUTSTANDING_MAX: usize = 8_000;
@@ -158,7 +159,7 @@ impl Columns {
         let [with, without] = &mut *measured;
         if self.output == Output::Table {
             let second = Second { elapsed, phase, with: &with.second, without: &without.second, packets, state };
-            eprintln!("{}", report::progress(&second));
+            console::remark(report::progress(&second));
         }
         with.second = Tally::default();
         without.second = Tally::default();

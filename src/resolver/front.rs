@@ -14,6 +14,7 @@ use super::{Resolver, Waiting};
 use crate::core::answer::{self, Asked, ExtendedError, Shown, Transport};
 use crate::core::budget::Class;
 use crate::core::decision::{self, Action, Beside, Freshness, Refresh};
+use crate::core::entry::Entry;
 use crate::core::key::Key;
 use crate::core::message::FLAG_RECURSION_DESIRED;
 use crate::core::question::{self, Query, Rcode, Received};
@@ -92,6 +93,9 @@ impl Resolver {
 
     /// Answers a query from memory, or says what it has to wait for.
     fn look(&self, look: &Look<'_>, shelf: &mut Shelf, out: &mut [u8]) -> Disposition {
+        if let Some(entry) = self.hosts.answer(&look.query.key, &self.policy, look.arrival.now) {
+            return give_local(look, &entry, out);
+        }
         let recursion = look.query.echo.flags & FLAG_RECURSION_DESIRED != 0;
         match shelf.find(&self.store, &look.query.key, look.arrival.now) {
             Known::Answer(slot) if recursion => self.serve(look, slot, out),
@@ -148,8 +152,7 @@ impl Resolver {
             return Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, [None, None], &[], out));
         }
         let Some(entry) = special::answer(&look.query.key, self.readiness(), &self.policy, look.arrival.now) else { return look.wait() };
-        look.tally.count(Answered::Local);
-        Disposition::Answered(answer::write_entry(&look.asked(), &entry, Shown::Fresh, look.arrival.now, out))
+        give_local(look, &entry, out)
     }
 
     /// Gives the stale answer at once.
@@ -215,6 +218,12 @@ impl Resolver {
             }
         }
     }
+}
+
+/// Writes an answer for which no upstream is ever asked.
+fn give_local(look: &Look<'_>, entry: &Entry, out: &mut [u8]) -> Disposition {
+    look.tally.count(Answered::Local);
+    Disposition::Answered(answer::write_entry(&look.asked(), entry, Shown::Fresh, look.arrival.now, out))
 }
 
 /// Writes a remembered answer.

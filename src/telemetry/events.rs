@@ -4,6 +4,7 @@
 
 mod admin;
 mod critical;
+mod hosts;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -15,6 +16,7 @@ use super::persistence::Trouble;
 use crate::core::health::State;
 pub use admin::{AdminListening, AdminUnavailable, CacheFlushed, CacheImported, SeedRead, SeedUnusable};
 pub use critical::{CriticalNameTroubled, CriticalNameWell, CriticalNamesKnown, ReadyWithout};
+pub use hosts::{HostsRead, HostsUnusable};
 
 /// An upstream changed its state.
 #[derive(Debug)]

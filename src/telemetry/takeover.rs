@@ -35,6 +35,8 @@ pub enum Why {
     Ended,
     /// The sidecar does not answer.
     Silent,
+    /// The process that took it over was killed.
+    Orphaned,
 }
 
 impl GivenBack<'_> {
@@ -43,6 +45,7 @@ impl GivenBack<'_> {
         let path = self.path.display();
         match self.why {
             Why::Ended => info!(%path, "the original name servers are back"),
+            Why::Orphaned => warn!(%path, "holdover run was killed: the original name servers are back, and the sidecar ends"),
             Why::Silent => warn!(%path, "the sidecar does not answer: the original name servers are back until it does"),
         }
     }

@@ -9,6 +9,7 @@ use holdover::config::settings::Settings;
 use holdover::core::answer::{self, Asked, Shown, Transport, UDP_MAX, UDP_PLAIN};
 use holdover::core::classify::{self, Verdict};
 use holdover::core::entry::Entry;
+use holdover::core::hosts::{ADDRESSES_MAX, Hosts, MISTAKES_SHOWN, NAMES_MAX};
 use holdover::core::key::{Dnssec, Key};
 use holdover::core::matching;
 use holdover::core::message::{Header, Records};
@@ -23,7 +24,7 @@ pub type Body = fn(&[u8]);
 
 /// All targets, by the names of their files.
 pub const BODIES: &[(&str, Body)] =
-    &[("question", question), ("response", response), ("config", config), ("seed", seed), ("record", record)];
+    &[("question", question), ("response", response), ("config", config), ("seed", seed), ("record", record), ("hosts", hosts)];
 
 /// When everything happens.
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -140,6 +141,22 @@ pub fn seed(bytes: &[u8]) {
     let lines = text.lines().count().max(1);
     assert!(read.mistakes.iter().all(|mistake| mistake.line >= 1 && mistake.line <= lines));
     assert!(answers.iter().all(|answer| answer.entry.answers(&answer.key)));
+}
+
+/// A hosts file: read, and asked for what may stand in it.
+pub fn hosts(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let read = Hosts::read(&text);
+    let lines = text.lines().count();
+    assert!(read.hosts.names() <= NAMES_MAX && read.mistakes.len() == read.wrong.min(MISTAKES_SHOWN));
+    assert!(read.mistakes.iter().all(|mistake| (1..=lines).contains(&mistake.line)));
+    for (name, qtype) in
+        [(&b"\x03www\x07example\x03com\x00"[..], 1), (b"\x02db\x00", 28), (b"\x011\x012\x010\x03192\x07in-addr\x04arpa\x00", 12)]
+    {
+        let key = Key::new(name, qtype, 1, Dnssec::default());
+        let Some(entry) = read.hosts.answer(&key, &policy(), NOW) else { continue };
+        assert!(entry.is_servable(NOW) && entry.wire().len() <= 12 + 259 + ADDRESSES_MAX * 28 + 100);
+    }
 }
 
 /// A record of the state file.

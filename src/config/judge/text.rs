@@ -1,9 +1,9 @@
-//! Reads what is neither a quantity nor a word: lists, addresses, domain names.
+//! Reads what is neither a quantity nor a word: lists, addresses, types.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::layer::{Given, Raw};
-use crate::core::key::NAME_MAX;
+pub(super) use crate::core::key::read_name;
 
 /// The text of a value.
 pub(super) fn text(raw: &Raw) -> Option<&str> {
@@ -46,23 +46,6 @@ pub(in crate::config) fn read_address(text: &str, port: u16) -> Option<SocketAdd
     }
 }
 
-/// Reads a domain name into lower-cased wire form.
-#[must_use]
-pub(super) fn read_name(text: &str) -> Option<Box<[u8]>> {
-    let text = text.trim();
-    let mut wire = Vec::new();
-    for label in text.strip_suffix('.').unwrap_or(text).split('.').filter(|_| text != ".") {
-        let length = u8::try_from(label.len()).ok().filter(|length| (1..=63).contains(length))?;
-        if !label.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
-            return None;
-        }
-        wire.push(length);
-        wire.extend(label.bytes().map(|byte| byte.to_ascii_lowercase()));
-    }
-    wire.push(0);
-    (!text.is_empty() && wire.len() <= NAME_MAX).then(|| wire.into_boxed_slice())
-}
-
 /// Types by their mnemonics (RFC 1035 §3.2.2, RFC 3596, RFC 2782, RFC 9460).
 const TYPES: &[(&str, u16)] =
     &[("A", 1), ("AAAA", 28), ("HTTPS", 65), ("SVCB", 64), ("SRV", 33), ("MX", 15), ("TXT", 16), ("PTR", 12), ("NS", 2)];
@@ -102,16 +85,6 @@ mod tests {
         assert_eq!(read_address("[2001:db8::1]:5353"), Some("[2001:db8::1]:5353".parse().unwrap()));
         for text in ["", "localhost", "192.0.2.1:", "192.0.2.1:99999", "192.0.2"] {
             assert_eq!(read_address(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn names_become_lower_cased_wire_form() {
-        assert_eq!(read_name("Corp.Example.com").as_deref(), Some(b"\x04corp\x07example\x03com\x00".as_slice()));
-        assert_eq!(read_name("example.com."), read_name("example.com"));
-        assert_eq!(read_name(".").as_deref(), Some(b"\x00".as_slice()));
-        for text in ["", "a..b", ".com", "ü.example", &"a".repeat(64)] {
-            assert_eq!(read_name(text), None, "{text}");
         }
     }
 }

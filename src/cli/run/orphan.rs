@@ -1,0 +1,40 @@
+//! The sidecar's side of `holdover run`: it serves, and clears up when the process that started it was killed.
+//!
+//! The kernel says so with a SIGTERM (PR_SET_PDEATHSIG). The application may live on and resolve names, and nobody else is left who knows that
+//! `resolv.conf` was taken over; so the original is put back first, and then the sidecar drains like any other.
+
+use std::process::ExitCode;
+
+use super::RunArguments;
+use crate::adapters::children;
+use crate::adapters::resolv_conf::TakeoverError;
+use crate::adapters::resolv_conf::takeover::{Force, Place, Restored};
+use crate::cli::serve;
+use crate::telemetry::takeover::{FileLeft, GivenBack, Why};
+
+/// Serves for as long as the parent lives.
+///
+/// # Errors
+/// The parent is gone already; those of [`serve::run`].
+pub(super) fn serve(parent: i32, arguments: RunArguments) -> anyhow::Result<ExitCode> {
+    children::follow_parent(parent)?;
+    let RunArguments { serve: serving, keep, .. } = arguments;
+    let place = Place::new(serving.resolv_conf(), keep.as_deref());
+    serve::run_until(serving, move || {
+        if children::has_lost(parent)
+            && let Ok(place) = place
+        {
+            give_back(&place);
+        }
+    })
+}
+
+/// Puts the original back, where one is kept.
+fn give_back(place: &Place) {
+    match place.restore(Force::No) {
+        Ok(Restored::Written(_)) => GivenBack { path: place.file(), why: Why::Orphaned }.emit(),
+        // The one who was killed had not come to it, or had done it.
+        Ok(Restored::Already) | Err(TakeoverError::NothingKept(_, false)) => {}
+        Err(error) => FileLeft { reason: &error.to_string() }.emit(),
+    }
+}

@@ -1,0 +1,136 @@
+//! Why it does not start: a `resolv.conf` that names nobody else, ports that cannot be had.
+
+use super::*;
+
+#[test]
+fn a_resolv_conf_without_an_upstream_is_a_configuration_error_that_names_it() {
+    for text in ["", "# nobody\nsearch example.com\noptions ndots:5\n"] {
+        let (_folder, path) = file("resolv.conf", text);
+        let ended = run_with(&["serve", "--listen", "127.0.0.1:0", "--resolv-conf", &path]);
+        assert_eq!(ended.code(), 78, "{ended:?}");
+        assert_eq!(ended.stderr, format!("holdover: {path}: names no name server; name the upstreams with --upstream"));
+    }
+    for line in ["nameserver dns.example.com", "nameserver 192.0.2.1:53", "NAMESERVER 192.0.2.1"] {
+        let (_folder, path) = file("resolv.conf", &format!("search example.com\n{line}\n"));
+        let ended = run_with(&["serve", "--listen", "127.0.0.1:0", "--resolv-conf", &path]);
+        assert_eq!(ended.code(), 78, "{ended:?}");
+        assert!(ended.stderr.starts_with(&format!("holdover: {path}:2: \"{line}\" is not understood, and ")), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_resolv_conf_that_names_only_holdover_is_a_configuration_error() {
+    let (_folder, path) = file("resolv.conf", "nameserver 127.0.0.1\n");
+    let ended = run_with(&["serve", "--listen", "127.0.0.1", "--resolv-conf", &path]);
+    assert_eq!(ended.code(), 78, "{ended:?}");
+    let told = format!("holdover: {path}: names only holdover itself (127.0.0.1:53), so there is nobody to forward to; ");
+    assert!(ended.stderr.starts_with(&told), "{}", ended.stderr);
+    assert!(ended.stderr.ends_with("--upstream"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_resolv_conf_that_is_not_there_is_a_configuration_error() {
+    let (_folder, path) = file("resolv.conf", "");
+    let missing = format!("{path}.missing");
+    let ended = run_with(&["serve", "--listen", "127.0.0.1:0", "--resolv-conf", &missing]);
+    assert_eq!(ended.code(), 78, "{ended:?}");
+    assert!(ended.stderr.contains(&missing) && ended.stderr.contains("--upstream"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_name_servers_of_resolv_conf_become_upstreams() {
+    let (_folder, path) = file("resolv.conf", "nameserver 127.0.0.77\nnameserver 127.0.0.78\n");
+    let sidecar = Sidecar::start_with(|command, _| {
+        command.args(["--resolv-conf", &path]);
+    });
+    let ready = sidecar.process.log().into_iter().find(|line| line.contains("ready")).unwrap();
+    assert!(ready.contains("127.0.0.77:53") && ready.contains("127.0.0.78:53"), "{ready}");
+}
+
+#[test]
+fn an_upstream_that_is_holdover_itself_is_refused() {
+    let own = loopback().to_string();
+    let ended = run_with(&["serve", "--listen", &own, "--upstream", &own]);
+    assert_eq!(ended.code(), 64, "{ended:?}");
+    assert!(ended.stderr.contains(&own) && ended.stderr.contains("circle"), "{}", ended.stderr);
+}
+
+/// Checks the end of a process that found its address taken.
+#[track_caller]
+fn expect_in_use(ended: &Finished, taken: SocketAddr, protocol: &str) {
+    assert_ne!(ended.code(), 0, "{ended:?}");
+    let told = format!("holdover: cannot listen on {taken} ({protocol}): the address is in use.");
+    assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stop it, or listen on another address (--listen "), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("ready"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_port_in_use_ends_the_start_with_its_address_and_advice() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = tcp.local_addr().unwrap();
+    expect_in_use(&run_with(&["serve", "--listen", &taken.to_string(), "--upstream", "192.0.2.1"]), taken, "TCP");
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = udp.local_addr().unwrap();
+    expect_in_use(&run_with(&["serve", "--listen", &taken.to_string(), "--upstream", "192.0.2.1"]), taken, "UDP");
+}
+
+#[test]
+fn a_second_holdover_on_the_same_port_does_not_start_and_the_first_goes_on() {
+    let upstream = upstream(60, 7);
+    let first = Sidecar::start(&upstream, &[]);
+    let ended = run_with(&["serve", "--listen", &first.address.to_string(), "--upstream", &upstream.address.to_string()]);
+    expect_in_use(&ended, first.address, "TCP");
+    for index in 0..20 {
+        assert_eq!(addresses(&first.ask(&query(&format!("n{index}.example.com."), RecordType::A))), ["192.0.2.7"]);
+    }
+}
+
+#[test]
+fn an_address_of_another_host_is_told() {
+    let ended = run_with(&["serve", "--listen", "198.51.100.1:5353", "--upstream", "192.0.2.2"]);
+    assert_ne!(ended.code(), 0);
+    assert!(ended.stderr.contains("cannot listen on 198.51.100.1:5353 (TCP): this host has no such address"), "{}", ended.stderr);
+}
+
+/// A command that runs the binary without any privilege where port 53 needs one; `Err` says why this host cannot.
+fn without_privilege(folder: &tempfile::TempDir) -> Result<Command, &'static str> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("not root, so neither setpriv nor a network namespace can be used");
+    }
+    // The folder of the build may be closed to others.
+    let copy = folder.path().join("holdover");
+    std::fs::copy(env!("CARGO_BIN_EXE_holdover"), &copy).unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let reserved =
+        std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").map_or(1024, |text| text.trim().parse().unwrap());
+    // Containers often open all ports; a new network namespace reserves them again.
+    let words: Vec<&str> = if reserved > 53 { Vec::new() } else { vec!["unshare", "--net"] }.into_iter().chain(setpriv).collect();
+    let works = clean(words[0]).args(&words[1..]).arg("true").status().is_ok_and(|status| status.success());
+    if !works {
+        return Err("setpriv or unshare is missing or not allowed");
+    }
+    let mut command = clean(words[0]);
+    command.args(&words[1..]).arg(copy);
+    Ok(command)
+}
+
+#[test]
+fn port_53_without_privilege_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = match without_privilege(&folder) {
+        Ok(command) => command,
+        Err(why) => {
+            eprintln!("SKIPPED port_53_without_privilege_says_what_to_do: {why}");
+            return;
+        }
+    };
+    let ended = run(command.args(["serve", "--listen", "0.0.0.0:53", "--upstream", "192.0.2.1"]));
+    assert_ne!(ended.code(), 0);
+    let message = ended.stderr;
+    assert!(message.contains("holdover: cannot listen on 0.0.0.0:53 (TCP): permission denied"), "{message}");
+    for way_out in ["CAP_NET_BIND_SERVICE", "net.ipv4.ip_unprivileged_port_start=53", "--listen 0.0.0.0:5353"] {
+        assert!(message.contains(way_out), "{way_out}: {message}");
+    }
+}
