@@ -219,7 +219,11 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         upstream: Arc::clone(&upstream),
         listen: addresses.iter().map(ToString::to_string).collect(),
         started: start,
-        state: settings.state.path.clone().zip(state.as_ref()).map(|(path, state)| Kept { path, standing: Box::new(state.watch()) }),
+        state: settings.state.path.clone().zip(state.as_ref()).map(|(path, state)| Kept {
+            path,
+            standing: Box::new(state.watch()),
+            forget: Box::new(state.forgetter()),
+        }),
     };
     let admin = administer(settings, administration);
     events::Ready { upstreams: &labels, after: clock.now().since(start), awaited: awaited(&resolver) }.emit();

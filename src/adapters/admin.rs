@@ -29,7 +29,9 @@ use tokio::time::timeout;
 
 use crate::config::settings::Admin;
 use crate::core::special::Readiness;
+use crate::resolver::ports::PortFuture;
 use crate::telemetry::events;
+use crate::telemetry::persistence::Durable;
 use crate::telemetry::reading::Reading;
 
 pub mod client;
@@ -37,7 +39,7 @@ mod listener;
 mod routes;
 
 use listener::{Listener, Peer};
-pub use routes::Imported;
+pub use routes::{Flushed, Imported};
 
 /// Connections at the same moment.
 const CONNECTIONS_MAX: usize = 16;
@@ -71,6 +73,14 @@ pub struct Scope {
     pub rtype: Option<String>,
 }
 
+/// What was forgotten.
+pub struct Flush {
+    /// How many names and types that were.
+    pub forgotten: u64,
+    /// Waits, for a bounded time, until it cannot come back from the state file any more.
+    pub durable: PortFuture<Durable>,
+}
+
 /// What the interface shows and does.
 pub trait Sidecar: Send + Sync + 'static {
     /// Everything that there is to tell. May walk over the whole memory.
@@ -86,11 +96,11 @@ pub trait Sidecar: Send + Sync + 'static {
     fn import(&self, text: &str) -> Result<Imported, String>;
     /// Bytes of such a text at the most.
     fn import_max(&self) -> usize;
-    /// Forgets what is meant; gives how many names and types that were.
+    /// Forgets what is meant.
     ///
     /// # Errors
     /// What is wrong with the scope.
-    fn flush(&self, scope: &Scope) -> Result<u64, String>;
+    fn flush(&self, scope: &Scope) -> Result<Flush, String>;
 }
 
 /// The running interface.

@@ -1,15 +1,16 @@
 //! Keeps what is remembered in a file, so that it outlives the process.
 //!
-//! A thread of its own owns the file: nothing that answers queries ever waits for a disk. It loads the file before anything is
-//! answered, then writes behind: every two seconds what changed, in one transaction ([`keeper`], [`file`]). Expired answers that may still
-//! be served are what an outage needs, so they are kept like all others; what is past its maximum stale is not.
+//! A thread of its own owns the file: nothing that answers queries ever waits for a disk. It looks into the file before anything is
+//! answered ([`overlay`]), then opens it and writes behind: every two seconds what changed, in one transaction ([`keeper`], [`mirror`],
+//! [`file`]). Expired answers that may still be served are what an outage needs, so they are kept like all others; what is past its
+//! maximum stale is not. What an operator lets it forget is written at once: it must not come back.
 //!
 //! | what happens | what becomes of it |
 //! |---|---|
-//! | kill -9, power cut | the last transaction that was whole counts: at most the last two seconds are lost |
+//! | kill -9, power cut | the last transaction that was whole counts: at most the last two seconds are lost; what was forgotten by hand stays so |
 //! | the disk is full, read-only, gone, or fails | queries go on; what the file holds is read if it can be; tried again after 1 s, doubling to 60 s, then all that is in memory is written |
-//! | the disk hangs | so does the thread; the start waits for it for a bounded time |
-//! | another process has the file | the later one does without, until the first ends |
+//! | the disk hangs | so does the thread; the start and a flush wait for it for a bounded time |
+//! | another process has the file | the later one does without, until the first ends; then it takes over what that knew, but for what was forgotten by hand meanwhile |
 //! | the file is not ours, damaged, or of a newer version | it is kept aside under another name, and a new one begins |
 //! | the file is removed or replaced while we run | a new one is written |
 //! | the wall clock was set between two runs of one boot | times are moved with it ([`crate::core::restore`]) |
@@ -18,12 +19,16 @@
 
 pub mod broken;
 pub mod file;
+mod forgotten;
+mod host;
 mod keeper;
+mod mirror;
+mod overlay;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -31,51 +36,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::core::policy::Policy;
-use crate::core::restore::Shift;
 use crate::core::time::Timestamp;
 use crate::resolver::Resolver;
+use crate::resolver::ports::PortFuture;
 use crate::telemetry::events;
-use crate::telemetry::persistence::{Persistence, Trouble};
+use crate::telemetry::persistence::{Durable, Persistence, Trouble};
+pub use forgotten::Scope;
+pub use host::Host;
 use keeper::Keeper;
 
 /// How long the start waits for the file; a million answers take a third of it.
 const LOAD_WAIT: Duration = Duration::from_secs(5);
 /// How long the end waits for the last write.
 const FINISH_WAIT: Duration = Duration::from_secs(5);
-/// Clocks are never quite alike: by less than this they were not set.
-const SET_MIN: Duration = Duration::from_secs(1);
-/// Where Linux says which boot this is.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
-/// The host as a run sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Host {
-    /// Which boot it is; `None` where that cannot be told.
-    pub boot: Option<u128>,
-    /// When it began, on this run's timeline.
-    pub booted_at: Timestamp,
-}
-
-impl Host {
-    /// The present boot, which began at this time.
-    #[must_use]
-    pub fn present(booted_at: Timestamp) -> Self {
-        let text = std::fs::read_to_string(BOOT_ID).unwrap_or_default();
-        Self { boot: u128::from_str_radix(&text.trim().replace('-', ""), 16).ok(), booted_at }
-    }
-
-    /// By how much the wall clock was moved between `theirs` and this run. That is known only within one boot.
-    #[must_use]
-    pub fn shift_from(&self, theirs: &Self) -> Shift {
-        if self.boot.is_none() || self.boot != theirs.boot {
-            return Shift::NONE;
-        }
-        match Shift::between(theirs.booted_at, self.booted_at) {
-            Shift::Ahead(by) | Shift::Back(by) if by < SET_MIN => Shift::NONE,
-            shift @ (Shift::Ahead(_) | Shift::Back(_)) => shift,
-        }
-    }
-}
+/// How long whoever lets it forget something waits until that is written; a disk takes some 10 ms.
+const WRITE_WAIT: Duration = Duration::from_secs(2);
+/// Who may wait for that at once.
+const ORDERS_MAX: usize = 8;
 
 /// How what is remembered is kept.
 pub struct Options {
@@ -89,10 +66,20 @@ pub struct Options {
     pub policy: Policy,
 }
 
+/// Somebody let us forget something, and waits until that is written.
+struct Order {
+    /// What.
+    scope: Scope,
+    /// When.
+    at: Timestamp,
+    /// Hears how it went.
+    tell: oneshot::Sender<Durable>,
+}
+
 /// A state file at work.
 pub struct StateFile {
-    /// Ends the thread when it is dropped.
-    end: mpsc::Sender<()>,
+    /// Has the thread write at once, and ends it when it is dropped.
+    orders: Arc<SyncSender<Order>>,
     /// Hears when it has ended.
     ended: oneshot::Receiver<()>,
     /// How it stands.
@@ -110,16 +97,21 @@ impl StateFile {
             let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         }
         let standing = Arc::new(Mutex::new(Persistence::Failing { since: memory.now(), reason: Trouble::Slow }));
-        let (end, ending) = mpsc::channel();
+        let (orders, ordered) = mpsc::sync_channel::<Order>(ORDERS_MAX);
         let (tell_end, ended) = oneshot::channel();
         let (tell_loaded, loaded) = mpsc::sync_channel(1);
         let path = options.path.clone();
         let mut keeper = Keeper::new(options, Arc::clone(memory), Arc::clone(&standing));
         std::thread::Builder::new().name("holdover-state".into()).spawn(move || {
-            keeper.begin();
+            keeper.look();
             let _ = tell_loaded.send(());
-            while matches!(ending.recv_timeout(keeper.pause()), Err(RecvTimeoutError::Timeout)) {
-                keeper.turn();
+            keeper.begin();
+            loop {
+                match ordered.recv_timeout(keeper.pause()) {
+                    Ok(Order { scope, at, tell }) => drop(tell.send(keeper.forget(scope, at))),
+                    Err(RecvTimeoutError::Timeout) => keeper.turn(),
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
             }
             keeper.finish();
             let _ = tell_end.send(());
@@ -128,7 +120,7 @@ impl StateFile {
             let what = format!("nothing within {} seconds", LOAD_WAIT.as_secs());
             events::StateFailing { path: &path, reason: Trouble::Slow, what: &what }.emit();
         }
-        Ok(Self { end, ended, standing })
+        Ok(Self { orders: Arc::new(orders), ended, standing })
     }
 
     /// How it stands.
@@ -143,9 +135,29 @@ impl StateFile {
         move || *standing.lock()
     }
 
+    /// Writes at once that something was forgotten by hand at some time, for as long as whoever asks lives; tells whether it cannot
+    /// come back any more.
+    pub fn forgetter(&self) -> impl Fn(Scope, Timestamp) -> PortFuture<Durable> + Send + Sync + use<> {
+        let orders = Arc::downgrade(&self.orders);
+        move |scope, at| Box::pin(write_forgotten(Weak::clone(&orders), scope, at))
+    }
+
     /// Writes what is in memory for the last time; gives up on a disk that does not answer.
     pub async fn finish(self) {
-        drop(self.end);
+        drop(self.orders);
         let _ = tokio::time::timeout(FINISH_WAIT, self.ended).await;
+    }
+}
+
+/// Has it written that something was forgotten, and waits for that, though not for ever. Cancel safe.
+async fn write_forgotten(orders: Weak<SyncSender<Order>>, scope: Scope, at: Timestamp) -> Durable {
+    let (tell, told) = oneshot::channel();
+    // It ends: then it writes for the last time.
+    let Some(orders) = orders.upgrade() else { return Durable::Behind(Trouble::Slow) };
+    let ordered = orders.try_send(Order { scope, at, tell });
+    drop(orders);
+    match tokio::time::timeout(WRITE_WAIT, told).await {
+        Ok(Ok(durable)) if ordered.is_ok() => durable,
+        Ok(_) | Err(_) => Durable::Behind(Trouble::Slow),
     }
 }

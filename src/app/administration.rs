@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::vec;
 
-use crate::adapters::admin::{Imported, Scope, Sidecar};
+use crate::adapters::admin::{Flush, Imported, Scope, Sidecar};
 use crate::adapters::seed::{self, Writer};
+use crate::adapters::state_file;
 use crate::core::key::{Key, is_within};
 use crate::core::matching::Mismatch;
 use crate::core::policy::Policy;
@@ -13,9 +14,10 @@ use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::resolver::Resolver;
 use crate::resolver::journal::Origin;
+use crate::resolver::ports::PortFuture;
 use crate::resolver::slot::Slot;
 use crate::telemetry::events;
-use crate::telemetry::persistence::Persistence;
+use crate::telemetry::persistence::{Durable, Persistence};
 use crate::telemetry::reading::{PersistenceReading, Reading, seconds};
 use crate::telemetry::tally::{Carried, Connection, Connections, Tally, UpstreamCounters};
 
@@ -30,6 +32,8 @@ pub(super) struct Kept {
     pub(super) path: PathBuf,
     /// How it stands with it.
     pub(super) standing: Box<dyn Fn() -> Persistence + Send + Sync>,
+    /// Writes that something was forgotten.
+    pub(super) forget: Box<dyn Fn(state_file::Scope, Timestamp) -> PortFuture<Durable> + Send + Sync>,
 }
 
 impl Kept {
@@ -113,11 +117,15 @@ impl Sidecar for Administration {
         seeds::size_max(&self.policy)
     }
 
-    fn flush(&self, scope: &Scope) -> Result<u64, String> {
-        let meant = Meant::read(scope)?;
+    fn flush(&self, scope: &Scope) -> Result<Flush, String> {
+        let meant = Arc::new(Meant::read(scope)?);
         let forgotten = self.resolver.forget_all(|key| meant.is(key));
         events::CacheFlushed { scope: &meant.shown, forgotten }.emit();
-        Ok(forgotten)
+        let durable = match &self.state {
+            Some(state) => (state.forget)(Arc::new(move |key| meant.is(key)), self.resolver.now()),
+            None => Box::pin(std::future::ready(Durable::Off)),
+        };
+        Ok(Flush { forgotten, durable })
     }
 }
 

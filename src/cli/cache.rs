@@ -120,9 +120,11 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
         }
         CacheCommand::Flush(FlushArguments { name, below, rtype, admin }) => admin.ask(
             async |client| client.flush(&Scope { name, below, rtype }).await,
-            |forgotten| {
-                console::say(&format!("{forgotten} forgotten\n"))?;
-                Ok(ExitCode::SUCCESS)
+            |flushed| {
+                console::say(&format!("{} forgotten\n", flushed.forgotten))?;
+                let Some(reason) = flushed.may_return else { return Ok(ExitCode::SUCCESS) };
+                eprintln!("holdover: not yet in the state file, {reason}; after a crash of the sidecar it may come back from there");
+                Ok(ExitCode::FAILURE)
             },
         ),
     }

@@ -11,7 +11,7 @@ pub enum Persistence {
     Working {
         /// Answers in the file.
         entries: u64,
-        /// What the file occupies on its disk, in bytes.
+        /// How long the file is, in bytes.
         bytes: u64,
         /// When it was last written; `None` while nothing had to be written in this run.
         last_write: Option<Timestamp>,
@@ -23,6 +23,17 @@ pub enum Persistence {
         /// Why.
         reason: Trouble,
     },
+}
+
+/// Whether all that had changed at one moment outlives the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// Nothing outlives it: no state file is configured.
+    Off,
+    /// It is in the state file.
+    Written,
+    /// It is not there yet, for this reason.
+    Behind(Trouble),
 }
 
 /// Why the state file cannot be used.

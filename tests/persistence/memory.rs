@@ -148,6 +148,15 @@ impl Memory {
         std::thread::sleep(Duration::from_millis(10));
     }
 
+    /// Waits until the file is open and holds so many answers.
+    pub fn wait_until_open(&self, state: &StateFile, answers: usize) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !matches!(state.standing(), Persistence::Working { entries, .. } if entries == answers as u64) {
+            assert!(Instant::now() < end, "{:?}", state.standing());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     pub fn known(&self) -> usize {
         let now = self.resolver.now();
         self.resolver.store().slots().filter(|slot| slot.entry.is_servable(now)).count()

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::routes::Flushed;
+use super::Flushed;
 use super::{Imported, Scope};
 use crate::config::settings::Admin;
 use crate::telemetry::reading::Reading;
@@ -98,15 +98,14 @@ impl Client {
         self.json(Method::POST, "/cache", text.into()).await
     }
 
-    /// Lets it forget; gives how many names and types.
+    /// Lets it forget.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn flush(&self, scope: &Scope) -> Result<u64, ClientError> {
+    pub async fn flush(&self, scope: &Scope) -> Result<Flushed, ClientError> {
         let wanted = [("name", &scope.name), ("below", &scope.below), ("type", &scope.rtype)];
         let wanted: Vec<String> = wanted.iter().filter_map(|(key, value)| Some(format!("{key}={}", escape(value.as_deref()?)))).collect();
-        let Flushed { forgotten } = self.json(Method::POST, &format!("/flush?{}", wanted.join("&")), Bytes::new()).await?;
-        Ok(forgotten)
+        self.json(Method::POST, &format!("/flush?{}", wanted.join("&")), Bytes::new()).await
     }
 
     /// Writes all that it remembers; gives how many bytes that were.

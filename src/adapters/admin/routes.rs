@@ -8,7 +8,7 @@
 //! | `GET /status` | [`Reading`](crate::telemetry::reading::Reading) as JSON | may |
 //! | `GET /cache` | all that is remembered, as a seed | may not |
 //! | `POST /cache` | takes a seed in; gives [`Imported`] as JSON | may not |
-//! | `POST /flush?name=&below=&type=` | forgets; gives how many names and types | may not |
+//! | `POST /flush?name=&below=&type=` | forgets, also in the state file; gives [`Flushed`] as JSON | may not |
 //!
 //! A web page that a browser on this host shows is kept away from the memory, too: it would send an `Origin`, or, having made a name of its own
 //! lead here, that name as `Host`.
@@ -32,9 +32,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Scope, Sidecar};
+use super::{Flush, Scope, Sidecar};
 use crate::core::special::Readiness;
 use crate::telemetry::metrics;
+use crate::telemetry::persistence::Durable;
 
 /// How long the body of an import may take.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
@@ -55,10 +56,13 @@ pub struct Imported {
 }
 
 /// What a flush came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Flushed {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flushed {
     /// Names and types that are forgotten.
     pub forgotten: u64,
+    /// Why they may come back from the state file after a crash; `None` when they cannot.
+    #[serde(default)]
+    pub may_return: Option<String>,
 }
 
 /// What all routes share.
@@ -241,7 +245,13 @@ async fn flush(State(desk): State<Desk>, headers: HeaderMap, wanted: Result<Quer
         Err(rejection) => return told(StatusCode::BAD_REQUEST, &format!("{rejection}. Allowed: name, below and type")),
     };
     match desk.work(move |sidecar| sidecar.flush(&Scope { name, below, rtype })).await {
-        Ok(Ok(forgotten)) => json(&Flushed { forgotten }),
+        Ok(Ok(Flush { forgotten, durable })) => {
+            let may_return = match durable.await {
+                Durable::Off | Durable::Written => None,
+                Durable::Behind(trouble) => Some(trouble.advice().to_owned()),
+            };
+            json(&Flushed { forgotten, may_return })
+        }
         Ok(Err(reason)) => told(StatusCode::BAD_REQUEST, &reason),
         Err(response) => response,
     }

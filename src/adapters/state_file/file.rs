@@ -15,7 +15,6 @@
 //! syncs, guards against data made to collide with the checksum; here that could at most win one lost file.
 
 use std::fs;
-use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -26,6 +25,7 @@ use redb::{
 
 use super::Host;
 use super::broken::{Broken, refused};
+use super::overlay::Overlay;
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
 use crate::core::key::Key;
@@ -42,8 +42,6 @@ pub const FORMAT: u128 = 1;
 /// Memory in which redb keeps pages, in bytes; its default is 1 GiB. Pages that a large write changes beyond half of it go to the file
 /// ahead of the commit.
 const CACHE_BYTES: usize = 512 << 10;
-/// Longest file that is read as a copy where it cannot be written, in bytes.
-const COPY_MAX: u64 = 64 << 20;
 /// Behind the key of a positive answer.
 const POSITIVE: u8 = 0;
 /// Behind the key of a negative one.
@@ -94,11 +92,7 @@ impl File {
     /// # Errors
     /// [`Broken`].
     pub fn open(path: &Path) -> Result<Self, Broken> {
-        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            return Err(Broken::Refused { trouble: Trouble::NotAFile, what: "not a regular file".into() });
-        }
-        let options = &mut fs::OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = regular(path, fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600))?;
         let handle = file.try_clone()?;
         let mut opened = Self::opened(builder().create_with_backend(redb::backends::FileBackend::new(file)?)?, FORMATS)?;
         opened.handle = Some(handle);
@@ -113,19 +107,12 @@ impl File {
         Self::opened(builder().create_with_backend(backend)?, formats)
     }
 
-    /// Opens a copy of the file at a path, in memory: what lies on a read-only or full disk can still be read.
+    /// Looks at the file at a path: what is written to it stays in memory ([`Overlay`]).
     ///
     /// # Errors
-    /// [`Broken`], also when the file is larger than a copy may be.
-    pub fn copy_of(path: &Path) -> Result<Self, Broken> {
-        let length = fs::metadata(path)?.len();
-        if length == 0 || length > COPY_MAX {
-            return Err(io::Error::from(ErrorKind::FileTooLarge).into());
-        }
-        let copy = redb::backends::InMemoryBackend::new();
-        let bytes = fs::read(path)?;
-        copy.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).and_then(|()| copy.write(0, &bytes))?;
-        Self::on(copy, FORMATS)
+    /// [`Broken`].
+    pub fn look(path: &Path) -> Result<Self, Broken> {
+        Self::on(Overlay::new(regular(path, fs::OpenOptions::new().read(true))?)?, FORMATS)
     }
 
     /// Looks at what a database says of itself.
@@ -235,10 +222,10 @@ impl File {
         }
     }
 
-    /// What the file occupies on its disk, in bytes. redb doubles its length ahead of need; what was never written occupies nothing.
+    /// How long the file is, in bytes.
     #[must_use]
-    pub fn occupied(&self) -> u64 {
-        self.handle.as_ref().and_then(|handle| handle.metadata().ok()).map_or(0, |found| found.blocks().saturating_mul(512))
+    pub fn length(&self) -> u64 {
+        self.handle.as_ref().and_then(|handle| handle.metadata().ok()).map_or(0, |found| found.len())
     }
 
     /// Whether it is still what lies at this path: somebody may have removed it, or put another one there.
@@ -315,6 +302,14 @@ fn row(key: &Key, kind: u8) -> Vec<u8> {
     row.extend_from_slice(key.as_bytes());
     row.push(kind);
     row
+}
+
+/// Opens what lies at a path, which has to be a file: a pipe, for one, would let us wait for ever.
+fn regular(path: &Path, options: &fs::OpenOptions) -> Result<fs::File, Broken> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(Broken::Refused { trouble: Trouble::NotAFile, what: "not a regular file".into() });
+    }
+    Ok(options.open(path)?)
 }
 
 /// How databases are opened.

@@ -1,0 +1,67 @@
+//! What an operator let us forget while the file could not be loaded, another process having it: it must not come back from there.
+
+use std::sync::Arc;
+
+use crate::core::key::Key;
+use crate::core::time::Timestamp;
+
+/// Times that are kept apart; somebody does this by hand.
+const SCOPES_MAX: usize = 64;
+
+/// Which names and types are meant.
+pub type Scope = Arc<dyn Fn(&Key) -> bool + Send + Sync>;
+
+/// What was forgotten.
+#[derive(Default)]
+pub(super) struct Forgotten {
+    /// What, and when.
+    scopes: Vec<(Scope, Timestamp)>,
+    /// Until when everything is as good as forgotten, because there was too much to be kept apart.
+    all_until: Timestamp,
+}
+
+impl Forgotten {
+    /// Takes note of it.
+    pub(super) fn note(&mut self, scope: Scope, at: Timestamp) {
+        if self.scopes.len() >= SCOPES_MAX {
+            self.scopes = Vec::new();
+            self.all_until = at;
+        } else {
+            self.scopes.push((scope, at));
+        }
+    }
+
+    /// Whether an answer that came then was forgotten since.
+    pub(super) fn covers(&self, key: &Key, stored: Timestamp) -> bool {
+        stored <= self.all_until || self.scopes.iter().any(|(scope, at)| stored <= *at && scope(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::key::Dnssec;
+    use crate::core::testing::name;
+
+    fn key(text: &str) -> Key {
+        Key::new(&name(text), 1, 1, Dnssec::default())
+    }
+
+    #[test]
+    fn only_what_was_meant_and_had_come_before_is_covered() {
+        let mut forgotten = Forgotten::default();
+        let wrong = key("wrong.example.com");
+        forgotten.note(Arc::new(move |key| key.as_bytes() == wrong.as_bytes()), Timestamp::from_secs(10));
+        let covers = |name: &str, stored| forgotten.covers(&key(name), Timestamp::from_secs(stored));
+        assert!(covers("wrong.example.com", 10) && !covers("wrong.example.com", 11) && !covers("other.example.com", 5));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_nothing_that_was_meant_comes_back() {
+        let mut forgotten = Forgotten::default();
+        for second in 0..=SCOPES_MAX as u64 {
+            forgotten.note(Arc::new(|_| false), Timestamp::from_secs(second));
+        }
+        assert!(forgotten.scopes.is_empty() && forgotten.covers(&key("any.example.com"), Timestamp::from_secs(SCOPES_MAX as u64)));
+    }
+}
