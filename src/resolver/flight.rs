@@ -189,6 +189,18 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_leaves_places_for_critical_names_and_more_for_probes() {
+        let flights = Flights::new(2);
+        let board = |kind: &str, class, count: usize| {
+            (0..count).filter(|index| matches!(flights.board(&key(&format!("{kind}{index}.test")), class, NOW), Boarding::Leads(_))).count()
+        };
+        assert_eq!(board("flood", Class::Miss, 10), 2);
+        assert_eq!(board("critical", Class::Critical, 100), CRITICAL_MAX);
+        assert_eq!(board("prefetch", Class::Prefetch, 10), 0);
+        assert_eq!(board("probe", Class::Probe, 100), PROBES_MAX - CRITICAL_MAX, "the probes' room stays theirs");
+    }
+
+    #[test]
     fn a_retransmission_has_the_same_source_and_id() {
         let flights = Flights::new(1);
         let Boarding::Leads(flight) = flights.board(&key("a.test"), Class::Miss, NOW) else { panic!("full") };

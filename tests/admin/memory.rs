@@ -6,7 +6,6 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use yaml_rust2::YamlLoader;
 
-use crate::binary::*;
 use crate::harness::{Reaction, address, addresses, extended_errors};
 use crate::sidecar::{SEED, Sidecar, dead, file, upstream};
 

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use holdover::core::restore::Shift;
+
 use crate::truth::{Fact, Zone};
 use crate::weather::Weather;
 use crate::world::message::{self, Kind, Seen};
@@ -67,6 +69,14 @@ struct Memory {
     life: u64,
     stops: u64,
     stopped_at: Duration,
+    /// By how much restored answers may be older than they seem: the wall clock was set back, and nobody could know.
+    doubt: Duration,
+}
+
+/// What a state file would bring back.
+pub struct Written {
+    known: Vec<Option<Duration>>,
+    newest: Vec<u32>,
 }
 
 /// The witness.
@@ -97,6 +107,26 @@ impl Witness {
         let mut memory = self.memory.lock().unwrap();
         memory.known.fill(None);
         memory.life += 1;
+    }
+
+    /// The state file is written.
+    pub fn written(&self) -> Written {
+        let memory = self.memory.lock().unwrap();
+        Written { known: memory.known.clone(), newest: memory.newest.clone() }
+    }
+
+    /// The process was restarted with what was written. `moved` is by how much the wall clock was moved, where the process cannot know.
+    pub fn process_restored(&self, written: Written, moved: Shift) {
+        let mut memory = self.memory.lock().unwrap();
+        memory.life += 1;
+        // What was learned since the last write is lost.
+        memory.newest = written.newest;
+        memory.known = written.known;
+        match moved {
+            // All seems to be older by so much.
+            Shift::Ahead(by) => memory.known.iter_mut().for_each(|known| *known = known.and_then(|at| at.checked_sub(by))),
+            Shift::Back(by) => memory.doubt += by,
+        }
     }
 
     pub fn process_stopped(&self, at: Duration) {
@@ -152,7 +182,7 @@ impl Witness {
             Fact::Address(_) => (Duration::from_secs(self.zone.ttl(asked.name).into()), FRESH_MAX),
             Fact::NxDomain | Fact::NoData => (Duration::from_secs(self.zone.ttl(asked.name).max(1).into()), NEGATIVE_MAX),
         };
-        let oldest = if seen.stale { self.maximum_stale + life + LINGER } else { life.min(most) + LINGER };
+        let oldest = if seen.stale { self.maximum_stale + life + LINGER } else { life.min(most) + LINGER } + memory.doubt;
         // A process that was stopped takes what lay ready for it.
         let stopped =
             if asked.stops == memory.stops && now.saturating_sub(memory.stopped_at) > oldest { Duration::ZERO } else { oldest + FRESH_MAX };

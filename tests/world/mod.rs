@@ -12,11 +12,16 @@ use std::time::Duration;
 
 use holdover::config::settings::Settings;
 use holdover::core::answer::Transport;
+use holdover::core::key::Key;
+use holdover::core::record;
+use holdover::core::restore::{Shift, restore};
 use holdover::core::time::Timestamp;
 use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
 use holdover::resolver::front::{Arrival, Disposition};
+use holdover::resolver::journal::Origin;
 use holdover::resolver::ports::{Chance, Clock, PortFuture, Wire, WireError};
 use holdover::resolver::shelf::Shelf;
+use holdover::resolver::slot::Slot;
 use holdover::resolver::{Ports, Resolver};
 use holdover::telemetry::tally::Tally;
 use rand::rngs::SmallRng;
@@ -29,6 +34,21 @@ pub const EPOCH: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// Time as tokio's clock has it.
 pub struct WorldClock {
     began: Instant,
+    /// What the wall clock would have said when the world began, had it always gone as it does now; that is when the host was booted.
+    wall: Timestamp,
+}
+
+/// What a state file holds.
+pub struct Saved {
+    records: Vec<(Key, Vec<u8>)>,
+    booted_at: Timestamp,
+}
+
+/// Whether two runs of the resolver know that they are of one boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boot {
+    Same,
+    Unknown,
 }
 
 impl WorldClock {
@@ -40,7 +60,7 @@ impl WorldClock {
 
 impl Clock for WorldClock {
     fn now(&self) -> Timestamp {
-        EPOCH.plus(self.elapsed())
+        self.wall.plus(self.elapsed())
     }
 }
 
@@ -166,7 +186,7 @@ pub fn upstream(address: &str, role: Role) -> UpstreamPolicy {
 impl World {
     /// A world whose upstreams do as the script says.
     pub fn new(settings: Settings, seed: u64, script: impl Fn(&Sent) -> Reaction + Send + Sync + 'static) -> Self {
-        let clock = Arc::new(WorldClock { began: Instant::now() });
+        let clock = Arc::new(WorldClock { began: Instant::now(), wall: EPOCH });
         let dice = Arc::new(Dice::new(seed));
         let script: Arc<Script> = Arc::new(script);
         let network =
@@ -185,6 +205,36 @@ impl World {
         self.resolver.stop();
         self.shelf = Arc::default();
         self.resolver = Self::start(&self.settings, &self.clock, &self.dice, &self.network);
+    }
+
+    /// What a state file that is written now would hold.
+    pub fn save(&self) -> Saved {
+        let now = self.resolver.now();
+        let slots = self.resolver.store().slots().filter(|slot| slot.entry.is_servable(now));
+        let record = |slot: &Slot| {
+            let mut bytes = Vec::new();
+            record::write(&slot.entry, slot.hits(), &mut bytes);
+            bytes
+        };
+        Saved { records: slots.map(|slot| (slot.key().unwrap(), record(&slot))).collect(), booted_at: self.clock.wall }
+    }
+
+    /// Ends the resolver as a crash would, moves the wall clock, and starts one that has what was saved.
+    pub fn restart_from(&mut self, saved: &Saved, moved: Shift, boot: Boot) {
+        let wall = match moved {
+            Shift::Ahead(by) => self.clock.wall.plus(by),
+            Shift::Back(by) => self.clock.wall.minus(by),
+        };
+        self.clock = Arc::new(WorldClock { began: self.clock.began, wall });
+        self.restart();
+        let shift = if boot == Boot::Same { Shift::between(saved.booted_at, wall) } else { Shift::NONE };
+        let now = self.resolver.now();
+        for (key, bytes) in &saved.records {
+            let record = record::read(key, bytes).unwrap();
+            if let Some(entry) = restore(key, record.entry, shift, &self.settings.policy, now) {
+                self.resolver.restore(key, entry, record.hits, Origin::StateFile);
+            }
+        }
     }
 
     /// Changes what upstreams do.
