@@ -112,5 +112,6 @@ fn rows_never_outnumber_the_memory_by_much_in_a_flood_and_the_file_stays_small()
     let (stored, length) = (file.stored_bytes().unwrap(), file.length());
     println!("after a week: {stored} bytes of answers in a file of {length}, at most {peak}");
     assert!(length <= (3 * stored).max(8 << 20), "{length} for {stored}");
-    assert!(peak <= (3 * stored).max(8 << 20), "{peak} for {stored}");
+    // redb doubles what it needs, so for some minutes after it was compacted the file may be as long as that.
+    assert!(peak <= (5 * stored).max(16 << 20), "{peak} for {stored}");
 }
