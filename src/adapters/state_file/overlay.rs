@@ -158,13 +158,13 @@ mod tests {
     /// Something that is done to it.
     #[derive(Clone, Debug)]
     enum Deed {
-        Write(u64, Vec<u8>),
-        Length(u64),
+        Write(usize, Vec<u8>),
+        Length(usize),
     }
 
     fn deeds() -> impl Strategy<Value = Vec<Deed>> {
-        let write = (0..20_000_u64, proptest::collection::vec(any::<u8>(), 1..9_000)).prop_map(|(at, data)| Deed::Write(at, data));
-        proptest::collection::vec(prop_oneof![write, (0..24_000_u64).prop_map(Deed::Length)], 0..12)
+        let write = (0..20_000_usize, proptest::collection::vec(any::<u8>(), 1..9_000)).prop_map(|(at, data)| Deed::Write(at, data));
+        proptest::collection::vec(prop_oneof![write, (0..24_000_usize).prop_map(Deed::Length)], 0..12)
     }
 
     proptest! {
@@ -179,12 +179,12 @@ mod tests {
             for deed in deeds {
                 match deed {
                     Deed::Length(length) => {
-                        overlay.set_len(length).unwrap();
-                        expected.resize(length as usize, 0);
+                        overlay.set_len(length as u64).unwrap();
+                        expected.resize(length, 0);
                     }
-                    Deed::Write(at, data) if at as usize + data.len() <= expected.len() => {
-                        overlay.write(at, &data).unwrap();
-                        expected[at as usize..at as usize + data.len()].copy_from_slice(&data);
+                    Deed::Write(at, data) if at + data.len() <= expected.len() => {
+                        overlay.write(at as u64, &data).unwrap();
+                        expected[at..at + data.len()].copy_from_slice(&data);
                     }
                     // redb writes within the length only.
                     Deed::Write(..) => {}
