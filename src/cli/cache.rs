@@ -123,7 +123,9 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
             |flushed| {
                 console::say(&format!("{} forgotten\n", flushed.forgotten))?;
                 let Some(reason) = flushed.may_return else { return Ok(ExitCode::SUCCESS) };
-                eprintln!("holdover: not yet in the state file, {reason}; after a crash of the sidecar it may come back from there");
+                console::complain(format_args!(
+                    "not yet in the state file, {reason}; after a crash of the sidecar it may come back from there"
+                ));
                 Ok(ExitCode::FAILURE)
             },
         ),
