@@ -185,15 +185,12 @@ fn files_are_short_and_say_what_they_are() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// Test files that are longer, and wait for whoever works on them to split them.
-const LONG_TESTS: &[&str] = &["tests/admin.rs", "tests/persistence.rs", "tests/simulation.rs"];
-
 #[test]
 fn test_files_are_short() {
     let wrong: Vec<String> = rust_files("tests")
         .iter()
         .map(|path| (relative(path), fs::read_to_string(path).unwrap().lines().count()))
-        .filter(|(name, lines)| *lines > LINES_MAX && !LONG_TESTS.contains(&name.as_str()))
+        .filter(|(_, lines)| *lines > LINES_MAX)
         .map(|(name, lines)| format!("{name}: {lines} lines"))
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
