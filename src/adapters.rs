@@ -8,6 +8,8 @@ pub mod hosts;
 pub mod notify;
 pub mod resolv_conf;
 pub mod seed;
+#[cfg(feature = "shared-cache")]
+pub mod shared_cache;
 pub mod state_file;
 pub mod tcp;
 pub mod udp;

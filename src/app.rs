@@ -25,7 +25,7 @@ use crate::core::network::{self, IpNetwork};
 use crate::core::special::{self, Readiness};
 use crate::core::time::Timestamp;
 use crate::core::upstream::Role;
-use crate::resolver::ports::{Answer, Clock, PortFuture};
+use crate::resolver::ports::{Answer, Chance, Clock, PortFuture};
 use crate::resolver::{self, Ports, Resolver};
 use crate::telemetry::events;
 use crate::telemetry::persistence::Persistence;
@@ -33,6 +33,7 @@ use crate::telemetry::tally::{Answered, Connections, Tally, UpstreamCounters};
 
 mod administration;
 mod descriptors;
+mod fleet;
 pub mod host;
 mod hosts;
 mod nuisances;
@@ -71,6 +72,9 @@ pub enum StartError {
     /// The operating system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
+    /// The shared cache cannot be used as it is configured.
+    #[error(transparent)]
+    Fleet(#[from] fleet::Unusable),
 }
 
 /// What to do about a port that cannot be had.
@@ -168,7 +172,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let start = clock.now();
     let wire = wire(settings);
     let upstream = wire.counters();
-    let ports = Ports { clock: clock.clone(), chance: Arc::new(SystemChance::new()?), wire: Arc::new(wire) };
+    let chance: Arc<dyn Chance> = Arc::new(SystemChance::new()?);
+    let ports = Ports { clock: clock.clone(), chance: Arc::clone(&chance), wire: Arc::new(wire) };
     let bound = settings.listen.addresses.iter().map(|address| bind(*address, settings.listen.threads)).collect::<Result<Vec<_>, _>>()?;
     let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
     if let Some(own) =
@@ -183,6 +188,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     if let Some(path) = settings.hosts.clone() {
         hosts::start(path, &resolver);
     }
+    let fleet = fleet::start(settings, &chance, &resolver)?;
     let look_again = Arc::new(Notify::new());
     watch_host(settings, &addresses, &resolver, &look_again);
     let (admission, stranger) = admission(settings.listen.clients.clone());
@@ -224,6 +230,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             standing: Box::new(state.watch()),
             forget: Box::new(state.forgetter()),
         }),
+        fleet,
     };
     let admin = administer(settings, administration);
     events::Ready { upstreams: &labels, after: clock.now().since(start), awaited: awaited(&resolver) }.emit();

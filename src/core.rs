@@ -7,6 +7,7 @@ pub mod course;
 pub mod critical;
 pub mod decision;
 pub mod entry;
+pub mod gist;
 pub mod health;
 pub mod hosts;
 pub mod key;

@@ -6,6 +6,7 @@
 
 mod background;
 pub mod critical;
+mod fleet;
 pub mod flight;
 pub mod front;
 mod hosts;
@@ -26,8 +27,8 @@ pub mod upstreams;
 mod waiting;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -49,7 +50,7 @@ use front::{Arrival, Disposition};
 use journal::{Change, Journal, Origin};
 use loops::Loops;
 use outage::Outages;
-use ports::{Chance, Clock, Wire};
+use ports::{Chance, Clock, Fleet, Wire};
 use shelf::Shelf;
 use store::Store;
 use upstreams::Upstreams;
@@ -86,6 +87,8 @@ pub struct Resolver {
     budget: Mutex<Budget>,
     /// The world.
     ports: Ports,
+    /// What others have learned, if that can be asked for.
+    fleet: OnceLock<Arc<dyn Fleet>>,
     /// Refreshes to be started.
     errands: mpsc::Sender<Errand>,
     /// Outages and what they cost.
@@ -120,6 +123,7 @@ impl Resolver {
             ready: AtomicBool::new(policy.critical.is_empty()),
             sends: Sends::default(),
             failures: Failures::default(),
+            fleet: OnceLock::new(),
             tasks: Mutex::default(),
             policy,
             upstreams,

@@ -2,6 +2,7 @@
 
 pub mod console;
 pub mod events;
+pub mod fleet;
 pub mod logging;
 pub mod metrics;
 pub mod persistence;

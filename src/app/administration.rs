@@ -21,7 +21,7 @@ use crate::telemetry::persistence::{Durable, Persistence};
 use crate::telemetry::reading::{PersistenceReading, Reading, seconds};
 use crate::telemetry::tally::{Carried, Connection, Connections, Tally, UpstreamCounters};
 
-use super::seeds;
+use super::{fleet, seeds};
 
 /// Bytes of one piece of an export; a little more, as pieces end with an answer.
 const PIECE: usize = 16 << 10;
@@ -76,6 +76,8 @@ pub(super) struct Administration {
     pub(super) started: Timestamp,
     /// The state file, where there is one.
     pub(super) state: Option<Kept>,
+    /// The shared cache, where there is one.
+    pub(super) fleet: Option<fleet::Shown>,
 }
 
 impl Sidecar for Administration {
@@ -91,6 +93,7 @@ impl Sidecar for Administration {
             exchanged: exchanged.into(),
             connections: connections.into(),
             persistence: self.state.as_ref().map(|state| state.read(self.resolver.now())),
+            shared_cache: self.fleet.as_ref().map(|fleet| fleet.read(self.resolver.now())),
             ..self.resolver.survey()
         };
         reading.add_tallies(self.tallies.iter().map(|tally| &**tally));

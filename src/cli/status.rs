@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::admin::AdminArguments;
 use crate::telemetry::console;
-use crate::telemetry::reading::{OutageReading, PersistenceReading, Reading, UpstreamReading};
+use crate::telemetry::reading::{OutageReading, PersistenceReading, Reading, SharedCacheReading, UpstreamReading};
 
 /// Arguments of `holdover status`.
 #[derive(Debug, Args)]
@@ -85,6 +85,9 @@ fn show(reading: &Reading) -> String {
     let _ = writeln!(out, "{:<12} {sent} sent, {shed} held back by the budget, {} under way", "packets", reading.resolutions_in_flight);
     let file = reading.persistence.as_ref().map_or_else(|| "off".to_owned(), persistence);
     let _ = writeln!(out, "{:<12} {file}", "state file");
+    if let Some(cache) = &reading.shared_cache {
+        let _ = writeln!(out, "{:<12} {}", "shared cache", shared_cache(cache));
+    }
     for critical in &reading.critical {
         let age = critical.age_seconds.map_or_else(|| "nothing remembered".to_owned(), |age| format!("answered {} ago", duration(age)));
         let state = if critical.fresh { critical.state.clone() } else { critical.state.to_uppercase() };
@@ -141,6 +144,28 @@ fn persistence(file: &PersistenceReading) -> String {
     format!("{}: {state}, {written}, {} entries, {}", file.path, file.entries, size(file.bytes))
 }
 
+/// Shows the shared cache.
+fn shared_cache(cache: &SharedCacheReading) -> String {
+    let count = |counts: &std::collections::BTreeMap<String, u64>, kind: &str| counts.get(kind).copied().unwrap_or_default();
+    let state = if cache.reached {
+        "reached".to_owned()
+    } else {
+        let failing = cache.failing_seconds.map(|seconds| format!(" for {}", duration(seconds))).unwrap_or_default();
+        format!("NOT REACHED{failing} ({})", cache.problem.as_deref().unwrap_or("cause unknown"))
+    };
+    format!(
+        "{} {}: {state}; {} published, {} refused; asked {} found, {} missing, {} late; {} entries ignored",
+        cache.url,
+        cache.group,
+        count(&cache.published, "published"),
+        count(&cache.published, "refused"),
+        count(&cache.asked, "found"),
+        count(&cache.asked, "missing"),
+        count(&cache.asked, "late"),
+        cache.ignored.values().sum::<u64>(),
+    )
+}
+
 /// Shows a duration in its two largest units.
 fn duration(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "floats saturate when cast")]
@@ -180,6 +205,10 @@ mod tests {
         assert!(text.contains("NOT WORKING for 15 s (no space left), written 31 s ago"), "{text}");
         assert!(text.contains("critical     db.example.com. A: STALE, answered 1 min 30 s ago, last failure: timeout"), "{text}");
         assert!(text.contains("learned from 4 seed, 60 upstream"), "{text}");
+        assert!(
+            text.contains("shared cache redis://cache.example.com web: NOT REACHED for 1 min 15 s (it cannot be reached); 40 published"),
+            "{text}"
+        );
     }
 
     #[test]

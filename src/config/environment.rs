@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use super::error::{ConfigError, Problem};
 use super::keys::{self, SECTIONS, Shape};
 use super::layer::{Given, Layer, Origin, Raw, Record};
+use super::settings::Secret;
 
 /// What all our variables begin with.
 const PREFIX: &str = "HOLDOVER_";
@@ -25,6 +26,9 @@ const UPSTREAM: &str = "HOLDOVER_UPSTREAM";
 const CRITICAL: &str = "HOLDOVER_CRITICAL";
 /// The variable in which systemd names the directories that it made for the service (systemd.exec(5)); the first counts.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+
+/// The variable with the password of the shared cache. It stands for no key.
+const SHARED_CACHE_PASSWORD: &str = "HOLDOVER_SHARED_CACHE_PASSWORD";
 
 /// What the environment says.
 #[derive(Clone, Debug, Default)]
@@ -58,15 +62,19 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
             problems.push(Problem::place(&origin, name, "is not UTF-8 text. Change it, or unset the variable."));
             continue;
         };
-        if name == UPSTREAM {
+        if name == SHARED_CACHE_PASSWORD {
+            environment.layer.shared_cache_password = Some(Secret(text)).filter(|secret| !secret.0.is_empty());
+        } else if name == UPSTREAM {
             environment.layer.records.insert("upstream", upstreams(&text, &origin));
         } else if name == CRITICAL {
             environment.layer.records.insert("critical", records(keys::CRITICAL_NAME, &text, &origin));
         } else if let Some(key) = variables_of_keys().find(|(variable, _)| variable == name).map(|(_, key)| key) {
             environment.layer.values.insert(key, Given { raw: Raw::Word(text), origin });
         } else {
-            let known: Vec<String> =
-                variables_of_keys().map(|(variable, _)| variable).chain([CONFIG, UPSTREAM, CRITICAL].map(Into::into)).collect();
+            let known: Vec<String> = variables_of_keys()
+                .map(|(variable, _)| variable)
+                .chain([CONFIG, UPSTREAM, CRITICAL, SHARED_CACHE_PASSWORD].map(Into::into))
+                .collect();
             // Without what all of them begin with, which alone would make any two alike.
             let tail = |name: &'_ str| name.get(PREFIX.len()..).unwrap_or_default().to_owned();
             let tails: Vec<String> = known.iter().map(|name| tail(name)).collect();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 mod admin;
 mod critical;
 mod hosts;
+mod shared_cache;
 mod text;
 mod upstreams;
 
@@ -50,6 +51,7 @@ pub fn judge(layer: &Layer) -> Result<Settings, ConfigError> {
             },
         },
         state: judge.state(),
+        shared_cache: judge.shared_cache(),
         drain: Drain { idle: judge.bounded(&limits::DRAIN_IDLE), at_most: judge.bounded(&limits::DRAIN_MAXIMUM) },
         log: judge.log(),
         seeds: judge.seeds(),

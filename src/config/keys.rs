@@ -3,6 +3,8 @@
 //! The bounded ones are in [`limits`](super::limits); here are lists, words and the keys of tables. File, environment and
 //! rendering all go by this list, so that no source knows a key that another one does not.
 
+pub mod shared_cache;
+
 use super::limits::{BOUNDS, Known};
 
 /// A key whose value is not a bounded quantity.
@@ -251,6 +253,14 @@ pub const SECTIONS: &[Section] = &[
         shape: Shape::Table,
         text: &["What is remembered outlives the process: a file that is written behind, never waited for, and bounded as the cache is."],
     },
+    Section {
+        name: "shared_cache",
+        shape: Shape::Table,
+        text: &[
+            "What is remembered is shared with other instances by way of Valkey or Redis 6.2 or newer: what one has learned another one has that",
+            "knows nothing of a name while its upstreams are down, or has just been started. Whatever happens to it, queries are answered as without.",
+        ],
+    },
     Section { name: "prefetch", shape: Shape::Table, text: &["Refreshing names in use before they expire."] },
     Section { name: "budget", shape: Shape::Table, text: &["What goes upstream, and how much at the same moment."] },
     Section { name: "attempts", shape: Shape::Table, text: &["How one resolution spends its packets."] },
@@ -271,7 +281,7 @@ pub const SECTIONS: &[Section] = &[
 
 /// The keys of one section, in reading order.
 pub fn of_section(section: &str) -> impl Iterator<Item = &'static dyn Known> {
-    let plain = PLAIN.iter().map(|key| key as &dyn Known);
+    let plain = PLAIN.iter().chain(shared_cache::PLAIN).map(|key| key as &dyn Known);
     plain.chain(BOUNDS.iter().copied()).filter(move |known| split(known.key()).0 == section)
 }
 
@@ -313,7 +323,7 @@ mod tests {
     #[test]
     fn every_key_belongs_to_a_section() {
         let listed: usize = SECTIONS.iter().map(|section| of_section(section.name).count()).sum();
-        assert_eq!(listed, PLAIN.len() + BOUNDS.len());
+        assert_eq!(listed, PLAIN.len() + shared_cache::PLAIN.len() + BOUNDS.len());
     }
 
     #[test]

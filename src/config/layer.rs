@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::settings::Secret;
+
 /// Where a value stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
@@ -68,6 +70,8 @@ pub struct Layer {
     pub records: BTreeMap<&'static str, Vec<Record>>,
     /// The directory that the service manager gives for state.
     pub state_directory: Option<PathBuf>,
+    /// The password of the shared cache. It has no key, so that no file and no message shows it.
+    pub shared_cache_password: Option<Secret>,
 }
 
 impl Layer {
@@ -75,6 +79,7 @@ impl Layer {
     pub fn cover(&mut self, higher: Self) {
         self.values.extend(higher.values);
         self.records.extend(higher.records);
+        self.shared_cache_password = higher.shared_cache_password.or(self.shared_cache_password.take());
         self.state_directory = higher.state_directory.or(self.state_directory.take());
     }
 }

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use super::quantity::{Percent, Quantity, Size, Threads, Timer};
 
+/// Longest path of a file (PATH_MAX of Linux).
+pub const PATH_MAX: usize = 4096;
+
 /// A choice of the operator: its key, its default, and how far it may go.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounded<T: 'static> {
@@ -120,6 +123,11 @@ bounds! {
 
     /// How often what changed is written to the state file, in one transaction; what a power cut or kill -9 may cost at the most.
     STATE_WRITE_EVERY: Duration = "state.write_every" (seconds(2); ms(100) => seconds(300));
+
+    /// How long a query may wait for it that has nothing else; what is published takes no longer at a time.
+    SHARED_CACHE_TIMEOUT: Duration = "shared_cache.timeout" (ms(30); ms(5) => seconds(1));
+    /// Names that a new instance learns at the start: those that its group asks for most. 0: none.
+    SHARED_CACHE_START_NAMES: usize = "shared_cache.start_names" (512; 0 => 4096);
 
     /// Last part of the TTL in which a hit may start a refresh ahead of the expiry.
     PREFETCH_WINDOW: Percent = "prefetch.window" (Percent(10); Percent(1) => Percent(50));

@@ -28,6 +28,8 @@ pub struct Settings {
     pub hosts: Option<PathBuf>,
     /// Where what is remembered is kept.
     pub state: State,
+    /// What it shares with others; none when that is off.
+    pub shared_cache: Option<SharedCache>,
     /// How it ends.
     pub drain: Drain,
     /// What it writes.
@@ -88,6 +90,95 @@ pub struct State {
     pub path: Option<PathBuf>,
     /// How often it is written.
     pub write_every: Duration,
+}
+
+/// The memory that a fleet shares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedCache {
+    /// The URL as it was given; it holds no secret.
+    pub url: String,
+    /// Where the servers are.
+    pub servers: Servers,
+    /// Whose memory it is.
+    pub group: String,
+    /// The file with the key that signs.
+    pub key_file: PathBuf,
+    /// The file with the key that is accepted as well.
+    pub former_key_file: Option<PathBuf>,
+    /// The user; the default one when there is none.
+    pub username: Option<String>,
+    /// Where the password is.
+    pub password: Option<Password>,
+    /// The file with the authorities that may vouch for the servers; the system's when there is none.
+    pub ca_file: Option<PathBuf>,
+    /// How long a query may wait for it.
+    pub timeout: Duration,
+    /// Names that are asked for at the start.
+    pub start_names: usize,
+}
+
+/// Where the servers are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Servers {
+    /// How the one that takes what is published is found.
+    pub topology: Topology,
+    /// Those that are named.
+    pub hosts: Vec<Server>,
+    /// Whether they are spoken to over TLS.
+    pub transport: Transport,
+    /// The number of the database.
+    pub database: u32,
+}
+
+/// How the server that takes what is published is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// It is the first of those named that answers.
+    Single,
+    /// Sentinels are named, which know it.
+    Sentinel {
+        /// The name under which they do.
+        primary: String,
+    },
+    /// Members of a cluster are named, which point to it.
+    Cluster,
+}
+
+/// How servers are spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// In clear.
+    Plain,
+    /// Over TLS.
+    Tls,
+}
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its address or name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// Where a password is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Password {
+    /// In a file.
+    File(PathBuf),
+    /// Here, out of the environment.
+    Given(Secret),
+}
+
+/// What must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(not shown)")
+    }
 }
 
 /// The end of the process.

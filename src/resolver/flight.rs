@@ -30,8 +30,10 @@ pub enum Progress {
     Trouble,
     /// The deadline has passed; a late answer is still listened for.
     GaveUp(Want),
-    /// Answered.
+    /// An upstream has answered.
     Answered(Arc<Slot>),
+    /// The fleet remembers an answer.
+    Recalled(Arc<Slot>),
     /// Over without an answer.
     Ended(Want),
 }
@@ -70,7 +72,7 @@ impl Flight {
                 *progress = news;
                 true
             }
-            Progress::Answered(_) | Progress::Ended(_) => false,
+            Progress::Answered(_) | Progress::Recalled(_) | Progress::Ended(_) => false,
         });
     }
 

@@ -7,6 +7,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
+use crate::core::key::Key;
+use crate::core::record::Record;
 use crate::core::time::Timestamp;
 pub use crate::core::upstream::Protocol;
 
@@ -78,4 +80,12 @@ pub trait Answer: Send + Sync + 'static {
     ///
     /// Cancel safe: the future is dropped when its client goes away.
     fn answer(&self, query: Vec<u8>, client: SocketAddr) -> PortFuture<Option<Vec<u8>>>;
+}
+
+/// What other instances have learned, kept where all can reach it.
+pub trait Fleet: Send + Sync + 'static {
+    /// Asks what is known of a key. `None`: nothing that can be trusted, or not in time.
+    ///
+    /// The wait is bounded by whoever implements this, and is nothing at all while nobody can be asked. Cancel safe.
+    fn ask(&self, key: &Key) -> PortFuture<Option<Record>>;
 }

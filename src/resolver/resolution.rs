@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::Resolver;
+use super::fleet::Consultation;
 use super::flight::{Flight, Progress, Want};
 use super::journal::{Change, Origin};
 use super::ports::WireError;
@@ -16,6 +17,7 @@ use super::slot::{Lack, Slot};
 use crate::core::budget::Class;
 use crate::core::classify::{self, Failure, Verdict};
 use crate::core::course::{Course, Plan, Step, Target};
+use crate::core::decision::Availability;
 use crate::core::entry::{Entry, Keep};
 use crate::core::health::State;
 use crate::core::key::Key;
@@ -52,6 +54,8 @@ pub(super) struct Resolution {
     extended_errors: Box<[u8]>,
     /// Whether the failure was noted.
     noted: bool,
+    /// What the fleet says.
+    fleet: Consultation,
     /// Takes the flight from the table in the end.
     landing: Landing,
 }
@@ -101,6 +105,7 @@ impl Resolution {
             truncated: None,
             extended_errors: Box::default(),
             noted: false,
+            fleet: Consultation::default(),
             landing,
         }
     }
@@ -108,9 +113,12 @@ impl Resolution {
     /// Runs it to its end. Cancel safe: dropping it ends the flight.
     pub(super) async fn run(mut self) {
         let mut exchanges = Exchanges::new();
+        if self.resolver.upstreams.availability(self.group) == Availability::Down {
+            self.consult();
+        }
         let mut steps = self.course.advance(self.resolver.now());
         loop {
-            if let Flow::Over = self.carry_out(steps, &exchanges) {
+            if let Flow::Over = self.carry_out(steps, &mut exchanges).await {
                 return;
             }
             let wait = self.resolver.now().until(self.course.wake_at());
@@ -128,7 +136,7 @@ impl Resolution {
     }
 
     /// Carries out steps, and those that follow from them.
-    fn carry_out(&mut self, steps: Vec<Step>, exchanges: &Exchanges) -> Flow {
+    async fn carry_out(&mut self, steps: Vec<Step>, exchanges: &mut Exchanges) -> Flow {
         let mut queue = std::collections::VecDeque::from(steps);
         while let Some(step) = queue.pop_front() {
             match step {
@@ -137,19 +145,26 @@ impl Resolution {
                     let _ = self.resolver.upstreams.report(upstream, outcome, self.resolver.now());
                 }
                 Step::Overdue(upstream, sent_at) => {
+                    self.consult();
                     let _ = self.resolver.upstreams.report_overdue(upstream, sent_at);
                 }
-                Step::Trouble => self.landing.flight.tell(Progress::Trouble),
+                Step::Trouble => {
+                    self.consult();
+                    self.landing.flight.tell(Progress::Trouble);
+                }
                 Step::GiveUp(failure) if self.resolver.flights.is_crowded() => {
+                    self.hear_fleet().await;
                     self.note(failure);
                     self.landing.flight.tell(Progress::Ended(self.want(failure)));
                     return Flow::Over;
                 }
                 Step::GiveUp(failure) => {
+                    self.hear_fleet().await;
                     self.note(failure);
                     self.landing.flight.tell(Progress::GaveUp(self.want(failure)));
                 }
                 Step::End(failure) => {
+                    self.hear_fleet().await;
                     self.note(failure);
                     self.landing.flight.tell(Progress::Ended(self.want(failure)));
                     return Flow::Over;
@@ -159,8 +174,19 @@ impl Resolution {
         Flow::On
     }
 
+    /// Has the fleet asked.
+    fn consult(&mut self) {
+        self.fleet.begin(&self.resolver, &self.key, &self.landing.flight);
+    }
+
+    /// Waits for what the fleet says, before those who wait are told that there is nothing.
+    async fn hear_fleet(&mut self) {
+        self.consult();
+        self.fleet.end().await;
+    }
+
     /// Sends one attempt, as far as the budget goes.
-    fn send(&mut self, attempt: usize, target: Target, exchanges: &Exchanges) -> Vec<Step> {
+    fn send(&mut self, attempt: usize, target: Target, exchanges: &mut Exchanges) -> Vec<Step> {
         let now = self.resolver.now();
         let packets = match target.protocol {
             Protocol::Udp => 1,

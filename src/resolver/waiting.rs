@@ -52,6 +52,14 @@ enum Outcome {
     Lack(Lack, Answered),
 }
 
+/// Who told it.
+enum Told {
+    /// An upstream, just now.
+    Upstream(Arc<Slot>),
+    /// The fleet, as it remembers.
+    Fleet(Arc<Slot>),
+}
+
 /// Who waits.
 #[derive(Clone, Copy)]
 enum Patience {
@@ -131,7 +139,7 @@ impl Resolver {
                 }
                 let rest = self.upstreams.timer(slot.group()).saturating_sub(now.since(flight.began));
                 match watch_until(flight.watch(), rest, Patience::HasStale).await {
-                    Some(Ok(fresh)) => Outcome::Entry(fresh, Shown::Fresh),
+                    Some(Ok(found)) => self.shown(found),
                     Some(Err(_)) | None => Outcome::Entry(slot, stale),
                 }
             }
@@ -161,10 +169,19 @@ impl Resolver {
             Availability::Down => self.policy.attempts.deadline.min(self.policy.attempts.second_after),
         };
         match watch_until(flight.watch(), deadline, Patience::HasNothing).await {
-            Some(Ok(slot)) => Outcome::Entry(slot, Shown::Fresh),
+            Some(Ok(slot)) => self.shown(slot),
             Some(Err(Want { truncated: Some(slot), .. })) => Outcome::Entry(slot, Shown::Fresh),
             Some(Err(Want { lack, truncated: None })) => Outcome::Lack(lack, Answered::Failed),
             None => Outcome::Lack(Lack { failure: Failure::Timeout, extended_errors: Box::default() }, Answered::Failed),
+        }
+    }
+
+    /// What a resolution found: fresh from an upstream, or as the fleet remembered it.
+    fn shown(&self, told: Told) -> Outcome {
+        match told {
+            Told::Upstream(slot) => Outcome::Entry(slot, Shown::Fresh),
+            Told::Fleet(slot) if slot.is_fresh(self.now()) => Outcome::Entry(slot, Shown::Fresh),
+            Told::Fleet(slot) => Outcome::Entry(slot, Shown::Stale { ttl: self.policy.stale.answer_ttl }),
         }
     }
 
@@ -199,17 +216,19 @@ fn overload() -> Outcome {
 /// Waits for news that end the wait; `None` when none came in time.
 ///
 /// Who joins a resolution that has already given up, and has nothing, goes on waiting for its late answer.
-async fn watch_until(mut progress: watch::Receiver<Progress>, at_most: Duration, patience: Patience) -> Option<Result<Arc<Slot>, Want>> {
+async fn watch_until(mut progress: watch::Receiver<Progress>, at_most: Duration, patience: Patience) -> Option<Result<Told, Want>> {
     let joined_late = matches!(&*progress.borrow(), Progress::GaveUp(_));
     let ends = |progress: &Progress| match (progress, patience) {
-        (Progress::Answered(_) | Progress::Ended(_), _) | (Progress::Trouble | Progress::GaveUp(_), Patience::HasStale) => true,
+        (Progress::Answered(_) | Progress::Recalled(_) | Progress::Ended(_), _)
+        | (Progress::Trouble | Progress::GaveUp(_), Patience::HasStale) => true,
         (Progress::GaveUp(_), Patience::HasNothing) => !joined_late,
         (Progress::Asking, _) | (Progress::Trouble, Patience::HasNothing) => false,
     };
     let waited = tokio::time::timeout(at_most, progress.wait_for(ends)).await;
     match waited {
         Ok(Ok(news)) => match &*news {
-            Progress::Answered(slot) => Some(Ok(Arc::clone(slot))),
+            Progress::Answered(slot) => Some(Ok(Told::Upstream(Arc::clone(slot)))),
+            Progress::Recalled(slot) => Some(Ok(Told::Fleet(Arc::clone(slot)))),
             Progress::Ended(want) | Progress::GaveUp(want) => Some(Err(want.clone())),
             Progress::Asking | Progress::Trouble => None,
         },

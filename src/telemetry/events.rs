@@ -4,6 +4,8 @@
 
 mod admin;
 mod critical;
+#[cfg(feature = "shared-cache")]
+mod fleet;
 mod hosts;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +18,8 @@ use super::persistence::Trouble;
 use crate::core::health::State;
 pub use admin::{AdminListening, AdminUnavailable, CacheFlushed, CacheImported, SeedRead, SeedUnusable};
 pub use critical::{CriticalNameTroubled, CriticalNameWell, CriticalNamesKnown, ReadyWithout};
+#[cfg(feature = "shared-cache")]
+pub use fleet::{SharedCacheBack, SharedCacheFilled, SharedCacheLost, SharedCacheReached, SharedCacheRefuses, SharedCacheWrongEntries};
 pub use hosts::{HostsRead, HostsUnusable};
 
 /// An upstream changed its state.

@@ -234,6 +234,16 @@ metrics! {
         |own| state_file(own, |file| Some(Value::Whole(file.entries)));
     "persistence" Gauge Bytes [] "Size of the state file; absent without one."
         |own| state_file(own, |file| Some(Value::Whole(file.bytes)));
+    "shared_cache_reached" Gauge Count [] "1 while the shared cache is asked and fed; absent without one."
+        |own| own.shared_cache.iter().flat_map(|cache| whole(u64::from(cache.reached))).collect();
+    "shared_cache_failing" Gauge Seconds [] "For how long the shared cache could not be used; absent while it can."
+        |own| own.shared_cache.iter().filter_map(|cache| cache.failing_seconds).flat_map(real).collect();
+    "shared_cache_asked" Counter Count ["outcome"] "Names unknown here while upstreams failed, by what the shared cache said; absent without one."
+        |own| own.shared_cache.iter().flat_map(|cache| by("outcome", &cache.asked)).collect();
+    "shared_cache_published" Counter Count ["outcome"] "Answers learned or hot, by what came of publishing them; absent without a shared cache."
+        |own| own.shared_cache.iter().flat_map(|cache| by("outcome", &cache.published)).collect();
+    "shared_cache_ignored" Counter Count ["reason"] "Entries of the shared cache that were not believed; absent without one."
+        |own| own.shared_cache.iter().flat_map(|cache| by("reason", &cache.ignored)).collect();
     "critical_fresh" Gauge Count ["name" "type"] "1 while the critical name is within its TTL."
         |own| critical(own, |own| Some(Value::Whole(u64::from(own.fresh))));
     "critical_age" Gauge Seconds ["name" "type"] "How long ago the critical name was answered last; absent while nothing is remembered."

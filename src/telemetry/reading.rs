@@ -48,6 +48,9 @@ pub struct Reading {
     pub resolutions_in_flight: u64,
     /// The state file; `null` when there is none.
     pub persistence: Option<PersistenceReading>,
+    /// The memory that a fleet shares; `null` when there is none.
+    #[serde(default)]
+    pub shared_cache: Option<SharedCacheReading>,
     /// The names that must not be missing.
     #[serde(default)]
     pub critical: Vec<CriticalReading>,
@@ -159,6 +162,27 @@ pub struct PersistenceReading {
     pub failing_seconds: Option<f64>,
 }
 
+/// The memory that a fleet shares.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SharedCacheReading {
+    /// Where it is.
+    pub url: String,
+    /// Whose it is.
+    pub group: String,
+    /// Whether it is asked and fed.
+    pub reached: bool,
+    /// Why it is not, in a few words.
+    pub problem: Option<String>,
+    /// For how long it has not been; `null` while it is.
+    pub failing_seconds: Option<f64>,
+    /// Names that were missing here while upstreams did not answer, by what came of asking: `found`, `missing`, `late`, `skipped`.
+    pub asked: BTreeMap<String, u64>,
+    /// Answers that were learned or hot, by what came of publishing: `published`, `unchanged`, `refused`, `unsent`.
+    pub published: BTreeMap<String, u64>,
+    /// Entries that were ignored, by what was wrong with them: `signature`, `unreadable`.
+    pub ignored: BTreeMap<String, u64>,
+}
+
 /// A name that must not be missing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CriticalReading {
@@ -257,6 +281,16 @@ pub(crate) mod testing {
                 last_write_age_seconds: Some(31.0),
                 failing_seconds: Some(15.0),
                 ..PersistenceReading::default()
+            }),
+            shared_cache: Some(SharedCacheReading {
+                url: "redis://cache.example.com".to_owned(),
+                group: "web".to_owned(),
+                problem: Some("it cannot be reached".to_owned()),
+                failing_seconds: Some(75.0),
+                asked: BTreeMap::from([("found".to_owned(), 3), ("late".to_owned(), 1)]),
+                published: BTreeMap::from([("published".to_owned(), 40)]),
+                ignored: BTreeMap::from([("signature".to_owned(), 2)]),
+                ..SharedCacheReading::default()
             }),
             critical: vec![CriticalReading {
                 name: "db.example.com.".to_owned(),

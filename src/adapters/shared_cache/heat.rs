@@ -1,0 +1,248 @@
+//! Which names the service of this group asks for most, in one sorted set that all its instances keep: what a new instance learns first.
+//!
+//! Each minute an instance tells its hottest names. A name's score is the hour in which it was told, plus the binary logarithm of its hits: an
+//! hour without it weighs as much as twice the hits, nothing has to be read or aged, and the highest of all instances' scores counts (`ZADD
+//! GT`). Names that nobody told any more sink, and are cut off by rank and by age. The set lives as long as an answer may, and is no secret
+//! nor proof: whoever writes into it can only have us ask for a bounded number of names whose entries are then not signed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+use super::keeper::{BATCH, Keeper, Lay};
+use super::servers::judge;
+use crate::core::key::{Key, NAME_MAX};
+use crate::core::time::Timestamp;
+use crate::resolver::Resolver;
+use crate::resolver::slot::Slot;
+use crate::resolver::store::Found;
+use crate::telemetry::events;
+
+/// Names in the set.
+const INDEX_MAX: isize = 4096;
+/// Names that one instance tells at a time.
+const TOLD_MAX: usize = 512;
+/// How often it does.
+const EVERY: Duration = Duration::from_secs(60);
+/// The first time, after every return of the server, and while there is nothing to tell: soon.
+const SOON: Duration = Duration::from_secs(3);
+/// In which time a name's heat is worth half.
+const HALF_LIFE: Duration = Duration::from_secs(3600);
+/// How long the set stays without being told anything, and a name in it.
+const LIFE: Duration = Duration::from_secs(86_400);
+/// Longest member: a name, its type, class and service.
+const MEMBER_MAX: usize = NAME_MAX + 8;
+/// How long the names of the start may be asked for altogether.
+const FILL_MAX: Duration = Duration::from_secs(2);
+
+/// What things are called in the shared cache. The group is the hash tag, so that all of it lies in one slot of a cluster.
+pub(super) struct Names {
+    /// What all keys begin with.
+    prefix: Vec<u8>,
+    /// The sorted set.
+    index: Vec<u8>,
+}
+
+impl Names {
+    /// Those of a group.
+    pub(super) fn new(group: &str) -> Self {
+        let prefix = format!("holdover:{{{group}}}:");
+        // No name begins with a label of so many bytes as `h` is.
+        Self { index: format!("{prefix}hot").into_bytes(), prefix: prefix.into_bytes() }
+    }
+
+    /// The sorted set.
+    pub(super) fn index(&self) -> &[u8] {
+        &self.index
+    }
+
+    /// A key in the same slot under which nothing lies.
+    pub(super) fn probe(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// An answer.
+    pub(super) fn entry(&self, key: &Key) -> Vec<u8> {
+        [&self.prefix, key.as_bytes()].concat()
+    }
+}
+
+/// What is to be done about what is hot.
+pub(super) struct Heat {
+    /// When it is told next.
+    due: Timestamp,
+    /// Names that a new instance wants to know.
+    wanted: usize,
+    /// What is still to be asked for at the start; `None` before the set was read.
+    start: Option<Vec<Key>>,
+    /// When that began.
+    began: Timestamp,
+    /// Answers that were taken, of so many.
+    taken: (usize, usize),
+    /// Whether it is over.
+    filled: bool,
+}
+
+impl Heat {
+    /// A new instance that wants to know so many names.
+    pub(super) fn new(wanted: usize, now: Timestamp) -> Self {
+        Self { due: now.plus(EVERY), wanted, start: None, began: now, taken: (0, 0), filled: wanted == 0 }
+    }
+
+    /// When it is told next.
+    pub(super) const fn due(&self) -> Timestamp {
+        self.due
+    }
+
+    /// Has it told soon.
+    pub(super) fn hurry(&mut self, now: Timestamp) {
+        self.due = now.plus(SOON);
+        if !self.filled && self.start.is_none() {
+            self.began = now;
+        }
+    }
+
+    /// Whether there are names left to be asked for at the start.
+    pub(super) const fn is_filling(&self) -> bool {
+        !self.filled
+    }
+}
+
+/// How hot a name is.
+#[expect(clippy::cast_precision_loss, reason = "hours and logarithms are small")]
+fn score(hits: u32, now: Timestamp) -> f64 {
+    now.as_micros() as f64 / HALF_LIFE.as_micros() as f64 + (f64::from(hits) + 1.0).log2()
+}
+
+/// The hottest names that may be served.
+fn hottest(resolver: &Resolver, now: Timestamp) -> Vec<(u32, Arc<Slot>)> {
+    let slots = resolver.store().slots().filter(|slot| slot.hits() > 0 && slot.is_current() && slot.entry.is_servable(now));
+    let mut found: Vec<(u32, Arc<Slot>)> = Vec::with_capacity(2 * TOLD_MAX);
+    let cut = |found: &mut Vec<(u32, Arc<Slot>)>| {
+        found.sort_by_key(|(hits, _)| std::cmp::Reverse(*hits));
+        found.truncate(TOLD_MAX);
+    };
+    for slot in slots {
+        found.push((slot.hits(), slot));
+        if found.len() == 2 * TOLD_MAX {
+            cut(&mut found);
+        }
+    }
+    cut(&mut found);
+    found
+}
+
+impl Keeper {
+    /// Tells what is hot, and has it published if it is not.
+    pub(super) async fn look_at_what_is_hot(&mut self) {
+        let now = self.resolver.now();
+        self.heat.due = now.plus(EVERY);
+        self.remember_servers().await;
+        let resolver = Arc::clone(&self.resolver);
+        // A walk over a large memory takes a while, and queries are not to wait for it.
+        let found = tokio::task::spawn_blocking(move || hottest(&resolver, now)).await.unwrap_or_default();
+        if found.is_empty() {
+            self.heat.due = now.plus(SOON);
+            return;
+        }
+        for piece in found.chunks(BATCH) {
+            let mut add = redis::cmd("ZADD");
+            add.arg(self.names.index()).arg("GT");
+            for (hits, slot) in piece {
+                if let Some(key) = slot.key() {
+                    add.arg(score(*hits, now)).arg(key.as_bytes());
+                }
+            }
+            if !self.tell(&[add]).await {
+                return;
+            }
+        }
+        let Ok(life) = u64::try_from(LIFE.as_millis()) else { return };
+        let tidy = [
+            redis::cmd("ZREMRANGEBYSCORE").arg(self.names.index()).arg("-inf").arg(score(0, now.minus(LIFE))).to_owned(),
+            redis::cmd("ZREMRANGEBYRANK").arg(self.names.index()).arg(0).arg(-INDEX_MAX - 1).to_owned(),
+            redis::cmd("PEXPIRE").arg(self.names.index()).arg(life).to_owned(),
+        ];
+        if !self.tell(&tidy).await {
+            return;
+        }
+        found.into_iter().for_each(|(_, slot)| self.publisher.add(slot));
+    }
+
+    /// Writes into the set; false when that was refused or failed.
+    async fn tell(&mut self, commands: &[Cmd]) -> bool {
+        let Some(replies) = self.exchange(commands).await else { return false };
+        replies.into_iter().all(|reply| self.written(reply) == Some(true))
+    }
+
+    /// Asks for the next few of the names that a new instance wants to know.
+    pub(super) async fn fill(&mut self) {
+        let now = self.resolver.now();
+        let Some(mut names) = self.heat.start.take() else {
+            let names = self.read_index().await;
+            if let Some(names) = names {
+                self.heat.taken.1 = names.len();
+                self.heat.start = Some(names);
+            }
+            return;
+        };
+        let some = names.split_off(names.len().saturating_sub(BATCH));
+        let unknown: Vec<Key> = some.into_iter().filter(|key| !matches!(self.resolver.store().find(key, now), Found::Answer(_))).collect();
+        if !unknown.is_empty() {
+            let Some(found) = self.read(&unknown).await else {
+                self.heat.start = Some(names);
+                return;
+            };
+            for (key, lay) in unknown.iter().zip(found) {
+                if let Lay::Answer(record) = lay
+                    && self.resolver.take_from_fleet(key, *record)
+                {
+                    self.heat.taken.0 += 1;
+                }
+            }
+        }
+        if names.is_empty() || now.since(self.heat.began) > FILL_MAX {
+            self.heat.filled = true;
+            let (answers, names) = self.heat.taken;
+            events::SharedCacheFilled { answers, names }.emit();
+        } else {
+            self.heat.start = Some(names);
+        }
+    }
+
+    /// Reads the hottest names, coldest first; `None` when the connection is gone.
+    async fn read_index(&mut self) -> Option<Vec<Key>> {
+        let last = isize::try_from(self.heat.wanted).unwrap_or(INDEX_MAX).min(INDEX_MAX) - 1;
+        let command = redis::cmd("ZREVRANGE").arg(self.names.index()).arg(0).arg(last).to_owned();
+        let reply = self.exchange(&[command]).await?.into_iter().next()?;
+        let Ok(Value::Array(members)) = judge(reply) else { return Some(Vec::new()) };
+        let key = |member: Value| match member {
+            Value::BulkString(bytes) if bytes.len() <= MEMBER_MAX => Key::from_stored(&bytes),
+            _ => None,
+        };
+        Some(members.into_iter().rev().filter_map(key).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_weighs_as_much_as_twice_the_hits() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let later = now.plus(HALF_LIFE);
+        assert!((score(63, now) - score(31, later)).abs() < 1e-6);
+        assert!(score(5, now) > score(4, now));
+        assert!(score(0, now.minus(LIFE)) < score(1000, now.minus(LIFE)));
+    }
+
+    #[test]
+    fn all_keys_of_a_group_bear_its_tag() {
+        let names = Names::new("web");
+        let key = Key::new(b"\x03www\x04test\x00", 1, 1, crate::core::key::Dnssec::default());
+        assert!(names.entry(&key).starts_with(b"holdover:{web}:\x03www"));
+        assert_eq!(names.index(), b"holdover:{web}:hot");
+    }
+}

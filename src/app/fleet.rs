@@ -1,0 +1,102 @@
+//! Lets the resolver share what it remembers, if that is wanted and this program can; and shows how it stands.
+
+use std::sync::Arc;
+
+use crate::config::settings::Settings;
+use crate::resolver::Resolver;
+use crate::resolver::ports::Chance;
+
+#[cfg(feature = "shared-cache")]
+pub(super) use with::{Shown, Unusable, start};
+#[cfg(not(feature = "shared-cache"))]
+pub(super) use without::{Shown, Unusable, start};
+
+/// With the adapter for it.
+#[cfg(feature = "shared-cache")]
+mod with {
+    use super::{Arc, Chance, Resolver, Settings};
+    use crate::adapters::shared_cache::SharedCache;
+    pub(in crate::app) use crate::adapters::shared_cache::Unusable;
+    use crate::core::time::Timestamp;
+    use crate::telemetry::fleet::{Counted, Reach};
+    use crate::telemetry::reading::{SharedCacheReading, seconds};
+
+    /// The shared cache as the admin interface sees it.
+    pub(in crate::app) struct Shown {
+        /// Where it is.
+        url: String,
+        /// Whose it is.
+        group: String,
+        /// Itself.
+        cache: Arc<SharedCache>,
+    }
+
+    impl Shown {
+        /// How it stands now.
+        pub(in crate::app) fn read(&self, now: Timestamp) -> SharedCacheReading {
+            let counters = self.cache.counters();
+            let of = |kinds: &[Counted]| kinds.iter().map(|kind| (kind.label().to_owned(), counters.total(*kind))).collect();
+            let (problem, failing_seconds) = match self.cache.reach() {
+                Reach::Reached => (None, None),
+                Reach::Lost { since, reason } => (Some(reason.advice().to_owned()), Some(seconds(now.since(since)))),
+            };
+            SharedCacheReading {
+                url: self.url.clone(),
+                group: self.group.clone(),
+                reached: problem.is_none(),
+                problem,
+                failing_seconds,
+                asked: of(&Counted::ASKED),
+                published: of(&Counted::PUBLISHED),
+                ignored: of(&Counted::IGNORED),
+            }
+        }
+    }
+
+    /// Starts to share, if that is wanted.
+    ///
+    /// # Errors
+    /// [`Unusable`]
+    pub(in crate::app) fn start(
+        settings: &Settings,
+        chance: &Arc<dyn Chance>,
+        resolver: &Arc<Resolver>,
+    ) -> Result<Option<Shown>, Unusable> {
+        let Some(own) = &settings.shared_cache else { return Ok(None) };
+        let cache = SharedCache::start(own, Arc::clone(chance), resolver)?;
+        Ok(Some(Shown { url: own.url.clone(), group: own.group.clone(), cache }))
+    }
+}
+
+/// Without: the configuration refuses what would need it.
+#[cfg(not(feature = "shared-cache"))]
+mod without {
+    use std::convert::Infallible;
+
+    use super::{Arc, Chance, Resolver, Settings};
+    use crate::core::time::Timestamp;
+    use crate::telemetry::reading::SharedCacheReading;
+
+    /// Never.
+    #[derive(Debug, thiserror::Error)]
+    #[error("this holdover has no shared cache")]
+    pub struct Unusable(Infallible);
+
+    /// None.
+    pub(in crate::app) struct Shown(Infallible);
+
+    impl Shown {
+        /// Never called.
+        pub(in crate::app) fn read(&self, _now: Timestamp) -> SharedCacheReading {
+            match self.0 {}
+        }
+    }
+
+    /// Shares nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub(in crate::app) fn start(_: &Settings, _: &Arc<dyn Chance>, _: &Arc<Resolver>) -> Result<Option<Shown>, Unusable> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,83 @@
+//! What the fleet knows: asked by the leader of a resolution for a name of which nothing is known here, when upstreams do not answer for it.
+//!
+//! | the store has | upstreams | the fleet is asked |
+//! |---|---|---|
+//! | an answer, however stale | any | never |
+//! | nothing | down | at once, beside the last resort |
+//! | nothing | silent beyond the client response timer, or in trouble: closed ports, no answer that is one | when that is noticed |
+//! | nothing | answered | never |
+//!
+//! It is asked once per resolution, on a task of its own. Whoever waits gets the first answer that comes, from wherever; the end of a
+//! resolution without one waits until the fleet has been heard, which the port bounds.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::Resolver;
+use super::flight::{Flight, Progress};
+use super::journal::Origin;
+use super::ports::Fleet;
+use super::store::Found;
+use crate::core::key::Key;
+use crate::core::record::Record;
+use crate::core::restore::{self, Shift};
+
+/// A question to the fleet.
+#[derive(Default)]
+pub(super) enum Consultation {
+    /// It was not asked.
+    #[default]
+    NotYet,
+    /// It was; the end of this says that it was heard.
+    UnderWay(oneshot::Receiver<()>),
+    /// It was heard, or there is none.
+    Over,
+}
+
+impl Consultation {
+    /// Asks, unless that was done or something is known.
+    pub(super) fn begin(&mut self, resolver: &Arc<Resolver>, key: &Key, flight: &Arc<Flight>) {
+        // Once, however often an attempt is overdue.
+        let Self::NotYet = self else { return };
+        *self = Self::Over;
+        let Some(fleet) = resolver.fleet.get().cloned() else { return };
+        if let Found::Answer(_) = resolver.store.find(key, resolver.now()) {
+            return;
+        }
+        let (heard, hearing) = oneshot::channel();
+        *self = Self::UnderWay(hearing);
+        let (own, key, flight) = (Arc::clone(resolver), key.clone(), Arc::clone(flight));
+        resolver.spawn(async move {
+            if let Some(record) = fleet.ask(&key).await
+                && own.take_from_fleet(&key, record)
+                && let Found::Answer(slot) = own.store.find(&key, own.now())
+            {
+                // What failed so far lies beside it from now on.
+                own.store.clear_failure(&key);
+                flight.tell(Progress::Recalled(slot));
+            }
+            drop(heard);
+        });
+    }
+
+    /// Waits until it was heard. Cancel safe.
+    pub(super) async fn end(&mut self) {
+        if let Self::UnderWay(hearing) = std::mem::replace(self, Self::Over) {
+            let _ = hearing.await;
+        }
+    }
+}
+
+impl Resolver {
+    /// Has this fleet asked from now on; the first one counts.
+    pub fn share(&self, fleet: Arc<dyn Fleet>) {
+        let _ = self.fleet.set(fleet);
+    }
+
+    /// Takes in an answer that the fleet's memory had; false when it is past its time, or what is here is as new or newer.
+    pub fn take_from_fleet(&self, key: &Key, record: Record) -> bool {
+        let restored = restore::restore(key, record.entry, Shift::NONE, &self.policy, self.now());
+        restored.is_some_and(|entry| self.restore(key, entry, record.hits, Origin::SharedCache))
+    }
+}
