@@ -50,5 +50,6 @@ fn when_both_were_killed_the_next_one_takes_up_what_they_left() {
     let finished = run(file.run(server, &[]).args(["cat", file.path.to_str().unwrap()]));
     assert!(finished.code() == 0 && is_ours(&finished.stdout), "{finished:?}");
     assert!(finished.stderr.contains("resolv.conf@127.0.0.77:53, resolv.conf@127.0.0.78:53"), "{finished:?}");
-    assert_eq!((fs::read(&file.path).unwrap(), file.names().len()), (ORIGINAL.to_vec(), 1));
+    // What was being written when it was killed may lie about under a name of its own.
+    assert_eq!((fs::read(&file.path).unwrap(), file.kept().exists()), (ORIGINAL.to_vec(), false));
 }
