@@ -129,7 +129,9 @@ fn a_flood_that_takes_every_place_leaves_some_for_refreshing_critical_names() {
         }
         assert!(full > 25_000, "there was no place for most of the time: {full}");
         let asked = play.world.resolver.sends().total(Class::Critical);
-        assert!(asked >= 9, "{asked} packets for three names that may be five seconds old, in half a minute");
+        println!("places taken in {full} of 30 000 moments, {asked} packets for critical names");
+        // Without places of their own these names get 21 in this world.
+        assert!(asked >= 30, "{asked} packets for three names that may be five seconds old, in half a minute");
     });
 }
 
