@@ -30,7 +30,7 @@ pub(super) fn end(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         left -= 1;
         match kind {
             b'+' | b'-' | b':' => {}
-            b'$' => at += length(text)?.map_or(0, |length| length.saturating_add(2)),
+            b'$' => at = length(text)?.map_or(at, |length| at.saturating_add(length).saturating_add(2)),
             b'*' => {
                 let members = length(text)?.unwrap_or(0);
                 left = left.saturating_add(members);
