@@ -108,7 +108,7 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         ("[stale]\nmaximun = \"24h\"", "holdover.toml:2: key \"maximun\" in [stale] is not known. Did you mean \"maximum\"?"),
         (
             "[stael]\nmaximum = \"24h\"",
-            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [hosts] [state] [prefetch] [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
+            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [hosts] [state] [shared_cache] [prefetch] [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
         ),
         (
             "[stale]\n\nmaximum = \"30d\"",

@@ -16,7 +16,7 @@ const PROGRAM: &str = "redis-server";
 pub fn is_here() -> bool {
     let here = Command::new(PROGRAM).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !here {
-        assert!(std::env::var_os("HOLDOVER_REQUIRE_REDIS").is_none(), "{PROGRAM} is not here, and HOLDOVER_REQUIRE_REDIS is set");
+        assert!(std::env::var_os("REQUIRE_REDIS").is_none(), "{PROGRAM} is not here, and REQUIRE_REDIS is set");
         eprintln!("SKIPPED: {PROGRAM} is not here (Debian: apt-get install redis-server openssl)");
     }
     here
