@@ -133,6 +133,10 @@ fn generic(bytes: &[u8]) -> String {
 
 /// Reads RDATA in either form.
 pub(super) fn read_data(rtype: u16, text: &str) -> Option<Vec<u8>> {
+    // Presentation format is ASCII; other bytes are written \DDD. hickory-proto would take a name for an internationalised one.
+    if !text.is_ascii() {
+        return None;
+    }
     match text.trim().strip_prefix("\\#") {
         Some(rest) => read_generic(rest),
         None => read_presentation(rtype, text),
