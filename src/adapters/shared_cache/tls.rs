@@ -9,7 +9,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 /// Where systems keep the certificate authorities that they trust: Debian and Alpine, Red Hat, SUSE, FreeBSD.
 const SYSTEM: [&str; 4] =
@@ -60,7 +60,7 @@ impl Tls {
         if roots.is_empty() {
             return Err(unusable("it holds no certificate".to_owned()));
         }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| NoTls::Library(error.to_string()))?
             .with_root_certificates(roots)
