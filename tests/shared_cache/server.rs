@@ -107,15 +107,23 @@ impl Server {
         self.tell(&words)
     }
 
-    /// Sends it a command of bytes.
+    /// Sends it a command of bytes; on a new connection where one is cut, as a sentinel cuts those of a replica that it promotes.
     #[track_caller]
     pub fn tell<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> T {
-        let mut connection = redis::Client::open(self.url()).unwrap().get_connection_with_timeout(PATIENCE).unwrap();
         let mut command = redis::Cmd::new();
         words.iter().for_each(|word| {
             command.arg(*word);
         });
-        command.query(&mut connection).unwrap()
+        let ask = || command.query(&mut redis::Client::open(self.url())?.get_connection_with_timeout(PATIENCE)?);
+        let mut reply = ask();
+        for _ in 0..4 {
+            if !reply.as_ref().is_err_and(|problem: &redis::RedisError| problem.is_connection_dropped() || problem.is_io_error()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            reply = ask();
+        }
+        reply.unwrap()
     }
 
     /// Waits until this holds.
