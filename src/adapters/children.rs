@@ -3,11 +3,13 @@
 //! All are collected by one `waitpid(-1)`, so nothing else in the process may wait for a child of its own.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, WaitOptions, getpgrp, getppid, kill_process, set_parent_process_death_signal, wait};
+use rustix::process::{Pid, Signal, WaitOptions, getpgrp, kill_process, wait};
 use rustix::termios::tcgetpgrp;
+use tokio::net::unix::pipe;
 
 /// A child that was started here and has not been collected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,24 +80,38 @@ pub fn collect() -> Vec<(Child, End)> {
     ended
 }
 
-/// The parent is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the process that started this one is gone")]
-pub struct Orphaned;
+/// A child's standard input, held open by its parent for nothing but its end, which says that the parent is gone, however it ended.
+///
+/// Not `PR_SET_PDEATHSIG`: of a parent with several threads it tells the end of the thread that started the child, while the process is still there.
+#[derive(Debug)]
+pub struct Line(#[expect(dead_code, reason = "held, not used")] ChildStdin);
 
-/// Asks for SIGTERM when the parent ends, whose process number this is.
+/// Starts a child that notices when this process is gone ([`parent_ended`]), or this line is dropped.
 ///
 /// # Errors
-/// [`Orphaned`]: it has ended already.
-pub fn follow_parent(parent: i32) -> Result<(), Orphaned> {
-    let _ = set_parent_process_death_signal(Some(Signal::TERM));
-    if has_lost(parent) { Err(Orphaned) } else { Ok(()) }
+/// As [`start`].
+pub fn start_on_line(command: &mut Command) -> io::Result<(Child, Line)> {
+    let mut child = command.stdin(Stdio::piped()).spawn()?;
+    let line = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    Ok((Child(Pid::from_child(&child)), Line(line)))
 }
 
-/// Whether the parent with this process number has ended: whoever is left without one gets another.
-#[must_use]
-pub fn has_lost(parent: i32) -> bool {
-    getppid().map(Pid::as_raw_nonzero).is_none_or(|now| now.get() != parent)
+/// Waits until the parent that started this process on a [`Line`] is gone. To be called within a runtime.
+///
+/// # Errors
+/// Standard input is not such a line.
+pub fn parent_ended() -> io::Result<impl Future<Output = ()>> {
+    let line = pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
+    Ok(async move {
+        let mut nothing = [0; 16];
+        while line.readable().await.is_ok() {
+            match line.try_read(&mut nothing) {
+                Ok(0) => return,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
+    })
 }
 
 /// Whether a terminal sends its signals (Ctrl-C and the like) to this process and those that share its group.

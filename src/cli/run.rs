@@ -30,7 +30,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::SignalKind;
 
-use crate::adapters::children::{self, Child, End};
+use crate::adapters::children::{self, Child, End, Line};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::resolv_conf::TakeoverError;
 use crate::adapters::resolv_conf::takeover::{Again, Force, Place, Wish};
@@ -46,7 +46,7 @@ mod signals;
 mod supervision;
 
 use signals::Signals;
-use supervision::{Own, Seen, Steps, Supervision};
+use supervision::{Hold, Own, Seen, Steps, Supervision};
 
 /// Exit code where `--strict` keeps the application from running (`EX_UNAVAILABLE` of sysexits.h).
 const EXIT_UNAVAILABLE: u8 = 69;
@@ -96,8 +96,8 @@ pub struct RunArguments {
 /// # Errors
 /// No signals or no runtime to be had; everything else runs the application all the same.
 pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
-    if let Some(parent) = arguments.sidecar_of {
-        return orphan::serve(parent, arguments);
+    if arguments.sidecar_of.is_some() {
+        return orphan::serve(arguments);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     let strict = arguments.strict;
@@ -154,21 +154,9 @@ fn prepare(arguments: &RunArguments) -> Result<Beside, (String, u8)> {
         clock: SystemClock::new(),
         supervision: Supervision::default(),
         own: None,
+        line: None,
         file: Hold::Original,
     })
-}
-
-/// What `resolv.conf` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
-    /// As it was.
-    Original,
-    /// Ours.
-    Taken,
-    /// Set to holdover from outside: there is nothing to write, and nothing to give back.
-    Set,
-    /// It cannot be written, which was said; it is left alone.
-    Left,
 }
 
 /// What runs beside the application.
@@ -185,6 +173,8 @@ struct Beside {
     supervision: Supervision,
     /// Our own sidecar.
     own: Option<Child>,
+    /// Tells it that this process is still there.
+    line: Option<Line>,
     /// What the file is.
     file: Hold,
 }
@@ -236,10 +226,10 @@ impl Beside {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("holdover").arg("run").arg(format!("--sidecar-of={}", std::process::id())).args(std::env::args_os().skip(2));
         // The service manager waits for the application, not for the sidecar; a terminal's signals are for the application.
-        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").process_group(0).stdout(Stdio::null());
         self.supervision.started(self.clock.now());
-        match children::start(&mut command) {
-            Ok(child) => self.own = Some(child),
+        match children::start_on_line(&mut command) {
+            Ok((child, line)) => (self.own, self.line) = (Some(child), Some(line)),
             Err(error) => self.ended(&error.to_string()),
         }
     }

@@ -152,11 +152,11 @@ pub fn resolve_settings(
 /// # Errors
 /// A listen address that cannot be had, or a runtime that cannot be made.
 pub fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
-    run_until(arguments, || ())
+    run_until(arguments, std::future::pending())
 }
 
-/// The same; when a signal has come, `before_drain` is done first.
-pub(super) fn run_until(arguments: ServeArguments, before_drain: impl FnOnce()) -> anyhow::Result<ExitCode> {
+/// The same, or until something else asks for the end, and says what it is.
+pub(super) fn run_until(arguments: ServeArguments, otherwise: impl Future<Output = &'static str>) -> anyhow::Result<ExitCode> {
     let settings = match resolve_settings(&arguments, std::env::vars_os()) {
         Ok(settings) => settings,
         Err(error) => {
@@ -166,7 +166,7 @@ pub(super) fn run_until(arguments: ServeArguments, before_drain: impl FnOnce()) 
     };
     start_log(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
-    runtime.block_on(serve(&settings, before_drain))
+    runtime.block_on(serve(&settings, otherwise))
 }
 
 /// Starts the log as configured.
@@ -186,7 +186,7 @@ pub(super) fn start_log(settings: &Settings) {
 }
 
 /// Runs the sidecar: start, serve, drain, stop.
-async fn serve(settings: &Settings, before_drain: impl FnOnce()) -> anyhow::Result<ExitCode> {
+async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str>) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
@@ -199,16 +199,17 @@ async fn serve(settings: &Settings, before_drain: impl FnOnce()) -> anyhow::Resu
     };
     let manager = ServiceManager::from_environment();
     tell(manager.as_ref(), Message::Ready);
+    let mut otherwise = std::pin::pin!(otherwise);
     let name = loop {
         tokio::select! {
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
+            name = &mut otherwise => break name,
             _ = hangup.recv() => running.look_again(),
             () = keep_alive(manager.as_ref()) => {}
         }
     };
     tell(manager.as_ref(), Message::Stopping);
-    before_drain();
     events::Draining { signal: name, idle: settings.drain.idle, at_most: settings.drain.at_most }.emit();
     tokio::select! {
         () = running.drain(&settings.drain) => {}

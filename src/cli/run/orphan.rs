@@ -1,6 +1,6 @@
 //! The sidecar's side of `holdover run`: it serves, and clears up when the process that started it was killed.
 //!
-//! The kernel says so with a SIGTERM (PR_SET_PDEATHSIG). The application may live on and resolve names, and nobody else is left who knows that
+//! The end of the line between them says so. The application may live on and resolve names, and nobody else is left who knows that
 //! `resolv.conf` was taken over; so the original is put back first, and then the sidecar drains like any other.
 
 use std::process::ExitCode;
@@ -15,17 +15,20 @@ use crate::telemetry::takeover::{FileLeft, GivenBack, Why};
 /// Serves for as long as the parent lives.
 ///
 /// # Errors
-/// The parent is gone already; those of [`serve::run`].
-pub(super) fn serve(parent: i32, arguments: RunArguments) -> anyhow::Result<ExitCode> {
-    children::follow_parent(parent)?;
+/// Those of [`serve::run`].
+pub(super) fn serve(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let RunArguments { serve: serving, keep, .. } = arguments;
     let place = Place::new(serving.resolv_conf(), keep.as_deref());
-    serve::run_until(serving, move || {
-        if children::has_lost(parent)
-            && let Ok(place) = place
-        {
+    serve::run_until(serving, async {
+        match children::parent_ended() {
+            Ok(ended) => ended.await,
+            // Nothing but `holdover run` starts one that way.
+            Err(_) => std::future::pending().await,
+        }
+        if let Ok(place) = place {
             give_back(&place);
         }
+        "end of holdover run"
     })
 }
 

@@ -28,6 +28,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often it is looked when something is wrong.
 const LOOK_EVERY_WHEN_WRONG: Duration = Duration::from_millis(250);
 
+/// What `resolv.conf` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// As it was.
+    Original,
+    /// Ours.
+    Taken,
+    /// Set to holdover from outside: there is nothing to write, and nothing to give back.
+    Set,
+    /// It cannot be written, which was said; it is left alone.
+    Left,
+}
+
 /// What was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
