@@ -131,8 +131,9 @@ fn ctrl_z_stops_the_application_and_not_the_sidecar_and_fg_goes_on() {
     let inner = file.run(server, &[]);
     let words: Vec<String> =
         [inner.get_program()].into_iter().chain(inner.get_args()).map(|word| word.to_str().unwrap().to_owned()).collect();
-    // The application tells its own number and that of its parent, which is holdover.
-    terminal.type_in(&format!("{} sh -c 'echo pids=$PPID,$$,is-up; while :; do sleep 0.05; done'\n", words.join(" ")));
+    // The application tells its own number and that of its parent, which is holdover. It starts nothing: a shell that is just in vfork(2) when
+    // its child is stopped is not.
+    terminal.type_in(&format!("{} sh -c 'echo pids=$PPID,$$,is-up; exec sleep 100'\n", words.join(" ")));
     terminal.wait_for(",is-up\r\n");
     let shown = terminal.shown();
     let pids = shown.lines().find_map(|line| line.trim().strip_prefix("pids=")?.strip_suffix(",is-up")).expect("numbers");
