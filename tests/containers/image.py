@@ -6,8 +6,8 @@ import time
 from engine import PREFIX, demand, docker, inspect, run, wait, wait_for
 
 SIZE_MAX = 8 * 1000 * 1000  # bytes
-DRAIN_IDLE = 2.0  # seconds: on SIGTERM it goes on until nobody has asked for as long
-DRAIN_MAX = 10.0  # seconds, with what the engine needs
+DRAIN_IDLE = 5.0  # seconds: on SIGTERM it goes on until nobody has asked for as long; an exec may take a second or two
+DRAIN_MAX = 15.0  # seconds, with what the engine needs
 # Longer than it has to be idle: a health check is a query as well.
 HEALTH_INTERVAL = "3s"
 STATE = "/var/lib/holdover"
@@ -55,7 +55,8 @@ def check_life(image):
     """Starts on port 53 with nothing but what it needs, becomes healthy, and ends with 0 on SIGTERM."""
     name = f"{PREFIX}-image"
     docker("run", "--detach", "--name", name, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
-           "--memory", "32m", "--network", "none", "--health-interval", HEALTH_INTERVAL, image, "serve", "--upstream", "192.0.2.53")
+           "--memory", "32m", "--network", "none", "--health-interval", HEALTH_INTERVAL,
+           "--env", f"HOLDOVER_DRAIN_IDLE={DRAIN_IDLE:.0f}s", image, "serve", "--upstream", "192.0.2.53")
     state = lambda: inspect(name)["State"]
     healthy = wait_for("the image's own health check says healthy", 20, lambda: state()["Health"]["Status"] == "healthy", 0.2)
     process = state()["Pid"]
@@ -66,7 +67,7 @@ def check_life(image):
     for _ in range(3):
         # Asked more often than it needs to be idle, it must not end; the check fails when nobody answers.
         demand("ready" in docker("exec", name, "/holdover", "check"), "it does not answer while it drains")
-        wait(DRAIN_IDLE / 2)
+        wait(DRAIN_IDLE * 0.4)
     began = time.monotonic()
     wait_for("it ends after SIGTERM when nobody asks any more", DRAIN_MAX, lambda: not state()["Running"], 0.2)
     demand(state()["ExitCode"] == 0 and not state()["OOMKilled"], f"it ended with {state()['ExitCode']}")
