@@ -65,6 +65,8 @@ pub struct Options {
     pub seed: u64,
     /// Another resolver to be tested instead of holdover: where it listens, and where it expects its upstream.
     pub target: Option<Target>,
+    /// URL of a shared cache on this host, from which a new instance lives in the scenario restart.
+    pub shared_cache: Option<String>,
     /// How results are told.
     pub output: Output,
 }
@@ -98,6 +100,7 @@ impl Default for Options {
             speed: 120.0,
             seed: 1,
             target: None,
+            shared_cache: None,
             output: Output::Table,
         }
     }
@@ -152,7 +155,7 @@ impl Stage {
         let (subject, sidecar, child) = match options.target {
             Some(target) => (target.address, None, None),
             None if options.scenario == Scenario::Restart => {
-                let child = Restarted::start(behind.address())?;
+                let child = Restarted::start(behind.address(), options.shared_cache.as_deref())?;
                 (child.address(), None, Some(child))
             }
             None => {
@@ -192,6 +195,13 @@ impl Stage {
         }
     }
 
+    /// Starts a new instance beside the child, where they share a cache; gives where it listens once it answers.
+    async fn start_newcomer(&self) -> anyhow::Result<Option<SocketAddr>> {
+        let child = Arc::clone(&self.child);
+        let started = tokio::task::spawn_blocking(move || child.lock().as_mut().map(Restarted::start_newcomer)).await;
+        Ok(started?.transpose()?.flatten())
+    }
+
     /// What the sidecar thinks of its upstream.
     fn state(&self) -> &'static str {
         self.sidecar.as_ref().map_or("", Sidecar::state)
@@ -218,12 +228,13 @@ async fn rehearse(options: &Options) -> anyhow::Result<ExitCode> {
         flood::fill(options, stage.subject).await.context("cannot fill the cache")?;
     }
     let Played { peaks, flooded, back_after } = play(options, &stage, &columns).await?;
-    let (with, without) = columns.take();
+    let [with, without, newcomer] = columns.take();
+    let newcomer = options.shared_cache.is_some().then_some(&newcomer);
     let [_, _, heal] = options.phases();
     let evidence =
-        Evidence { scenario: options.scenario, with: &with, peak_packets: peaks[0], heal, flooded: flooded.as_ref(), back_after };
+        Evidence { scenario: options.scenario, with: &with, newcomer, peak_packets: peaks[0], heal, flooded: flooded.as_ref(), back_after };
     let checks = verdict::verdict(&evidence);
-    let report = Report { options, with: &with, without: &without, peaks, checks: &checks };
+    let report = Report { options, with: &with, without: &without, newcomer, peaks, checks: &checks };
     match options.output {
         Output::Table => console::say(&report::table(&report)),
         Output::Json => console::say(&format!("{:#}\n", report::document(&report))),
@@ -281,6 +292,11 @@ async fn play(options: &Options, stage: &Stage, columns: &Columns) -> anyhow::Re
             columns.note_gap(Gap { from, until: None });
             back_after = stage.restart().await;
             columns.note_gap(Gap { from, until: Some(Instant::now()) });
+            match stage.start_newcomer().await {
+                Ok(Some(address)) => columns.add_newcomer(address),
+                Ok(None) => {}
+                Err(error) => console::complain(format_args!("{error:#}")),
+            }
         }
         tokio::time::sleep_until(began + warm_up + fault).await;
         stage.set_fault(None);

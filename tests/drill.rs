@@ -227,6 +227,9 @@ fn wrong_usage_ends_with_64_and_one_message() {
         (&["--target", "127.0.0.1", "--upstream-listen", "127.0.0.1:5353"], "--target"),
         (&["--target", "192.0.2.1:53", "--upstream-listen", "127.0.0.1:5353"], "192.0.2.1:53 is not a loopback address"),
         (&["--target", "127.0.0.1:5353", "--upstream-listen", "0.0.0.0:5354"], "0.0.0.0:5354 is not a loopback address"),
+        (&["--shared-cache", "redis://127.0.0.1:6379"], "--shared-cache is for --scenario restart"),
+        (&["--scenario", "restart", "--shared-cache", "redis://192.0.2.1"], "give loopback addresses, such as redis://127.0.0.1:6379"),
+        (&["--scenario", "restart", "--shared-cache", "memcached://127.0.0.1"], "it has a scheme that is not known. Allowed: redis,"),
         (&["--scenario", "earthquake"], "blackhole, flood, refused, servfail, loss, slow, nxdomain, flap, restart, seoul"),
     ];
     for (arguments, told) in cases {

@@ -15,6 +15,8 @@
 
 #[path = "process/binary.rs"]
 mod binary;
+#[path = "shared_cache/drill.rs"]
+mod drill;
 #[path = "wire/harness.rs"]
 mod harness;
 #[path = "admin/http.rs"]
@@ -26,7 +28,7 @@ mod mistakes;
 #[path = "shared_cache/server.rs"]
 mod server;
 
-use binary::{holdover, run};
+use binary::{PATIENCE, Running, holdover, run};
 use harness::{Reaction, Upstream, address, qname};
 use hickory_proto::op::ResponseCode;
 use instance::{Instance, KEY};

@@ -1,13 +1,15 @@
 //! `holdover drill`: arguments of the rehearsal, checked.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::config::error::EXIT_USAGE;
+use crate::config::judge::shared_cache_servers;
 use crate::config::quantity::{read_duration, show_duration};
+use crate::config::settings::Server;
 use crate::drill::fault::Scenario;
 use crate::drill::{self, Options, Output, Target};
 use crate::telemetry::console;
@@ -39,6 +41,9 @@ pub struct DrillArguments {
     /// Tests another resolver, which listens here, instead of holdover
     #[arg(long, value_name = "ADDR:PORT", requires = "upstream_listen")]
     target: Option<SocketAddr>,
+    /// In the scenario restart: a Valkey or Redis on this host, through which a new, empty instance beside it learns what it knew
+    #[arg(long, value_name = "URL", value_parser = shared_cache)]
+    shared_cache: Option<String>,
     /// Where that resolver expects its upstream
     #[arg(long, value_name = "ADDR:PORT", requires = "target")]
     upstream_listen: Option<SocketAddr>,
@@ -60,6 +65,18 @@ fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// Reads the URL of a shared cache, which has to be on this host.
+fn shared_cache(url: &str) -> Result<String, String> {
+    let is_here = |server: &Server| server.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match shared_cache_servers(url) {
+        Err(wrong) => Err(format!("it {wrong}")),
+        Ok(servers) if servers.hosts.iter().all(is_here) => Ok(url.to_owned()),
+        Ok(_) => {
+            Err("give loopback addresses, such as redis://127.0.0.1:6379: a drill is a load test; it sends to this host only".to_owned())
+        }
+    }
+}
+
 /// Runs the subcommand.
 ///
 /// # Errors
@@ -76,6 +93,14 @@ pub fn run(arguments: DrillArguments) -> anyhow::Result<ExitCode> {
         console::complain("--scenario restart kills what it tests, and starts only holdover again; leave --target out.");
         return Ok(ExitCode::from(EXIT_USAGE));
     }
+    if arguments.shared_cache.is_some() && arguments.scenario != Scenario::Restart {
+        console::complain("--shared-cache is for --scenario restart, in which a new instance lives from it.");
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
+    if arguments.shared_cache.is_some() && !cfg!(feature = "shared-cache") {
+        console::complain("--shared-cache needs a holdover that was built with the feature shared-cache.");
+        return Ok(ExitCode::from(EXIT_USAGE));
+    }
     drill::run(&Options {
         scenario: arguments.scenario,
         qps: arguments.qps,
@@ -85,6 +110,7 @@ pub fn run(arguments: DrillArguments) -> anyhow::Result<ExitCode> {
         speed: f64::from(arguments.speed),
         seed: arguments.seed,
         target,
+        shared_cache: arguments.shared_cache,
         output: if arguments.json { Output::Json } else { Output::Table },
     })
 }

@@ -20,6 +20,7 @@ use crate::core::policy::{
     AttemptPolicy, BudgetPolicy, CachePolicy, ClientResponseTimer, HealthPolicy, InFlightPolicy, Policy, PrefetchPolicy, StalePolicy,
     SuffixStale, TtlPolicy, TtlZero,
 };
+pub use shared_cache::read_url as shared_cache_servers;
 pub(super) use text::read_address;
 use text::{items, read_name, text};
 

@@ -1,5 +1,5 @@
-//! The load: two columns of clients that ask the same questions at the same moments, one through the resolver under test, one
-//! straight to the upstream.
+//! The load: columns of clients that ask the same questions at the same moments, one through the resolver under test, one straight to
+//! the upstream, and later one through a new instance, where there is one.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -25,18 +25,18 @@ const OUTSTANDING_MAX: usize = 8_000;
 /// Questions a second with which names are made known before the drill begins.
 const PRIME_PER_SECOND: u32 = 400;
 
-/// Both columns and what they ask.
+/// The columns and what they ask.
 pub(super) struct Columns {
-    /// Where the two columns send to.
-    servers: [SocketAddr; 2],
+    /// Where the columns send to: with, without, the newcomer as soon as it is there.
+    servers: [Cell<Option<SocketAddr>>; 3],
     /// What may be asked, by name.
     names: Vec<Vec<Rc<Prepared>>>,
     /// Cumulated weights of the names, Zipf.
     weights: Vec<f64>,
     /// When generation 0 was.
     zone_began: Instant,
-    /// What was measured: with, without.
-    measured: Rc<RefCell<[Column; 2]>>,
+    /// What was measured, in the same order.
+    measured: Rc<RefCell<[Column; 3]>>,
     /// When nobody listened in the first column.
     gap: Rc<Cell<Option<Gap>>>,
     /// Throws dice.
@@ -61,6 +61,8 @@ impl Columns {
             })
             .collect();
         let dice = RefCell::new(StdRng::seed_from_u64(options.seed));
+        let [with, without] = servers.map(|server| Cell::new(Some(server)));
+        let servers = [with, without, Cell::new(None)];
         Self { servers, names, weights, zone_began, measured: Rc::default(), gap: Rc::default(), dice, output: options.output }
     }
 
@@ -69,18 +71,25 @@ impl Columns {
         self.zone_began
     }
 
+    /// From now on the newcomer is asked as well.
+    pub(super) fn add_newcomer(&self, address: SocketAddr) {
+        let [_, _, newcomer] = &self.servers;
+        newcomer.set(Some(address));
+    }
+
     /// Asks every question once in both columns, so that all names are known.
     pub(super) async fn prime(&self) {
         let tasks = tokio::task::LocalSet::new();
         let questions = self.names.iter().flatten().cloned();
-        let (servers, zone_began) = (self.servers, self.zone_began);
+        let servers: Vec<SocketAddr> = self.servers.iter().filter_map(Cell::get).collect();
+        let zone_began = self.zone_began;
         tasks
             .run_until(async move {
                 let mut pace = tokio::time::interval(Duration::from_secs(1) / PRIME_PER_SECOND);
                 let mut all = JoinSet::new();
                 for question in questions {
                     pace.tick().await;
-                    for server in servers {
+                    for server in servers.iter().copied() {
                         let question = Rc::clone(&question);
                         all.spawn_local(async move { question.look_up(server, 1, zone_began).await });
                     }
@@ -104,8 +113,10 @@ impl Columns {
                     // Timers are coarser than the gap: everything that is due goes out.
                     while due < end && began + due <= Instant::now() {
                         let (question, id) = self.choose();
-                        for column in [0, 1] {
-                            self.ask(&mut all, &question, id, column, began + due, options.moment(due));
+                        for (column, server) in self.servers.iter().enumerate() {
+                            if let Some(server) = server.get() {
+                                self.ask(&mut all, &question, id, (column, server), began + due, options.moment(due));
+                            }
                         }
                         due += gap;
                     }
@@ -127,7 +138,15 @@ impl Columns {
     }
 
     /// Asks one question in one column.
-    fn ask(&self, all: &mut JoinSet<()>, question: &Rc<Prepared>, id: u16, column: usize, due: Instant, moment: Moment) {
+    fn ask(
+        &self,
+        all: &mut JoinSet<()>,
+        question: &Rc<Prepared>,
+        id: u16,
+        (column, server): (usize, SocketAddr),
+        due: Instant,
+        moment: Moment,
+    ) {
         let measured = Rc::clone(&self.measured);
         let gap = Rc::clone(&self.gap);
         let add = move |outcome| {
@@ -138,14 +157,11 @@ impl Columns {
                 column.add(moment, outcome, due.elapsed());
             }
         };
-        let server = self.servers.get(column).copied();
-        match server.filter(|_| all.len() < OUTSTANDING_MAX) {
-            None => add(Outcome::Failed),
-            Some(server) => {
-                let (question, zone_began) = (Rc::clone(question), self.zone_began);
-                all.spawn_local(async move { add(question.look_up(server, id, zone_began).await) });
-            }
+        if all.len() >= OUTSTANDING_MAX {
+            return add(Outcome::Failed);
         }
+        let (question, zone_began) = (Rc::clone(question), self.zone_began);
+        all.spawn_local(async move { add(question.look_up(server, id, zone_began).await) });
     }
 
     /// Notes when nobody listened: what was asked then counts apart.
@@ -156,7 +172,7 @@ impl Columns {
     /// Writes the line of one second and begins the next.
     pub(super) fn progress(&self, elapsed: Duration, phase: Phase, packets: u64, state: &str) {
         let mut measured = self.measured.borrow_mut();
-        let [with, without] = &mut *measured;
+        let [with, without, _] = &mut *measured;
         if self.output == Output::Table {
             let second = Second { elapsed, phase, with: &with.second, without: &without.second, packets, state };
             console::remark(report::progress(&second));
@@ -165,10 +181,9 @@ impl Columns {
         without.second = Tally::default();
     }
 
-    /// What was measured: with, without.
-    pub(super) fn take(self) -> (Column, Column) {
-        let [with, without] = self.measured.take();
-        (with, without)
+    /// What was measured: with, without, through the newcomer.
+    pub(super) fn take(self) -> [Column; 3] {
+        self.measured.take()
     }
 }
 

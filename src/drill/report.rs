@@ -18,6 +18,8 @@ pub struct Report<'a> {
     pub with: &'a Column,
     /// Without it.
     pub without: &'a Column,
+    /// Through a new instance that began during the fault with nothing but a shared cache.
+    pub newcomer: Option<&'a Column>,
     /// The most packets upstream in any second: with, without.
     pub peaks: [u64; 2],
     /// The verdict.
@@ -81,8 +83,12 @@ pub fn table(report: &Report<'_>) -> String {
         "phase", "", "queries", "answered", "fresh", "stale", "wrong", "failed", "p50 ms", "p99 ms", "p99.9 ms", "max ms"
     );
     for phase in Phase::ALL {
-        for (label, column) in [("with", report.with), ("without", report.without)] {
+        let both = [("with", report.with), ("without", report.without)];
+        for (label, column) in both.into_iter().chain(report.newcomer.map(|column| ("newcomer", column))) {
             let tally = column.phase(phase);
+            if label == "newcomer" && tally.queries == 0 {
+                continue;
+            }
             let _ = writeln!(
                 out,
                 "{:<9} {:<8} {:>8} {:>8.2} % {:>8} {:>8} {:>7} {:>8} {:>8.2} {:>8.1} {:>8.1} {:>8.1}",
@@ -116,9 +122,12 @@ pub fn table(report: &Report<'_>) -> String {
 #[must_use]
 pub fn document(report: &Report<'_>) -> Value {
     let [peak_with, peak_without] = report.peaks;
+    let phases = |column: &Column| -> serde_json::Map<_, _> {
+        Phase::ALL.iter().map(|phase| (phase.label().to_owned(), tally(column.phase(*phase)))).collect()
+    };
     let column = |column: &Column, peak: u64| {
         json!({
-            "phases": Phase::ALL.iter().map(|phase| (phase.label().to_owned(), tally(column.phase(*phase)))).collect::<serde_json::Map<_, _>>(),
+            "phases": phases(column),
             "upstream_packets_per_second_peak": peak,
             "stale_while_healthy": column.stale_while_healthy,
             "seconds_to_fresh": column.seconds_to_fresh(),
@@ -131,6 +140,7 @@ pub fn document(report: &Report<'_>) -> Value {
         "seed": report.options.seed,
         "with": column(report.with, peak_with),
         "without": column(report.without, peak_without),
+        "newcomer": report.newcomer.map(|column| json!({ "phases": phases(column) })),
         "checks": report.checks.iter().map(|check| json!({
             "promise": check.promise, "measured": check.measured, "kept": check.kept
         })).collect::<Vec<_>>(),
@@ -173,7 +183,8 @@ mod tests {
     fn table_and_document_say_the_same() {
         let (with, without) = (column(Outcome::Fresh), column(Outcome::Failed));
         let checks = [Check { promise: "it works".into(), measured: "yes".into(), kept: true }];
-        let report = Report { options: &Options::default(), with: &with, without: &without, peaks: [7, 9], checks: &checks };
+        let report =
+            Report { options: &Options::default(), with: &with, without: &without, newcomer: None, peaks: [7, 9], checks: &checks };
         let text = table(&report);
         assert!(text.contains("warm-up   with            1   100.00 %        1        0       0        0     2.00"), "{text}");
         assert!(text.contains("PASS  it works: yes\n\nPASSED: 1 of 1 promises kept\n"), "{text}");
@@ -181,5 +192,13 @@ mod tests {
         assert_eq!(document["with"]["phases"]["fault"]["fresh"], 1);
         assert_eq!(document["without"]["phases"]["fault"]["answered_percent"], 0.0);
         assert_eq!(document["passed"], true);
+        assert!(document["newcomer"].is_null() && !text.contains("newcomer"));
+        let mut late = Column::default();
+        late.add(Moment { phase: Phase::Fault, into: Duration::from_secs(1) }, Outcome::Stale, Duration::from_millis(2));
+        let report = Report { newcomer: Some(&late), ..report };
+        let text = table(&report);
+        assert!(text.contains("          newcomer        1   100.00 %        0        1       0        0     2.00"), "{text}");
+        assert_eq!(text.matches("newcomer").count(), 1, "not in phases before it: {text}");
+        assert_eq!(super::document(&report)["newcomer"]["phases"]["fault"]["stale"], 1);
     }
 }

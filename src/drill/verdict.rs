@@ -10,6 +10,9 @@ use super::measure::{Column, Phase, percent};
 
 /// A sidecar that was killed answers so soon after its start.
 const BACK_WITHIN: Duration = Duration::from_millis(50);
+/// Share of the queries that a new instance must answer in time from the shared cache, in percent. Not all: a denial is published only once it
+/// was asked for again.
+const NEWCOMER_IN_TIME: f64 = 95.0;
 /// Packets a second that may go upstream.
 const PACKETS_MAX: u64 = 900;
 /// Seconds after the heal within which answers must be fresh.
@@ -43,6 +46,8 @@ pub struct Evidence<'a> {
     pub scenario: Scenario,
     /// What clients of the resolver under test got.
     pub with: &'a Column,
+    /// What clients of a new, empty instance beside it got, which has a shared cache.
+    pub newcomer: Option<&'a Column>,
     /// The most packets that it sent upstream in any second.
     pub peak_packets: u64,
     /// What came of a flood.
@@ -89,6 +94,14 @@ pub fn verdict(evidence: &Evidence<'_>) -> Vec<Check> {
                 },
             ),
             kept: evidence.back_after.is_some_and(|after| after <= BACK_WITHIN),
+        });
+    }
+    if let Some(newcomer) = evidence.newcomer {
+        let fault = newcomer.phase(Phase::Fault);
+        checks.push(Check {
+            promise: format!("a new, empty instance answers from the shared cache at least {NEWCOMER_IN_TIME} % within 250 ms"),
+            measured: format!("{:.3} % of {}", fault.in_time_percent(), fault.queries),
+            kept: fault.in_time_percent() >= NEWCOMER_IN_TIME && fault.wrong == 0 && fault.queries > 0,
         });
     }
     checks.push(Check {
@@ -166,10 +179,18 @@ mod tests {
     }
 
     fn kept(scenario: Scenario, column: &Column, peak_packets: u64) -> Vec<bool> {
-        verdict(&Evidence { scenario, with: column, peak_packets, heal: Duration::from_secs(10), flooded: None, back_after: None })
-            .iter()
-            .map(|check| check.kept)
-            .collect()
+        verdict(&Evidence {
+            scenario,
+            with: column,
+            newcomer: None,
+            peak_packets,
+            heal: Duration::from_secs(10),
+            flooded: None,
+            back_after: None,
+        })
+        .iter()
+        .map(|check| check.kept)
+        .collect()
     }
 
     #[test]
@@ -199,6 +220,7 @@ mod tests {
             let checks = verdict(&Evidence {
                 scenario: Scenario::Blackhole,
                 with: &column,
+                newcomer: None,
                 peak_packets: 20,
                 heal,
                 flooded: None,
@@ -241,6 +263,7 @@ mod tests {
             let evidence = Evidence {
                 scenario: Scenario::Restart,
                 with: &column,
+                newcomer: None,
                 peak_packets: 20,
                 heal: Duration::from_secs(10),
                 flooded: None,
@@ -250,6 +273,27 @@ mod tests {
         };
         assert!(check(Some(Duration::from_millis(50))));
         assert!(!check(Some(Duration::from_millis(51))) && !check(None));
+    }
+
+    #[test]
+    fn an_instance_that_begins_with_nothing_has_to_live_from_the_shared_cache() {
+        let with = column(&[(Outcome::Stale, 1)]);
+        let check = |newcomer: &Column| {
+            let evidence = Evidence {
+                scenario: Scenario::Restart,
+                with: &with,
+                newcomer: Some(newcomer),
+                peak_packets: 20,
+                heal: Duration::from_secs(10),
+                flooded: None,
+                back_after: Some(Duration::from_millis(20)),
+            };
+            verdict(&evidence).iter().find(|check| check.promise.starts_with("a new, empty")).map(|check| check.kept)
+        };
+        assert_eq!(check(&column(&[(Outcome::Stale, 30)])), Some(true));
+        assert_eq!(check(&column(&[(Outcome::Stale, 1), (Outcome::Failed, 1)])), Some(false));
+        assert_eq!(check(&column(&[(Outcome::Stale, 300)])), Some(false), "too late");
+        assert_eq!(check(&Column::default()), Some(false), "it never came");
     }
 
     #[test]

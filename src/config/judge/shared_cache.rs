@@ -130,7 +130,7 @@ impl Judge<'_> {
 ///
 /// # Errors
 /// What is wrong, without saying what was given.
-fn read_url(url: &str) -> Result<Servers, &'static str> {
+pub fn read_url(url: &str) -> Result<Servers, &'static str> {
     const SCHEME: &str = "has a scheme that is not known. Allowed: redis, rediss, redis-sentinel, rediss-sentinel, redis-cluster, \
                           rediss-cluster, each followed by :// and hosts.";
     let (scheme, rest) = url.split_once("://").ok_or(SCHEME)?;
