@@ -41,12 +41,12 @@ pub struct DrillArguments {
     /// Tests another resolver, which listens here, instead of holdover
     #[arg(long, value_name = "ADDR:PORT", requires = "upstream_listen")]
     target: Option<SocketAddr>,
-    /// In the scenario restart: a Valkey or Redis on this host, through which a new, empty instance beside it learns what it knew
-    #[arg(long, value_name = "URL", value_parser = shared_cache)]
-    shared_cache: Option<String>,
     /// Where that resolver expects its upstream
     #[arg(long, value_name = "ADDR:PORT", requires = "target")]
     upstream_listen: Option<SocketAddr>,
+    /// In the scenario restart: a Valkey or Redis on this host, through which a new, empty instance beside it learns what it knew
+    #[arg(long, value_name = "URL", value_parser = shared_cache)]
+    shared_cache: Option<String>,
     /// Prints one JSON document instead of the table
     #[arg(long)]
     json: bool,

@@ -32,7 +32,7 @@ def type_command(line):
     return run(words, 2400, cwd=ROOT, env={**os.environ, "PATH": engine.PATH, "COMPOSE_PROJECT_NAME": PREFIX})
 
 
-def fetch_packages():
+def build_images():
     """Builds the demonstration's images ahead, more than once where a mirror of packages does not answer; `up` finds them done."""
     for attempt in range(BUILDS):
         try:
@@ -58,7 +58,7 @@ def check(made):
     """The demonstration from up to down; gives what it showed."""
     check_loop(made)
     up, logs, pause, logs_again, unpause, down = commands()
-    fetch_packages()
+    build_images()
     type_command(up)
     wait_for("both applications work", 60, lambda: all(lines and lines[-1][0] >= 9 for lines in (seconds_of("app"), seconds_of("without"))), 0.5)
     wait(SETTLE_SECONDS)

@@ -10,6 +10,7 @@ use crate::adapters::children;
 use crate::adapters::resolv_conf::TakeoverError;
 use crate::adapters::resolv_conf::takeover::{Force, Place, Restored};
 use crate::cli::serve;
+use crate::telemetry::console;
 use crate::telemetry::takeover::{FileLeft, GivenBack, Why};
 
 /// Serves for as long as the parent lives.
@@ -22,8 +23,11 @@ pub(super) fn serve(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     serve::run_until(serving, async {
         match children::parent_ended() {
             Ok(ended) => ended.await,
-            // Nothing but `holdover run` starts one that way.
-            Err(_) => std::future::pending().await,
+            // Whoever resolves names by it is better served than left.
+            Err(error) => {
+                console::complain(format_args!("standard input is no line to holdover run ({error}): its end will not be noticed"));
+                std::future::pending().await
+            }
         }
         if let Ok(place) = place {
             give_back(&place);
