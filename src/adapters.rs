@@ -4,6 +4,7 @@ pub mod admin;
 pub mod chance;
 pub mod children;
 pub mod clock;
+pub mod footprint;
 pub mod hosts;
 pub mod notify;
 pub mod resolv_conf;

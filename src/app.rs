@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::adapters::admin::AdminThread;
 use crate::adapters::chance::{NoEntropy, SystemChance};
 use crate::adapters::clock::SystemClock;
+use crate::adapters::footprint;
 use crate::adapters::state_file::{self, StateFile};
 use crate::adapters::tcp::{self, Phase, TcpLimits};
 use crate::adapters::udp::{Admission, Sockets, UdpFront};
@@ -217,6 +218,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let tallies: Vec<Arc<Tally>> = udp.tallies().iter().chain([&streams.tally]).cloned().collect();
     let nuisances = Nuisances::new(Arc::clone(&resolver), tallies.clone(), Arc::clone(&connections), Arc::clone(&upstream), stranger);
     resolver.spawn(nuisances.watch());
+    resolver.spawn(footprint::settle());
     let administration = Administration {
         resolver: Arc::clone(&resolver),
         policy: settings.policy.clone(),

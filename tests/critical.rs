@@ -94,6 +94,29 @@ fn readiness_comes_with_the_last_critical_name() {
 }
 
 #[test]
+fn a_critical_name_of_the_hosts_file_is_known_at_once_and_asked_of_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = folder.path().join("hosts");
+    std::fs::write(&hosts, "192.0.2.50 db.example.com\n").unwrap();
+    let upstream = Upstream::start(|_, _| Reaction::Silence);
+    let server = loopback();
+    let mut command = holdover();
+    command.args(["serve", "--listen", &server.to_string(), "--upstream", &upstream.address.to_string()]);
+    command.args(["--critical", "db.example.com", "--hosts"]).arg(&hosts).env("HOLDOVER_READY_TIMEOUT", "5m");
+    let mut process = Running::spawn(&mut command);
+    process.wait_for("ready: all critical names are known").expect("the hosts file says all");
+    assert_eq!(check(server, &[]).code(), 0);
+    assert_eq!(upstream.seen(), 0);
+    // No longer there, it is a name like any other.
+    std::fs::write(&hosts, "192.0.2.51 other.example.com\n").unwrap();
+    let end = Instant::now() + PATIENCE;
+    while upstream.seen() == 0 {
+        assert!(Instant::now() < end, "the upstream is not asked");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn wrong_names_are_refused_with_what_is_allowed() {
     let done = run(holdover().args(["serve", "--critical", "not..a.name", "--upstream", "192.0.2.1"]));
     assert_eq!(done.code(), 64);

@@ -31,3 +31,5 @@ mod process;
 mod sidecar;
 #[path = "persistence/turns.rs"]
 mod turns;
+#[path = "common/waiting.rs"]
+mod waiting;

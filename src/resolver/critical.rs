@@ -7,7 +7,7 @@
 //! after a random time of up to five seconds, those of many sidecars do not come back in one moment.
 //!
 //! Each name is asked as most clients ask: without DO and CD. What is learned for clients that set them is kept as safely (see
-//! [`super::pinned`]), but refreshed only when they ask.
+//! [`super::pinned`]), but refreshed only when they ask. What the hosts file answers is known and fresh, and asked of nobody.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -170,6 +170,13 @@ impl Resolver {
             too_old_since: None,
             last_failure: course.last_failure,
         };
+        if let Some(entry) = self.hosts.answer(&watched.key, &self.policy, now) {
+            critical.standing = Standing::Fresh;
+            critical.kind = Some(entry.kind);
+            critical.age = Some(Duration::ZERO);
+            critical.fresh_for = watched.max_age;
+            return critical;
+        }
         let mut known = course.known;
         if let Found::Answer(slot) = self.store.find(&watched.key, now) {
             let given = if slot.is_fresh(now) { Given::Fresh } else { Given::Stale };
@@ -209,6 +216,10 @@ impl Resolver {
 
     /// Asks for one when it is due; gives when it is to be looked at again.
     fn look_after(self: &Arc<Self>, watched: &Watched, now: Timestamp) -> Timestamp {
+        if self.hosts.answer(&watched.key, &self.policy, now).is_some() {
+            watched.course.lock().known = now;
+            return now.plus(LOOK_EVERY);
+        }
         let found = self.store.find(&watched.key, now);
         let mut course = watched.course.lock();
         let (group, refresh) = match &found {

@@ -37,7 +37,10 @@ class Scenario:
     # Known names are answered with holdover.
     known: bool = True
     cold: bool = False
-    kills: bool = False
+    # What becomes of the sidecars after a third of the fault.
+    strike: Callable[[World], None] | None = None
+    # A Valkey or Redis that both sidecars share.
+    shares: bool = False
 
 
 @dataclass
@@ -47,11 +50,11 @@ class Outcome:
     scenario: Scenario
     # By libc and side: all lookups, in the order in which they were due.
     lookups: dict
-    # When the fault began, was mended, and when everything ended. With kills, the fault's part before the kill is apart.
+    # When the fault began, was mended, and when everything ended. With a strike, the fault's part before it is apart.
     began: float
     healed: float
     ended: float
-    killed: float | None = None
+    struck: float | None = None
     back: float | None = None
     ready_seconds: float | None = None
     restarts: dict = field(default_factory=dict)
@@ -160,15 +163,27 @@ def failed_fast(outcome):
     demand(p99 is not None and p99 < 4500, f"S13 glibc: a failure took {p99} ms at p99")
 
 
+def unnoticed(outcome, remembers):
+    """Before the strike nobody noticed the fault; where what is known outlives it, nobody does after it either."""
+    for libc in LIBCS:
+        before = outcome.during(libc, "with", outcome.began, outcome.struck - IN_TIME)
+        demand(before and share(before, IN_TIME) == 1.0, f"{outcome.scenario.key} {libc}: {share(before, IN_TIME):.2%} before the strike")
+        after = outcome.figures(libc, "with")["answered"]
+        demand(after == 1.0 or not remembers, f"{outcome.scenario.key} {libc}: {after:.2%} answered after it")
+
+
 def started_again(outcome):
-    """Before the kill nobody noticed; the engine started each once more; with state nobody notices after it either."""
+    """The engine started each once more; what they knew lies in their state files."""
     for libc in LIBCS:
         demand(outcome.restarts[libc] == 1, f"S12 {libc}: {outcome.restarts[libc]} restarts")
-        before = outcome.during(libc, "with", outcome.began, outcome.killed - IN_TIME)
-        demand(before and share(before, IN_TIME) == 1.0, f"S12 {libc}: {share(before, IN_TIME):.2%} before the kill")
-        if outcome.remembers:
-            after = outcome.figures(libc, "with")["answered"]
-            demand(after == 1.0, f"S12 {libc}: {after:.2%} answered after the restart")
+    unnoticed(outcome, outcome.remembers)
+
+
+def replaced(outcome):
+    """New ones, which know nothing but what their group does."""
+    for libc in LIBCS:
+        demand(outcome.restarts[libc] == 0, f"S12b {libc}: {outcome.restarts[libc]} restarts")
+    unnoticed(outcome, True)
 
 
 SCENARIOS = [
@@ -182,14 +197,16 @@ SCENARIOS = [
     Scenario("S7", "every answer 1 to 4 s late", 25, steady(lambda world: world.weather(late=(1.0, 4.0))), lambda world: world.weather()),
     Scenario("S8", "a quarter NXDOMAIN, a quarter without address: obeyed", 20, steady(deny), allow, without_max=0.8, also=obeyed, known=False),
     Scenario("S12", "silence, and `kill -9` of the sidecar: after the restart", 25, steady(lambda world: world.each("pause")), lambda world: world.each("unpause"),
-             also=started_again, known=False, kills=True),
+             also=started_again, known=False, strike=World.kill_sidecars),
+    Scenario("S12b", "silence, and new, empty sidecars with a shared cache: from when they are ready", 25, steady(lambda world: world.each("pause")),
+             lambda world: world.each("unpause"), also=replaced, known=False, strike=World.replace_sidecars, shares=True),
     Scenario("S13", "started in silence, nothing known", 15, steady(lambda world: None), lambda world: world.each("unpause"), also=failed_fast, known=False, cold=True),
 ]
 
 
 def play(scenario, images, netem):
     """One scenario from its network to its outcome."""
-    world = World(scenario.key, images, netem)
+    world = World(scenario.key, images, netem, scenario.shares)
     try:
         return _play(scenario, world, bool(images["state"]))
     finally:
@@ -198,7 +215,7 @@ def play(scenario, images, netem):
 
 def _play(scenario, world, remembers):
     """The phases."""
-    ready = killed = back = None
+    ready = struck = back = None
     world.start_upstreams()
     if scenario.cold:
         world.each("pause")
@@ -211,10 +228,10 @@ def _play(scenario, world, remembers):
         world.next_generation()
         wait(0.3)
     began = time.time()
-    if scenario.kills:
+    if scenario.strike:
         scenario.inject(world, scenario.seconds / 3)
-        killed = time.time()
-        world.kill_sidecars()
+        struck = time.time()
+        scenario.strike(world)
         wait(1)
         world.wait_ready(READY_MAX + 15)
         back = time.time()
@@ -232,7 +249,7 @@ def _play(scenario, world, remembers):
     healed = time.time()
     wait(HEAL_SECONDS)
     ended = time.time() - IN_TIME
-    outcome = Outcome(scenario, {(libc, side): world.lookups(libc, side, ended) for libc in LIBCS for side in SIDES}, began, healing, ended, killed, back, ready,
+    outcome = Outcome(scenario, {(libc, side): world.lookups(libc, side, ended) for libc in LIBCS for side in SIDES}, began, healing, ended, struck, back, ready,
                       {libc: world.restarts(libc) for libc in LIBCS}, remembers)
     outcome.mending = healed - healing
     try:

@@ -4,6 +4,7 @@ import ipaddress
 import itertools
 import os
 import pathlib
+import secrets
 import signal
 import statistics
 import subprocess
@@ -40,8 +41,8 @@ def has_v6(name):
 class World:
     """Everything of one scenario."""
 
-    def __init__(self, key, images, netem):
-        self.key, self.images, self.netem = key, images, netem
+    def __init__(self, key, images, netem, shares=False):
+        self.key, self.images, self.netem, self.shares = key, images, netem, shares
         self.name = f"{PREFIX}-{key.lower()}"
         self.folder = tempfile.TemporaryDirectory(prefix="holdover-world.")
         self.path = pathlib.Path(self.folder.name)
@@ -52,12 +53,16 @@ class World:
     # Setting up.
 
     def start_upstreams(self):
-        """The network and both upstreams."""
+        """The network, both upstreams, and what the sidecars share."""
         self._network()
         self.publish()
         for index in (1, 2):
             self._run(f"up{index}", "--ip", f"{self.prefix}.5{index}", "-v", f"{self.path}:/zone:ro", self.images["upstream"])
             self.upstreams[f"up{index}"] = f"{self.prefix}.5{index}"
+        if self.shares:
+            self._run("shared", "--ip", f"{self.prefix}.60", self.images["shared"])
+            # The key of the fleet: for the test alone, and read by another user.
+            (self.path / "fleet.key").write_text(secrets.token_hex(32))
         for name in self.upstreams:
             wait_for(f"{name} listens", 20, lambda name=name: ":0035 " in run(["nsenter", "-t", self.pid(name), "-n", "cat", "/proc/net/udp"]))
 
@@ -89,10 +94,15 @@ class World:
         resolv_conf.write_text("".join(f"nameserver {server}\n" for server in servers) + "search search.test\noptions ndots:5\n")
         self._run(name, "-v", f"{resolv_conf}:/etc/resolv.conf:ro", self.images[libc], RATE, *NAMES)
         if side == "with":
-            # Everything taken away that it does not need, as in the manifests.
-            self._run(f"{libc}-sidecar", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "32m", "--restart", "always",
-                      self.images["holdover"], "serve", *self.images["state"], *(part for address in self.upstreams.values() for part in ("--upstream", address)),
-                      network=f"container:{self.name}-{name}")
+            self._start_sidecar(libc)
+
+    def _start_sidecar(self, libc):
+        """The sidecar of one: everything taken away that it does not need, as in the manifests."""
+        shared = ["-v", f"{self.path}/fleet.key:/fleet.key:ro", "-e", "HOLDOVER_SHARED_CACHE_KEY_FILE=/fleet.key",
+                  "-e", f"HOLDOVER_SHARED_CACHE_URL=redis://{self.prefix}.60"] if self.shares else []
+        self._run(f"{libc}-sidecar", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "32m", "--restart", "always", *shared,
+                  self.images["holdover"], "serve", *self.images["state"], *(part for address in self.upstreams.values() for part in ("--upstream", address)),
+                  network=f"container:{self.name}-{libc}-with")
 
     def _run(self, name, *arguments, network=None):
         """Starts one container."""
@@ -205,6 +215,12 @@ class World:
         """`kill -9`, not by the engine: it restarts what was not stopped through itself."""
         for libc in LIBCS:
             os.kill(self.pid(f"{libc}-sidecar"), signal.SIGKILL)
+
+    def replace_sidecars(self):
+        """New ones in their place, whose volumes are new and empty."""
+        for libc in LIBCS:
+            docker("rm", "--force", "--volumes", f"{self.name}-{libc}-sidecar")
+            self._start_sidecar(libc)
 
     # What came of it.
 

@@ -98,6 +98,7 @@ def unbound(folder, port, upstream, timer):
   directory: "{folder}"
   module-config: "iterator"
   do-not-query-localhost: no
+  local-zone: "test." nodefault
   serve-expired: yes
   serve-expired-ttl: {DAY}
   serve-expired-client-timeout: {timer}
@@ -117,8 +118,8 @@ def dnsmasq(_folder, port, upstream):
             "--user=root"]
 
 
-def bind(folder, port, upstream):
-    """BIND's stale-answer-enable; client timeout and refresh time as their defaults are."""
+def bind(folder, port, upstream, timer):
+    """BIND's stale-answer-enable; its client timeout is off unless told."""
     path = folder / "named.conf"
     path.write_text(f"""options {{
   directory "{folder}";
@@ -132,6 +133,7 @@ def bind(folder, port, upstream):
   empty-zones-enable no;
   stale-cache-enable yes;
   stale-answer-enable yes;
+  stale-answer-client-timeout {timer};
   max-stale-ttl {DAY};
 }};
 controls {{ }};
@@ -188,7 +190,8 @@ CONTENDERS = {
     "unbound": ("Unbound, serve-expired", "unbound", lambda *a: unbound(*a, 1800)),
     "unbound-0": ("Unbound, client timeout 0", "unbound", lambda *a: unbound(*a, 0)),
     "dnsmasq": ("dnsmasq, use-stale-cache", "dnsmasq", dnsmasq),
-    "bind": ("BIND, stale-answer-enable", "named", bind),
+    "bind": ("BIND, stale-answer-enable", "named", lambda *a: bind(*a, "off")),
+    "bind-0": ("BIND, client timeout 0", "named", lambda *a: bind(*a, 0)),
     "knot": ("Knot Resolver, serve_stale", "kresd", knot),
     "pdns": ("PowerDNS Recursor, serve-stale-extensions", "pdns_recursor", recursor),
     "dnsdist": ("dnsdist, keepStaleData", "dnsdist", dnsdist),

@@ -11,6 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::file::content;
 use crate::memory::{DAY, Memory, START, key};
+use crate::waiting::eventually;
 
 /// Keeps these names in a file, as a run does that ends well.
 fn keep(path: &Path, names: usize, memory: &Memory) {
@@ -114,4 +115,33 @@ fn rows_never_outnumber_the_memory_by_much_in_a_flood_and_the_file_stays_small()
     assert!(length <= (3 * stored).max(8 << 20), "{length} for {stored}");
     // redb doubles what it needs, so for some minutes after it was compacted the file may be as long as that.
     assert!(peak <= (5 * stored).max(16 << 20), "{peak} for {stored}");
+}
+
+#[test]
+fn a_file_that_is_too_long_for_what_is_left_in_it_is_compacted_while_it_is_in_use() {
+    let folder = tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "." }).unwrap();
+    let path = folder.path().join("state.redb");
+    let memory = Memory::at(START);
+    let state = memory.keep(&path, memory.host(None));
+    let length = || std::fs::metadata(&path).unwrap().len();
+    for index in 0..6_000 {
+        memory.learn_large(&format!("n{index}.example.com"), 90);
+    }
+    memory.wait_for_write(&state);
+    let long = length();
+    assert!(long > 8 << 20, "{long}");
+    memory.advance(Duration::from_secs(1));
+    memory.resolver.forget_all(|key| !key.to_string().starts_with("n1"));
+    memory.learn("new.example.com");
+    memory.wait_for_write(&state);
+    // Not at once: all rows are written anew for it.
+    assert!(length() >= long, "{} after {long}", length());
+    let left = memory.known();
+    memory.advance(Duration::from_secs(601));
+    memory.learn("newer.example.com");
+    memory.wait_for_write(&state);
+    eventually("the file is short", Duration::from_secs(20), || length() <= 8 << 20);
+    memory.finish(state);
+    let content = content(&File::open(&path).unwrap());
+    assert_eq!(content.len(), left + 1, "nothing but length is lost");
 }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,21 @@ pub fn loopback() -> SocketAddr {
     free_address(Ipv4Addr::LOCALHOST)
 }
 
+/// Has children of this process hear what ends them: a shell without job control has what it starts in the background ignore Ctrl-C,
+/// and who ignores it hands that on.
+fn hear_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP] {
+            // SAFETY: SIG_DFL is no handler: nothing of this process is called.
+            #[allow(unsafe_code)]
+            unsafe {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
+    });
+}
+
 /// The binary, without the variables of whoever runs the tests.
 pub fn holdover() -> Command {
     clean(env!("CARGO_BIN_EXE_holdover"))
@@ -43,6 +58,7 @@ pub fn holdover() -> Command {
 
 /// A command without variables that holdover would read.
 pub fn clean(program: impl AsRef<OsStr>) -> Command {
+    hear_signals();
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HOLDOVER_") {

@@ -1,6 +1,6 @@
 //! Receives and sends datagrams in batches: `recvmmsg(2)` and `sendmmsg(2)` over buffers that are made once.
 //!
-//! The only module with `unsafe` code. The standard library has neither call, and the safe wrappers known allocate for each
+//! `unsafe` code stands here and in `adapters::footprint` alone. The standard library has neither call, and the safe wrappers known allocate for each
 //! batch or cannot send to a different address per message. All pointers in the headers point into heap blocks that the batch owns and never
 //! moves; they are set anew before every call from slices whose lengths they carry.
 //!
