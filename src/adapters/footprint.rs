@@ -1,10 +1,11 @@
-//! Keeps the process small: one arena for the allocator, and none of the program's pages that only the start needed.
+//! Gives back the pages of the program that only the start needed.
 //!
 //! Where a page of a file is touched that is in the page cache, the kernel maps up to 64 KiB around it (`do_fault_around` in Linux'
 //! `mm/memory.c`). So after command line, configuration, state file and sockets most of the executable counts as ours, although answering
 //! needs little of it. What is needed comes back with the next touch, from the page cache: some 40 faults of 2 µs.
-//! Measured with `tests/load/start`: 10 000 names and their state file take 10.3 MiB without either, on 2026-11-26.
-#![expect(unsafe_code, reason = "mallopt(3) and madvise(2) exist only in C; see the calls")]
+//!
+//! Not done, for want of a difference beyond the noise (2026-11-26): one arena for the allocator (`M_ARENA_MAX`), and `malloc_trim`.
+#![expect(unsafe_code, reason = "madvise(2) exists only in C; see `give_back`")]
 
 use std::fs;
 use std::ops::Range;
@@ -14,16 +15,6 @@ use std::time::Duration;
 const SETTLED: Duration = Duration::from_secs(10);
 /// How often what is needed seldom is given back again: the walk over a state file, an operator's look, another version of TLS.
 const EVERY: Duration = Duration::from_secs(60);
-
-/// Lets all threads allocate from one arena. What answers queries does not allocate, and what learns is one thread, so that nobody gains
-/// by more of them; each costs what lies idle in it. To be called before there are other threads.
-pub fn share_arena() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt changes a number of the allocator's, under its lock.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-    }
-}
 
 /// Gives back what the start needed when it is over, and what was needed seldom from then on. Never ends.
 pub async fn settle() {

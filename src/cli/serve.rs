@@ -9,7 +9,6 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
-use crate::adapters::footprint;
 use crate::adapters::notify::{Message, ServiceManager};
 use crate::adapters::resolv_conf::{self, ResolvConfError};
 use crate::app::{self, host};
@@ -166,7 +165,6 @@ pub(super) fn run_until(arguments: ServeArguments, otherwise: impl Future<Output
         }
     };
     start_log(&settings);
-    footprint::share_arena();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     runtime.block_on(serve(&settings, otherwise))
 }
