@@ -4,6 +4,7 @@
 //! what must be served stale. Critical names have [`Pinned`] places beside it: TinyLFU knows no pinning, and may refuse what is new.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use moka::sync::Cache;
 
@@ -22,6 +23,9 @@ pub(super) struct Sieve<V> {
     cache: Cache<Place, Arc<V>, Hasher>,
     /// What is never evicted.
     pinned: Pinned<V>,
+    /// Whether anything was ever put into what is bounded. moka takes note of every look, also at what is not there: while nothing can
+    /// be there it is spared that, 10 000 times at a start.
+    used: AtomicBool,
 }
 
 impl Sieve<Slot> {
@@ -34,7 +38,7 @@ impl Sieve<Slot> {
             .weigher(move |_, slot| u32::try_from(slot.weight(OVERHEAD).max(least)).unwrap_or(u32::MAX))
             .eviction_listener(|_, slot: Arc<Slot>, _| slot.supersede())
             .build_with_hasher(Hasher::default());
-        Self { cache, pinned: Pinned::new(pinned) }
+        Self { cache, pinned: Pinned::new(pinned), used: AtomicBool::new(false) }
     }
 
     /// Tells the room what was asked for since the last time.
@@ -51,7 +55,7 @@ impl Sieve<FailedName> {
     /// A room for failures.
     pub(super) fn of_failures(pinned: &[Place]) -> Self {
         let cache = Cache::builder().max_capacity(FAILURES_MAX).build_with_hasher(Hasher::default());
-        Self { cache, pinned: Pinned::new(pinned) }
+        Self { cache, pinned: Pinned::new(pinned), used: AtomicBool::new(false) }
     }
 }
 
@@ -60,6 +64,7 @@ impl<V: Send + Sync + 'static> Sieve<V> {
     pub(super) fn get(&self, place: Place) -> Option<Arc<V>> {
         match self.pinned.get(place) {
             Some(held) => held,
+            None if !self.used.load(Ordering::Acquire) => None,
             None => self.cache.get(&place),
         }
     }
@@ -67,6 +72,7 @@ impl<V: Send + Sync + 'static> Sieve<V> {
     /// Puts something at a place.
     pub(super) fn insert(&self, place: Place, value: Arc<V>) {
         if let Err(Some(value)) = self.pinned.put(place, Some(value)) {
+            self.used.store(true, Ordering::Release);
             self.cache.insert(place, value);
         }
     }
