@@ -1,11 +1,14 @@
-//! Gives back the pages of the program that only the start needed.
+//! Memory in the large: how the allocator takes it from the system, and pages that are given back.
+//!
+//! A state file that is read at the start becomes 1 300 new pages. glibc lets the thread that reads it have an arena of its own, and such
+//! an arena grows page by page, with a system call for each. One arena for all grows by [`TOP_PAD`]; that saves a tenth of the start.
 //!
 //! Where a page of a file is touched that is in the page cache, the kernel maps up to 64 KiB around it (`do_fault_around` in Linux'
 //! `mm/memory.c`). So after command line, configuration, state file and sockets most of the executable counts as ours, although answering
 //! needs little of it. What is needed comes back with the next touch, from the page cache: some 40 faults of 2 µs.
 //!
-//! Not done, for want of a difference beyond the noise (2026-11-26): one arena for the allocator (`M_ARENA_MAX`), and `malloc_trim`.
-#![expect(unsafe_code, reason = "madvise(2) exists only in C; see `give_back`")]
+//! Not done, for want of a difference beyond the noise (2026-11-26): `malloc_trim`.
+#![expect(unsafe_code, reason = "mallopt(3) and madvise(2) exist only in C; see the calls")]
 
 use std::fs;
 use std::ops::Range;
@@ -15,6 +18,21 @@ use std::time::Duration;
 const SETTLED: Duration = Duration::from_secs(10);
 /// How often what is needed seldom is given back again: the walk over a state file, an operator's look, another version of TLS.
 const EVERY: Duration = Duration::from_secs(60);
+
+/// By how much the heap grows at least, in bytes. What of it nobody has used yet takes no memory.
+#[cfg(target_env = "gnu")]
+const TOP_PAD: libc::c_int = 4 << 20;
+
+/// Lets all threads allocate from one arena, which grows in large steps. What answers queries does not allocate, and what learns is one
+/// thread, so that nobody waits for the one lock. To be called before there are other threads.
+pub fn share_arena() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt changes numbers of the allocator's, under its lock.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TOP_PAD, TOP_PAD);
+    }
+}
 
 /// Gives back what the start needed when it is over, and what was needed seldom from then on. Never ends.
 pub async fn settle() {

@@ -9,6 +9,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
+use crate::adapters::footprint;
 use crate::adapters::notify::{Message, ServiceManager};
 use crate::adapters::resolv_conf::{self, ResolvConfError};
 use crate::app::{self, host};
@@ -164,6 +165,7 @@ pub(super) fn run_until(arguments: ServeArguments, otherwise: impl Future<Output
             return Ok(ExitCode::from(error.exit_code()));
         }
     };
+    footprint::share_arena();
     start_log(&settings);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     runtime.block_on(serve(&settings, otherwise))
