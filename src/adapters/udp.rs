@@ -4,7 +4,7 @@
 //! stale, else SERVFAIL. A hit takes no lock and no allocation, and reads the clock once a batch.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -180,6 +180,7 @@ fn supervise(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
 fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
     let mut batch = Batch::new();
     let mut shelf = Shelf::new();
+    let bound = socket.local_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
     while !shared.stop.load(Ordering::Relaxed) {
         let received = match batch.receive(socket.as_fd()) {
             Ok(received) => received,
@@ -197,11 +198,13 @@ fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
                 tally.count(Answered::Dropped);
                 continue;
             };
-            if !(shared.admission)(envelope.client.ip()) {
+            let health_check = special::is_health_check(packet);
+            // Whoever restarts us asks from here, whichever networks are answered.
+            if !(health_check && envelope.is_from_here(bound)) && !(shared.admission)(envelope.client.ip()) {
                 tally.count(Answered::Denied);
                 continue;
             }
-            asked |= !special::is_health_check(packet);
+            asked |= !health_check;
             let arrival = Arrival { packet, transport: Transport::Udp, client: envelope.client, now };
             match shared.resolver.receive(arrival, tally, &mut shelf, out) {
                 Disposition::Answered(length) => batch.queue(&envelope, length),

@@ -92,6 +92,7 @@ const PLAIN: &[Plain] = &[
             " Networks whose clients are answered; others are dropped on UDP and closed on TCP. Empty: everyone, while all",
             " addresses above are loopback; otherwise loopback, private, shared and link-local ranges (RFC 1918, 4193, 6598,",
             " 3927, 4291), so that nobody runs an open resolver by accident. [\"0.0.0.0/0\", \"::/0\"] answers the world.",
+            " `holdover check` from this host is always answered.",
         ],
         toml: "[]",
         allowed: "up to 64 networks such as 10.0.0.0/8",

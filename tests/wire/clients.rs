@@ -144,6 +144,18 @@ fn clients_that_are_not_allowed_are_dropped() {
 }
 
 #[test]
+fn a_health_check_from_this_host_is_answered_whichever_clients_are() {
+    let upstream = Upstream::start(|query, _| Reaction::Send(address(query, 60, 1)));
+    let mut closed = settings(&upstream);
+    closed.listen.clients = vec!["192.0.2.0/24".parse().unwrap()];
+    let sidecar = Sidecar::start(closed);
+    let check = plain_query("ready.holdover.invalid.", RecordType::A).to_vec().unwrap();
+    assert!(sidecar.exchange(&check, Duration::from_secs(3)).is_some());
+    let below = plain_query("a.ready.holdover.invalid.", RecordType::A).to_vec().unwrap();
+    assert!(sidecar.exchange(&below, Duration::from_millis(300)).is_none(), "and nothing else");
+}
+
+#[test]
 fn an_error_repeats_id_opcode_rd_cd_and_the_question() {
     let (_upstream, sidecar) = healthy(60);
     let mut packet = plain_query("wWw.ExaMple.com.", RecordType::A).to_vec().unwrap();

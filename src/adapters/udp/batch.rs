@@ -33,6 +33,15 @@ pub(super) struct Envelope {
     pub(super) local: Option<(IpAddr, u32)>,
 }
 
+impl Envelope {
+    /// Whether it came from this very host, to a socket that is bound to an address. Packets from loopback addresses do not come in from
+    /// outside (RFC 1122 §3.2.1.3).
+    pub(super) fn is_from_here(&self, bound: IpAddr) -> bool {
+        let client = self.client.ip().to_canonical();
+        client.is_loopback() || self.local.map_or(bound, |(local, _)| local).to_canonical() == client
+    }
+}
+
 /// A block of control messages, aligned as the kernel wants it.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
