@@ -154,7 +154,8 @@ pub fn classify(qtype: u16, response: &[u8]) -> Verdict {
         Err(_) if matches!(header.rcode(), 0 | 3) => return Verdict::Failed(Failure::Garbage),
         Err(_) => Findings::default(),
     };
-    let vouched = findings.soa.map_or(Vouched::Not, Vouched::BySoa);
+    // A denial at the end of a chain lives no longer than what leads to it.
+    let vouched = findings.soa.map_or(Vouched::Not, |ttl| Vouched::BySoa(findings.ttl.map_or(ttl, |chain| chain.min(ttl))));
     match findings.extended | header.rcode() {
         0 if findings.data => Verdict::Positive { ttl: findings.ttl.unwrap_or(0) },
         0 if findings.soa.is_some() || findings.answers => Verdict::Negative { kind: Kind::NoData, vouched },

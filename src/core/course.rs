@@ -6,9 +6,9 @@
 //! | outcome | what follows |
 //! |---|---|
 //! | an answer | the end |
-//! | SERVFAIL, REFUSED, lame, garbage | the next upstream (or the same) once, at once; a second such response ends the course |
-//! | FORMERR, NOTIMP, BADVERS to a query with EDNS | the same upstream once more without OPT |
-//! | TC | the same upstream over TCP; its failure leaves the truncated answer as a last resort |
+//! | SERVFAIL, REFUSED, lame, garbage | the next upstream (or the same) once, at once, unless another is at work that has not failed; after a second such response nobody else is asked |
+//! | FORMERR, NOTIMP, BADVERS to a query with EDNS | the same upstream once more without OPT, in place of a planned send |
+//! | TC | the same upstream over TCP; its failure, or 400 ms without an answer, leaves the truncated answer as a last resort, and says nothing about the upstream |
 //! | ICMP error, reset | the next planned send at once; whoever has something stale is told unless that goes to an upstream that has not failed yet. Nobody left to ask: the end |
 //! | no room on our own side | another upstream at once, if there is one; else the next send at its time |
 //! | silence | a timeout after 400 ms; a later answer still counts |
@@ -79,6 +79,8 @@ struct Attempt {
     sent_at: Timestamp,
     /// How far its timers have run.
     stage: Stage,
+    /// Whether what becomes of it says something about the upstream. That nobody listens on TCP does not: over UDP it has just answered.
+    counts: bool,
 }
 
 /// How far an attempt's timers have run, in order.
@@ -151,6 +153,7 @@ impl Course {
         let timeout = self.policy.second_after;
         for attempt in &mut self.attempts {
             let age = now.since(attempt.sent_at);
+            let (counts, from) = (attempt.counts, steps.len());
             if attempt.stage < Stage::Overdue && age >= timer {
                 attempt.stage = Stage::Overdue;
                 steps.push(Step::Overdue(attempt.target.upstream, attempt.sent_at));
@@ -162,6 +165,9 @@ impl Course {
             if attempt.stage < Stage::TimedOut && age >= timeout {
                 attempt.stage = Stage::TimedOut;
                 steps.push(Step::Report(attempt.target.upstream, Outcome::TimedOut));
+            }
+            if !counts {
+                steps.truncate(from);
             }
         }
         let deadline = self.began.plus(self.plan.deadline);
@@ -209,15 +215,19 @@ impl Course {
         self.failure = failure;
         if failure == Failure::NotUnderstood && target.extension == Extension::Edns && self.repeated < REPEATS && !self.gave_up {
             self.repeated += 1;
-            self.send(Target { extension: Extension::Plain, ..target }, now, &mut steps);
+            self.replan_plain(target.upstream);
+            self.send(Target { extension: Extension::Plain, ..target }, true, now, &mut steps);
             return steps;
         }
         self.useless += 1;
         if self.useless >= 2 {
-            steps.extend(self.end());
-            return steps;
+            // Nobody else is asked; who was asked already may still answer.
+            self.used = self.plan.targets.len();
+            self.next_send = None;
         }
-        if !self.gave_up && self.used < self.plan.targets.len() {
+        // Whoever has just failed is not asked again while another one is at work.
+        let elsewhere = self.plan.targets.get(self.used).is_some_and(|next| !self.has_failed(next.upstream));
+        if !self.gave_up && self.used < self.plan.targets.len() && (elsewhere || self.is_silent()) {
             self.send_next(now, &mut steps);
         }
         self.conclude(now, &mut steps);
@@ -233,7 +243,9 @@ impl Course {
             self.repeated += 1;
             self.next_send = None;
             self.used = self.plan.targets.len();
-            self.send(Target { protocol: Protocol::Tcp, ..target }, now, &mut steps);
+            // Something is in hand: those who wait get it when the whole does not come soon.
+            self.plan.deadline = self.plan.deadline.min(now.since(self.began) + self.policy.second_after);
+            self.send(Target { protocol: Protocol::Tcp, ..target }, false, now, &mut steps);
         }
         self.conclude(now, &mut steps);
         steps
@@ -244,9 +256,10 @@ impl Course {
         let mut steps = Vec::new();
         let timed_out = self.attempts.get(attempt).is_some_and(|attempt| attempt.stage == Stage::TimedOut);
         let late = self.attempts.get(attempt).is_some_and(|attempt| attempt.stage >= Stage::Late);
+        let counts = self.attempts.get(attempt).is_some_and(|attempt| attempt.counts);
         let Some((target, _)) = self.close(attempt, now) else { return steps };
         self.failure = failure;
-        if failure != Failure::Overload && !timed_out {
+        if failure != Failure::Overload && !timed_out && counts {
             steps.push(Step::Report(target.upstream, if late { Outcome::TimedOut } else { Outcome::Failed }));
         }
         let another = self.plan.targets.get(self.used).is_some_and(|next| !self.has_failed(next.upstream));
@@ -308,13 +321,26 @@ impl Course {
             1 => Some(now.plus(self.plan.hedge)),
             _ => Some(self.began.plus(self.policy.third_after).max(now.plus(self.plan.hedge))),
         };
-        self.send(target, now, steps);
+        self.send(target, true, now, steps);
     }
 
-    /// Sends to a target.
-    fn send(&mut self, target: Target, now: Timestamp, steps: &mut Vec<Step>) {
+    /// Sends to a target; `counts` as in [`Attempt`].
+    fn send(&mut self, target: Target, counts: bool, now: Timestamp, steps: &mut Vec<Step>) {
         steps.push(Step::Send(self.attempts.len(), target));
-        self.attempts.push(Attempt { target, sent_at: now, stage: Stage::Young });
+        self.attempts.push(Attempt { target, sent_at: now, stage: Stage::Young, counts });
+    }
+
+    /// An upstream does not understand EDNS: what is still planned for it goes without, and one send fewer is planned, since one is
+    /// repeated.
+    fn replan_plain(&mut self, upstream: usize) {
+        let planned = self.plan.targets.get_mut(self.used..).unwrap_or_default();
+        planned.iter_mut().filter(|target| target.upstream == upstream).for_each(|target| target.extension = Extension::Plain);
+        if let Some(last) = planned.iter().rposition(|target| target.upstream == upstream) {
+            self.plan.targets.remove(self.used + last);
+        }
+        if self.used >= self.plan.targets.len() {
+            self.next_send = None;
+        }
     }
 
     /// Whether nothing can come any more of what was sent.

@@ -164,6 +164,12 @@ impl Entry {
         if entry.answers(key) { Ok(entry) } else { Err(Malformed) }
     }
 
+    /// Whether it had a TTL of 0.
+    #[must_use]
+    pub fn was_never_fresh(&self) -> bool {
+        self.fresh_until <= self.stored
+    }
+
     /// The same answer at another time.
     #[must_use]
     pub(super) fn at(self, stored: Timestamp, fresh_until: Timestamp, stale_until: Timestamp) -> Self {

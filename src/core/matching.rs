@@ -11,7 +11,8 @@
 //! | question | one, equal byte for byte except for the ASCII case of the name (RFC 4343) |
 //!
 //! FORMERR, SERVFAIL, NOTIMP and REFUSED may come without a question, as small servers send them; the ID alone then has to
-//! do. Such a response can never enter the cache as data, so a forger gains a retry and nothing else.
+//! do. Such a response can never enter the cache as data: a forger who hits port and ID gains a retry, and with FORMERR an hour without EDNS
+//! towards this upstream.
 //!
 //! Deliberately not done: the case of the name is not compared, because holdover does not randomise it (0x20); a compressed
 //! name in the question does not match, because nothing lies before it that it could point to.

@@ -16,7 +16,7 @@ use crate::core::decision::Availability;
 use crate::core::health::State;
 use crate::core::key::{Dnssec, Key};
 use crate::core::time::Timestamp;
-use crate::core::upstream::UpstreamPolicy;
+use crate::core::upstream::{Role, UpstreamPolicy};
 use crate::core::upstream_query::{self, Extension};
 use crate::telemetry::events;
 
@@ -107,32 +107,30 @@ impl Resolver {
         let Some(own) = self.upstreams.find(upstream) else { return };
         self.look_for_loop(upstream).await;
         let mut looked_for_loop = self.now();
-        loop {
-            own.changed.notified().await;
-            if own.is_retired() {
-                return;
+        let mut candidates = Candidates::default();
+        while !own.is_retired() {
+            let pause = match own.state() {
+                State::Healthy if !own.is_left_out() => {
+                    own.changed.notified().await;
+                    candidates = Candidates::default();
+                    continue;
+                }
+                State::Healthy => LOOP_FOR,
+                State::Impaired | State::Down => self.upstreams.next_probe(upstream, self.ports.chance.number()),
+            };
+            tokio::select! {
+                biased;
+                // Another state, another pace.
+                () = own.changed.notified() => continue,
+                () = tokio::time::sleep(pause) => {}
             }
-            let mut candidates = Candidates::default();
-            while own.state() != State::Healthy && !own.is_retired() {
-                tokio::select! {
-                    biased;
-                    // Another state, another pace.
-                    () = own.changed.notified() => {
-                        if own.is_retired() {
-                            return;
-                        }
-                        continue;
-                    }
-                    () = tokio::time::sleep(self.upstreams.next_probe(upstream, self.ports.chance.number())) => {}
-                }
-                if self.now().since(looked_for_loop) >= LOOP_FOR {
-                    looked_for_loop = self.now();
-                    self.look_for_loop(upstream).await;
-                }
-                if !self.upstreams.is_looping(upstream, self.now()) {
-                    let key = candidates.pick(&self, own.group());
-                    self.probe(upstream, key);
-                }
+            if self.now().since(looked_for_loop) >= LOOP_FOR {
+                looked_for_loop = self.now();
+                self.look_for_loop(upstream).await;
+            }
+            if own.state() != State::Healthy && !self.upstreams.is_looping(upstream, self.now()) {
+                let key = if own.role == Role::Primary { candidates.pick(&self, own.group()) } else { root_servers() };
+                self.probe(upstream, key);
             }
         }
     }
@@ -152,7 +150,7 @@ impl Resolver {
             // It ends before the next one, which must not have to wait for it.
             linger: self.policy.health.probe_min.max(attempts.second_after),
         };
-        self.spawn(Resolution::new(self, key, group, plan, flight).run());
+        self.spawn(Resolution::probe(self, key, group, plan, flight).run());
     }
 
     /// Refreshes the critical names, then what was served stale, hottest first, at the pace of the budget.
@@ -205,9 +203,13 @@ struct Candidates {
 
 impl Candidates {
     /// The next name that is not being asked for anyway. Different ones in turn, so that a resolver which caches cannot answer all
-    /// from memory; the root's name servers when there is none.
+    /// from memory; the root's name servers when there is none. Also while another upstream of the group is healthy: clients would
+    /// join the probe, and wait for this one.
     fn pick(&mut self, resolver: &Resolver, group: usize) -> Key {
         let now = resolver.now();
+        if resolver.upstreams.availability(group) == Availability::Healthy {
+            return root_servers();
+        }
         if self.keys.is_empty() || now.since(self.chosen) >= CANDIDATES_FOR {
             let critical = resolver.critical_stale(group, now);
             let hottest = resolver.store.hottest_stale(Some(group), CANDIDATES_MAX, now);
@@ -221,6 +223,12 @@ impl Candidates {
                 return key.clone();
             }
         }
-        Key::new(&[0], TYPE_NS, 1, Dnssec::default())
+        root_servers()
     }
+}
+
+/// The question for the root's name servers, which every resolver can answer. A fallback is asked no other: what it says of names that
+/// others serve (private ones, say) is not wanted.
+fn root_servers() -> Key {
+    Key::new(&[0], TYPE_NS, 1, Dnssec::default())
 }

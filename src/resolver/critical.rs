@@ -105,6 +105,15 @@ struct Course {
     last_failure: Option<LastFailure>,
 }
 
+impl Course {
+    /// What was planned belonged to an answer that is gone (flushed by hand): it is due now.
+    fn plan_anew(&mut self, now: Timestamp) {
+        if self.planned_for.take().is_some() {
+            self.due = now;
+        }
+    }
+}
+
 /// The keys of critical names as clients may ask for them: in each DNSSEC service.
 pub(super) fn pinned(names: &[CriticalName]) -> Vec<Key> {
     let services = [(false, false), (true, false), (false, true), (true, true)];
@@ -232,11 +241,15 @@ impl Resolver {
                 (slot.group(), self.refresh_state(&watched.key, slot, now))
             }
             Found::Failure(failed) => {
+                course.plan_anew(now);
                 let group = self.upstreams.group_of(watched.key.name());
                 let holds = failed.note.holds(|| self.upstreams.recoveries(group, watched.key.name()), now);
                 (group, if holds { Refresh::Failed } else { Refresh::Idle })
             }
-            Found::Nothing => (self.upstreams.group_of(watched.key.name()), Refresh::Idle),
+            Found::Nothing => {
+                course.plan_anew(now);
+                (self.upstreams.group_of(watched.key.name()), Refresh::Idle)
+            }
         };
         if now < course.due {
             return course.due;

@@ -184,7 +184,7 @@ impl Resolver {
     pub(super) fn freshness(&self, slot: &Slot, now: Timestamp) -> Freshness {
         let hits = slot.hit();
         if slot.is_fresh(now) {
-            Freshness::Fresh(refresh::prefetch(&slot.entry, hits, &self.policy.prefetch, now))
+            Freshness::Fresh(refresh::prefetch(&slot.entry, hits.saturating_sub(slot.carried()), &self.policy.prefetch, now))
         } else {
             Freshness::Stale
         }
@@ -203,7 +203,8 @@ impl Resolver {
 
     /// Whether the refresh under way has taken longer than the client response timer.
     fn waited_enough(&self, slot: &Slot, now: Timestamp) -> bool {
-        slot.refresh_began().is_some_and(|began| now.since(began) >= self.upstreams.timer(slot.group()))
+        let timer = self.upstreams.timer(slot.group());
+        !slot.entry.was_never_fresh() && slot.refresh_began().is_some_and(|began| now.since(began) >= timer)
     }
 
     /// Starts a refresh beside an answer.

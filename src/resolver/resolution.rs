@@ -14,6 +14,7 @@ use super::journal::{Change, Origin};
 use super::ports::WireError;
 use super::recoveries::suffix_of;
 use super::slot::{Lack, Slot};
+use super::store::Found;
 use crate::core::budget::Class;
 use crate::core::classify::{self, Failure, Verdict};
 use crate::core::course::{Course, Plan, Step, Target};
@@ -52,7 +53,7 @@ pub(super) struct Resolution {
     truncated: Option<Arc<Slot>>,
     /// The last failure's extended errors.
     extended_errors: Box<[u8]>,
-    /// Whether the failure was noted.
+    /// Whether the failure was noted, or is not to be.
     noted: bool,
     /// What the fleet says.
     fleet: Consultation,
@@ -73,7 +74,7 @@ struct Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         let now = self.resolver.now();
-        if let super::store::Found::Answer(slot) = self.resolver.store.find(&self.key, now) {
+        if let Found::Answer(slot) = self.resolver.store.find(&self.key, now) {
             slot.end_refresh();
         }
         self.resolver.flights.remove(&self.key);
@@ -91,6 +92,11 @@ enum Flow {
 }
 
 impl Resolution {
+    /// Prepares the probe of one upstream. That it fails says nothing about the name: others may answer for it.
+    pub(super) fn probe(resolver: &Arc<Resolver>, key: Key, group: usize, plan: Plan, flight: Arc<Flight>) -> Self {
+        Self { noted: true, ..Self::new(resolver, key, group, plan, flight) }
+    }
+
     /// Prepares a resolution.
     pub(super) fn new(resolver: &Arc<Resolver>, key: Key, group: usize, plan: Plan, flight: Arc<Flight>) -> Self {
         let landing = Landing { resolver: Arc::clone(resolver), key: key.clone(), flight };
@@ -254,13 +260,15 @@ impl Resolution {
         if let Some(Target { extension: Extension::Plain, upstream, .. }) = target {
             self.resolver.upstreams.note_plain(upstream, now);
         }
+        let replaces = matches!(self.resolver.store.find(&self.key, now), Found::Answer(_));
         let slot = match remembered.keep {
-            Keep::Yes => {
+            // In an outage nobody is to be given what a name was before its TTL became 0, nor is anybody to be left with nothing for it.
+            Keep::No if !replaces => Arc::new(Slot::new(&self.key, remembered.entry, self.group)),
+            Keep::Yes | Keep::No => {
                 let slot = self.resolver.store.insert(&self.key, remembered.entry, self.group);
                 self.resolver.journal.note(&Change::Learned(Arc::clone(&slot), Origin::Upstream));
                 slot
             }
-            Keep::No => Arc::new(Slot::new(&self.key, remembered.entry, self.group)),
         };
         self.resolver.store.clear_failure(&self.key);
         if let Some(group) = self.resolver.upstreams.groups().get(self.group) {
@@ -272,7 +280,8 @@ impl Resolution {
 
     /// Notes once that the resolution failed. Our own lack of room says nothing about the name.
     fn note(&mut self, failure: Failure) {
-        if self.noted || failure == Failure::Overload {
+        // Who got what came with TC comes back for the whole over TCP, and is to find more than our word that this failed.
+        if self.noted || failure == Failure::Overload || self.truncated.is_some() {
             return;
         }
         self.noted = true;

@@ -54,7 +54,10 @@ impl Sieve<Slot> {
 impl Sieve<FailedName> {
     /// A room for failures.
     pub(super) fn of_failures(pinned: &[Place]) -> Self {
-        let cache = Cache::builder().max_capacity(FAILURES_MAX).build_with_hasher(Hasher::default());
+        let cache = Cache::builder()
+            .max_capacity(FAILURES_MAX)
+            .eviction_listener(|_, failed: Arc<FailedName>, _| failed.supersede())
+            .build_with_hasher(Hasher::default());
         Self { cache, pinned: Pinned::new(pinned), used: AtomicBool::new(false) }
     }
 }

@@ -56,8 +56,10 @@ pub struct Slot {
     service: u8,
     /// The upstream group of its name.
     group: u16,
-    /// Hits in this TTL, and since.
+    /// Hits in this TTL, and since, and those that it was carried over with.
     hits: AtomicU32,
+    /// The latter.
+    carried: AtomicU32,
     /// Hits that the room has been told of; their lower half is enough to see whether there were more.
     told: AtomicU16,
     /// When its refresh under way began; 0 when none is.
@@ -81,6 +83,7 @@ impl Slot {
             entry,
             group: u16::try_from(group).unwrap_or(u16::MAX),
             hits: AtomicU32::new(0),
+            carried: AtomicU32::new(0),
             told: AtomicU16::new(0),
             refresh_began: AtomicU64::new(0),
             failure: FailureNote::none(),
@@ -162,6 +165,18 @@ impl Slot {
     /// Goes on counting from the hits of an earlier life.
     pub(super) fn resume(&self, hits: u32) {
         self.hits.store(hits, Ordering::Relaxed);
+        self.carried.store(hits, Ordering::Relaxed);
+    }
+
+    /// Takes over half of the hits of the answer that it replaces, so that a name in use stays one, however short its TTL.
+    pub(super) fn inherit(&self, replaced: &Self) {
+        self.resume(replaced.hits().div_ceil(2));
+    }
+
+    /// Hits of earlier lives.
+    #[must_use]
+    pub fn carried(&self) -> u32 {
+        self.carried.load(Ordering::Relaxed)
     }
 
     /// Hits so far.

@@ -109,7 +109,11 @@ impl Store {
         let negative = self.negative.get(place);
         for old in good.iter().chain(&negative) {
             old.supersede();
+            if old.answers(key) {
+                slot.inherit(old);
+            }
         }
+        self.end_failure(place);
         match slot.entry.kind {
             Kind::Positive => {
                 if negative.is_some() {
@@ -133,6 +137,7 @@ impl Store {
         slot.resume(hits);
         let place = self.place(key);
         let _writing = self.writing.lock();
+        self.end_failure(place);
         let good = self.good.get(place).filter(|good| good.answers(key));
         let negative = self.negative.get(place).filter(|negative| negative.answers(key));
         let newer = |other: &Arc<Slot>| other.entry.stored >= slot.entry.stored;
@@ -203,7 +208,11 @@ impl Store {
 
     /// Forgets the failure of a name that has just been answered.
     pub fn clear_failure(&self, key: &Key) {
-        let place = self.place(key);
+        self.end_failure(self.place(key));
+    }
+
+    /// The same by its place: threads may hold on to it ([`super::shelf`]).
+    fn end_failure(&self, place: Place) {
         if let Some(failed) = self.failures.get(place) {
             failed.supersede();
             let _ = self.failures.remove(place);

@@ -217,19 +217,19 @@ impl Upstreams {
     /// Whom a resolution asks, in order.
     ///
     /// Primaries that are not down come first, healthy before impaired, else in the configured order; over and over again until all
-    /// sends are planned. The last send goes to a fallback, where there is one. While all primaries are down, fallbacks are
-    /// asked first, then one primary within the outage budget: the breaker may be wrong.
+    /// sends are planned. Of a name that nothing is known of (`known` is false) the last send goes to a fallback, where there is one; and
+    /// while all primaries are down, fallbacks are asked first, then one primary within the outage budget: the breaker may be wrong.
+    /// What is known came from those who are responsible for the name: a fallback's denial is no news beside it.
     #[must_use]
-    pub fn plan(&self, group: usize, class: Class, chance: u64, now: Timestamp) -> Plan {
+    pub fn plan(&self, group: usize, class: Class, known: bool, chance: u64, now: Timestamp) -> Plan {
         let attempts = &self.policy.attempts;
         let sends = usize::try_from(attempts.sends).unwrap_or(1);
         let mut targets = Vec::new();
-        let mut deadline = attempts.deadline;
         let mut hedge = attempts.second_after;
         if let Some(group) = self.groups.get(group) {
             let own = group.primaries();
             let usable = self.usable(&own, now);
-            let fallbacks = self.usable(&group.fallbacks, now);
+            let fallbacks = if known { Vec::new() } else { self.usable(&group.fallbacks, now) };
             if let Some(p99) = usable.first().and_then(|first| self.p99(*first)) {
                 hedge = (p99 * HEDGE_FACTOR).max(HEDGE_MIN);
             }
@@ -239,16 +239,21 @@ impl Upstreams {
                 targets.truncate(sends.saturating_sub(1));
                 let pick = usize::try_from(chance % u64::try_from(primaries.len().max(1)).unwrap_or(1)).unwrap_or(0);
                 targets.extend(primaries.get(pick).map(|index| self.target(*index, Class::Outage, now)));
-                if fallbacks.is_empty() {
-                    deadline = deadline.min(attempts.second_after);
-                }
             } else {
                 let own = if fallbacks.is_empty() { sends } else { sends.saturating_sub(1).max(1) };
                 targets.extend(usable.iter().cycle().take(own).map(|index| self.target(*index, class, now)));
                 targets.extend(fallbacks.first().map(|index| self.target(*index, class, now)));
             }
         }
-        Plan { targets, timer: self.timer(group), hedge, deadline, linger: attempts.linger }
+        Plan { targets, timer: self.timer(group), hedge, deadline: self.deadline(group, now), linger: attempts.linger }
+    }
+
+    /// How long whoever has nothing waits for an answer: not for long where all that could be asked is down.
+    #[must_use]
+    pub fn deadline(&self, group: usize, now: Timestamp) -> Duration {
+        let attempts = &self.policy.attempts;
+        let asked = |group: &Group| [group.primaries().as_ref(), &group.fallbacks].iter().any(|own| !self.usable(own, now).is_empty());
+        if self.groups.get(group).is_some_and(asked) { attempts.deadline } else { attempts.deadline.min(attempts.second_after) }
     }
 
     /// How one upstream is asked.
@@ -349,7 +354,7 @@ mod tests {
     }
 
     fn order(upstreams: &Upstreams, group: usize) -> Vec<usize> {
-        upstreams.plan(group, Class::Miss, 0, NOW).targets.iter().map(|target| target.upstream).collect()
+        upstreams.plan(group, Class::Miss, false, 0, NOW).targets.iter().map(|target| target.upstream).collect()
     }
 
     fn down(upstreams: &Upstreams, index: usize) {
@@ -386,7 +391,7 @@ mod tests {
         down(&upstreams, 0);
         assert_eq!(upstreams.availability(0), Availability::Down);
         assert_eq!(order(&upstreams, 0), [1, 0]);
-        assert_eq!(upstreams.plan(0, Class::Miss, 0, NOW).targets.last().map(|target| target.class), Some(Class::Outage));
+        assert_eq!(upstreams.plan(0, Class::Miss, false, 0, NOW).targets.last().map(|target| target.class), Some(Class::Outage));
     }
 
     #[test]

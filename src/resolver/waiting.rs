@@ -15,7 +15,8 @@ use super::store::Found;
 use crate::core::answer::{self, Asked, ExtendedError, Shown, Transport};
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
-use crate::core::decision::{self, Action, Availability, Freshness, Refresh};
+use crate::core::decision::{self, Action, Freshness, Refresh};
+use crate::core::health::LATE;
 use crate::core::key::Key;
 use crate::core::question::{Query, Rcode};
 use crate::core::time::Timestamp;
@@ -137,7 +138,10 @@ impl Resolver {
                 if flight.is_retransmission(waiting.client, waiting.query.echo.id) {
                     return Outcome::Entry(slot, stale);
                 }
-                let rest = self.upstreams.timer(slot.group()).saturating_sub(now.since(flight.began));
+                let timer = self.upstreams.timer(slot.group());
+                // What was never fresh is for outages (TTL 0): an answer that comes at all is better.
+                let patience = if slot.entry.was_never_fresh() { timer.max(LATE) } else { timer };
+                let rest = patience.saturating_sub(now.since(flight.began));
                 match watch_until(flight.watch(), rest, Patience::HasStale).await {
                     Some(Ok(found)) => self.shown(found),
                     Some(Err(_)) | None => Outcome::Entry(slot, stale),
@@ -164,11 +168,7 @@ impl Resolver {
             ) => {}
         }
         let Some(flight) = self.fly(&waiting.query.key, group, Class::Miss) else { return overload() };
-        let deadline = match availability {
-            Availability::Healthy | Availability::Impaired => self.policy.attempts.deadline,
-            Availability::Down => self.policy.attempts.deadline.min(self.policy.attempts.second_after),
-        };
-        match watch_until(flight.watch(), deadline, Patience::HasNothing).await {
+        match watch_until(flight.watch(), self.upstreams.deadline(group, self.now()), Patience::HasNothing).await {
             Some(Ok(slot)) => self.shown(slot),
             Some(Err(Want { truncated: Some(slot), .. })) => Outcome::Entry(slot, Shown::Fresh),
             Some(Err(Want { lack, truncated: None })) => Outcome::Lack(lack, Answered::Failed),
@@ -191,10 +191,14 @@ impl Resolver {
         match self.flights.board(key, class, now) {
             Boarding::Joined(flight) => Some(flight),
             Boarding::Leads(flight) => {
-                if let Found::Answer(slot) = self.store.find(key, now) {
-                    let _ = slot.claim_refresh(now);
-                }
-                let plan = self.upstreams.plan(group, class, self.ports.chance.number(), now);
+                let known = match self.store.find(key, now) {
+                    Found::Answer(slot) => {
+                        let _ = slot.claim_refresh(now);
+                        true
+                    }
+                    Found::Failure(_) | Found::Nothing => false,
+                };
+                let plan = self.upstreams.plan(group, class, known, self.ports.chance.number(), now);
                 self.spawn(Resolution::new(self, key.clone(), group, plan, Arc::clone(&flight)).run());
                 Some(flight)
             }
@@ -217,7 +221,7 @@ fn overload() -> Outcome {
 ///
 /// Who joins a resolution that has already given up, and has nothing, goes on waiting for its late answer.
 async fn watch_until(mut progress: watch::Receiver<Progress>, at_most: Duration, patience: Patience) -> Option<Result<Told, Want>> {
-    let joined_late = matches!(&*progress.borrow(), Progress::GaveUp(_));
+    let joined_late = matches!(&*progress.borrow(), Progress::GaveUp(Want { truncated: None, .. }));
     let ends = |progress: &Progress| match (progress, patience) {
         (Progress::Answered(_) | Progress::Recalled(_) | Progress::Ended(_), _)
         | (Progress::Trouble | Progress::GaveUp(_), Patience::HasStale) => true,

@@ -307,6 +307,7 @@ fn reaction(rule: &Rule, sent: &Sent) -> Reaction {
         "truncated" => message::truncated(query, &items, ttl),
         "garbage" => vec![query[0], query[1], 0x81, 0x80, 0, 1, 0, 9, 0, 0, 0, 0, 63],
         "silent" => return Reaction::Silence,
+        "loop" => return Reaction::Loop,
         "closed" => return Reaction::Error(after, WireError::Refused),
         "unreachable" => return Reaction::Error(after, WireError::Unreachable),
         "lost" => return Reaction::Error(after, WireError::Lost),

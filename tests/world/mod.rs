@@ -7,7 +7,7 @@
 pub mod message;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use holdover::config::settings::Settings;
@@ -91,6 +91,8 @@ pub enum Reaction {
     Answer(Duration, Vec<u8>),
     /// The network says no after this long.
     Error(Duration, WireError),
+    /// It forwards the packet to us, and our answer back.
+    Loop,
     /// Nothing ever comes.
     Silence,
 }
@@ -115,6 +117,8 @@ pub type Script = dyn Fn(&Sent) -> Reaction + Send + Sync;
 pub struct Network {
     clock: Arc<WorldClock>,
     script: Mutex<Arc<Script>>,
+    /// The resolver, for upstreams that send everything back.
+    resolver: Mutex<Weak<Resolver>>,
     /// Everything that was sent.
     pub sent: Mutex<Vec<Sent>>,
     /// Exchanges under way.
@@ -138,6 +142,7 @@ impl Wire for Network {
         self.sent.lock().unwrap().push(sent);
         self.open.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let open = Open(Arc::clone(&self.open));
+        let (resolver, query) = (self.resolver.lock().unwrap().upgrade(), self.sent.lock().unwrap().last().unwrap().query.clone());
         Box::pin(async move {
             let _open = open;
             match reaction {
@@ -149,9 +154,24 @@ impl Wire for Network {
                     tokio::time::sleep(after).await;
                     Err(error)
                 }
+                Reaction::Loop => match resolver {
+                    Some(resolver) => Ok(sent_back(&resolver, &query).await),
+                    None => std::future::pending().await,
+                },
                 Reaction::Silence => std::future::pending().await,
             }
         })
+    }
+}
+
+/// What becomes of our own query that comes back to us as a client's.
+async fn sent_back(resolver: &Arc<Resolver>, query: &[u8]) -> Vec<u8> {
+    let (tally, mut out) = (Tally::default(), vec![0; 4096]);
+    let arrival = Arrival { packet: query, transport: Transport::Udp, client: "192.0.2.99:53".parse().unwrap(), now: resolver.now() };
+    match resolver.receive(arrival, &tally, &mut Shelf::none(), &mut out) {
+        Disposition::Answered(length) => out[..length].to_vec(),
+        Disposition::Dropped => std::future::pending().await,
+        Disposition::Waiting(waiting) => resolver.complete(&waiting, &tally).await,
     }
 }
 
@@ -189,15 +209,22 @@ impl World {
         let clock = Arc::new(WorldClock { began: Instant::now(), wall: EPOCH });
         let dice = Arc::new(Dice::new(seed));
         let script: Arc<Script> = Arc::new(script);
-        let network =
-            Arc::new(Network { clock: Arc::clone(&clock), script: Mutex::new(script), sent: Mutex::default(), open: Arc::default() });
+        let network = Arc::new(Network {
+            clock: Arc::clone(&clock),
+            script: Mutex::new(script),
+            resolver: Mutex::default(),
+            sent: Mutex::default(),
+            open: Arc::default(),
+        });
         let resolver = Self::start(&settings, &clock, &dice, &network);
         Self { clock, dice, network, resolver, tally: Arc::default(), shelf: Arc::default(), settings }
     }
 
     fn start(settings: &Settings, clock: &Arc<WorldClock>, dice: &Arc<Dice>, network: &Arc<Network>) -> Arc<Resolver> {
         let ports = Ports { clock: Arc::clone(clock) as _, chance: Arc::clone(dice) as _, wire: Arc::clone(network) as _ };
-        Resolver::start(settings.policy.clone(), &settings.upstreams, ports)
+        let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
+        *network.resolver.lock().unwrap() = Arc::downgrade(&resolver);
+        resolver
     }
 
     /// Ends the resolver as a crash would, and starts an empty one.

@@ -11,7 +11,7 @@ use crate::core::decision::Availability;
 use crate::core::health::{Health, Outcome, State};
 use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
-use crate::core::upstream::{Protocol, UpstreamPolicy};
+use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
 use crate::resolver::recoveries::Recoveries;
 
 /// One address that is asked.
@@ -22,6 +22,8 @@ pub struct Upstream {
     pub address: std::net::SocketAddr,
     /// How it is spoken to.
     pub protocol: Protocol,
+    /// When it is asked.
+    pub role: Role,
     /// What the operator calls it.
     pub(super) name: String,
     /// It is asked no more.
@@ -68,6 +70,7 @@ impl Upstream {
             label: if configured.name == address.to_string() { configured.name.clone() } else { format!("{}@{address}", configured.name) },
             address,
             protocol: configured.protocol,
+            role: configured.role,
             name: configured.name.clone(),
             retired: AtomicBool::new(false),
             groups,
@@ -109,6 +112,12 @@ impl Upstream {
     #[must_use]
     pub fn is_looping(&self, now: Timestamp) -> bool {
         self.looping_until.load(Ordering::Relaxed) > now.as_micros()
+    }
+
+    /// Whether it is left out because it sent our own queries back, until it is seen not to.
+    #[must_use]
+    pub fn is_left_out(&self) -> bool {
+        self.looping_until.load(Ordering::Relaxed) != 0
     }
 
     /// Its state.
