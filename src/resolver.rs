@@ -120,7 +120,7 @@ impl Resolver {
             budget: Mutex::new(Budget::new(policy.budget)),
             outages: Outages::new(upstreams.groups().len()),
             loops: Loops::new(ports.chance.number()),
-            ready: AtomicBool::new(policy.critical.is_empty()),
+            ready: AtomicBool::new(policy.critical.is_empty() && !upstreams.all().is_empty()),
             sends: Sends::default(),
             failures: Failures::default(),
             fleet: OnceLock::new(),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | names others than before, and says the same a moment later | they are taken up: whoever stays keeps its state, nothing remembered is lost |
 //! | is empty, cut off, gone, unreadable, or names only holdover | the last good ones are kept, and that is said once |
+//! | is so at the start already | what is remembered is served; health checks wait for an upstream as they do for critical names |
 //! | is as before | nothing |
 //!
 //! It is read again rather than watched for events: it may be replaced by rename (kubelet, NetworkManager), truncated and written in place
@@ -46,8 +47,10 @@ impl Watched {
     /// Watches until it is dropped; `again` asks for a look at once.
     pub(super) async fn watch(mut self, resolver: Arc<Resolver>, again: Arc<Notify>) {
         let mut complaint = None;
+        let mut wait = if self.current.is_empty() { Duration::ZERO } else { LOOK_EVERY };
         loop {
-            let _ = tokio::time::timeout(LOOK_EVERY, again.notified()).await;
+            let _ = tokio::time::timeout(wait, again.notified()).await;
+            wait = LOOK_EVERY;
             let found = self.read().await;
             if found.as_ref().is_ok_and(|found| *found == self.current) {
                 complaint = None;
@@ -63,7 +66,7 @@ impl Watched {
                     events::HostUpstreamsChanged { path: &self.path, upstreams: &labels }.emit();
                 }
                 (Err(before), Err(reason)) if before == reason && complaint.as_ref() != Some(&reason) => {
-                    events::HostUpstreamsUnusable { path: &self.path, reason: &reason }.emit();
+                    events::HostUpstreamsUnusable { path: &self.path, reason: &reason, kept: self.current.len() }.emit();
                     complaint = Some(reason);
                 }
                 // Still moving, or said before.

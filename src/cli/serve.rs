@@ -72,7 +72,7 @@ pub enum SettingsError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// No upstream is configured, and `resolv.conf` gives none.
+    /// No upstream is configured, and `resolv.conf` names only ourselves, or is none.
     #[error(transparent)]
     ResolvConf(#[from] ResolvConfError),
 }
@@ -141,7 +141,12 @@ pub fn resolve_settings(
     let mut settings = config::load(arguments.flags(), variables)?;
     let covers_all = |upstream: &UpstreamPolicy| upstream.zones.is_empty() && upstream.role == Role::Primary;
     if !settings.upstreams.iter().any(covers_all) {
-        let found = resolv_conf::read(&arguments.resolv_conf, &settings.listen.addresses)?;
+        let found = match resolv_conf::read(&arguments.resolv_conf, &settings.listen.addresses) {
+            Ok(found) => found,
+            // It may be written in a moment, and what is remembered can be served until then. The watch over the file says why.
+            Err(ResolvConfError::Unreadable { .. } | ResolvConfError::Empty(_) | ResolvConfError::NotUnderstood { .. }) => Vec::new(),
+            Err(error @ (ResolvConfError::OnlyOurselves { .. } | ResolvConfError::TooLarge(_))) => return Err(error.into()),
+        };
         settings.upstreams.push(host::upstream(found));
         settings.resolv_conf = Some(arguments.resolv_conf.clone());
     }

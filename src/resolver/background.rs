@@ -15,6 +15,7 @@ use crate::core::course::Plan;
 use crate::core::decision::Availability;
 use crate::core::health::State;
 use crate::core::key::{Dnssec, Key};
+use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::core::upstream::{Role, UpstreamPolicy};
 use crate::core::upstream_query::{self, Extension};
@@ -58,7 +59,7 @@ impl Resolver {
     pub(super) fn start_background(self: &Arc<Self>, errands: mpsc::Receiver<Errand>) {
         self.spawn(Arc::clone(self).run_errands(errands));
         self.spawn(Arc::clone(self).watch());
-        if !self.critical.is_empty() {
+        if !self.critical.is_empty() || self.readiness() == Readiness::NotYet {
             self.spawn(Arc::clone(self).keep_critical());
         }
         for upstream in self.upstreams.numbers() {

@@ -205,10 +205,10 @@ impl Resolver {
         critical
     }
 
-    /// Looks after the critical names for as long as the process lives.
+    /// Looks after the critical names for as long as the process lives; without any, until it is ready.
     pub(super) async fn keep_critical(self: Arc<Self>) {
         let began = self.now();
-        loop {
+        while !self.critical.is_empty() || !self.ready.load(Ordering::Relaxed) {
             let now = self.now();
             let mut next = now.plus(LOOK_EVERY);
             for watched in &self.critical.watched {
@@ -292,19 +292,23 @@ impl Resolver {
         }
     }
 
-    /// Ends the wait of readiness when all names are known, or when it has taken long enough.
+    /// Ends the wait of readiness when all names are known and there is an upstream, or when it has taken long enough.
     fn review_readiness(&self, began: Timestamp, now: Timestamp) {
+        let nobody = self.upstreams.all().is_empty().then(|| "any upstream".to_owned());
         let missing: Vec<String> = self
             .critical
             .watched
             .iter()
             .filter(|watched| self.standing(watched, now).standing == Standing::Missing)
             .map(|watched| watched.key.to_string())
+            .chain(nobody)
             .collect();
         let waited = now.since(began);
         if missing.is_empty() {
             self.ready.store(true, Ordering::Relaxed);
-            events::CriticalNamesKnown { answers: self.critical.watched.len(), after: waited }.emit();
+            if !self.critical.is_empty() {
+                events::CriticalNamesKnown { answers: self.critical.watched.len(), after: waited }.emit();
+            }
         } else if waited >= self.policy.ready_timeout {
             self.ready.store(true, Ordering::Relaxed);
             events::ReadyWithout { missing: &missing, after: waited }.emit();

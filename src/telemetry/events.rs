@@ -134,19 +134,26 @@ impl HostUpstreamsChanged<'_> {
     }
 }
 
-/// The host's `resolv.conf` gives no upstream any more.
+/// The host's `resolv.conf` gives no upstream.
 #[derive(Debug)]
 pub struct HostUpstreamsUnusable<'a> {
     /// The file.
     pub path: &'a Path,
     /// Why.
     pub reason: &'a str,
+    /// Upstreams that it gave before.
+    pub kept: usize,
 }
 
 impl HostUpstreamsUnusable<'_> {
     /// Writes it to the log.
     pub fn emit(&self) {
-        warn!(path = %self.path.display(), reason = self.reason, "the last good upstreams are kept");
+        let (path, reason) = (self.path.display(), self.reason);
+        if self.kept > 0 {
+            warn!(%path, reason, "the last good upstreams are kept");
+        } else {
+            warn!(%path, reason, "there is no upstream yet: what is remembered is served, and the file is read again every 2 s");
+        }
     }
 }
 

@@ -64,3 +64,26 @@ fn what_was_flushed_beside_another_process_does_not_come_back_when_its_file_is_t
     third.expect_all(&["right.example.com.".into()]);
     assert!(!third.knows("wrong.example.com."));
 }
+
+#[test]
+fn what_another_process_learned_is_taken_over_by_one_that_had_loaded_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, socket) = (folder.path().join("state.redb"), folder.path().join("admin.sock"));
+    let (good, dead) = (upstream(), nobody());
+    let before = Sidecar::start(&path, good.address);
+    before.expect_all(&["old.example.com.".into()]);
+    before.process.signal(Signal::TERM);
+    assert_eq!(before.process.finish(PATIENCE).code(), 0);
+
+    let mut late = start(&path, &socket, dead.address, "5m");
+    std::thread::sleep(Duration::from_millis(400));
+    std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+    let early = Sidecar::start(&path, good.address);
+    early.expect_all(&["new.example.com.".into()]);
+    std::thread::sleep(Duration::from_millis(400));
+    let _ = flush(&socket, "nothing.example.com");
+    assert!(late.process.wait_for("another process has it open").is_some());
+    early.kill();
+    assert!(late.process.wait_for("the state file can be used again").is_some());
+    late.expect_all(&["old.example.com.".into(), "new.example.com.".into()]);
+}

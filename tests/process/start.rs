@@ -3,18 +3,45 @@
 use super::*;
 
 #[test]
-fn a_resolv_conf_without_an_upstream_is_a_configuration_error_that_names_it() {
+fn a_resolv_conf_without_an_upstream_is_told_and_read_again() {
+    let starts = |path: &str| {
+        Sidecar::start_with(|command, _| {
+            command.args(["--resolv-conf", path]);
+        })
+    };
     for text in ["", "# nobody\nsearch example.com\noptions ndots:5\n"] {
         let (_folder, path) = file("resolv.conf", text);
-        let ended = run_with(&["serve", "--listen", "127.0.0.1:0", "--resolv-conf", &path]);
-        assert_eq!(ended.code(), 78, "{ended:?}");
-        assert_eq!(ended.stderr, format!("holdover: {path}: names no name server; name the upstreams with --upstream"));
+        let mut sidecar = starts(&path);
+        let line = sidecar.process.wait_for("there is no upstream yet").expect("a line");
+        assert!(line.contains(&format!("{path}: names no name server; name the upstreams with --upstream")), "{line}");
     }
-    for line in ["nameserver dns.example.com", "nameserver 192.0.2.1:53", "NAMESERVER 192.0.2.1"] {
-        let (_folder, path) = file("resolv.conf", &format!("search example.com\n{line}\n"));
-        let ended = run_with(&["serve", "--listen", "127.0.0.1:0", "--resolv-conf", &path]);
-        assert_eq!(ended.code(), 78, "{ended:?}");
-        assert!(ended.stderr.starts_with(&format!("holdover: {path}:2: \"{line}\" is not understood, and ")), "{}", ended.stderr);
+    for text in ["nameserver dns.example.com", "nameserver 192.0.2.1:53", "NAMESERVER 192.0.2.1"] {
+        let (_folder, path) = file("resolv.conf", &format!("search example.com\n{text}\n"));
+        let mut sidecar = starts(&path);
+        let line = sidecar.process.wait_for("there is no upstream yet").expect("a line");
+        assert!(line.contains(&format!("{path}:2: ")) && line.contains(text) && line.contains("is not understood, and "), "{line}");
+    }
+}
+
+#[test]
+fn without_an_upstream_it_serves_what_it_knows_and_is_ready_when_there_is_one() {
+    let (folder, path) = file("resolv.conf", "");
+    let seed = folder.path().join("seed.json");
+    let known = r#"{"format": "holdover-seed", "version": 1, "answers": [{"name": "db.example.com", "type": "A", "records": [{"data": "192.0.2.10"}]}]}"#;
+    std::fs::write(&seed, known).unwrap();
+    let mut sidecar = Sidecar::start_with(|command, _| {
+        command.args(["--resolv-conf", &path, "--seed", seed.to_str().unwrap()]);
+    });
+    assert!(sidecar.process.wait_for("there is no upstream yet").is_some());
+    assert_eq!(addresses(&sidecar.ask(&query("db.example.com.", RecordType::A))), ["192.0.2.10"]);
+    let address = sidecar.address.to_string();
+    let check = || run_with(&["check", "--server", &address]).code();
+    assert_eq!(check(), 1, "not ready");
+    std::fs::write(&path, "nameserver 127.0.0.77\n").unwrap();
+    let since = Instant::now();
+    while check() != 0 {
+        assert!(since.elapsed() < Duration::from_secs(10), "never ready");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -29,12 +56,17 @@ fn a_resolv_conf_that_names_only_holdover_is_a_configuration_error() {
 }
 
 #[test]
-fn a_resolv_conf_that_is_not_there_is_a_configuration_error() {
+fn a_resolv_conf_that_is_not_there_is_told_and_waited_for() {
     let (_folder, path) = file("resolv.conf", "");
     let missing = format!("{path}.missing");
-    let ended = run_with(&["serve", "--listen", "127.0.0.1:0", "--resolv-conf", &missing]);
-    assert_eq!(ended.code(), 78, "{ended:?}");
-    assert!(ended.stderr.contains(&missing) && ended.stderr.contains("--upstream"), "{}", ended.stderr);
+    let mut sidecar = Sidecar::start_with(|command, _| {
+        command.args(["--resolv-conf", &missing]);
+    });
+    let line = sidecar.process.wait_for("there is no upstream yet").expect("a line");
+    assert!(line.contains(&missing) && line.contains("--upstream"), "{line}");
+    std::fs::write(&missing, "nameserver 127.0.0.77\n").unwrap();
+    let line = sidecar.process.wait_for("127.0.0.77:53").expect("it is taken up");
+    assert!(line.contains("upstreams"), "{line}");
 }
 
 #[test]

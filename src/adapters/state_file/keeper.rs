@@ -217,6 +217,10 @@ impl Keeper {
                 Err(Broken::Unusable(reason)) if fresh => return Err((Trouble::Damaged, reason)),
                 Err(Broken::Unusable(reason)) => self.set_aside(&reason)?,
                 Err(Broken::Refused { trouble, what }) => {
+                    // What the other one learns meanwhile is not in memory, though what the file held before may be.
+                    if trouble == Trouble::InUse {
+                        let _ = self.unloaded.get_or_insert_default();
+                    }
                     if trouble != Trouble::InUse && self.unloaded.is_some() {
                         self.look();
                         self.looked = None;
