@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 
 use crate::config::limits::{DNS_PORT, RESOLV_CONF_MAX, RESOLV_CONF_NAMESERVERS_MAX};
@@ -107,6 +107,12 @@ fn original(path: &Path, text: &str) -> Option<Kept> {
     let of_this = |kept: &Kept| std::path::absolute(path).is_ok_and(|path| path == Path::new(&kept.file));
     let (kept, other) = if kept.as_ref().is_some_and(of_this) { (kept, None) } else { (None, kept) };
     kept.or_else(|| Kept::of_text(text, &path.to_string_lossy(), &READABLE)).or(other)
+}
+
+/// Whether a file names this address, whoever wrote it.
+#[must_use]
+pub fn names(path: &Path, address: IpAddr) -> bool {
+    load(path).is_ok_and(|text| ResolvConf::read(&text).nameservers.iter().any(|nameserver| nameserver.ip == address))
 }
 
 /// Why a file names nobody.

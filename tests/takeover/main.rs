@@ -21,6 +21,7 @@ mod harness;
 mod waiting;
 
 mod carried;
+mod left;
 mod namespaces;
 mod orphan;
 mod resolvconf;

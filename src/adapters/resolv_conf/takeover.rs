@@ -157,10 +157,9 @@ impl Place {
         if let Some((place, kept)) = self.kept(&String::from_utf8_lossy(bytes)) {
             return (Some(kept), Some(place));
         }
-        let of_text = |text| Kept::of_text(text, &display(&self.file), was);
         // Where a link is, somebody put it there since.
-        let is_file = matches!(was, Was::File { .. });
-        (std::str::from_utf8(bytes).ok().filter(|_| is_file).and_then(of_text), None)
+        let text = std::str::from_utf8(bytes).ok().filter(|_| matches!(was, Was::File { .. }));
+        (text.and_then(|text| Kept::of_text(text, &display(&self.file), was)), None)
     }
 
     /// What the file is now.
