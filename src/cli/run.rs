@@ -212,6 +212,9 @@ impl Beside {
         if seen == Seen::Silent {
             return Ok(Err(format!("holdover does not answer on {}", self.server)));
         }
+        // Whoever answers now may be gone at the next look, and is still another or our own.
+        let own = if self.own.is_some() { Own::Runs } else { Own::None };
+        self.supervision.look(seen, own, self.clock.now());
         let pointed = self.file.point();
         if pointed.is_err() {
             self.retire();
