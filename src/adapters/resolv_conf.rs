@@ -4,20 +4,20 @@
 //! |---|---|
 //! | names somebody else than holdover | those |
 //! | names only systemd-resolved's stub | what systemd-resolved forwards to, `/run/systemd/resolve/resolv.conf`, where that can be read |
-//! | was written by holdover | what the original's writer names today, else the kept original, else what else the file names |
+//! | was written by holdover | what the original's writer names today, else the kept original or, where that is gone, the one in the text, else what else the file names |
 //! | names only holdover, though holdover did not write it | the kept original, where there is one for this file |
 //!
 //! holdover's own addresses are left out everywhere.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 
 use crate::config::limits::{DNS_PORT, RESOLV_CONF_MAX, RESOLV_CONF_NAMESERVERS_MAX};
 use crate::core::network;
 use crate::core::resolv_conf::{Nameserver, ResolvConf, Writer};
-use crate::core::takeover::{Kept, kept_in};
+use crate::core::takeover::{Kept, Was, kept_in};
 
 mod error;
 mod file;
@@ -27,6 +27,8 @@ pub mod takeover;
 pub use error::TakeoverError;
 pub use readers::readers;
 
+/// How a kept original lies there: whoever serves reads it, whatever its user.
+const READABLE: Was = Was::File { mode: 0o644, owner: 0, group: 0 };
 /// Characters of a line that a message shows.
 const LINE_SHOWN_MAX: usize = 60;
 
@@ -77,7 +79,7 @@ pub enum ResolvConfError {
 /// [`ResolvConfError`].
 pub fn read(path: &Path, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolvConfError> {
     let text = load(path)?;
-    if let Some(kept) = kept_in(&text).and_then(|kept| load_kept(Path::new(kept)).ok())
+    if let Some(kept) = original(path, &text)
         && let Some(found) = original_upstreams(&kept, own)
     {
         return Ok(found);
@@ -99,6 +101,20 @@ pub fn read(path: &Path, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolvCo
     }
 }
 
+/// The original of a text that holdover wrote: its kept copy, else what the text carries, else a copy for the same file under another name.
+fn original(path: &Path, text: &str) -> Option<Kept> {
+    let kept = kept_in(text).and_then(|kept| load_kept(Path::new(kept)).ok());
+    let of_this = |kept: &Kept| std::path::absolute(path).is_ok_and(|path| path == Path::new(&kept.file));
+    let (kept, other) = if kept.as_ref().is_some_and(of_this) { (kept, None) } else { (None, kept) };
+    kept.or_else(|| Kept::of_text(text, &path.to_string_lossy(), &READABLE)).or(other)
+}
+
+/// Whether a file names this address, whoever wrote it.
+#[must_use]
+pub fn names(path: &Path, address: IpAddr) -> bool {
+    load(path).is_ok_and(|text| ResolvConf::read(&text).nameservers.iter().any(|nameserver| nameserver.ip == address))
+}
+
 /// Why a file names nobody.
 fn none_named(path: &Path, text: &str) -> ResolvConfError {
     let looks_like_one = |line: &str| line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("nameserver"));
@@ -112,8 +128,9 @@ fn none_named(path: &Path, text: &str) -> ResolvConfError {
 
 /// Where the original of a file may be kept, the first place first.
 ///
-/// Beside the file it lives exactly as long as the file does, also where containers with a `resolv.conf` each share one state directory. The
-/// others are for a folder that cannot be written.
+/// Beside the file each container has its own, also where several with a `resolv.conf` each share one state directory. The others are for a
+/// folder that cannot be written. All may be gone while the file stands: in a pod it is mounted into every container, and one that is started
+/// again has a new root; therefore what is written carries the original, too ([`Kept::of_text`]).
 #[must_use]
 pub fn places(file: &Path) -> Vec<PathBuf> {
     let mut beside = file.as_os_str().to_owned();

@@ -179,7 +179,7 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
             };
             let place = Place::new(&file.file, file.keep.as_deref())?;
             let sight = place.look()?;
-            let keep = sight.kept.as_ref().map(|(keep, _)| keep.clone()).or(file.keep);
+            let keep = sight.kept_in.clone().or(file.keep);
             let keep = keep.unwrap_or_else(|| places(place.file()).into_iter().next().unwrap_or_default());
             let plan = sight.plan(&wish, &keep);
             if json {
@@ -244,9 +244,10 @@ fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
     line("name servers", &names(&read.nameservers));
     line("search", &list(read.search));
     line("options", &list(read.options));
-    match &sight.kept {
-        Some((kept, _)) => line("original", &format!("kept in {}, written by {}", kept.display(), plan.writer.name())),
-        None => line("original", if sight.writer == Writer::Holdover { "lost: nothing is kept" } else { "not taken over" }),
+    match (&sight.kept, &sight.kept_in) {
+        (Some(_), Some(kept)) => line("original", &format!("kept in {}, written by {}", kept.display(), plan.writer.name())),
+        (Some(_), None) => line("original", &format!("only in the text itself, written by {}: the kept copy is gone", plan.writer.name())),
+        (None, _) => line("original", if sight.writer == Writer::Holdover { "lost: nothing is kept" } else { "not taken over" }),
     }
     if sight.is_unchanged() == Some(false) {
         line("", "the file was changed since holdover wrote it");
@@ -292,7 +293,7 @@ fn as_json(sight: &Sight, plan: &Plan, wish: &Wish) -> Value {
         "writer": sight.writer.name(),
         "taken_over": sight.writer == Writer::Holdover,
         "unchanged": sight.is_unchanged(),
-        "kept": sight.kept.as_ref().map(|(path, _)| path),
+        "kept": sight.kept_in,
         "original_writer": plan.writer.name(),
         "nameservers": names(&read.nameservers),
         "search": read.search,

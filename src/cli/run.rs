@@ -8,8 +8,8 @@
 //! |---|---|
 //! | the configuration is wrong, the port cannot be had, the file cannot be written | a warning, and the application runs without; with `--strict` it does not run |
 //! | the sidecar crashes or hangs | it is started again; meanwhile the original name servers are back ([`supervision`]) |
-//! | another holdover answers there | that one is used: containers of an ECS task share loopback, but not `resolv.conf` |
-//! | somebody else writes the file meanwhile | it is left as they wrote it |
+//! | another holdover answers there | that one is used: containers of an ECS task share loopback, but not `resolv.conf`. When it is gone it may be started again, with what it remembers; only then does one of our own take its place |
+//! | somebody else writes the file meanwhile | it is left as they wrote it; a sidecar that it does not name any more ends ([`hold`]) |
 //! | this process is killed | the sidecar gives the file back, drains, and ends within the drain's maximum; the application goes on ([`orphan`]) |
 //! | both are killed | the next `holdover run` takes the file up again |
 //!
@@ -32,21 +32,22 @@ use tokio::signal::unix::SignalKind;
 
 use crate::adapters::children::{self, Child, End, Line};
 use crate::adapters::clock::SystemClock;
-use crate::adapters::resolv_conf::TakeoverError;
-use crate::adapters::resolv_conf::takeover::{Again, Force, Place, Wish};
+use crate::adapters::resolv_conf::takeover::Place;
 use crate::cli::check::{Found, ask, reachable};
-use crate::cli::resolvconf::{FallbackArgument, told, wish};
+use crate::cli::resolvconf::{FallbackArgument, wish};
 use crate::cli::serve::{ServeArguments, resolve_settings, start_log};
 use crate::resolver::ports::Clock;
 use crate::telemetry::console;
-use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, SidecarEnded, Why, Without};
+use crate::telemetry::takeover::{FileLeft, SidecarEnded, Why, Without};
 
+mod hold;
 mod orphan;
 mod signals;
 mod supervision;
 
+use hold::Held;
 use signals::Signals;
-use supervision::{Hold, Own, Seen, Steps, Supervision};
+use supervision::{Own, Seen, Steps, Supervision};
 
 /// Exit code where `--strict` keeps the application from running (`EX_UNAVAILABLE` of sysexits.h).
 const EXIT_UNAVAILABLE: u8 = 69;
@@ -149,13 +150,12 @@ fn prepare(arguments: &RunArguments) -> Result<Beside, (String, u8)> {
     let place = Place::new(arguments.serve.resolv_conf(), arguments.keep.as_deref()).map_err(|error| unavailable(&error))?;
     Ok(Beside {
         server: reachable(settings.listen.addresses.first().copied()),
-        wish,
-        place,
+        file: Held::new(place, wish),
         clock: SystemClock::new(),
         supervision: Supervision::default(),
         own: None,
         line: None,
-        file: Hold::Original,
+        retired: false,
     })
 }
 
@@ -163,10 +163,8 @@ fn prepare(arguments: &RunArguments) -> Result<Beside, (String, u8)> {
 struct Beside {
     /// Where the sidecar answers.
     server: SocketAddr,
-    /// What is written.
-    wish: Wish,
-    /// Into which file.
-    place: Place,
+    /// The file that points there.
+    file: Held,
     /// The time.
     clock: SystemClock,
     /// What to do about the sidecar.
@@ -175,11 +173,16 @@ struct Beside {
     own: Option<Child>,
     /// Tells it that this process is still there.
     line: Option<Line>,
-    /// What the file is.
-    file: Hold,
+    /// Whether we ended it for good.
+    retired: bool,
 }
 
 impl Beside {
+    /// Whom to look after; nobody where the file names others for good.
+    fn looked_after(&self) -> Option<SocketAddr> {
+        (!self.file.is_left()).then_some(self.server)
+    }
+
     /// Starts the sidecar unless one answers, and points the file at it.
     ///
     /// # Errors
@@ -209,13 +212,12 @@ impl Beside {
         if seen == Seen::Silent {
             return Ok(Err(format!("holdover does not answer on {}", self.server)));
         }
-        let pointed = self.point();
-        // A sidecar that nobody asks would only take memory.
-        if pointed.is_err()
-            && let Some(own) = self.own
-        {
-            children::signal(own, SignalKind::terminate().as_raw_value());
-            children::signal(own, SignalKind::interrupt().as_raw_value());
+        // Whoever answers now may be gone at the next look, and is still another or our own.
+        let own = if self.own.is_some() { Own::Runs } else { Own::None };
+        self.supervision.look(seen, own, self.clock.now());
+        let pointed = self.file.point();
+        if pointed.is_err() {
+            self.retire();
         }
         Ok(pointed)
     }
@@ -240,56 +242,31 @@ impl Beside {
         SidecarEnded { end: how, again_after }.emit();
     }
 
-    /// Points the file at holdover.
-    fn point(&mut self) -> Result<(), String> {
-        match self.file {
-            Hold::Taken | Hold::Set => return Ok(()),
-            Hold::Left => return Err("resolv.conf cannot be taken over".to_owned()),
-            Hold::Original => {}
-        }
-        match self.place.apply(&self.wish, Again::TakenUp) {
-            Ok(applied) => {
-                self.file = Hold::Taken;
-                Pointed { told: &told(self.place.file(), &self.wish, &applied) }.emit();
-                Ok(())
-            }
-            Err(TakeoverError::OnlyHoldover { .. }) => {
-                self.file = Hold::Set;
-                Ok(())
-            }
-            Err(error) => {
-                self.file = Hold::Left;
-                Err(error.to_string())
-            }
+    /// Ends our own sidecar for good: the file cannot name it, and one that nobody asks would only take memory.
+    fn retire(&mut self) {
+        self.retired = true;
+        if let Some(own) = self.own {
+            // Whoever asks twice does not want to wait until nobody asks any more.
+            children::signal(own, SignalKind::terminate().as_raw_value());
+            children::signal(own, SignalKind::interrupt().as_raw_value());
         }
     }
 
-    /// Gives the file back.
-    fn give_back(&mut self, why: Why) {
-        if self.file != Hold::Taken {
-            return;
-        }
-        match self.place.restore(Force::No) {
-            Ok(_) => {
-                self.file = Hold::Original;
-                GivenBack { path: self.place.file(), why }.emit();
-            }
-            Err(error) => {
-                self.file = Hold::Left;
-                FileLeft { reason: &error.to_string() }.emit();
-            }
-        }
+    /// The application has to do without from now on.
+    fn go_without(&mut self, reason: &str) {
+        Without { reason }.emit();
+        self.retire();
     }
 
     /// Takes in what was seen.
     fn attend(&mut self, seen: Seen) {
         let own = if self.own.is_some() { Own::Runs } else { Own::None };
         let Steps { point, give_back, kill, start } = self.supervision.look(seen, own, self.clock.now());
-        if point && let Err(reason) = self.point() {
-            Without { reason: &reason }.emit();
+        if point && let Err(reason) = self.file.point() {
+            return self.go_without(&reason);
         }
-        if give_back {
-            self.give_back(Why::Silent);
+        if give_back && let Err(reason) = self.file.give_back(Why::Silent) {
+            return self.go_without(&reason);
         }
         if kill && let Some(own) = self.own {
             children::signal(own, KILL);
@@ -305,8 +282,7 @@ impl Beside {
         if let Some(index) = ended.iter().position(|(child, _)| Some(*child) == self.own) {
             let (_, end) = ended.swap_remove(index);
             self.own = None;
-            // Where the file cannot be written it was ended by us, for good.
-            if self.file != Hold::Left {
+            if !self.retired {
                 self.ended(&end.to_string());
             }
         }
@@ -315,11 +291,11 @@ impl Beside {
 
     /// Gives the file back, then ends the sidecar, which may save what it remembers first.
     async fn end(&mut self) {
-        self.give_back(Why::Ended);
+        if let Err(reason) = self.file.give_back(Why::Ended) {
+            FileLeft { reason: &reason }.emit();
+        }
+        self.retire();
         let Some(own) = self.own.take() else { return };
-        // Whoever asks twice does not want to wait until nobody asks any more.
-        children::signal(own, SignalKind::terminate().as_raw_value());
-        children::signal(own, SignalKind::interrupt().as_raw_value());
         let began = self.clock.now();
         while !children::collect().iter().any(|(child, _)| *child == own) {
             if self.clock.now().since(began) > END_WITHIN {
@@ -357,9 +333,7 @@ async fn live(command: &[OsString], signals: &mut Signals, mut beside: Option<&m
             return if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE };
         }
     };
-    // A file that cannot be written is not looked after.
-    let server = beside.as_ref().filter(|beside| beside.file != Hold::Left).map(|beside| beside.server);
-    let mut looking = Box::pin(look_after(server, Duration::ZERO));
+    let mut looking = Box::pin(look_after(beside.as_ref().and_then(|beside| beside.looked_after()), Duration::ZERO));
     loop {
         tokio::select! {
             kind = signals.next() => {
@@ -374,14 +348,14 @@ async fn live(command: &[OsString], signals: &mut Signals, mut beside: Option<&m
                 if let Some((_, end)) = ended.iter().find(|(child, _)| *child == application) {
                     return end.exit_code();
                 }
-                if ran && beside.as_ref().is_some_and(|beside| beside.own.is_none()) {
-                    looking = Box::pin(look_after(server, READY_EVERY));
+                if let Some(beside) = beside.as_ref().filter(|beside| ran && beside.own.is_none()) {
+                    looking = Box::pin(look_after(beside.looked_after(), READY_EVERY));
                 }
             }
             seen = &mut looking => {
-                let pause = beside.as_mut().map_or(Duration::MAX, |beside| {
+                let (server, pause) = beside.as_mut().map_or((None, Duration::MAX), |beside| {
                     beside.attend(seen);
-                    beside.supervision.pause()
+                    (beside.looked_after(), beside.supervision.pause())
                 });
                 looking = Box::pin(look_after(server, pause));
             }

@@ -206,8 +206,8 @@ impl Writer {
                  `holdover run -- COMMAND` be its entry point",
             ),
             Self::Kubelet => Some(
-                "The kubelet writes the file anew with every new container. To make this stay, set dnsPolicy None and dnsConfig in the pod, or \
-                 let `holdover run -- COMMAND` be the container's command",
+                "The kubelet writes one file for all containers of a pod, so this stays until the pod is made anew. To have it changed in every \
+                 new one, set dnsPolicy None and dnsConfig in the pod, or let `holdover run -- COMMAND` be the container's command",
             ),
         }
     }

@@ -15,6 +15,10 @@
 //!
 //! The original is kept as a `resolv.conf` itself ([`Kept`]): a head of comments that says where it belongs and what was written in its place,
 //! then its very bytes. Whoever finds it can read it, and copy it back by hand.
+//!
+//! The kept copy may be gone while the text that was written stands: containers of a pod share one mounted `resolv.conf`, and one that is
+//! started again has a new root. So the text carries the lines of the original as comments ([`Kept::of_text`]), unless they are many
+//! ([`CARRIED_MAX`]) or not such that every reader takes a comment for one: not UTF-8, or with control characters.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -117,8 +121,18 @@ pub fn leads_back(text: &str, own: IpAddr) -> bool {
 pub fn written(original: &str, writer: Writer, own: IpAddr, second: &Second, kept: &str) -> String {
     let mut text = format!(
         "{MARK}, which answers on {own} and forwards to the original name servers.\n\
-         # `holdover resolvconf restore` puts the original back, which is kept in:\n{KEPT_IN}{kept}\nnameserver {own}\n"
+         # `holdover resolvconf restore` puts the original back, which is kept in:\n{KEPT_IN}{kept}\n"
     );
+    if can_be_carried(original) {
+        text.push_str(CARRIED_HEAD);
+        // What stands behind the last line's end is the last piece, most often an empty one.
+        for piece in original.split('\n') {
+            text.push_str(if piece.is_empty() { CARRIED } else { CARRIED_FULL });
+            text.push_str(piece);
+            text.push('\n');
+        }
+    }
+    text.push_str(&format!("nameserver {own}\n"));
     if let Second::Written(nameserver) = second {
         text.push_str(&format!("nameserver {nameserver}\n"));
     }
@@ -161,6 +175,36 @@ pub fn kept_in(text: &str) -> Option<&str> {
         return None;
     }
     text.lines().find_map(|line| line.strip_prefix(KEPT_IN))
+}
+
+/// Most bytes of an original that holdover's text carries; a common one has 200.
+const CARRIED_MAX: usize = 4 << 10;
+/// Before the lines of the original, behind [`KEPT_IN`].
+const CARRIED_HEAD: &str = "# and here, for when that file is gone:\n";
+/// Before each of these lines.
+const CARRIED: &str = "#<";
+/// Before one with something on it.
+const CARRIED_FULL: &str = "#< ";
+
+/// Whether every reader takes the lines of this original for comments, when they are marked as such: some end a line at a carriage return
+/// (Java), or lose track of lines at a zero (musl's `fgets`).
+fn can_be_carried(original: &str) -> bool {
+    let plain = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\t');
+    // What was not UTF-8 was read with the replacement character.
+    original.len() <= CARRIED_MAX && original.replace("\r\n", "\n").chars().all(|letter| plain(letter) && letter != '\u{fffd}')
+}
+
+/// The original that a text carries which holdover wrote; `None` where it carries none, or was cut off.
+fn carried(text: &str) -> Option<String> {
+    kept_in(text)?;
+    let mut lines = text.split('\n').skip_while(|line| !line.starts_with(KEPT_IN)).skip(1).peekable();
+    lines.next_if(|line| Some(*line) == CARRIED_HEAD.strip_suffix('\n'))?;
+    let mut pieces = Vec::new();
+    while let Some(piece) = lines.next_if(|line| line.starts_with(CARRIED)) {
+        let piece = piece.strip_prefix(CARRIED).unwrap_or_default();
+        pieces.push(piece.strip_prefix(' ').unwrap_or(piece));
+    }
+    lines.next().is_some_and(|line| line.starts_with("nameserver ")).then(|| pieces.join("\n"))
 }
 
 /// What the file was.
@@ -217,7 +261,8 @@ impl Kept {
         if let Some(live) = &self.live {
             text.push_str(&format!("#: live {live}\n"));
         }
-        for line in self.wrote.lines() {
+        // Not `lines`: a carriage return is part of what was written.
+        for line in self.wrote.split_terminator('\n') {
             text.push_str(&format!("#> {line}\n"));
         }
         text.push_str(KEPT_END);
@@ -260,6 +305,14 @@ impl Kept {
             }
         }
         Ok(Self { file: file.ok_or(NotKept)?, was: was.ok_or(NotKept)?, live, wrote, original: rest.to_vec() })
+    }
+
+    /// What can be known of a lost one from the text that holdover wrote in its place into `file`, which is a file as `was` says.
+    #[must_use]
+    pub fn of_text(text: &str, file: &str, was: &Was) -> Option<Self> {
+        let original = carried(text)?;
+        let live = Writer::of(&original, None).live_source().map(str::to_owned);
+        Some(Self { file: file.to_owned(), was: was.clone(), live, wrote: text.to_owned(), original: original.into_bytes() })
     }
 
     /// The name servers that were written with it: holdover's own address first.
@@ -378,6 +431,50 @@ mod tests {
             assert!((0..head).all(|length| Kept::read(&bytes[..length]) == Err(NotKept)));
         }
         assert_eq!(Kept::read(b"nameserver 192.0.2.1\n"), Err(NotKept));
+    }
+
+    #[test]
+    fn the_text_carries_the_original_byte_for_byte() {
+        let originals = [
+            "",
+            "\n",
+            "nameserver 192.0.2.1",
+            "nameserver 192.0.2.1\r\n\t\n \n",
+            "#   /elsewhere\n#< x\n#<\nsearch \u{fc}.test  \nnameserver 192.0.2.1\n\n",
+        ];
+        let was = Was::File { mode: 0o644, owner: 1, group: 2 };
+        for original in originals {
+            let text = written(original, Writer::of(original, None), OWN, &Second::LeftOut(LeftOut::Nobody), "/etc/x");
+            let kept = Kept::of_text(&text, "/etc/resolv.conf", &was).unwrap();
+            assert_eq!(kept.original, original.as_bytes(), "{text}");
+            assert_eq!((&kept.wrote, kept.own(), kept_in(&text)), (&text, Some("127.0.0.1:53".parse().unwrap()), Some("/etc/x")));
+            assert_eq!(Kept::read(&kept.write()), Ok(kept));
+            // Cut off anywhere in the original, or where the name server stands, it is not believed.
+            let end = text.find("\nnameserver ").unwrap();
+            assert!(text.char_indices().all(|(at, _)| at > end + 11 || Kept::of_text(&text[..at], "/f", &was).is_none()));
+        }
+        let stub = written("nameserver 127.0.0.53\n", Writer::ResolvedStub, OWN, &Second::LeftOut(LeftOut::Resolved), "/x");
+        assert_eq!(Kept::of_text(&stub, "/f", &was).unwrap().live.as_deref(), Writer::ResolvedStub.live_source());
+    }
+
+    #[test]
+    fn what_the_text_carries_is_a_comment_for_every_reader() {
+        let original = "search a.test\n nameserver 192.0.2.1\nnameserver 192.0.2.2\n\noptions rotate\n";
+        let text = written(original, Writer::Kubelet, OWN, &Second::LeftOut(LeftOut::Musl), "/etc/x");
+        let read = ResolvConf::read(&text);
+        assert_eq!(
+            (read.nameservers, read.search, read.options),
+            (servers("nameserver 127.0.0.1"), vec!["a.test".into()], vec!["rotate".into()])
+        );
+        assert_eq!(Writer::of(&text, None), Writer::Holdover);
+        // glibc, Go, c-ares and Java take a line for a comment that begins with # or ;, musl one that begins with no keyword of its own.
+        let carried = text.split(['\n', '\r']).filter(|line| line.contains("192.0.2."));
+        assert_eq!(carried.filter(|line| line.starts_with("#< ")).count(), 2);
+        // Where a reader might see more lines than one, or the bytes would not come back, nothing is carried.
+        for odd in ["# x\rnameserver 192.0.2.1\n", "# \0\n", "# \u{85}\n", "# \u{fffd}\n", &"#\n".repeat(CARRIED_MAX)] {
+            let text = written(odd, Writer::Unknown, OWN, &Second::LeftOut(LeftOut::Nobody), "/etc/x");
+            assert!(!text.contains(CARRIED_HEAD) && Kept::of_text(&text, "/f", &Was::Link(String::new())).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ mod harness;
 #[path = "../common/waiting.rs"]
 mod waiting;
 
+mod carried;
+mod left;
 mod namespaces;
 mod orphan;
 mod resolvconf;
@@ -92,7 +94,10 @@ impl File {
     fn run(&self, address: SocketAddr, flags: &[&str]) -> Command {
         let mut command = holdover();
         // The port is not 53, so the address has to be named.
-        command.args(["run", "--listen", &address.to_string(), "--nameserver", &address.ip().to_string(), "--fallback", "yes"]);
+        command.args(["run", "--listen", &address.to_string(), "--nameserver", &address.ip().to_string()]);
+        if !flags.contains(&"--fallback") {
+            command.args(["--fallback", "yes"]);
+        }
         command.arg("--resolv-conf").arg(&self.path).args(flags).arg("--");
         command
     }

@@ -7,6 +7,7 @@
 //! | before the original is kept | the original | as if nothing had been |
 //! | before the file is written | the original, and a kept copy of it | taking over keeps it again |
 //! | after | holdover's text, and the original kept | it is given back by command, or taken up again by `holdover run` |
+//! | after, and the kept copy is lost with a container's root | holdover's text, which carries the original | the same, from the text |
 //! | while giving back, before the kept copy is removed | the original, and a kept copy of it | giving back again only removes the copy |
 //!
 //! Nothing is overwritten that somebody else wrote since, unless the operator says so.
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::TakeoverError;
 use super::file::{How, put};
-use super::{ResolvConfError, load, load_bytes, load_kept, places};
+use super::{READABLE, ResolvConfError, load, load_bytes, load_kept, places};
 use crate::core::resolv_conf::{Nameserver, ResolvConf, Writer, is_marked};
 use crate::core::takeover::{self, Fallback, Kept, Readers, Second, Was, is_usable_source, kept_in, leads_back, upstreams};
 
@@ -74,8 +75,10 @@ pub struct Sight {
     was: Was,
     /// Who wrote it.
     pub writer: Writer,
-    /// What is kept for it, and where.
-    pub kept: Option<(PathBuf, Kept)>,
+    /// What is kept for it.
+    pub kept: Option<Kept>,
+    /// Where; `None` where only the text carries it.
+    pub kept_in: Option<PathBuf>,
 }
 
 /// What would be written, and what it is made from.
@@ -98,7 +101,7 @@ pub struct Plan {
 pub struct Applied {
     /// How it was written; `None` where it was as it should be.
     pub how: Option<How>,
-    /// Where the original is kept; `None` where a predecessor's copy is gone.
+    /// Where the original is kept; `None` where a predecessor's copy is gone, and no other could be made.
     pub kept: Option<PathBuf>,
     /// The second name server.
     pub second: Second,
@@ -149,6 +152,26 @@ impl Place {
         })
     }
 
+    /// The kept copy of the original and where it is, else what holdover's text carries of it.
+    fn original(&self, bytes: &[u8], was: &Was) -> (Option<Kept>, Option<PathBuf>) {
+        if let Some((place, kept)) = self.kept(&String::from_utf8_lossy(bytes)) {
+            return (Some(kept), Some(place));
+        }
+        // Where a link is, somebody put it there since.
+        let text = std::str::from_utf8(bytes).ok().filter(|_| matches!(was, Was::File { .. }));
+        (text.and_then(|text| Kept::of_text(text, &display(&self.file), was)), None)
+    }
+
+    /// What the file is now.
+    fn was(&self) -> io::Result<Was> {
+        let metadata = fs::symlink_metadata(&self.file)?;
+        Ok(if metadata.is_symlink() {
+            Was::Link(fs::read_link(&self.file)?.to_string_lossy().into_owned())
+        } else {
+            Was::File { mode: metadata.mode() & 0o7777, owner: metadata.uid(), group: metadata.gid() }
+        })
+    }
+
     /// Looks at the file.
     ///
     /// # Errors
@@ -156,16 +179,10 @@ impl Place {
     pub fn look(&self) -> Result<Sight, TakeoverError> {
         let unreadable = |source| ResolvConfError::Unreadable { path: self.file.clone(), source };
         let bytes = load_bytes(&self.file)?;
-        let metadata = fs::symlink_metadata(&self.file).map_err(unreadable)?;
-        let was = if metadata.is_symlink() {
-            Was::Link(fs::read_link(&self.file).map_err(unreadable)?.to_string_lossy().into_owned())
-        } else {
-            Was::File { mode: metadata.mode() & 0o7777, owner: metadata.uid(), group: metadata.gid() }
-        };
-        let text = String::from_utf8_lossy(&bytes);
-        let writer = Writer::of(&text, link(&was));
-        let kept = self.kept(&text);
-        Ok(Sight { file: self.file.clone(), bytes, was, writer, kept })
+        let was = self.was().map_err(unreadable)?;
+        let writer = Writer::of(&String::from_utf8_lossy(&bytes), link(&was));
+        let (kept, kept_in) = self.original(&bytes, &was);
+        Ok(Sight { file: self.file.clone(), bytes, was, writer, kept, kept_in })
     }
 
     /// Takes the file over.
@@ -204,23 +221,40 @@ impl Place {
         Ok(Applied { how: Some(how), kept: Some(place), second: plan.second, writer: plan.writer })
     }
 
-    /// Takes up what a predecessor left; what it wrote is renewed where today's wish differs.
+    /// Takes up what a predecessor left; what it wrote is renewed where today's wish differs, and the kept copy where it is gone.
     fn take_up(&self, sight: &Sight, wish: &Wish) -> Result<Applied, TakeoverError> {
-        let Some((place, kept)) = &sight.kept else {
+        let Some(kept) = &sight.kept else {
             // It stays as it is: the address in it is ours, and its second name server is all that is known of the original.
             let second = ResolvConf::read(&sight.text()).nameservers.into_iter().find(|nameserver| nameserver.ip != wish.own);
             let second = second.map_or(Second::LeftOut(takeover::LeftOut::Nobody), Second::Written);
             return Ok(Applied { how: None, kept: None, second, writer: Writer::Unknown });
         };
-        let plan = sight.plan(wish, place);
+        let renewed = |text: &str| Kept { wrote: text.to_owned(), ..kept.clone() }.write();
         let unwritable = |file: &Path, cause| TakeoverError::Unwritable { file: file.to_owned(), cause };
-        if plan.text.as_bytes() == sight.bytes && plan.text == kept.wrote {
-            return Ok(Applied { how: None, kept: Some(place.clone()), second: plan.second, writer: plan.writer });
+        let again = |place: &Path| {
+            let text = sight.plan(wish, place).text;
+            (renewed(&text), text)
+        };
+        // The text carries the original, so that it goes on without a copy where none can be made.
+        let place = sight.kept_in.clone().or_else(|| Some(self.keep(again).ok()?.0));
+        let named = place.as_deref().or_else(|| kept_in(&kept.wrote).map(Path::new));
+        let plan = sight.plan(wish, named.unwrap_or(Path::new("")));
+        if let Some(place) = sight.kept_in.as_ref().filter(|_| plan.text != kept.wrote || plan.text.as_bytes() != sight.bytes) {
+            put(place, &renewed(&plan.text), &plain(&sight.was)).map_err(|source| unwritable(place, source))?;
         }
-        let renewed = Kept { wrote: plan.text.clone(), ..kept.clone() };
-        put(place, &renewed.write(), &plain(&sight.was)).map_err(|source| unwritable(place, source))?;
-        let how = put(&self.file, plan.text.as_bytes(), &plain(&sight.was)).map_err(|source| unwritable(&self.file, source))?;
-        Ok(Applied { how: Some(how), kept: Some(place.clone()), second: plan.second, writer: plan.writer })
+        if plan.text.as_bytes() == sight.bytes {
+            return Ok(Applied { how: None, kept: place, second: plan.second, writer: plan.writer });
+        }
+        let how = put(&self.file, plan.text.as_bytes(), &plain(&sight.was)).map_err(|cause| {
+            // The copy is to be that of the text that stands.
+            let _ = match (&sight.kept_in, &place) {
+                (Some(place), _) => put(place, &kept.write(), &plain(&sight.was)).map(drop),
+                (None, Some(place)) => fs::remove_file(place),
+                (None, None) => Ok(()),
+            };
+            unwritable(&self.file, cause)
+        })?;
+        Ok(Applied { how: Some(how), kept: place, second: plan.second, writer: plan.writer })
     }
 
     /// Keeps what `bytes` makes in the first place that takes it. A file there that is not a kept original of this file is left alone.
@@ -250,10 +284,12 @@ impl Place {
     /// # Errors
     /// [`TakeoverError`]: nothing is kept, somebody else wrote it since and `force` is not said, it cannot be written.
     pub fn restore(&self, force: Force) -> Result<Restored, TakeoverError> {
-        let current = fs::symlink_metadata(&self.file).ok();
-        let bytes = if current.is_some() { load_bytes(&self.file).ok() } else { None };
-        let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
-        let Some((place, kept)) = self.kept(&text) else {
+        let was = self.was().ok();
+        let bytes = was.as_ref().and_then(|_| load_bytes(&self.file).ok());
+        let present = bytes.as_deref().unwrap_or_default();
+        let text = String::from_utf8_lossy(present).into_owned();
+        // Where the file is gone, only a copy tells what it was.
+        let (Some(kept), place) = self.original(present, was.as_ref().unwrap_or(&READABLE)) else {
             return Err(TakeoverError::NothingKept(self.file.clone(), is_marked(&text)));
         };
         let target = fs::read_link(&self.file).ok().map(|target| target.to_string_lossy().into_owned());
@@ -270,10 +306,10 @@ impl Place {
             Restored::Written(written.map_err(|cause| TakeoverError::Unwritable { file: self.file.clone(), cause })?)
         } else {
             let writer = Writer::of(&text, target.as_deref());
-            return Err(TakeoverError::ChangedSince { file: self.file.clone(), writer, kept: place });
+            return Err(TakeoverError::ChangedSince { file: self.file.clone(), writer, kept: place.unwrap_or_default() });
         };
         // Where it cannot be removed, the next takeover writes over it.
-        let _ = fs::remove_file(&place);
+        let _ = place.map(fs::remove_file);
         Ok(restored)
     }
 }
@@ -286,9 +322,6 @@ pub enum Force {
     /// Yes.
     Yes,
 }
-
-/// How a kept original lies there: whoever serves reads it, whatever its user.
-const READABLE: Was = Was::File { mode: 0o644, owner: 0, group: 0 };
 
 /// How holdover's text lies there: as the file before it; where a link was, as any configuration.
 fn plain(was: &Was) -> Was {
@@ -324,10 +357,10 @@ impl Sight {
         link(&self.was)
     }
 
-    /// Whether it is as holdover wrote it; `None` where holdover did not write it or nothing is kept.
+    /// Whether it is as holdover wrote it; `None` where holdover did not write it or no copy is kept.
     #[must_use]
     pub fn is_unchanged(&self) -> Option<bool> {
-        let (_, kept) = self.kept.as_ref().filter(|_| self.writer == Writer::Holdover)?;
+        let kept = self.kept.as_ref().filter(|_| self.writer == Writer::Holdover && self.kept_in.is_some())?;
         Some(kept.wrote.as_bytes() == self.bytes)
     }
 
@@ -343,7 +376,7 @@ impl Sight {
     #[must_use]
     pub fn plan(&self, wish: &Wish, place: &Path) -> Plan {
         let (original, writer, live) = match &self.kept {
-            Some((_, kept)) if self.writer == Writer::Holdover => {
+            Some(kept) if self.writer == Writer::Holdover => {
                 let original = String::from_utf8_lossy(&kept.original).into_owned();
                 let writer = Writer::of(&original, link(&kept.was));
                 (original, writer, kept.live.clone())

@@ -15,7 +15,7 @@
 //! syncs, guards against data made to collide with the checksum; here that could at most win one lost file.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use redb::{
@@ -87,11 +87,15 @@ pub struct Rows<'a> {
 }
 
 impl File {
-    /// Opens or makes the file at a path.
+    /// Opens or makes the file at a path, and the folder in which it lies; what that lies in has to be there.
     ///
     /// # Errors
     /// [`Broken`].
     pub fn open(path: &Path) -> Result<Self, Broken> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            // Where it is there, or cannot be made, opening the file says what is wrong.
+            let _ = fs::DirBuilder::new().mode(0o700).create(folder);
+        }
         let file = regular(path, fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600))?;
         let handle = file.try_clone()?;
         let mut opened = Self::opened(builder().create_with_backend(redb::backends::FileBackend::new(file)?)?, FORMATS)?;
@@ -326,4 +330,16 @@ fn read_first(transaction: &ReadTransaction, visit: &mut dyn FnMut(&[u8], &[u8])
         visit(key.value(), record.value());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_folder_of_the_path_is_made_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(File::open(&folder.path().join("holdover/state.redb")).is_ok());
+        assert!(File::open(&folder.path().join("lib/holdover/state.redb")).is_err() && !folder.path().join("lib").exists());
+    }
 }

@@ -5,6 +5,7 @@
 //! | somebody answers as holdover | `resolv.conf` points there, whoever it is: containers of one task share one |
 //! | nobody answers for [`GIVE_BACK_AFTER`] looks | the original name servers are back, until somebody answers |
 //! | our own has ended | it is started again: at once, then ever later, up to [`PAUSE_MAX`] |
+//! | another holdover answered, and is gone | the same, but one of our own is started after [`COMES_AGAIN_WITHIN`] only: it would take the port from the other, and with it what that remembers |
 //! | our own runs, and does not answer for [`HUNG_AFTER`] | it is killed, and so started again |
 //!
 //! So an application is without name resolution for a second or two at the worst, and with a second name server not at all.
@@ -17,6 +18,8 @@ use crate::core::time::Timestamp;
 const GIVE_BACK_AFTER: u32 = 4;
 /// A sidecar that was started this long ago and does not answer hangs.
 const HUNG_AFTER: Duration = Duration::from_secs(10);
+/// Another holdover that is gone is started again within this, by whoever started it: ECS and the kubelet take some seconds.
+const COMES_AGAIN_WITHIN: Duration = Duration::from_secs(15);
 /// Pause before the first start again.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause: a configuration that cannot work is said twice a minute.
@@ -77,6 +80,10 @@ pub(super) struct Steps {
 pub(super) struct Supervision {
     /// Looks without an answer in a row.
     silent: u32,
+    /// When the first of them was.
+    silent_since: Timestamp,
+    /// Whether the holdover that answered last was not our own.
+    another: bool,
     /// Ends in a row.
     ends: u32,
     /// When our own was started.
@@ -91,12 +98,17 @@ impl Supervision {
         match seen {
             Seen::Answers => {
                 self.silent = 0;
+                self.another = own == Own::None;
                 Steps { point: true, ..Steps::default() }
             }
             Seen::Silent => {
+                if self.silent == 0 {
+                    self.silent_since = now;
+                }
                 self.silent = self.silent.saturating_add(1);
+                let may_come_again = self.another && now.since(self.silent_since) < COMES_AGAIN_WITHIN;
                 let hung = own == Own::Runs && now.since(self.started) >= HUNG_AFTER;
-                let start = own == Own::None && now >= self.not_before;
+                let start = own == Own::None && now >= self.not_before && !may_come_again;
                 Steps { point: false, give_back: self.silent >= GIVE_BACK_AFTER, kill: hung && self.silent >= GIVE_BACK_AFTER, start }
             }
         }
@@ -158,6 +170,24 @@ mod tests {
         let young = NOW.plus(HUNG_AFTER.saturating_sub(Duration::from_secs(1)));
         assert!((0..20).all(|_| !supervision.look(Seen::Silent, Own::Runs, young).kill));
         assert!(supervision.look(Seen::Silent, Own::Runs, NOW.plus(HUNG_AFTER)).kill);
+    }
+
+    #[test]
+    fn another_that_is_gone_has_time_to_come_again_before_one_of_our_own_is_started() {
+        let mut supervision = Supervision::default();
+        let after = |seconds| NOW.plus(Duration::from_secs(seconds));
+        assert!(supervision.look(Seen::Answers, Own::None, NOW).point);
+        let steps: Vec<Steps> = (1..=16).map(|second| supervision.look(Seen::Silent, Own::None, after(second))).collect();
+        assert_eq!(steps.iter().position(|step| step.start), Some(15), "15 s after the first silent look");
+        assert_eq!(steps.iter().position(|step| step.give_back), Some(3), "the file is given back as always");
+        // It comes again, and goes again: the time begins anew.
+        assert!(supervision.look(Seen::Answers, Own::None, after(20)).point);
+        assert!(!supervision.look(Seen::Silent, Own::None, after(30)).start && supervision.look(Seen::Silent, Own::None, after(45)).start);
+        // One of our own that answered is started again at once.
+        supervision.started(after(45));
+        assert!(supervision.look(Seen::Answers, Own::Runs, after(46)).point);
+        supervision.ended(after(50));
+        assert!(supervision.look(Seen::Silent, Own::None, after(51)).start);
     }
 
     #[test]
