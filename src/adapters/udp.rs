@@ -200,7 +200,8 @@ fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
             };
             let health_check = special::is_health_check(packet);
             // Whoever restarts us asks from here, whichever networks are answered.
-            if !(health_check && envelope.is_from_here(bound)) && !(shared.admission)(envelope.client.ip()) {
+            let admitted = (health_check && envelope.is_from_here(bound)) || (shared.admission)(envelope.client.ip());
+            if !admitted {
                 tally.count(Answered::Denied);
                 continue;
             }

@@ -437,6 +437,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_restored_or_evicted_ends_a_failure_that_threads_hold_on_to() {
+        let store = store();
+        let www = key("www.example.com");
+        let failed = |key: &Key| match store.find(key, NOW) {
+            Found::Failure(failed) => failed,
+            other @ (Found::Answer(_) | Found::Nothing) => panic!("{other:?}"),
+        };
+        store.note_failure(&www, &lack(Failure::Timeout), |_| later(100), 0, NOW);
+        let held = failed(&www);
+        assert!(store.restore(&www, entry("www.example.com", &good(), NOW), 0, 7).is_some());
+        assert!(!held.is_current() && matches!(store.find(&www, NOW), Found::Answer(_)));
+        let other = key("other.example.com");
+        store.note_failure(&other, &lack(Failure::Timeout), |_| later(100), 0, NOW);
+        let held = failed(&other);
+        for index in 0..20_000 {
+            store.note_failure(&key(&format!("random{index}.example.com")), &lack(Failure::Timeout), |_| later(100), 0, NOW);
+        }
+        store.settle();
+        assert_eq!(matches!(store.find(&other, NOW), Found::Failure(_)), held.is_current());
+    }
+
+    #[test]
+    fn a_name_in_use_stays_one_however_short_its_ttl() {
+        let store = store();
+        let slot = insert(&store, "www.example.com", &good(), NOW);
+        (0..3).for_each(|_| {
+            slot.hit();
+        });
+        let hits: Vec<u32> = (1..5).map(|index| insert(&store, "www.example.com", &good(), later(index)).hits()).collect();
+        assert_eq!(hits, [2, 1, 1, 1]);
+    }
+
+    #[test]
     fn a_restored_good_answer_lies_beneath_a_newer_denial_whatever_the_order() {
         for order in [[0, 1], [1, 0]] {
             let store = store();

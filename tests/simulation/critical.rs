@@ -169,3 +169,19 @@ fn sidecars_that_started_together_do_not_refresh_their_critical_names_together()
         assert!(times.len() >= 15, "{times:?}");
     });
 }
+
+#[test]
+fn a_critical_name_that_is_flushed_is_asked_for_at_once() {
+    in_virtual_time(async {
+        let mut settings = settings(&[("192.0.2.53:53", Role::Primary)]);
+        settings.policy.critical = critical(&[0], 3600 * SECOND);
+        let weather = Weather::constant("192.0.2.53:53", vec![(Duration::ZERO, Fault::None)]);
+        let play = Play::new(5, settings, Zone::steady(10, &Dice::new(5)), weather);
+        let resolver = &play.world.resolver;
+        tokio::time::sleep(5 * SECOND).await;
+        let (key, sends) = (resolver.critical()[0].key.clone(), play.world.sends());
+        assert!(resolver.forget(&key));
+        tokio::time::sleep(3 * SECOND).await;
+        assert!(play.world.sends() > sends && resolver.critical()[0].age < Some(3 * SECOND), "{:?}", resolver.critical());
+    });
+}

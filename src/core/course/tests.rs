@@ -129,6 +129,42 @@ fn truncation_is_asked_over_tcp_and_a_dead_tcp_ends_it() {
 }
 
 #[test]
+fn a_dead_tcp_says_nothing_about_an_upstream_that_answers_over_udp() {
+    let mut course = course(&[0, 0, 0]);
+    let mut steps = course.advance(at(0));
+    steps.extend(course.truncated_response(0, at(3)));
+    for millis in [23, 203, 403] {
+        steps.extend(course.advance(at(millis)));
+    }
+    assert!(steps.contains(&Step::GiveUp(Failure::Timeout)), "what came with TC is given after 400 ms: {steps:?}");
+    steps.extend(course.failed(1, Failure::Network, at(450)));
+    let reports: Vec<_> = steps.iter().filter(|step| matches!(step, Step::Report(..) | Step::Overdue(..))).collect();
+    assert_eq!(reports, [&Step::Report(0, Outcome::Answered(Duration::from_millis(3)))]);
+}
+
+#[test]
+fn a_second_useless_response_leaves_who_is_still_at_work() {
+    let mut course = course(&[0, 1, 0]);
+    let _ = course.advance(at(0));
+    assert_eq!(sends(&course.advance(at(100)).into_iter().map(|step| (100, step)).collect::<Vec<_>>()), [(100, 1)]);
+    let steps = course.failed_response(0, Failure::ServFail, 7, at(120));
+    assert!(!steps.iter().any(|step| matches!(step, Step::Send(..) | Step::End(_))), "the other one is at work: {steps:?}");
+    let steps = course.failed_response(1, Failure::ServFail, 7, at(150));
+    assert_eq!(steps.last(), Some(&Step::End(Failure::ServFail)));
+}
+
+#[test]
+fn an_upstream_without_edns_gets_three_packets_at_the_most() {
+    let mut course = course(&[0, 0, 0]);
+    let _ = course.advance(at(0));
+    let plain = Target { extension: Extension::Plain, ..target(0) };
+    assert_eq!(course.failed_response(0, Failure::NotUnderstood, 7, at(3)).last(), Some(&Step::Send(1, plain)));
+    let later: Vec<Step> = [100, 300, 1000, 1003, 1500].into_iter().flat_map(|millis| course.advance(at(millis))).collect();
+    let sent: Vec<_> = later.iter().filter(|step| matches!(step, Step::Send(..))).collect();
+    assert_eq!(sent, [&Step::Send(2, plain)], "{later:?}");
+}
+
+#[test]
 fn over_budget_the_send_waits_and_who_has_something_stale_does_not() {
     let mut course = course(&[0, 0, 0]);
     assert_eq!(course.advance(at(0)), [Step::Send(0, target(0))]);
