@@ -34,7 +34,7 @@ use crate::telemetry::tally::{Answered, Connections, Tally, UpstreamCounters};
 
 mod administration;
 mod descriptors;
-mod fleet;
+pub(crate) mod fleet;
 pub mod host;
 mod hosts;
 mod nuisances;
@@ -73,9 +73,6 @@ pub enum StartError {
     /// The operating system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
-    /// The shared cache cannot be used as it is configured.
-    #[error(transparent)]
-    Fleet(#[from] fleet::Unusable),
 }
 
 /// What to do about a port that cannot be had.
@@ -189,7 +186,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     if let Some(path) = settings.hosts.clone() {
         hosts::start(path, &resolver);
     }
-    let fleet = fleet::start(settings, &chance, &resolver)?;
+    let fleet = fleet::start(settings, &chance, &resolver);
     let look_again = Arc::new(Notify::new());
     watch_host(settings, &addresses, &resolver, &look_again);
     let (admission, stranger) = admission(settings.listen.clients.clone());

@@ -8,6 +8,7 @@ mod background;
 pub mod critical;
 mod fleet;
 pub mod flight;
+pub mod forgotten;
 pub mod front;
 mod hosts;
 pub mod journal;
@@ -46,6 +47,7 @@ use crate::telemetry::tally::{Answered, Failures, Sends, Tally};
 use background::Errand;
 use critical::Watchlist;
 use flight::Flights;
+use forgotten::Forgotten;
 use front::{Arrival, Disposition};
 use journal::{Change, Journal, Origin};
 use loops::Loops;
@@ -89,6 +91,8 @@ pub struct Resolver {
     ports: Ports,
     /// What others have learned, if that can be asked for.
     fleet: OnceLock<Arc<dyn Fleet>>,
+    /// What it is not to bring back.
+    forgotten: Mutex<Forgotten>,
     /// Refreshes to be started.
     errands: mpsc::Sender<Errand>,
     /// Outages and what they cost.
@@ -124,6 +128,7 @@ impl Resolver {
             sends: Sends::default(),
             failures: Failures::default(),
             fleet: OnceLock::new(),
+            forgotten: Mutex::default(),
             tasks: Mutex::default(),
             policy,
             upstreams,
@@ -199,6 +204,7 @@ impl Resolver {
     /// Forgets all that is remembered of a name and type; false when that is nothing.
     pub fn forget(&self, key: &Key) -> bool {
         let known = self.store.forget(key);
+        self.flights.forget(key);
         if known {
             self.journal.note(&Change::Forgotten(Box::new(key.clone())));
         }

@@ -10,6 +10,7 @@
 //! | it is full, or may not be written | what it has is used; what it refuses is counted |
 //! | somebody else writes into it | what does not bear our signature ([`seal`]) is ignored, counted, and overwritten |
 //! | a sentinel or the cluster names another server | the search begins anew ([`servers`]) |
+//! | a key, password or certificate file cannot be used | as without it, and the files are read again, at last every 15 s: a sidecar that does not start is worse |
 //! | its name cannot be resolved | by holdover itself, from memory ([`directory`]) |
 //!
 //! An answer from it is judged like one from another run ([`crate::core::restore`]): it replaces nothing newer, and is as stale as it says.
@@ -42,12 +43,19 @@ use crate::core::record::Record;
 use crate::core::time::Timestamp;
 use crate::resolver::Resolver;
 use crate::resolver::ports::{Chance, Fleet, PortFuture};
+use crate::telemetry::events;
 use crate::telemetry::fleet::{Counted, FleetCounters, Reach, Trouble};
 use keeper::Keeper;
+use secrets::Secrets;
 pub use secrets::Unusable;
 
 /// Questions that may wait at the same moment; more are not asked.
 const QUEUE_MAX: usize = 256;
+
+/// When files that cannot be used are read again, since a secret may be mounted late: at first, ...
+const READ_AGAIN_MIN: Duration = Duration::from_secs(1);
+/// ... and, after twice as long each time, at last.
+const READ_AGAIN_MAX: Duration = Duration::from_secs(15);
 
 /// A question: what is there under this key?
 struct Question {
@@ -78,22 +86,23 @@ pub struct SharedCache {
 }
 
 impl SharedCache {
-    /// Starts to share what this resolver learns. The server is looked for in the background.
-    ///
-    /// # Errors
-    /// [`Unusable`]: a file that cannot be used.
-    pub fn start(settings: &settings::SharedCache, chance: Arc<dyn Chance>, resolver: &Arc<Resolver>) -> Result<Arc<Self>, Unusable> {
+    /// Starts to share what this resolver learns. Files are read and the server is looked for in the background.
+    #[must_use]
+    pub fn start(settings: &settings::SharedCache, chance: Arc<dyn Chance>, resolver: &Arc<Resolver>) -> Arc<Self> {
         let (questions, asked) = mpsc::channel(QUEUE_MAX);
         let shared = Arc::new(Shared {
             open: AtomicBool::new(false),
             reach: Mutex::new(Reach::Lost { since: resolver.now(), reason: Trouble::Unreachable }),
             counters: FleetCounters::default(),
         });
-        let keeper = Keeper::new(settings, chance, Arc::clone(resolver), Arc::clone(&shared))?;
-        let own = Arc::new(Self { questions, timeout: settings.timeout, shared });
+        let own = Arc::new(Self { questions, timeout: settings.timeout, shared: Arc::clone(&shared) });
         resolver.share(Arc::clone(&own) as Arc<dyn Fleet>);
-        resolver.spawn(keeper.run(asked));
-        Ok(own)
+        let (settings, sharer) = (settings.clone(), Arc::clone(resolver));
+        resolver.spawn(async move {
+            let secrets = shared.wait_for_secrets(&settings, &sharer).await;
+            Keeper::new(&settings, secrets, chance, sharer, shared).run(asked).await;
+        });
+        own
     }
 
     /// How it stands.
@@ -131,7 +140,39 @@ impl Fleet for SharedCache {
     }
 }
 
+/// Says whether the files that the shared cache needs can be used. It may block for as long as their file system does.
+///
+/// # Errors
+/// [`Unusable`]: the first of them that cannot.
+pub fn check(settings: &settings::SharedCache) -> Result<(), Unusable> {
+    Secrets::read(settings).map(drop)
+}
+
 impl Shared {
+    /// Reads the files until all of them can be used; each new complaint is told.
+    async fn wait_for_secrets(&self, settings: &settings::SharedCache, resolver: &Resolver) -> Secrets {
+        let (mut told, mut wait) = (String::new(), READ_AGAIN_MIN);
+        loop {
+            let own = settings.clone();
+            // The file system may hang.
+            match tokio::task::spawn_blocking(move || Secrets::read(&own)).await {
+                Ok(Ok(secrets)) => return secrets,
+                Ok(Err(unusable)) => {
+                    let complaint = unusable.to_string();
+                    if complaint != told {
+                        events::SharedCacheUnusable { url: &settings.url, reason: &complaint }.emit();
+                        told = complaint;
+                    }
+                }
+                // The thread is gone with the runtime, or has failed in a way that it cannot.
+                Err(_) => {}
+            }
+            self.set(Reach::Lost { since: self.lost_since(resolver.now()), reason: Trouble::Files });
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(READ_AGAIN_MAX);
+        }
+    }
+
     /// Says how it stands from now on.
     fn set(&self, reach: Reach) {
         *self.reach.lock() = reach;

@@ -19,7 +19,6 @@
 
 pub mod broken;
 pub mod file;
-mod forgotten;
 mod host;
 mod keeper;
 mod mirror;
@@ -38,10 +37,10 @@ use tokio::sync::oneshot;
 use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
 use crate::resolver::Resolver;
+use crate::resolver::forgotten::Scope;
 use crate::resolver::ports::PortFuture;
 use crate::telemetry::events;
 use crate::telemetry::persistence::{Durable, Persistence, Trouble};
-pub use forgotten::Scope;
 pub use host::Host;
 use keeper::Keeper;
 

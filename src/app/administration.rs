@@ -6,13 +6,13 @@ use std::vec;
 
 use crate::adapters::admin::{Flush, Imported, Scope, Sidecar};
 use crate::adapters::seed::{self, Writer};
-use crate::adapters::state_file;
 use crate::core::key::{Key, is_within};
 use crate::core::matching::Mismatch;
 use crate::core::policy::Policy;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::resolver::Resolver;
+use crate::resolver::forgotten::Scope as Meaning;
 use crate::resolver::journal::Origin;
 use crate::resolver::ports::PortFuture;
 use crate::resolver::slot::Slot;
@@ -33,7 +33,7 @@ pub(super) struct Kept {
     /// How it stands with it.
     pub(super) standing: Box<dyn Fn() -> Persistence + Send + Sync>,
     /// Writes that something was forgotten.
-    pub(super) forget: Box<dyn Fn(state_file::Scope, Timestamp) -> PortFuture<Durable> + Send + Sync>,
+    pub(super) forget: Box<dyn Fn(Meaning, Timestamp) -> PortFuture<Durable> + Send + Sync>,
 }
 
 impl Kept {
@@ -121,11 +121,13 @@ impl Sidecar for Administration {
     }
 
     fn flush(&self, scope: &Scope) -> Result<Flush, String> {
-        let meant = Arc::new(Meant::read(scope)?);
-        let forgotten = self.resolver.forget_all(|key| meant.is(key));
-        events::CacheFlushed { scope: &meant.shown, forgotten }.emit();
+        let read = Meant::read(scope)?;
+        let shown = read.shown.clone();
+        let meant: Meaning = Arc::new(move |key| read.is(key));
+        let forgotten = self.resolver.forget_all(&meant);
+        events::CacheFlushed { scope: &shown, forgotten }.emit();
         let durable = match &self.state {
-            Some(state) => (state.forget)(Arc::new(move |key| meant.is(key)), self.resolver.now()),
+            Some(state) => (state.forget)(meant, self.resolver.now()),
             None => Box::pin(std::future::ready(Durable::Off)),
         };
         Ok(Flush { forgotten, durable })

@@ -7,16 +7,19 @@ use crate::resolver::Resolver;
 use crate::resolver::ports::Chance;
 
 #[cfg(feature = "shared-cache")]
-pub(super) use with::{Shown, Unusable, start};
+pub(crate) use with::complaint;
+#[cfg(feature = "shared-cache")]
+pub(super) use with::{Shown, start};
 #[cfg(not(feature = "shared-cache"))]
-pub(super) use without::{Shown, Unusable, start};
+pub(crate) use without::complaint;
+#[cfg(not(feature = "shared-cache"))]
+pub(super) use without::{Shown, start};
 
 /// With the adapter for it.
 #[cfg(feature = "shared-cache")]
 mod with {
     use super::{Arc, Chance, Resolver, Settings};
-    use crate::adapters::shared_cache::SharedCache;
-    pub(in crate::app) use crate::adapters::shared_cache::Unusable;
+    use crate::adapters::shared_cache::{self, SharedCache};
     use crate::core::time::Timestamp;
     use crate::telemetry::fleet::{Counted, Reach};
     use crate::telemetry::reading::{SharedCacheReading, seconds};
@@ -54,17 +57,15 @@ mod with {
     }
 
     /// Starts to share, if that is wanted.
-    ///
-    /// # Errors
-    /// [`Unusable`]
-    pub(in crate::app) fn start(
-        settings: &Settings,
-        chance: &Arc<dyn Chance>,
-        resolver: &Arc<Resolver>,
-    ) -> Result<Option<Shown>, Unusable> {
-        let Some(own) = &settings.shared_cache else { return Ok(None) };
-        let cache = SharedCache::start(own, Arc::clone(chance), resolver)?;
-        Ok(Some(Shown { url: own.url.clone(), group: own.group.clone(), cache }))
+    pub(in crate::app) fn start(settings: &Settings, chance: &Arc<dyn Chance>, resolver: &Arc<Resolver>) -> Option<Shown> {
+        let own = settings.shared_cache.as_ref()?;
+        let cache = SharedCache::start(own, Arc::clone(chance), resolver);
+        Some(Shown { url: own.url.clone(), group: own.group.clone(), cache })
+    }
+
+    /// What is wrong with the files that it needs.
+    pub(crate) fn complaint(settings: &Settings) -> Option<String> {
+        shared_cache::check(settings.shared_cache.as_ref()?).err().map(|unusable| unusable.to_string())
     }
 }
 
@@ -77,11 +78,6 @@ mod without {
     use crate::core::time::Timestamp;
     use crate::telemetry::reading::SharedCacheReading;
 
-    /// Never.
-    #[derive(Debug, thiserror::Error)]
-    #[error("this holdover has no shared cache")]
-    pub struct Unusable(Infallible);
-
     /// None.
     pub(in crate::app) struct Shown(Infallible);
 
@@ -93,10 +89,12 @@ mod without {
     }
 
     /// Shares nothing.
-    ///
-    /// # Errors
-    /// None.
-    pub(in crate::app) fn start(_: &Settings, _: &Arc<dyn Chance>, _: &Arc<Resolver>) -> Result<Option<Shown>, Unusable> {
-        Ok(None)
+    pub(in crate::app) fn start(_: &Settings, _: &Arc<dyn Chance>, _: &Arc<Resolver>) -> Option<Shown> {
+        None
+    }
+
+    /// Nothing.
+    pub(crate) fn complaint(_: &Settings) -> Option<String> {
+        None
     }
 }

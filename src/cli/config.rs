@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::app::fleet;
 use crate::config::{self, Flags, render};
 use crate::telemetry::console;
 
@@ -39,7 +40,13 @@ pub fn run(arguments: ConfigArguments) -> anyhow::Result<ExitCode> {
         ConfigCommand::Check { config } => {
             let subject = config.as_ref().map_or_else(|| "the configuration".to_owned(), |path| path.display().to_string());
             match config::load(Flags { config, ..Flags::default() }, std::env::vars_os()) {
-                Ok(_) => console::say(&format!("{subject} is valid\n"))?,
+                Ok(settings) => {
+                    console::say(&format!("{subject} is valid\n"))?;
+                    // It may be tried elsewhere than where the secrets are; holdover starts without them as well.
+                    if let Some(complaint) = fleet::complaint(&settings) {
+                        console::complain(format!("{complaint} Until then the shared cache is not used."));
+                    }
+                }
                 Err(error) => {
                     console::complain(&error);
                     return Ok(ExitCode::from(error.exit_code()));

@@ -75,8 +75,12 @@ impl Resolver {
         let _ = self.fleet.set(fleet);
     }
 
-    /// Takes in an answer that the fleet's memory had; false when it is past its time, or what is here is as new or newer.
+    /// Takes in an answer that the fleet's memory had; false when it is past its time, what is here is as new or newer, or it was forgotten
+    /// here since it was learned.
     pub fn take_from_fleet(&self, key: &Key, record: Record) -> bool {
+        if self.forgotten.lock().covers(key, record.entry.stored) {
+            return false;
+        }
         let restored = restore::restore(key, record.entry, Shift::NONE, &self.policy, self.now());
         restored.is_some_and(|entry| self.restore(key, entry, record.hits, Origin::SharedCache))
     }

@@ -143,9 +143,21 @@ impl Flights {
         self.table.lock().contains_key(key.as_bytes())
     }
 
-    /// Ends the resolution of a key.
-    pub fn remove(&self, key: &Key) {
-        self.table.lock().remove(key.as_bytes());
+    /// Ends the resolution of a key, if it is still this one.
+    pub fn remove(&self, key: &Key, flight: &Arc<Flight>) {
+        let mut table = self.table.lock();
+        if table.get(key.as_bytes()).is_some_and(|own| Arc::ptr_eq(own, flight)) {
+            table.remove(key.as_bytes());
+        }
+    }
+
+    /// Has what a resolution told so far forgotten: whoever asks from now on begins another one.
+    pub fn forget(&self, key: &Key) {
+        let told = |flight: &Flight| matches!(*flight.progress.borrow(), Progress::Answered(_) | Progress::Recalled(_));
+        let mut table = self.table.lock();
+        if table.get(key.as_bytes()).is_some_and(|flight| told(flight)) {
+            table.remove(key.as_bytes());
+        }
     }
 
     /// Whether so many are under way that none should go on for a late answer alone.
@@ -186,8 +198,28 @@ mod tests {
         assert!(matches!(flights.board(&key("a.test"), Class::Miss, NOW), Boarding::Joined(_)));
         assert!(matches!(flights.board(&key("b.test"), Class::Miss, NOW), Boarding::Leads(_)));
         assert!(matches!(flights.board(&key("c.test"), Class::Miss, NOW), Boarding::Full));
-        flights.remove(&key("a.test"));
+        let Boarding::Joined(flight) = flights.board(&key("a.test"), Class::Miss, NOW) else { panic!("gone") };
+        flights.remove(&key("b.test"), &flight);
+        assert_eq!(flights.len(), 2, "not this one");
+        flights.remove(&key("a.test"), &flight);
         assert!(matches!(flights.board(&key("c.test"), Class::Miss, NOW), Boarding::Leads(_)));
+    }
+
+    #[test]
+    fn what_was_told_and_is_forgotten_is_told_to_nobody_else() {
+        let flights = Flights::new(9);
+        let www = key("www.test");
+        let Boarding::Leads(first) = flights.board(&www, Class::Miss, NOW) else { panic!("full") };
+        flights.forget(&www);
+        assert!(flights.contains(&www), "it has told nothing");
+        let response = crate::core::testing::Response::new("www.test", 1).a("www.test", 60).bytes();
+        let verdict = crate::core::classify::classify(1, &response);
+        let entry = crate::core::entry::Entry::remember(&www, &response, verdict, &crate::core::testing::policy(), NOW).unwrap().entry;
+        first.tell(Progress::Recalled(Arc::new(Slot::new(&www, entry, 0))));
+        flights.forget(&www);
+        assert!(matches!(flights.board(&www, Class::Miss, NOW), Boarding::Leads(_)));
+        flights.remove(&www, &first);
+        assert!(flights.contains(&www), "the first one ends itself alone");
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Drop for Landing {
         if let Found::Answer(slot) = self.resolver.store.find(&self.key, now) {
             slot.end_refresh();
         }
-        self.resolver.flights.remove(&self.key);
+        self.resolver.flights.remove(&self.key, &self.flight);
         let lack = Lack { failure: Failure::Overload, extended_errors: Box::default() };
         self.flight.tell(Progress::Ended(Want { lack, truncated: None }));
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::Resolver;
 use super::critical::Critical;
+use super::forgotten::Scope;
 use super::journal::Origin;
 use super::outage::PresentOutage;
 use super::slot::Slot;
@@ -18,7 +19,7 @@ use super::upstreams::{ATTEMPT_ENDS, Upstream};
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
 use crate::core::critical::Standing;
-use crate::core::key::{Key, NameText};
+use crate::core::key::NameText;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::telemetry::events;
@@ -90,8 +91,10 @@ impl Resolver {
         CacheReading { positive, negative, failed, expired_entries, limit_bytes: self.policy.cache.bytes }
     }
 
-    /// Forgets every name and type that `meant` says; gives how many.
-    pub fn forget_all(&self, meant: impl Fn(&Key) -> bool) -> u64 {
+    /// Forgets every name and type that is meant, also what the fleet learned of it so far; gives how many were known here.
+    pub fn forget_all(&self, meant: &Scope) -> u64 {
+        // First, so that nothing comes back in between.
+        self.forgotten.lock().note(Arc::clone(meant), self.now());
         let keys = self.store.slots().filter_map(|slot| slot.key()).chain(self.store.failed());
         keys.filter(|key| meant(key)).fold(0, |forgotten, key| forgotten + u64::from(self.forget(&key)))
     }

@@ -19,7 +19,10 @@ use crate::core::health::State;
 pub use admin::{AdminListening, AdminUnavailable, CacheFlushed, CacheImported, SeedRead, SeedUnusable};
 pub use critical::{CriticalNameTroubled, CriticalNameWell, CriticalNamesKnown, ReadyWithout};
 #[cfg(feature = "shared-cache")]
-pub use fleet::{SharedCacheBack, SharedCacheFilled, SharedCacheLost, SharedCacheReached, SharedCacheRefuses, SharedCacheWrongEntries};
+pub use fleet::{
+    SharedCacheBack, SharedCacheFilled, SharedCacheLost, SharedCacheReached, SharedCacheRefuses, SharedCacheUnusable,
+    SharedCacheWrongEntries,
+};
 pub use hosts::{HostsRead, HostsUnusable};
 
 /// An upstream changed its state.

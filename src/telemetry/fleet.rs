@@ -7,6 +7,8 @@ use crate::core::time::Timestamp;
 /// Why the shared cache cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
+    /// A key, password or certificate file cannot be used.
+    Files,
     /// Its name resolves to no address, and none is remembered.
     NoAddress,
     /// No connection can be made, or it was lost.
@@ -27,13 +29,23 @@ pub enum Trouble {
 
 impl Trouble {
     /// All kinds.
-    pub const ALL: [Self; 8] =
-        [Self::NoAddress, Self::Unreachable, Self::Tls, Self::Slow, Self::Denied, Self::NoPrimary, Self::Unwilling, Self::Protocol];
+    pub const ALL: [Self; 9] = [
+        Self::Files,
+        Self::NoAddress,
+        Self::Unreachable,
+        Self::Tls,
+        Self::Slow,
+        Self::Denied,
+        Self::NoPrimary,
+        Self::Unwilling,
+        Self::Protocol,
+    ];
 
     /// The metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Files => "files",
             Self::NoAddress => "no_address",
             Self::Unreachable => "unreachable",
             Self::Tls => "tls",
@@ -49,6 +61,7 @@ impl Trouble {
     #[must_use]
     pub const fn advice(self) -> &'static str {
         match self {
+            Self::Files => "a key, password or certificate file cannot be used: the log names it, and `holdover config check`",
             Self::NoAddress => "its name resolves to no address: check shared_cache.url, or name an address",
             Self::Unreachable => "it cannot be reached",
             Self::Tls => "TLS fails: check that the server speaks it, and shared_cache.ca_file",

@@ -1,10 +1,12 @@
 //! One memory after the other on the same file, with a clock that a test moves.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdover::adapters::state_file::Host;
 use holdover::adapters::state_file::file::File;
+use holdover::resolver::forgotten::Scope;
 use holdover::telemetry::persistence::Persistence;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -131,7 +133,8 @@ fn a_file_that_is_too_long_for_what_is_left_in_it_is_compacted_while_it_is_in_us
     let long = length();
     assert!(long > 8 << 20, "{long}");
     memory.advance(Duration::from_secs(1));
-    memory.resolver.forget_all(|key| !key.to_string().starts_with("n1"));
+    let meant: Scope = Arc::new(|key| !key.to_string().starts_with("n1"));
+    memory.resolver.forget_all(&meant);
     memory.learn("new.example.com");
     memory.wait_for_write(&state);
     // Not at once: all rows are written anew for it.

@@ -45,7 +45,7 @@ fn each_mistake_in_the_configuration_is_told_and_no_secret_with_it() {
 }
 
 #[test]
-fn files_that_cannot_be_used_are_told_at_the_start() {
+fn files_that_cannot_be_used_are_told_and_queries_are_answered_without_them() {
     let folder = tempfile::tempdir().unwrap();
     let key = write(folder.path(), "key", KEY);
     let short = write(folder.path(), "short", "too-short-to-be-a-key");
@@ -59,14 +59,37 @@ fn files_that_cannot_be_used_are_told_at_the_start() {
         (&[("KEY_FILE", &key), ("CA_FILE", &empty)], "it holds no certificate"),
     ];
     for (settings, told) in cases {
-        let mut command = holdover();
-        command.args(["serve", "--listen", &binary::loopback().to_string(), "--upstream", "192.0.2.1"]);
-        command.env("HOLDOVER_SHARED_CACHE_URL", url);
-        settings.iter().for_each(|(name, value)| {
-            command.env(format!("HOLDOVER_SHARED_CACHE_{name}"), value);
-        });
-        let finished = run(&mut command);
-        assert_ne!(finished.code(), 0, "{settings:?}");
+        let set = |command: &mut std::process::Command| {
+            command.env("HOLDOVER_SHARED_CACHE_URL", url);
+            settings.iter().for_each(|(name, value)| {
+                command.env(format!("HOLDOVER_SHARED_CACHE_{name}"), value);
+            });
+        };
+        let mut check = holdover();
+        set(check.args(["config", "check"]));
+        let finished = run(&mut check);
+        assert_eq!((finished.code(), finished.stdout.trim()), (0, "the configuration is valid"), "{settings:?}");
         assert!(finished.stderr.contains(told) && !finished.stderr.contains("too-short"), "{settings:?}: {}", finished.stderr);
+        let mut serve = holdover();
+        set(serve.args(["serve", "--listen", &binary::loopback().to_string(), "--upstream", "192.0.2.1"]));
+        let mut served = Running::spawn(&mut serve);
+        served.wait_for("ready").expect("it starts");
+        let line = served.wait_for("shared cache is not used").expect("it is told");
+        assert!(line.contains(told) && !line.contains("too-short"), "{settings:?}: {line}");
     }
+}
+
+#[test]
+fn a_key_that_is_mounted_late_is_read_then() {
+    if !is_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("late");
+    let (server, upstream) = (Server::start(&[]), upstream());
+    let instance = Instance::start(upstream.address, &server.url(), &[("KEY_FILE", path.to_str().unwrap())]);
+    instance.wait_until("the file is missed", |status| status["problem"].as_str().is_some_and(|problem| problem.contains("config check")));
+    assert_eq!(instance.addresses("www.example.com"), ["192.0.2.1"]);
+    let _ = write(folder.path(), "late", KEY);
+    instance.wait_until("it is used", |status| status["reached"] == true);
 }

@@ -35,6 +35,10 @@ const LIFE: Duration = Duration::from_secs(86_400);
 const MEMBER_MAX: usize = NAME_MAX + 8;
 /// How long the names of the start may be asked for altogether.
 const FILL_MAX: Duration = Duration::from_secs(2);
+/// Names that are read from the set at once: 70 KB where all are as long as can be.
+const PIECE: usize = 256;
+/// How often that may fail: somebody may have put into the set what breaks the connection.
+const TRIES: u32 = 3;
 
 /// What things are called in the shared cache. The group is the hash tag, so that all of it lies in one slot of a cluster.
 pub(super) struct Names {
@@ -72,22 +76,31 @@ impl Names {
 pub(super) struct Heat {
     /// When it is told next.
     due: Timestamp,
-    /// Names that a new instance wants to know.
+    /// What a new instance still wants to learn; none when that is over.
+    filling: Option<Filling>,
+}
+
+/// A new instance learns what its group asks for most.
+struct Filling {
+    /// Names that it wants to know.
     wanted: usize,
-    /// What is still to be asked for at the start; `None` before the set was read.
-    start: Option<Vec<Key>>,
-    /// When that began.
-    began: Timestamp,
-    /// Answers that were taken, of so many.
-    taken: (usize, usize),
-    /// Whether it is over.
-    filled: bool,
+    /// Names of the set that were read.
+    read: usize,
+    /// Those of them that are still to be asked for, coldest first.
+    names: Vec<Key>,
+    /// When it began; none while the server was never reached.
+    began: Option<Timestamp>,
+    /// Failures so far.
+    failed: u32,
+    /// Answers that were taken.
+    taken: usize,
 }
 
 impl Heat {
     /// A new instance that wants to know so many names.
     pub(super) fn new(wanted: usize, now: Timestamp) -> Self {
-        Self { due: now.plus(EVERY), wanted, start: None, began: now, taken: (0, 0), filled: wanted == 0 }
+        let filling = Filling { wanted, read: 0, names: Vec::new(), began: None, failed: 0, taken: 0 };
+        Self { due: now.plus(EVERY), filling: (wanted > 0).then_some(filling) }
     }
 
     /// When it is told next.
@@ -98,14 +111,11 @@ impl Heat {
     /// Has it told soon.
     pub(super) fn hurry(&mut self, now: Timestamp) {
         self.due = now.plus(SOON);
-        if !self.filled && self.start.is_none() {
-            self.began = now;
-        }
     }
 
     /// Whether there are names left to be asked for at the start.
     pub(super) const fn is_filling(&self) -> bool {
-        !self.filled
+        self.filling.is_some()
     }
 }
 
@@ -176,52 +186,65 @@ impl Keeper {
         replies.into_iter().all(|reply| self.written(reply) == Some(true))
     }
 
-    /// Asks for the next few of the names that a new instance wants to know.
+    /// Takes the next step of what a new instance does: reads a few names of the set, or asks for them.
     pub(super) async fn fill(&mut self) {
+        let Some(mut filling) = self.heat.filling.take() else { return };
         let now = self.resolver.now();
-        let Some(mut names) = self.heat.start.take() else {
-            let names = self.read_index().await;
-            if let Some(names) = names {
-                self.heat.taken.1 = names.len();
-                self.heat.start = Some(names);
+        let began = *filling.began.get_or_insert(now);
+        let went_on = if filling.names.is_empty() { self.read_index(&mut filling).await } else { self.learn(&mut filling).await };
+        let over = match went_on {
+            Some(()) => filling.names.is_empty() && filling.read >= filling.wanted,
+            None => {
+                filling.failed += 1;
+                filling.failed >= TRIES
             }
-            return;
         };
-        let some = names.split_off(names.len().saturating_sub(BATCH));
-        let unknown: Vec<Key> = some.into_iter().filter(|key| !matches!(self.resolver.store().find(key, now), Found::Answer(_))).collect();
-        if !unknown.is_empty() {
-            let Some(found) = self.read(&unknown).await else {
-                self.heat.start = Some(names);
-                return;
-            };
-            for (key, lay) in unknown.iter().zip(found) {
-                if let Lay::Answer(record) = lay
-                    && self.resolver.take_from_fleet(key, *record)
-                {
-                    self.heat.taken.0 += 1;
-                }
-            }
-        }
-        if names.is_empty() || now.since(self.heat.began) > FILL_MAX {
-            self.heat.filled = true;
-            let (answers, names) = self.heat.taken;
-            events::SharedCacheFilled { answers, names }.emit();
+        if over || now.since(began) > FILL_MAX {
+            events::SharedCacheFilled { answers: filling.taken, names: filling.read.min(filling.wanted) }.emit();
         } else {
-            self.heat.start = Some(names);
+            self.heat.filling = Some(filling);
         }
     }
 
-    /// Reads the hottest names, coldest first; `None` when the connection is gone.
-    async fn read_index(&mut self) -> Option<Vec<Key>> {
-        let last = isize::try_from(self.heat.wanted).unwrap_or(INDEX_MAX).min(INDEX_MAX) - 1;
-        let command = redis::cmd("ZREVRANGE").arg(self.names.index()).arg(0).arg(last).to_owned();
+    /// Asks for the next few names; `None` when the connection is gone.
+    async fn learn(&mut self, filling: &mut Filling) -> Option<()> {
+        let now = self.resolver.now();
+        let some = filling.names.split_off(filling.names.len().saturating_sub(BATCH));
+        let unknown: Vec<Key> = some.into_iter().filter(|key| !matches!(self.resolver.store().find(key, now), Found::Answer(_))).collect();
+        if unknown.is_empty() {
+            return Some(());
+        }
+        for (key, lay) in unknown.iter().zip(self.read(&unknown).await?) {
+            if let Lay::Answer(record) = lay
+                && self.resolver.take_from_fleet(key, *record)
+            {
+                filling.taken += 1;
+            }
+        }
+        Some(())
+    }
+
+    /// Reads the next few of the hottest names; `None` when the connection is gone.
+    async fn read_index(&mut self, filling: &mut Filling) -> Option<()> {
+        let end = filling.wanted.min(filling.read + PIECE);
+        let command = redis::cmd("ZREVRANGE").arg(self.names.index()).arg(filling.read).arg(end.saturating_sub(1)).to_owned();
         let reply = self.exchange(&[command]).await?.into_iter().next()?;
-        let Ok(Value::Array(members)) = judge(reply) else { return Some(Vec::new()) };
+        let members = match judge(reply) {
+            Ok(Value::Array(members)) => members,
+            // A set that we may not read, or that is none, has no names.
+            Ok(_) | Err(_) => Vec::new(),
+        };
         let key = |member: Value| match member {
             Value::BulkString(bytes) if bytes.len() <= MEMBER_MAX => Key::from_stored(&bytes),
             _ => None,
         };
-        Some(members.into_iter().rev().filter_map(key).collect())
+        if members.len() < end - filling.read {
+            // There are no more.
+            filling.wanted = filling.read + members.len();
+        }
+        filling.read += members.len();
+        filling.names = members.into_iter().rev().filter_map(key).collect();
+        Some(())
     }
 }
 

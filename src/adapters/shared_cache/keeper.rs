@@ -15,11 +15,10 @@ use super::directory::Directory;
 use super::heat::{Heat, Names};
 use super::publisher::Publisher;
 use super::seal::{Broken, SEALED_MAX, Seal};
-use super::secrets::{self, Unusable};
+use super::secrets::Secrets;
 use super::servers::{Complaint, Identity, Servers, judge};
-use super::tls::Tls;
 use super::{Question, Shared};
-use crate::config::settings::{SharedCache, Topology, Transport};
+use crate::config::settings::{SharedCache, Topology};
 use crate::core::key::Key;
 use crate::core::record::{self, Record};
 use crate::core::time::Timestamp;
@@ -80,34 +79,28 @@ pub(super) enum Lay {
 
 impl Keeper {
     /// Prepares the task.
-    ///
-    /// # Errors
-    /// [`Unusable`]
     pub(super) fn new(
         settings: &SharedCache,
+        secrets: Secrets,
         chance: Arc<dyn Chance>,
         resolver: Arc<Resolver>,
         shared: Arc<Shared>,
-    ) -> Result<Self, Unusable> {
+    ) -> Self {
         let names = Names::new(&settings.group);
-        let tls = match settings.servers.transport {
-            Transport::Plain => None,
-            Transport::Tls => Some(Tls::new(settings.ca_file.as_deref())?),
-        };
         let servers = Servers {
             topology: settings.servers.topology.clone(),
             hosts: settings.servers.hosts.clone(),
             database: settings.servers.database,
-            identity: Identity { username: settings.username.clone(), password: secrets::password(settings)? },
-            tls,
+            identity: Identity { username: settings.username.clone(), password: secrets.password },
+            tls: secrets.tls,
             probe: names.probe().to_vec(),
             timeout: settings.timeout,
         };
         let now = resolver.now();
-        Ok(Self {
+        Self {
             directory: Directory::new(Arc::clone(&resolver), Arc::clone(&chance)),
             breaker: Breaker::new(now),
-            seal: secrets::seal(settings)?,
+            seal: secrets.seal,
             timeout: settings.timeout,
             connection: None,
             publisher: Publisher::default(),
@@ -120,7 +113,7 @@ impl Keeper {
             shared,
             servers,
             names,
-        })
+        }
     }
 
     /// Runs until nobody can ask any more.

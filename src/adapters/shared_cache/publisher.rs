@@ -5,14 +5,14 @@
 //! | nothing, or nothing of ours | published |
 //! | something else than what we learned, and older | published |
 //! | the same, beyond half of its life | published |
-//! | the same, younger | left alone, and not even looked at again until then |
-//! | something newer | left alone |
+//! | the same, younger, or something newer | left alone, and not looked at again for five minutes: a full server forgets what it had |
 //!
 //! So a thousand instances that refresh the same names every minute write each of them twice in a maximum stale. Positive answers go out at
 //! once; negative ones only when they were asked for again ([`super::heat`]), since random names have negative answers, each of them once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::Cmd;
 
@@ -31,6 +31,9 @@ use crate::telemetry::fleet::Counted;
 const WAITING_MAX: usize = 10_000;
 /// Entries of which it is remembered what lies in the shared cache; when there are more, all are looked at anew.
 const KNOWN_MAX: usize = 16_384;
+
+/// How long it is believed that what was seen or put there is still there: servers evict, and are emptied by hand.
+const BELIEVED: Duration = Duration::from_secs(300);
 
 /// What is to be published, and what need not be.
 #[derive(Default)]
@@ -86,12 +89,12 @@ impl Publisher {
         self.known.get(key.as_bytes()).is_some_and(|(known, until)| *known == gist && now < *until)
     }
 
-    /// Remembers what lies there.
-    fn know(&mut self, key: &Key, gist: u64, until: Timestamp) {
+    /// Remembers what lies there, and until when it is good enough.
+    fn know(&mut self, key: &Key, gist: u64, until: Timestamp, now: Timestamp) {
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
-        self.known.insert(key.as_bytes().into(), (gist, until));
+        self.known.insert(key.as_bytes().into(), (gist, until.min(now.plus(BELIEVED))));
     }
 }
 
@@ -142,7 +145,7 @@ impl Keeper {
             match judge(&slot.entry, there, now) {
                 Verdict::Enough(until) => {
                     self.shared.counters.count(Counted::Unchanged);
-                    self.publisher.know(&key, gist, until);
+                    self.publisher.know(&key, gist, until, now);
                 }
                 Verdict::Publish => match self.write(&key, &slot, now) {
                     Some(command) => {
@@ -161,7 +164,7 @@ impl Keeper {
             match self.written(reply) {
                 Some(true) => {
                     self.shared.counters.count(Counted::Published);
-                    self.publisher.know(&key, gist, until);
+                    self.publisher.know(&key, gist, until, now);
                 }
                 Some(false) => self.shared.counters.count(Counted::Refused),
                 None => return,
@@ -186,7 +189,6 @@ mod tests {
     use crate::core::classify::classify;
     use crate::core::key::Dnssec;
     use crate::core::testing::{Response, name, policy};
-    use std::time::Duration;
 
     const THEN: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -225,11 +227,21 @@ mod tests {
         for index in 0..KNOWN_MAX + 10 {
             publisher.add(Arc::clone(&slot));
             let key = Key::new(&name(&format!("n{index}.example.com")), 1, 1, Dnssec::default());
-            publisher.know(&key, 1, after(1));
+            publisher.know(&key, 1, after(1), THEN);
         }
         assert!(publisher.waiting.len() == WAITING_MAX && publisher.known.len() <= KNOWN_MAX);
         assert_eq!(publisher.clear(), WAITING_MAX);
         assert!(!publisher.is_busy());
+    }
+
+    #[test]
+    fn what_was_seen_there_is_believed_for_five_minutes_and_no_longer_than_it_is_good_enough() {
+        let mut publisher = Publisher::default();
+        let is_known = |publisher: &Publisher, gist, seconds| publisher.is_known(&key(), gist, THEN.plus(Duration::from_secs(seconds)));
+        publisher.know(&key(), 1, after(12), THEN);
+        assert!(is_known(&publisher, 1, 299) && !is_known(&publisher, 1, 300) && !is_known(&publisher, 2, 1));
+        publisher.know(&key(), 1, THEN.plus(Duration::from_secs(10)), THEN);
+        assert!(is_known(&publisher, 1, 9) && !is_known(&publisher, 1, 10));
     }
 
     #[test]

@@ -1,17 +1,41 @@
-//! Reads keys and passwords from their files. None of them is ever shown: not in errors, not in the log, not in a status.
+//! Reads keys, passwords and certificates from their files. No secret is ever shown: not in errors, not in the log, not in a status.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::seal::Seal;
-use super::tls::NoTls;
-use crate::config::settings::{Password, SharedCache};
+use super::tls::{NoTls, Tls};
+use crate::config::settings::{Password, SharedCache, Transport};
 
 /// Shortest key, in bytes: as long as what HMAC-SHA-256 gives (RFC 2104 §3).
 const KEY_MIN: usize = 32;
 /// Longest key or password.
 const SECRET_MAX: u64 = 4096;
+
+/// What the files hold.
+pub(super) struct Secrets {
+    /// Signs and checks.
+    pub(super) seal: Seal,
+    /// The password, if there is one.
+    pub(super) password: Option<Vec<u8>>,
+    /// TLS, if wanted.
+    pub(super) tls: Option<Tls>,
+}
+
+impl Secrets {
+    /// Reads all files. It may block for as long as their file system does.
+    ///
+    /// # Errors
+    /// [`Unusable`]: the first of them that cannot be used.
+    pub(super) fn read(settings: &SharedCache) -> Result<Self, Unusable> {
+        let tls = match settings.servers.transport {
+            Transport::Plain => None,
+            Transport::Tls => Some(Tls::new(settings.ca_file.as_deref())?),
+        };
+        Ok(Self { seal: seal(settings)?, password: password(settings)?, tls })
+    }
+}
 
 /// Why the shared cache cannot be used as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -45,16 +69,13 @@ pub enum Unusable {
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] NoTls),
-    /// This program cannot do it.
-    #[error("shared_cache.url: this holdover was built without the feature shared-cache. Use one that has it, or set url = \"off\".")]
-    CompiledOut,
 }
 
 /// Reads the keys of the fleet.
 ///
 /// # Errors
 /// [`Unusable`]
-pub(super) fn seal(settings: &SharedCache) -> Result<Seal, Unusable> {
+fn seal(settings: &SharedCache) -> Result<Seal, Unusable> {
     let key = key("shared_cache.key_file", &settings.key_file)?;
     let former = settings.former_key_file.as_deref().map(|path| self::key("shared_cache.former_key_file", path)).transpose()?;
     Ok(Seal::new(&settings.group, &key, former.as_deref()))
@@ -64,7 +85,7 @@ pub(super) fn seal(settings: &SharedCache) -> Result<Seal, Unusable> {
 ///
 /// # Errors
 /// [`Unusable`]
-pub(super) fn password(settings: &SharedCache) -> Result<Option<Vec<u8>>, Unusable> {
+fn password(settings: &SharedCache) -> Result<Option<Vec<u8>>, Unusable> {
     match &settings.password {
         None => Ok(None),
         Some(Password::Given(secret)) => Ok(Some(secret.0.clone().into_bytes())),

@@ -11,11 +11,11 @@ use parking_lot::Mutex;
 use super::Options;
 use super::broken::Broken;
 use super::file::File;
-use super::forgotten::{Forgotten, Scope};
 use super::mirror::Mirror;
 use crate::core::restore::{Shift, restore};
 use crate::core::time::Timestamp;
 use crate::resolver::Resolver;
+use crate::resolver::forgotten::{Forgotten, Scope};
 use crate::resolver::journal::Origin;
 use crate::telemetry::events;
 use crate::telemetry::persistence::{Durable, Persistence, Trouble};
@@ -115,7 +115,7 @@ impl Keeper {
         match &mut self.unloaded {
             Some(forgotten) => forgotten.note(scope, at),
             // It was forgotten while the file was read, and may have come back from there.
-            None if at <= self.loaded => drop(self.memory.forget_all(|key| scope(key))),
+            None if at <= self.loaded => drop(self.memory.forget_all(&scope)),
             None => {}
         }
         if let Some(open) = &mut self.open {

@@ -21,6 +21,22 @@ impl SharedCacheReached<'_> {
     }
 }
 
+/// A file that the shared cache needs cannot be used.
+#[derive(Debug)]
+pub struct SharedCacheUnusable<'a> {
+    /// Where it is.
+    pub url: &'a str,
+    /// Which, why, and what to do.
+    pub reason: &'a str,
+}
+
+impl SharedCacheUnusable<'_> {
+    /// Writes it to the log.
+    pub fn emit(&self) {
+        warn!(url = self.url, reason = self.reason, "shared cache is not used: queries are answered without it, its files are read again");
+    }
+}
+
 /// The shared cache cannot be used.
 #[derive(Debug)]
 pub struct SharedCacheLost<'a> {

@@ -1,4 +1,5 @@
-//! What an operator let us forget while the file could not be loaded, another process having it: it must not come back from there.
+//! What an operator let us forget: it must not come back from where else it is remembered, the fleet's memory or a state file that was not
+//! loaded yet. What was learned afterwards may.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ pub type Scope = Arc<dyn Fn(&Key) -> bool + Send + Sync>;
 
 /// What was forgotten.
 #[derive(Default)]
-pub(super) struct Forgotten {
+pub struct Forgotten {
     /// What, and when.
     scopes: Vec<(Scope, Timestamp)>,
     /// Until when everything is as good as forgotten, because there was too much to be kept apart.
@@ -22,7 +23,7 @@ pub(super) struct Forgotten {
 
 impl Forgotten {
     /// Takes note of it.
-    pub(super) fn note(&mut self, scope: Scope, at: Timestamp) {
+    pub fn note(&mut self, scope: Scope, at: Timestamp) {
         if self.scopes.len() >= SCOPES_MAX {
             self.scopes = Vec::new();
             self.all_until = at;
@@ -32,7 +33,8 @@ impl Forgotten {
     }
 
     /// Whether an answer that came then was forgotten since.
-    pub(super) fn covers(&self, key: &Key, stored: Timestamp) -> bool {
+    #[must_use]
+    pub fn covers(&self, key: &Key, stored: Timestamp) -> bool {
         stored <= self.all_until || self.scopes.iter().any(|(scope, at)| stored <= *at && scope(key))
     }
 }
