@@ -17,7 +17,7 @@ use super::policy::BudgetPolicy;
 use super::time::Timestamp;
 
 /// What a packet is sent for, most important first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// Looking whether an upstream is back.
     Probe,
@@ -36,6 +36,15 @@ pub enum Class {
 impl Class {
     /// All of them, in the order of their places.
     pub const ALL: [Self; CLASSES] = [Self::Probe, Self::Miss, Self::Outage, Self::Critical, Self::Prefetch, Self::Sweep];
+
+    /// Whether nobody waits for it.
+    #[must_use]
+    pub const fn is_background(self) -> bool {
+        match self {
+            Self::Probe | Self::Miss | Self::Outage => false,
+            Self::Critical | Self::Prefetch | Self::Sweep => true,
+        }
+    }
 
     /// The metric label.
     #[must_use]

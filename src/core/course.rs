@@ -193,10 +193,15 @@ impl Course {
         timers.fold(end.min(send), Timestamp::min)
     }
 
-    /// The budget has no room for the attempt that was just to be sent until `until`.
+    /// The budget has no room for the attempt that was just to be sent until `until`. That is trouble only where a client may wait: who
+    /// comes meanwhile [hurries](Self::hurry) it.
     pub fn postpone(&mut self, attempt: usize, until: Timestamp) -> Vec<Step> {
+        let mut steps = Vec::new();
         if let Some(attempt) = self.attempts.get_mut(attempt) {
             attempt.stage = Stage::Ended;
+            if !attempt.target.class.is_background() {
+                steps.push(Step::Trouble);
+            }
         }
         self.used = self.used.saturating_sub(1);
         self.next_send = Some(until);
@@ -204,7 +209,17 @@ impl Course {
         if until >= self.began.plus(self.plan.deadline) && self.is_silent() {
             return self.end();
         }
-        vec![Step::Trouble]
+        steps
+    }
+
+    /// It is wanted for something more important than what the budget had no room for: it begins anew.
+    pub fn hurry(&mut self, class: Class, now: Timestamp) -> Vec<Step> {
+        for target in self.plan.targets.get_mut(self.used..).unwrap_or_default() {
+            target.class = target.class.min(class);
+        }
+        self.began = now;
+        self.next_send = Some(now);
+        self.advance(now)
     }
 
     /// A response came that is no answer.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::slot::{Lack, Slot};
 use crate::core::budget::Class;
@@ -50,15 +50,74 @@ pub struct Want {
 /// One resolution under way.
 #[derive(Debug)]
 pub struct Flight {
-    /// When it began.
-    pub began: Timestamp,
+    /// What for, and since when.
+    errand: Mutex<Errand>,
+    /// Told when it is wanted for something more important.
+    hurried: Notify,
     /// How far it has come.
     progress: watch::Sender<Progress>,
     /// Who waits: source and message ID.
     waiters: Mutex<Vec<(SocketAddr, u16)>>,
 }
 
+/// What a resolution is for.
+#[derive(Clone, Copy, Debug)]
+struct Errand {
+    /// The most important of all that want it.
+    class: Class,
+    /// Since when it is asked for in earnest.
+    began: Timestamp,
+    /// Whether the packet budget has no room for its class yet.
+    held_back: bool,
+}
+
 impl Flight {
+    /// A resolution that begins now.
+    fn new(class: Class, now: Timestamp) -> Self {
+        Self {
+            errand: Mutex::new(Errand { class, began: now, held_back: false }),
+            hurried: Notify::new(),
+            progress: watch::Sender::new(Progress::Asking),
+            waiters: Mutex::default(),
+        }
+    }
+
+    /// Since when it is asked for in earnest: from its beginning, or the end of the time for which it was held back.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        self.errand.lock().began
+    }
+
+    /// The packet budget has no room for it.
+    pub fn hold_back(&self) {
+        self.errand.lock().held_back = true;
+    }
+
+    /// It has room; says whether it had been held back.
+    pub fn go_on(&self, now: Timestamp) -> bool {
+        let mut errand = self.errand.lock();
+        let was = std::mem::take(&mut errand.held_back);
+        if was {
+            errand.began = now;
+        }
+        was
+    }
+
+    /// It is wanted for this as well; if that is more important than what it was held back with, it does not wait any longer.
+    fn hurry(&self, class: Class, now: Timestamp) {
+        let mut errand = self.errand.lock();
+        if errand.held_back && class < errand.class {
+            *errand = Errand { class, began: now, ..*errand };
+            self.hurried.notify_one();
+        }
+    }
+
+    /// Waits until it is wanted for something more important, and says for what. Cancel safe.
+    pub async fn hurried(&self) -> Class {
+        self.hurried.notified().await;
+        self.errand.lock().class
+    }
+
     /// Watches the progress.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Progress> {
@@ -120,6 +179,7 @@ impl Flights {
     pub fn board(&self, key: &Key, class: Class, now: Timestamp) -> Boarding {
         let mut table = self.table.lock();
         if let Some(flight) = table.get(key.as_bytes()) {
+            flight.hurry(class, now);
             return Boarding::Joined(Arc::clone(flight));
         }
         let room = match class {
@@ -132,7 +192,7 @@ impl Flights {
         if table.len() >= room {
             return Boarding::Full;
         }
-        let flight = Arc::new(Flight { began: now, progress: watch::Sender::new(Progress::Asking), waiters: Mutex::default() });
+        let flight = Arc::new(Flight::new(class, now));
         table.insert(key.as_bytes().into(), Arc::clone(&flight));
         Boarding::Leads(flight)
     }
@@ -143,12 +203,24 @@ impl Flights {
         self.table.lock().contains_key(key.as_bytes())
     }
 
-    /// Ends the resolution of a key, if it is still this one.
-    pub fn remove(&self, key: &Key, flight: &Arc<Flight>) {
+    /// Ends the resolution of a key, if it is still this one, and says so.
+    pub fn remove(&self, key: &Key, flight: &Arc<Flight>) -> bool {
         let mut table = self.table.lock();
-        if table.get(key.as_bytes()).is_some_and(|own| Arc::ptr_eq(own, flight)) {
-            table.remove(key.as_bytes());
-        }
+        let still = table.get(key.as_bytes()).is_some_and(|own| Arc::ptr_eq(own, flight));
+        still && table.remove(key.as_bytes()).is_some()
+    }
+
+    /// Lets those that have given up and concern these names listen on unseen: whoever asks from now on begins another one. Says which.
+    pub fn release(&self, concerns: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let mut released = Vec::new();
+        self.table.lock().retain(|key, flight| {
+            let given_up = matches!(*flight.progress.borrow(), Progress::GaveUp(_));
+            let key = if given_up { Key::from_stored(key).filter(|key| concerns(key)) } else { None };
+            let stays = key.is_none();
+            released.extend(key);
+            stays
+        });
+        released
     }
 
     /// Has what a resolution told so far forgotten: whoever asks from now on begins another one.
@@ -220,6 +292,41 @@ mod tests {
         assert!(matches!(flights.board(&www, Class::Miss, NOW), Boarding::Leads(_)));
         flights.remove(&www, &first);
         assert!(flights.contains(&www), "the first one ends itself alone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_back_is_hurried_by_something_more_important_alone() {
+        use std::time::Duration;
+        use tokio::time::timeout;
+        let flights = Flights::new(9);
+        let www = key("www.test");
+        let later = NOW.plus(Duration::from_secs(1));
+        let Boarding::Leads(flight) = flights.board(&www, Class::Sweep, NOW) else { panic!("full") };
+        let _ = flights.board(&www, Class::Miss, later);
+        assert!(timeout(Duration::from_secs(9), flight.hurried()).await.is_err(), "it is on its way");
+        flight.hold_back();
+        let _ = flights.board(&www, Class::Sweep, later);
+        assert!(timeout(Duration::from_secs(9), flight.hurried()).await.is_err(), "no more important than itself");
+        assert_eq!(flight.began(), NOW);
+        let _ = flights.board(&www, Class::Miss, later);
+        assert_eq!(timeout(Duration::from_secs(9), flight.hurried()).await, Ok(Class::Miss));
+        assert_eq!(flight.began(), later);
+        assert!(flight.go_on(later) && !flight.go_on(later));
+    }
+
+    #[test]
+    fn what_has_given_up_is_released_where_it_is_concerned() {
+        let flights = Flights::new(9);
+        let lack = Lack { failure: crate::core::classify::Failure::Timeout, extended_errors: Box::default() };
+        for name in ["a.test", "b.test", "asking.test"] {
+            let Boarding::Leads(flight) = flights.board(&key(name), Class::Miss, NOW) else { panic!("full") };
+            if name != "asking.test" {
+                flight.tell(Progress::GaveUp(Want { lack: lack.clone(), truncated: None }));
+            }
+        }
+        assert_eq!(flights.release(|own| *own == key("a.test")), [key("a.test")]);
+        assert_eq!(flights.release(|_| true), [key("b.test")]);
+        assert!(flights.contains(&key("asking.test")));
     }
 
     #[test]

@@ -52,13 +52,13 @@ impl Recoveries {
         self.watched.lock().failed(suffix_of(name));
     }
 
-    /// An upstream had an answer for a name.
-    pub fn note_answer(&self, name: &[u8], now: Timestamp) {
+    /// An upstream had an answer for a name; says whether its suffix has come back by that.
+    pub fn note_answer(&self, name: &[u8], now: Timestamp) -> bool {
         let suffix = suffix_of(name);
-        if self.watched.lock().answered(suffix, now)
-            && let Some(count) = self.suffixes.get(suffix::place(suffix))
-        {
+        let back = self.watched.lock().answered(suffix, now);
+        if back && let Some(count) = self.suffixes.get(suffix::place(suffix)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+        back
     }
 }

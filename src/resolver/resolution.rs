@@ -20,9 +20,10 @@ use crate::core::classify::{self, Failure, Verdict};
 use crate::core::course::{Course, Plan, Step, Target};
 use crate::core::decision::Availability;
 use crate::core::entry::{Entry, Keep};
-use crate::core::health::State;
+use crate::core::health::{Outcome, State};
 use crate::core::key::Key;
 use crate::core::refresh;
+use crate::core::time::Timestamp;
 use crate::core::upstream::Protocol;
 use crate::core::upstream_query::{self, Extension};
 
@@ -73,11 +74,11 @@ struct Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        let now = self.resolver.now();
-        if let Found::Answer(slot) = self.resolver.store.find(&self.key, now) {
+        if self.resolver.flights.remove(&self.key, &self.flight)
+            && let Found::Answer(slot) = self.resolver.store.find(&self.key, self.resolver.now())
+        {
             slot.end_refresh();
         }
-        self.resolver.flights.remove(&self.key, &self.flight);
         let lack = Lack { failure: Failure::Overload, extended_errors: Box::default() };
         self.flight.tell(Progress::Ended(Want { lack, truncated: None }));
     }
@@ -136,6 +137,7 @@ impl Resolution {
                     Some(steps) => steps,
                     None => return,
                 },
+                class = self.landing.flight.hurried() => self.course.hurry(class, self.resolver.now()),
                 () = tokio::time::sleep(wait) => self.course.advance(self.resolver.now()),
             };
         }
@@ -147,9 +149,7 @@ impl Resolution {
         while let Some(step) = queue.pop_front() {
             match step {
                 Step::Send(attempt, target) => queue.extend(self.send(attempt, target, exchanges)),
-                Step::Report(upstream, outcome) => {
-                    let _ = self.resolver.upstreams.report(upstream, outcome, self.resolver.now());
-                }
+                Step::Report(upstream, outcome) => self.report(upstream, outcome),
                 Step::Overdue(upstream, sent_at) => {
                     self.consult();
                     let _ = self.resolver.upstreams.report_overdue(upstream, sent_at);
@@ -205,8 +205,12 @@ impl Resolution {
         };
         if let Err(until) = self.resolver.budget.lock().take(class, packets, now) {
             self.resolver.sends.shed(class);
+            if class.is_background() {
+                self.hold_back();
+            }
             return self.course.postpone(attempt, until);
         }
+        self.go_on(now);
         let Some(upstream) = self.resolver.upstreams.find(target.upstream) else { return Vec::new() };
         let [high, low, ..] = self.resolver.ports.chance.number().to_be_bytes();
         let query = upstream_query::write(&self.key, u16::from_be_bytes([high, low]), target.extension);
@@ -214,6 +218,31 @@ impl Resolution {
         self.resolver.sends.sent(class);
         exchanges.push(Box::pin(async move { (attempt, exchange.await) }));
         Vec::new()
+    }
+
+    /// Tells an upstream's health how an attempt went. When that brings it back, nobody is to wait for what was asked before.
+    fn report(&self, upstream: usize, outcome: Outcome) {
+        let transition = self.resolver.upstreams.report(upstream, outcome, self.resolver.now());
+        if transition.is_some_and(|transition| transition.from == State::Down) {
+            self.resolver.release_flights(|_| true);
+        }
+    }
+
+    /// The budget has no room: that is no refresh under way yet.
+    fn hold_back(&self) {
+        self.landing.flight.hold_back();
+        if let Found::Answer(slot) = self.resolver.store.find(&self.key, self.resolver.now()) {
+            slot.hold_refresh_back();
+        }
+    }
+
+    /// It has room.
+    fn go_on(&self, now: Timestamp) {
+        if self.landing.flight.go_on(now)
+            && let Found::Answer(slot) = self.resolver.store.find(&self.key, now)
+        {
+            slot.send_refresh(now);
+        }
     }
 
     /// Takes what an attempt brought; `None` when it was the answer.
@@ -255,7 +284,7 @@ impl Resolution {
         let Ok(remembered) = Entry::remember(&self.key, response, verdict, &self.resolver.policy, now) else { return false };
         let target = self.course.target(attempt);
         if let Some(Step::Report(upstream, outcome)) = self.course.answered(attempt, now) {
-            let _ = self.resolver.upstreams.report(upstream, outcome, now);
+            self.report(upstream, outcome);
         }
         if let Some(Target { extension: Extension::Plain, upstream, .. }) = target {
             self.resolver.upstreams.note_plain(upstream, now);
@@ -271,8 +300,10 @@ impl Resolution {
             }
         };
         self.resolver.store.clear_failure(&self.key);
-        if let Some(group) = self.resolver.upstreams.groups().get(self.group) {
-            group.recoveries.note_answer(self.key.name(), now);
+        let group = self.resolver.upstreams.groups().get(self.group);
+        if group.is_some_and(|group| group.recoveries.note_answer(self.key.name(), now)) {
+            let suffix = suffix_of(self.key.name());
+            self.resolver.release_flights(|key| suffix_of(key.name()) == suffix);
         }
         self.landing.flight.tell(Progress::Answered(slot));
         true

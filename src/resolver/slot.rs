@@ -199,6 +199,16 @@ impl Slot {
         self.refresh_began.compare_exchange(0, now.as_micros().max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
+    /// Marks that the refresh under way goes upstream now.
+    pub(super) fn send_refresh(&self, now: Timestamp) {
+        self.refresh_began.store(now.as_micros().max(1), Ordering::Relaxed);
+    }
+
+    /// Marks that the refresh under way is held back: whoever waits for it has not waited yet.
+    pub(super) fn hold_refresh_back(&self) {
+        self.refresh_began.store(Timestamp::NEVER.as_micros(), Ordering::Relaxed);
+    }
+
     /// Marks that no refresh is under way.
     pub fn end_refresh(&self) {
         self.refresh_began.store(0, Ordering::Relaxed);

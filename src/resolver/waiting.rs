@@ -141,7 +141,7 @@ impl Resolver {
                 let timer = self.upstreams.timer(slot.group());
                 // What was never fresh is for outages (TTL 0): an answer that comes at all is better.
                 let patience = if slot.entry.was_never_fresh() { timer.max(LATE) } else { timer };
-                let rest = patience.saturating_sub(now.since(flight.began));
+                let rest = patience.saturating_sub(now.since(flight.began()));
                 match watch_until(flight.watch(), rest, Patience::HasStale).await {
                     Some(Ok(found)) => self.shown(found),
                     Some(Err(_)) | None => Outcome::Entry(slot, stale),
@@ -182,6 +182,15 @@ impl Resolver {
             Told::Upstream(slot) => Outcome::Entry(slot, Shown::Fresh),
             Told::Fleet(slot) if slot.is_fresh(self.now()) => Outcome::Entry(slot, Shown::Fresh),
             Told::Fleet(slot) => Outcome::Entry(slot, Shown::Stale { ttl: self.policy.stale.answer_ttl }),
+        }
+    }
+
+    /// Something has come back: whoever asks for what it concerns is not to join a resolution from before that has given up.
+    pub(super) fn release_flights(&self, concerns: impl Fn(&Key) -> bool) {
+        for key in self.flights.release(concerns) {
+            if let Found::Answer(slot) = self.store.find(&key, self.now()) {
+                slot.end_refresh();
+            }
         }
     }
 
