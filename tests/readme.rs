@@ -51,6 +51,7 @@ fn every_command_is_one_that_is_run() {
             command if command.starts_with("docker compose -f docker/compose.yaml ") => {
                 assert!(file(".ci/run").contains("tests/containers/run"), "{command}");
             }
+            "cargo install --path ." => assert!(file(".ci/run").contains("tests/packages/run"), "{command}"),
             // Run by the tests below, and by `tests/persistence.rs`.
             "holdover serve --listen 127.0.0.1:5353 --state /var/lib/holdover/state.redb" => {}
             "holdover serve --listen 127.0.0.1:5353"
