@@ -36,7 +36,7 @@ use std::io::Read;
 use std::path::Path;
 
 pub use presentation::{read_name, read_type};
-pub use text::{Leftovers, Mistake, SeedError, Seedling, Stored, read_text};
+pub use text::{Leftovers, Mistake, SeedError, Seedling, read_text};
 
 use crate::core::entry::Entry;
 use crate::core::key::Key;

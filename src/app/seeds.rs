@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use crate::adapters::admin::Imported;
-use crate::adapters::seed::{self, SeedError, Stored};
+use crate::adapters::seed::{self, SeedError};
 use crate::core::policy::Policy;
 use crate::resolver::Resolver;
 use crate::resolver::journal::Origin;
@@ -46,10 +46,7 @@ pub(super) fn take_in(text: &str, resolver: &Resolver, policy: &Policy, origin: 
     let (mut taken, mut older) = (0, 0);
     let left = seed::read_text(text, policy, now, |seedling| {
         let known = || matches!(resolver.store().find(&seedling.key, now), Found::Answer(_));
-        let is_taken = match seedling.stored {
-            Stored::Unknown if known() => false,
-            Stored::Known | Stored::Unknown => resolver.restore(&seedling.key, seedling.entry, seedling.hits, origin),
-        };
+        let is_taken = !(seedling.entry.undated && known()) && resolver.restore(&seedling.key, seedling.entry, seedling.hits, origin);
         if is_taken { taken += 1 } else { older += 1 }
     })?;
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);

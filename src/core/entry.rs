@@ -27,6 +27,8 @@ pub struct Entry {
     pub truncated: bool,
     /// Whether upstream set AD.
     pub authentic: bool,
+    /// Whether nobody knows when the response came: what `stored` says is no more than a bound for its life.
+    pub undated: bool,
     /// When the response came.
     pub stored: Timestamp,
     /// Until when it is fresh.
@@ -43,9 +45,9 @@ struct Parts {
     /// The response without OPT, then the offsets of its TTLs as 16-bit numbers, then its extended errors.
     bytes: Box<[u8]>,
     /// Where the response ends.
-    wire_end: u32,
-    /// Where the offsets end.
-    offsets_end: u32,
+    wire_end: u16,
+    /// How many offsets there are.
+    offsets: u16,
 }
 
 impl Parts {
@@ -54,31 +56,39 @@ impl Parts {
     /// # Errors
     /// [`Malformed`] when they are larger than any response.
     fn new(wire: &[u8], ttl_offsets: &[u16], extended_errors: &[u8]) -> Result<Self, Malformed> {
+        let counted = |count| u16::try_from(count).map_err(|_| Malformed);
+        let (wire_end, offsets) = (counted(wire.len())?, counted(ttl_offsets.len())?);
         let mut bytes = Vec::with_capacity(wire.len() + size_of_val(ttl_offsets) + extended_errors.len());
-        let end = |bytes: &Vec<u8>| u32::try_from(bytes.len()).map_err(|_| Malformed);
         bytes.extend_from_slice(wire);
-        let wire_end = end(&bytes)?;
         bytes.extend(ttl_offsets.iter().flat_map(|offset| offset.to_be_bytes()));
-        let offsets_end = end(&bytes)?;
         bytes.extend_from_slice(extended_errors);
-        Ok(Self { bytes: bytes.into_boxed_slice(), wire_end, offsets_end })
+        Ok(Self { bytes: bytes.into_boxed_slice(), wire_end, offsets })
     }
 
     /// The response, to be put right.
     fn wire_mut(&mut self) -> &mut [u8] {
-        let end = usize::try_from(self.wire_end).unwrap_or(usize::MAX);
+        let end = usize::from(self.wire_end);
         self.bytes.get_mut(..end).unwrap_or_default()
     }
 
     /// The response.
     fn wire(&self) -> &[u8] {
-        self.part(0, self.wire_end)
+        self.bytes.get(..usize::from(self.wire_end)).unwrap_or_default()
     }
 
-    /// The bytes between two of its ends.
-    fn part(&self, start: u32, end: u32) -> &[u8] {
-        let at = |place| usize::try_from(place).unwrap_or(usize::MAX);
-        self.bytes.get(at(start)..at(end)).unwrap_or_default()
+    /// The offsets of its TTLs.
+    fn ttl_offsets(&self) -> &[[u8; 2]] {
+        self.bytes.get(usize::from(self.wire_end)..self.offsets_end()).unwrap_or_default().as_chunks::<2>().0
+    }
+
+    /// Its extended errors.
+    fn extended_errors(&self) -> &[u8] {
+        self.bytes.get(self.offsets_end()..).unwrap_or_default()
+    }
+
+    /// Where the offsets end.
+    fn offsets_end(&self) -> usize {
+        usize::from(self.wire_end) + 2 * usize::from(self.offsets)
     }
 }
 
@@ -138,6 +148,7 @@ impl Entry {
             vouched,
             truncated: false,
             authentic: header.has(message::FLAG_AUTHENTIC),
+            undated: false,
             stored: now,
             fresh_until,
             stale_until: fresh_until.plus(maximum_stale),
@@ -160,7 +171,7 @@ impl Entry {
         }
         let Times { stored, fresh_until, stale_until, ttl_cap } = times;
         let authentic = Header::read(wire)?.has(message::FLAG_AUTHENTIC);
-        let entry = Self { parts, kind, vouched, truncated: false, authentic, stored, fresh_until, stale_until, ttl_cap };
+        let entry = Self { parts, kind, vouched, truncated: false, authentic, undated: false, stored, fresh_until, stale_until, ttl_cap };
         if entry.answers(key) { Ok(entry) } else { Err(Malformed) }
     }
 
@@ -174,6 +185,18 @@ impl Entry {
     #[must_use]
     pub(super) fn at(self, stored: Timestamp, fresh_until: Timestamp, stale_until: Timestamp) -> Self {
         Self { stored, fresh_until, stale_until, ..self }
+    }
+
+    /// The same answer, of which nobody knows when it came.
+    #[must_use]
+    pub fn without_date(self) -> Self {
+        Self { undated: true, ..self }
+    }
+
+    /// Whether it came later than another one, as far as anybody knows: what has no date came before all else.
+    #[must_use]
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        !self.undated && (other.undated || self.stored > other.stored)
     }
 
     /// Makes an entry from a truncated response: the last resort where TCP fails. It is never kept (RFC 2181 §9).
@@ -231,15 +254,14 @@ impl Entry {
 
     /// Where its TTL fields stand.
     pub(super) fn ttl_offsets(&self) -> impl Iterator<Item = usize> {
-        let offsets = self.parts.part(self.parts.wire_end, self.parts.offsets_end).as_chunks::<2>().0;
+        let offsets = self.parts.ttl_offsets();
         offsets.iter().map(|offset| usize::from(u16::from_be_bytes(*offset)))
     }
 
     /// The extended errors that came with it, as raw EDNS options.
     #[must_use]
     pub fn extended_errors(&self) -> &[u8] {
-        let start = usize::try_from(self.parts.offsets_end).unwrap_or(usize::MAX);
-        self.parts.bytes.get(start..).unwrap_or_default()
+        self.parts.extended_errors()
     }
 
     /// The question that it answers: lower-cased name, type and class.

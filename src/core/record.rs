@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | 1 | version of this format: 1 |
 //! | 1 | 1 | kind: 0 positive, 1 NODATA, 2 NXDOMAIN |
-//! | 2 | 1 | flags: 1 vouched for by an SOA, 2 authentic |
+//! | 2 | 1 | flags: 1 vouched for by an SOA, 2 authentic, 4 without a date: what is stored below is a bound, and whatever has a date is newer |
 //! | 3 | 1 | 0 |
 //! | 4 | 4 | hits, so that the hottest names come first again |
 //! | 8 | 8 | stored, µs since the Unix epoch |
@@ -34,6 +34,8 @@ const FIXED: usize = 38;
 const VOUCHED: u8 = 1;
 /// Flag: upstream set AD.
 const AUTHENTIC: u8 = 2;
+/// Flag: nobody knows when it came.
+const UNDATED: u8 = 4;
 /// Longest time that an entry can be fresh, and longest time that it can be stale after that: the bounds of the configuration.
 const LIFE_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Longest extended errors, in bytes.
@@ -85,7 +87,8 @@ pub fn write(entry: &Entry, hits: u32, out: &mut Vec<u8>) {
         Kind::NoData => 1,
         Kind::NxDomain => 2,
     };
-    let flags = if entry.vouched { VOUCHED } else { 0 } | if entry.authentic { AUTHENTIC } else { 0 };
+    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+    let flags = flag(entry.vouched, VOUCHED) | flag(entry.authentic, AUTHENTIC) | flag(entry.undated, UNDATED);
     let errors = entry.extended_errors();
     out.reserve(FIXED + errors.len() + entry.wire().len());
     out.extend_from_slice(&[VERSION, kind, flags, 0]);
@@ -128,7 +131,7 @@ fn read_first(key: &Key, bytes: &[u8]) -> Result<Record, Unreadable> {
         2 => Kind::NxDomain,
         _ => return Err(Unreadable::Fields),
     };
-    if zero != 0 || flags & !(VOUCHED | AUTHENTIC) != 0 {
+    if zero != 0 || flags & !(VOUCHED | AUTHENTIC | UNDATED) != 0 {
         return Err(Unreadable::Fields);
     }
     let number = |at| message::read_u32(bytes, at).ok_or(Unreadable::Short);
@@ -158,6 +161,7 @@ fn read_first(key: &Key, bytes: &[u8]) -> Result<Record, Unreadable> {
         return Err(Unreadable::Fields);
     }
     let entry = Entry::stored(key, wire, errors, kind, vouched, times).map_err(|_| Unreadable::Response)?;
+    let entry = if flags & UNDATED == 0 { entry } else { entry.without_date() };
     Ok(Record { entry, hits: number(4)? })
 }
 
@@ -186,6 +190,7 @@ mod tests {
             entry(&response().rcode(3).soa("example.com", 900, 900).bytes()),
             entry(&response().soa("example.com", 900, 900).bytes()),
             entry(&response().rcode(3).bytes()),
+            entry(&response().a("www.example.com", 60).bytes()).without_date(),
         ]
     }
 

@@ -3,7 +3,7 @@
 //! | the record | becomes |
 //! |---|---|
 //! | past its maximum stale | nothing |
-//! | from the future (the clock was set back, or another host's runs ahead) | as if it had come now, and stale at once: whoever asks has it refreshed, and it cannot live for ever |
+//! | from the future (the clock was set back, or another host's runs ahead) | as if it had come now, and stale at once: whoever asks has it refreshed, it cannot live for ever, and whatever has a date replaces it |
 //! | anything else | what it was, with the bounds of the present policy |
 //!
 //! When it is known by how much the wall clock was moved beside the time that really passed ([`Shift`]), all times are moved with it,
@@ -55,8 +55,12 @@ pub fn restore(key: &Key, record: Entry, shift: Shift, policy: &Policy, now: Tim
     let life = record.fresh_until.since(record.stored).min(at_most);
     let (maximum_stale, _) = entry::maximum_stale(key, policy);
     let stored = shift.of(record.stored);
-    let (stored, fresh_until) = if stored > now { (now, now) } else { (stored, stored.plus(life)) };
-    let entry = record.at(stored, fresh_until, fresh_until.plus(maximum_stale));
+    let entry = if stored > now {
+        record.at(now, now, now.plus(maximum_stale)).without_date()
+    } else {
+        let fresh_until = stored.plus(life);
+        record.at(stored, fresh_until, fresh_until.plus(maximum_stale))
+    };
     entry.is_servable(now).then_some(entry)
 }
 
@@ -97,7 +101,7 @@ mod tests {
     fn a_record_from_the_future_is_stale_at_once_and_not_immortal() {
         let now = THEN.minus(DAY * 30);
         let entry = restored(Shift::NONE, now).expect("kept");
-        assert!(!entry.is_fresh(now) && entry.stale_until == now.plus(DAY));
+        assert!(!entry.is_fresh(now) && entry.stale_until == now.plus(DAY) && entry.undated);
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Store {
         self.end_failure(place);
         let good = self.good.get(place).filter(|good| good.answers(key));
         let negative = self.negative.get(place).filter(|negative| negative.answers(key));
-        let newer = |other: &Arc<Slot>| other.entry.stored >= slot.entry.stored;
+        let newer = |other: &Arc<Slot>| !slot.entry.is_newer_than(&other.entry);
         match slot.entry.kind {
             Kind::Positive => {
                 if good.as_ref().is_some_and(newer) {
@@ -484,6 +484,17 @@ mod tests {
         let old = insert(&store, "www.example.com", &denial(), NOW);
         assert!(store.restore(&key("www.example.com"), entry("www.example.com", &good(), later(10)), 0, 1).is_some());
         assert_eq!((kind(&store, later(11)), old.is_current()), (Some(Kind::Positive), false));
+    }
+
+    #[test]
+    fn what_has_no_date_gives_way_to_all_that_has_one_and_replaces_nothing() {
+        let store = store();
+        let www = key("www.example.com");
+        let undated = || entry("www.example.com", &good(), later(10)).without_date();
+        assert!(store.restore(&www, undated(), 0, 1).is_some());
+        assert!(store.restore(&www, undated(), 0, 1).is_none(), "not even its like");
+        assert!(store.restore(&www, entry("www.example.com", &good(), NOW), 0, 1).is_some(), "the older date is a date");
+        assert!(store.restore(&www, undated(), 0, 1).is_none());
     }
 
     #[test]

@@ -55,7 +55,7 @@ struct Answer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl: Option<u32>,
     /// When it came.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     stored: Option<String>,
     /// How often it was asked for.
     #[serde(default)]
@@ -128,17 +128,6 @@ pub struct Seedling {
     pub entry: Entry,
     /// Hits.
     pub hits: u32,
-    /// Whether its age is known.
-    pub stored: Stored,
-}
-
-/// Whether it is known when an answer came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// It is.
-    Known,
-    /// It is not: the answer must not replace any other.
-    Unknown,
 }
 
 /// A mistake in a seed.
@@ -220,20 +209,20 @@ fn make(answer: &Answer, policy: &Policy, now: Timestamp) -> Result<Option<Seedl
     }
     let remember = |at| Entry::remember(&key, &response, verdict, policy, at).map(|remembered| remembered.entry);
     let unusable = |_| format!("{key}: is no answer that can be remembered");
-    let (entry, stored) = match &answer.stored {
+    let entry = match &answer.stored {
         Some(text) => {
             let stored =
                 moment::read(text).ok_or_else(|| format!("{key}: stored \"{text}\" is no moment. Allowed: 2026-11-24T12:00:00Z"))?;
-            (remember(stored).map_err(unusable)?, Stored::Known)
+            remember(stored).map_err(unusable)?
         }
         None => {
             let fresh = remember(now).map_err(unusable)?;
             let life = fresh.fresh_until.since(fresh.stored);
-            (remember(now.minus(life)).map_err(unusable)?, Stored::Unknown)
+            remember(now.minus(life)).map_err(unusable)?.without_date()
         }
     };
     let entry = restore(&key, entry, Shift::NONE, policy, now);
-    Ok(entry.map(|entry| Seedling { key, entry, hits: answer.hits, stored }))
+    Ok(entry.map(|entry| Seedling { key, entry, hits: answer.hits }))
 }
 
 /// The question of an answer.
@@ -319,7 +308,7 @@ pub(super) fn show(key: &Key, entry: &Entry, hits: u32) -> Option<String> {
         rtype: show_type(key.qtype()),
         rcode: if header.rcode() == 3 { Rcode::NxDomain } else { Rcode::NoError },
         ttl: None,
-        stored: Some(moment::show(entry.stored)),
+        stored: (!entry.undated).then(|| moment::show(entry.stored)),
         hits,
         dnssec: words.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect::<Vec<_>>().join(" "),
         authentic: header.has(message::FLAG_AUTHENTIC),

@@ -210,7 +210,12 @@ impl Keeper {
     async fn learn(&mut self, filling: &mut Filling) -> Option<()> {
         let now = self.resolver.now();
         let some = filling.names.split_off(filling.names.len().saturating_sub(BATCH));
-        let unknown: Vec<Key> = some.into_iter().filter(|key| !matches!(self.resolver.store().find(key, now), Found::Answer(_))).collect();
+        let is_known = |key: &Key| match self.resolver.store().find(key, now) {
+            // What a seed says without a date gives way to what the fleet learned.
+            Found::Answer(slot) => !slot.entry.undated,
+            Found::Failure(_) | Found::Nothing => false,
+        };
+        let unknown: Vec<Key> = some.into_iter().filter(|key| !is_known(key)).collect();
         if unknown.is_empty() {
             return Some(());
         }

@@ -108,7 +108,7 @@ fn judge(own: &Entry, there: Option<&Entry>, now: Timestamp) -> Verdict {
     match there {
         // Whatever bears a time ahead of ours proves nothing about its age.
         Some(there) if there.stored > now => Verdict::Publish,
-        Some(there) if there.stored > own.stored => Verdict::Enough(half_of_life(there)),
+        Some(there) if there.is_newer_than(own) => Verdict::Enough(half_of_life(there)),
         Some(there) if gist(there) == gist(own) && now < half_of_life(there) => Verdict::Enough(half_of_life(there)),
         Some(_) | None => Verdict::Publish,
     }

@@ -61,7 +61,7 @@ fn what_is_written_is_read_again() {
         let seed = read(&written(&www, &known, 7));
         assert!(seed.mistakes.is_empty(), "{:?}", seed.mistakes);
         let [seedling] = &seed.answers[..] else { panic!("{seed:?}") };
-        assert_eq!((&seedling.key, seedling.hits, seedling.stored), (&www, 7, Stored::Known));
+        assert_eq!((&seedling.key, seedling.hits, seedling.entry.undated), (&www, 7, false));
         let back = &seedling.entry;
         assert_eq!((back.kind, back.vouched, back.authentic), (known.kind, known.vouched, known.authentic));
         assert_eq!((back.stored, back.fresh_until, back.stale_until), (known.stored, known.fresh_until, known.stale_until));
@@ -75,7 +75,8 @@ fn a_seed_written_by_hand_is_stale_from_the_start_and_servable_for_a_day() {
     let seed = answers(r#"{"name":"WWW.example.com","type":"a","records":[{"data":"192.0.2.1"},{"data":"192.0.2.2","ttl":5}]}"#);
     let [seedling] = &seed.answers[..] else { panic!("{seed:?}") };
     let now = NOW.plus(std::time::Duration::from_secs(1));
-    assert_eq!((&seedling.key, seedling.stored, seedling.entry.kind), (&key("www.example.com", 1), Stored::Unknown, Kind::Positive));
+    assert_eq!((&seedling.key, seedling.entry.undated, seedling.entry.kind), (&key("www.example.com", 1), true, Kind::Positive));
+    assert!(!written(&seedling.key, &seedling.entry, 7).contains("stored"), "nor does it get a date on the way");
     assert!(!seedling.entry.is_fresh(now));
     assert_eq!(seedling.entry.stale_until, now.plus(std::time::Duration::from_secs(86_400)));
 }
