@@ -137,6 +137,29 @@ fn a_new_instance_first_learns_what_its_group_asks_for_most() {
     assert_eq!(known, 90);
 }
 
+#[test]
+fn what_a_seed_says_without_a_date_gives_way_to_what_the_group_learned() {
+    if !is_here() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let _first = teach(&server.url(), &["www.example.com"], &[]);
+    server.wait_until("the name is told", |own| own.say::<u64>(&["ZCARD", "holdover:{default}:hot"]) == 1);
+    let folder = tempfile::tempdir().unwrap();
+    let by_hand = |name| format!(r#"{{"name": "{name}", "type": "A", "records": [{{"data": "192.0.2.77"}}]}}"#);
+    let answers = format!("{},\n{}", by_hand("www.example.com"), by_hand("other.example.com"));
+    let seed =
+        write(folder.path(), "seed.json", &format!("{{\"format\": \"holdover-seed\", \"version\": 1, \"answers\": [\n{answers}\n]}}"));
+    let silent = silent();
+    let mut second = Instance::start_with(silent.address, &server.url(), &[], |command| {
+        command.arg("--seed").arg(&seed);
+    });
+    let told = second.process.wait_for("learned from the shared cache").expect("it runs");
+    assert!(told.contains("answers=1 "), "{told}");
+    assert_eq!(second.addresses("www.example.com"), ["192.0.2.1"]);
+    assert_eq!(second.addresses("other.example.com"), ["192.0.2.77"]);
+}
+
 // --- what happens to the server --------------------------------------------------------------------------------------------------
 
 #[test]

@@ -193,15 +193,11 @@ impl Course {
         timers.fold(end.min(send), Timestamp::min)
     }
 
-    /// The budget has no room for the attempt that was just to be sent until `until`. That is trouble only where a client may wait: who
-    /// comes meanwhile [hurries](Self::hurry) it.
-    pub fn postpone(&mut self, attempt: usize, until: Timestamp) -> Vec<Step> {
-        let mut steps = Vec::new();
+    /// The budget has no room for this class until `until`, and so not for the attempt that was just to be sent. That is trouble only
+    /// where a client may wait: who comes meanwhile [hurries](Self::hurry) it.
+    pub fn postpone(&mut self, attempt: usize, class: Class, until: Timestamp) -> Vec<Step> {
         if let Some(attempt) = self.attempts.get_mut(attempt) {
             attempt.stage = Stage::Ended;
-            if !attempt.target.class.is_background() {
-                steps.push(Step::Trouble);
-            }
         }
         self.used = self.used.saturating_sub(1);
         self.next_send = Some(until);
@@ -209,14 +205,11 @@ impl Course {
         if until >= self.began.plus(self.plan.deadline) && self.is_silent() {
             return self.end();
         }
-        steps
+        if class.is_background() { Vec::new() } else { vec![Step::Trouble] }
     }
 
-    /// It is wanted for something more important than what the budget had no room for: it begins anew.
-    pub fn hurry(&mut self, class: Class, now: Timestamp) -> Vec<Step> {
-        for target in self.plan.targets.get_mut(self.used..).unwrap_or_default() {
-            target.class = target.class.min(class);
-        }
+    /// What was postponed is wanted for something more important: it begins anew.
+    pub fn hurry(&mut self, now: Timestamp) -> Vec<Step> {
         self.began = now;
         self.next_send = Some(now);
         self.advance(now)

@@ -103,19 +103,32 @@ impl Flight {
         was
     }
 
-    /// It is wanted for this as well; if that is more important than what it was held back with, it does not wait any longer.
+    /// What it is for.
+    pub fn class(&self) -> Class {
+        self.errand.lock().class
+    }
+
+    /// It is wanted for this as well; if that is more important, it counts as that, and is not held back any longer.
     fn hurry(&self, class: Class, now: Timestamp) {
         let mut errand = self.errand.lock();
-        if errand.held_back && class < errand.class {
-            *errand = Errand { class, began: now, ..*errand };
-            self.hurried.notify_one();
+        if class < errand.class {
+            errand.class = class;
+            if errand.held_back {
+                errand.began = now;
+                self.hurried.notify_one();
+            }
         }
     }
 
-    /// Waits until it is wanted for something more important, and says for what. Cancel safe.
-    pub async fn hurried(&self) -> Class {
-        self.hurried.notified().await;
-        self.errand.lock().class
+    /// Waits until it is held back and wanted for something more important. Cancel safe.
+    pub async fn hurried(&self) {
+        loop {
+            self.hurried.notified().await;
+            // Its time may have come meanwhile.
+            if self.errand.lock().held_back {
+                return;
+            }
+        }
     }
 
     /// Watches the progress.
@@ -302,16 +315,23 @@ mod tests {
         let www = key("www.test");
         let later = NOW.plus(Duration::from_secs(1));
         let Boarding::Leads(flight) = flights.board(&www, Class::Sweep, NOW) else { panic!("full") };
-        let _ = flights.board(&www, Class::Miss, later);
-        assert!(timeout(Duration::from_secs(9), flight.hurried()).await.is_err(), "it is on its way");
+        let patience = Duration::from_secs(9);
+        let _ = flights.board(&www, Class::Prefetch, later);
+        assert_eq!(flight.class(), Class::Prefetch);
+        assert!(timeout(patience, flight.hurried()).await.is_err(), "it is on its way");
         flight.hold_back();
         let _ = flights.board(&www, Class::Sweep, later);
-        assert!(timeout(Duration::from_secs(9), flight.hurried()).await.is_err(), "no more important than itself");
+        assert!(timeout(patience, flight.hurried()).await.is_err(), "no more important than itself");
         assert_eq!(flight.began(), NOW);
         let _ = flights.board(&www, Class::Miss, later);
-        assert_eq!(timeout(Duration::from_secs(9), flight.hurried()).await, Ok(Class::Miss));
-        assert_eq!(flight.began(), later);
+        assert!(timeout(patience, flight.hurried()).await.is_ok());
+        assert_eq!((flight.class(), flight.began()), (Class::Miss, later));
         assert!(flight.go_on(later) && !flight.go_on(later));
+        let Boarding::Leads(flight) = flights.board(&key("late.test"), Class::Sweep, NOW) else { panic!("full") };
+        flight.hold_back();
+        let _ = flights.board(&key("late.test"), Class::Miss, later);
+        assert!(flight.go_on(later));
+        assert!(timeout(patience, flight.hurried()).await.is_err(), "its own time had come before");
     }
 
     #[test]

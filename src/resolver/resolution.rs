@@ -137,7 +137,7 @@ impl Resolution {
                     Some(steps) => steps,
                     None => return,
                 },
-                class = self.landing.flight.hurried() => self.course.hurry(class, self.resolver.now()),
+                () = self.landing.flight.hurried() => self.course.hurry(self.resolver.now()),
                 () = tokio::time::sleep(wait) => self.course.advance(self.resolver.now()),
             };
         }
@@ -199,6 +199,11 @@ impl Resolution {
             Protocol::Tcp => TCP_PACKETS,
         };
         let class = match target.class {
+            Class::Outage => Class::Outage,
+            // Somebody may want it by now for more than it was planned for.
+            planned => planned.min(self.landing.flight.class()),
+        };
+        let class = match class {
             // The breaker has opened since this was planned.
             Class::Miss if self.resolver.upstreams.find(target.upstream).is_some_and(|own| own.state() == State::Down) => Class::Outage,
             class => class,
@@ -208,7 +213,7 @@ impl Resolution {
             if class.is_background() {
                 self.hold_back();
             }
-            return self.course.postpone(attempt, until);
+            return self.course.postpone(attempt, class, until);
         }
         self.go_on(now);
         let Some(upstream) = self.resolver.upstreams.find(target.upstream) else { return Vec::new() };

@@ -102,7 +102,8 @@ fn a_port_in_use_ends_the_start_with_its_address_and_advice() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = tcp.local_addr().unwrap();
     expect_in_use(&run_with(&["serve", "--listen", &taken.to_string(), "--upstream", "192.0.2.1"]), taken, "TCP");
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // On an address of its own: no other test may have the same port for TCP, which is tried first.
+    let udp = UdpSocket::bind("127.0.53.1:0").unwrap();
     let taken = udp.local_addr().unwrap();
     expect_in_use(&run_with(&["serve", "--listen", &taken.to_string(), "--upstream", "192.0.2.1"]), taken, "UDP");
 }

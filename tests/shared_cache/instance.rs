@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
@@ -27,6 +28,12 @@ impl Instance {
     /// Starts one before this upstream that shares at this URL; further settings are `HOLDOVER_SHARED_CACHE_…` without its beginning.
     #[track_caller]
     pub fn start(upstream: SocketAddr, url: &str, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(upstream, url, settings, |_| ())
+    }
+
+    /// The same, with whatever else is changed of its command.
+    #[track_caller]
+    pub fn start_with(upstream: SocketAddr, url: &str, settings: &[(&str, &str)], change: impl Fn(&mut Command)) -> Self {
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
             let key = write(folder.path(), "fleet.key", &format!("{KEY}\n"));
@@ -40,6 +47,7 @@ impl Instance {
             settings.iter().for_each(|(name, value)| {
                 command.env(format!("HOLDOVER_SHARED_CACHE_{name}"), value);
             });
+            change(&mut command);
             let mut process = Running::spawn(&mut command);
             if process.wait_for("ready ").is_some() {
                 process.wait_for("admin interface address=");

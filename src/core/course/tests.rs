@@ -168,7 +168,7 @@ fn an_upstream_without_edns_gets_three_packets_at_the_most() {
 fn over_budget_the_send_waits_and_who_has_something_stale_does_not() {
     let mut course = course(&[0, 0, 0]);
     assert_eq!(course.advance(at(0)), [Step::Send(0, target(0))]);
-    assert_eq!(course.postpone(0, at(300)), [Step::Trouble]);
+    assert_eq!(course.postpone(0, Class::Miss, at(300)), [Step::Trouble]);
     assert_eq!(course.wake_at(), at(300));
     assert_eq!(course.advance(at(300)), [Step::Send(1, target(0))]);
 }
@@ -177,7 +177,7 @@ fn over_budget_the_send_waits_and_who_has_something_stale_does_not() {
 fn over_budget_beyond_the_deadline_is_the_end() {
     let mut course = course(&[0]);
     let _ = course.advance(at(0));
-    assert_eq!(course.postpone(0, at(2_500)), [Step::End(Failure::Overload)]);
+    assert_eq!(course.postpone(0, Class::Miss, at(2_500)), [Step::End(Failure::Overload)]);
 }
 
 #[test]
