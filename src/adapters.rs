@@ -1,4 +1,5 @@
-//! What touches the world: sockets, clocks, chance, files. Each adapter stands alone and imports no other.
+//! What touches the world: sockets, clocks, chance, files. Each adapter stands alone and imports no
+//! other.
 
 pub mod admin;
 pub mod chance;

@@ -1,7 +1,9 @@
-//! Puts the parts together: settings become sockets, a resolver and its fronts; and takes them apart again.
+//! Puts the parts together: settings become sockets, a resolver and its fronts; and takes them
+//! apart again.
 //!
-//! All sockets are open before anything is served, so a port that cannot be had ends the start with one message. Nothing here waits for
-//! an upstream: a sidecar that is started in an outage serves at once.
+//! All sockets are open before anything is served, so a port that cannot be had ends the start with
+//! one message. Nothing here waits for an upstream: a sidecar that is started in an outage serves
+//! at once.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -43,7 +45,8 @@ mod seeds;
 use administration::{Administration, Kept};
 use nuisances::{Nuisances, Stranger};
 
-/// Descriptors for everything that is neither an attempt upstream nor a client's connection: listeners, log, upstream connections.
+/// Descriptors for everything that is neither an attempt upstream nor a client's connection:
+/// listeners, log, upstream connections.
 const DESCRIPTORS_RESERVED: usize = 64;
 
 /// Ports that are tried where any will do.
@@ -172,15 +175,24 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let upstream = wire.counters();
     let chance: Arc<dyn Chance> = Arc::new(SystemChance::new()?);
     let ports = Ports { clock: clock.clone(), chance: Arc::clone(&chance), wire: Arc::new(wire) };
-    let bound = settings.listen.addresses.iter().map(|address| bind(*address, settings.listen.threads)).collect::<Result<Vec<_>, _>>()?;
+    let bound = settings
+        .listen
+        .addresses
+        .iter()
+        .map(|address| bind(*address, settings.listen.threads))
+        .collect::<Result<Vec<_>, _>>()?;
     let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
-    if let Some(own) =
-        settings.upstreams.iter().flat_map(|upstream| &upstream.addresses).find(|upstream| network::is_own(&addresses, **upstream))
+    if let Some(own) = settings
+        .upstreams
+        .iter()
+        .flat_map(|upstream| &upstream.addresses)
+        .find(|upstream| network::is_own(&addresses, **upstream))
     {
         return Err(StartError::OwnAddress(*own));
     }
     let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
-    // The sockets are open: who asks meanwhile waits in them, and is answered when everything is back.
+    // The sockets are open: who asks meanwhile waits in them, and is answered when everything is
+    // back.
     let state = keep_state(settings, &clock, &resolver)?;
     seeds::load(&settings.seeds, &resolver, &settings.policy);
     if let Some(path) = settings.hosts.clone() {
@@ -210,10 +222,17 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         sockets.push(udp);
         events::Listening { address, threads: settings.listen.threads }.emit();
     }
-    let udp = UdpFront::start(sockets, &resolver, &admission, settings.policy.in_flight.waiting).map_err(StartError::Thread)?;
+    let udp = UdpFront::start(sockets, &resolver, &admission, settings.policy.in_flight.waiting)
+        .map_err(StartError::Thread)?;
     let labels: Vec<String> = resolver.upstreams().all().iter().map(|upstream| upstream.label.clone()).collect();
     let tallies: Vec<Arc<Tally>> = udp.tallies().iter().chain([&streams.tally]).cloned().collect();
-    let nuisances = Nuisances::new(Arc::clone(&resolver), tallies.clone(), Arc::clone(&connections), Arc::clone(&upstream), stranger);
+    let nuisances = Nuisances::new(
+        Arc::clone(&resolver),
+        tallies.clone(),
+        Arc::clone(&connections),
+        Arc::clone(&upstream),
+        stranger,
+    );
     resolver.spawn(nuisances.watch());
     resolver.spawn(footprint::settle());
     let administration = Administration {
@@ -248,7 +267,9 @@ fn administer(settings: &Settings, administration: Administration) -> Option<Adm
 fn awaited(resolver: &Resolver) -> usize {
     match resolver.readiness() {
         Readiness::Ready => 0,
-        Readiness::NotYet => resolver.critical().iter().filter(|critical| critical.standing == Standing::Missing).count(),
+        Readiness::NotYet => {
+            resolver.critical().iter().filter(|critical| critical.standing == Standing::Missing).count()
+        }
     }
 }
 
@@ -267,10 +288,15 @@ fn admission(clients: Vec<IpNetwork>) -> (Admission, Arc<Stranger>) {
 }
 
 /// Brings back what another run remembered, and keeps it from now on, if there is a place for it.
-fn keep_state(settings: &Settings, clock: &SystemClock, resolver: &Arc<Resolver>) -> Result<Option<StateFile>, StartError> {
+fn keep_state(
+    settings: &Settings,
+    clock: &SystemClock,
+    resolver: &Arc<Resolver>,
+) -> Result<Option<StateFile>, StartError> {
     let Some(path) = settings.state.path.clone() else { return Ok(None) };
     let host = state_file::Host::present(clock.booted_at());
-    let options = state_file::Options { path, write_every: settings.state.write_every, host, policy: settings.policy.clone() };
+    let options =
+        state_file::Options { path, write_every: settings.state.write_every, host, policy: settings.policy.clone() };
     StateFile::start(options, resolver).map(Some).map_err(StartError::Thread)
 }
 
@@ -290,10 +316,14 @@ fn wire(settings: &Settings) -> SocketWire {
     let wanted = settings.policy.in_flight.resolutions.saturating_mul(attempts);
     let others = settings.listen.tcp_connections + DESCRIPTORS_RESERVED;
     let granted = descriptors::raise(wanted + others);
-    SocketWire::new(UpstreamLimits { sockets: wanted.min(granted.saturating_sub(others)).max(1), streams: StreamLimits::DEFAULT })
+    SocketWire::new(UpstreamLimits {
+        sockets: wanted.min(granted.saturating_sub(others)).max(1),
+        streams: StreamLimits::DEFAULT,
+    })
 }
 
-/// Opens one listen address for UDP and TCP. Port 0 is any that is free for both: the first may be free for TCP alone.
+/// Opens one listen address for UDP and TCP. Port 0 is any that is free for both: the first may be
+/// free for TCP alone.
 fn bind(address: SocketAddr, threads: usize) -> Result<Bound, StartError> {
     let mut left = if address.port() == 0 { ANY_PORT_TRIES } else { 1 };
     loop {
@@ -307,7 +337,8 @@ fn bind(address: SocketAddr, threads: usize) -> Result<Bound, StartError> {
 
 /// The same, as it comes.
 fn bind_once(address: SocketAddr, threads: usize) -> Result<Bound, StartError> {
-    // TCP first: its port cannot be shared, so a second process fails here instead of taking half of the queries.
+    // TCP first: its port cannot be shared, so a second process fails here instead of taking half
+    // of the queries.
     let fail = |protocol, source| StartError::Listen { address, protocol, source };
     let tcp = tcp::bind(address).map_err(|error| fail("TCP", error))?;
     let bound = tcp.local_addr().map_err(|error| fail("TCP", error))?;
@@ -357,12 +388,14 @@ impl Running {
         &self.upstream
     }
 
-    /// Waits until no query but health checks has come for a while, at most for as long as may be; queries go on being answered.
+    /// Waits until no query but health checks has come for a while, at most for as long as may be;
+    /// queries go on being answered.
     pub async fn drain(&self, drain: &Drain) {
         let began = self.resolver.now();
         loop {
             let now = self.resolver.now();
-            let last = self.udp.last_query().max(Timestamp::from_micros(self.streams.last_query.load(Ordering::Relaxed)));
+            let last =
+                self.udp.last_query().max(Timestamp::from_micros(self.streams.last_query.load(Ordering::Relaxed)));
             let idle = now.since(last.max(began));
             let left = drain.idle.saturating_sub(idle).min(drain.at_most.saturating_sub(now.since(began)));
             if left.is_zero() {

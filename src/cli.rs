@@ -1,4 +1,5 @@
-//! The command line: one subcommand, its exit code. 64 is wrong usage, 78 a wrong configuration (sysexits.h), 1 anything else.
+//! The command line: one subcommand, its exit code. 64 is wrong usage, 78 a wrong configuration
+//! (sysexits.h), 1 anything else.
 
 mod admin;
 pub mod cache;
@@ -17,7 +18,8 @@ use clap::{Parser, Subcommand};
 use crate::config::error::EXIT_USAGE;
 use crate::telemetry::console;
 
-/// A DNS cache beside your application: it serves what it remembers while the resolver behind it fails.
+/// A DNS cache beside your application: it serves what it remembers while the resolver behind it
+/// fails.
 #[derive(Debug, Parser)]
 #[command(name = "holdover", version, arg_required_else_help = true)]
 struct Arguments {
@@ -31,7 +33,8 @@ struct Arguments {
 enum Command {
     /// Answers queries: the sidecar itself.
     Serve(serve::ServeArguments),
-    /// Runs a command with a sidecar beside it and resolv.conf pointing at it: the entry point of a container
+    /// Runs a command with a sidecar beside it and resolv.conf pointing at it: the entry point of a
+    /// container
     Run(run::RunArguments),
     /// Points resolv.conf at holdover, puts the original back, or says what is there
     Resolvconf(resolvconf::ResolvconfArguments),

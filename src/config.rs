@@ -1,7 +1,7 @@
 //! Configuration: flags over environment over file over defaults, judged once, valid from then on.
 //!
-//! Every key, its default, its range and its reason stand in one place ([`limits`], [`keys`]); reading, judging, the default file and
-//! error messages all go by it.
+//! Every key, its default, its range and its reason stand in one place ([`limits`], [`keys`]);
+//! reading, judging, the default file and error messages all go by it.
 
 pub mod environment;
 pub mod error;

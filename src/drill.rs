@@ -1,8 +1,10 @@
-//! The rehearsal: an upstream that fails on purpose, a real sidecar in front of it, clients with and without it, a verdict.
+//! The rehearsal: an upstream that fails on purpose, a real sidecar in front of it, clients with
+//! and without it, a verdict.
 //!
-//! One process, no privileges, only loopback. The upstream, the sidecar and the clients each have a thread and a runtime of their
-//! own, so that none is slow on account of another. The load is open-loop: each query has a moment at which it is due, and its
-//! latency counts from there, whatever the ones before it did.
+//! One process, no privileges, only loopback. The upstream, the sidecar and the clients each have a
+//! thread and a runtime of their own, so that none is slow on account of another. The load is
+//! open-loop: each query has a moment at which it is due, and its latency counts from there,
+//! whatever the ones before it did.
 
 pub mod client;
 pub mod fault;
@@ -63,7 +65,8 @@ pub struct Options {
     pub speed: f64,
     /// Makes load and loss reproducible.
     pub seed: u64,
-    /// Another resolver to be tested instead of holdover: where it listens, and where it expects its upstream.
+    /// Another resolver to be tested instead of holdover: where it listens, and where it expects
+    /// its upstream.
     pub target: Option<Target>,
     /// URL of a shared cache on this host, from which a new instance lives in the scenario restart.
     pub shared_cache: Option<String>,
@@ -150,8 +153,10 @@ impl Stage {
     fn set(options: &Options, zone_began: Instant) -> anyhow::Result<Self> {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let at = options.target.map_or(loopback, |target| target.upstream);
-        let behind = Upstream::start(at, zone_began, options.seed).with_context(|| format!("cannot start the upstream on {at}"))?;
-        let direct = Upstream::start(loopback, zone_began, options.seed ^ 0x5bd1).context("cannot start the second upstream")?;
+        let behind = Upstream::start(at, zone_began, options.seed)
+            .with_context(|| format!("cannot start the upstream on {at}"))?;
+        let direct =
+            Upstream::start(loopback, zone_began, options.seed ^ 0x5bd1).context("cannot start the second upstream")?;
         let (subject, sidecar, child) = match options.target {
             Some(target) => (target.address, None, None),
             None if options.scenario == Scenario::Restart => {
@@ -181,7 +186,8 @@ impl Stage {
         self.sidecar.as_ref().map_or(0, Sidecar::entries)
     }
 
-    /// Kills the child and starts it again; gives how long the new one took to its first answer, none when there is no child or it failed.
+    /// Kills the child and starts it again; gives how long the new one took to its first answer,
+    /// none when there is no child or it failed.
     async fn restart(&self) -> Option<Duration> {
         let child = Arc::clone(&self.child);
         // It waits for processes and sockets: not where the clients run.
@@ -195,7 +201,8 @@ impl Stage {
         }
     }
 
-    /// Starts a new instance beside the child, where they share a cache; gives where it listens once it answers.
+    /// Starts a new instance beside the child, where they share a cache; gives where it listens
+    /// once it answers.
     async fn start_newcomer(&self) -> anyhow::Result<Option<SocketAddr>> {
         let child = Arc::clone(&self.child);
         let started = tokio::task::spawn_blocking(move || child.lock().as_mut().map(Restarted::start_newcomer)).await;
@@ -213,7 +220,8 @@ impl Stage {
 /// # Errors
 /// Sockets or threads could not be had, or the result cannot be written.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     runtime.block_on(rehearse(options))
 }
 
@@ -231,8 +239,15 @@ async fn rehearse(options: &Options) -> anyhow::Result<ExitCode> {
     let [with, without, newcomer] = columns.take();
     let newcomer = options.shared_cache.is_some().then_some(&newcomer);
     let [_, _, heal] = options.phases();
-    let evidence =
-        Evidence { scenario: options.scenario, with: &with, newcomer, peak_packets: peaks[0], heal, flooded: flooded.as_ref(), back_after };
+    let evidence = Evidence {
+        scenario: options.scenario,
+        with: &with,
+        newcomer,
+        peak_packets: peaks[0],
+        heal,
+        flooded: flooded.as_ref(),
+        back_after,
+    };
     let checks = verdict::verdict(&evidence);
     let report = Report { options, with: &with, without: &without, newcomer, peaks, checks: &checks };
     match options.output {
@@ -272,7 +287,12 @@ async fn play(options: &Options, stage: &Stage, columns: &Columns) -> anyhow::Re
             let packets = [now[0] - before[0], now[1] - before[1]];
             before = now;
             peaks = [peaks[0].max(packets[0]), peaks[1].max(packets[1])];
-            columns.progress(elapsed, options.moment(elapsed.saturating_sub(Duration::from_millis(500))).phase, packets[0], stage.state());
+            columns.progress(
+                elapsed,
+                options.moment(elapsed.saturating_sub(Duration::from_millis(500))).phase,
+                packets[0],
+                stage.state(),
+            );
             if elapsed >= end {
                 return peaks;
             }
@@ -280,7 +300,12 @@ async fn play(options: &Options, stage: &Stage, columns: &Columns) -> anyhow::Re
     };
     let faults = async {
         tokio::time::sleep_until(began + warm_up).await;
-        stage.set_fault(Some(Fault { scenario: options.scenario, began: Instant::now(), whole: fault, speed: options.speed }));
+        stage.set_fault(Some(Fault {
+            scenario: options.scenario,
+            began: Instant::now(),
+            whole: fault,
+            speed: options.speed,
+        }));
         let flooded = match options.scenario {
             Scenario::Flood => Some(inundate(options, stage, columns.zone_began(), fault).await),
             _ => None,
@@ -311,8 +336,14 @@ async fn play(options: &Options, stage: &Stage, columns: &Columns) -> anyhow::Re
     Ok(Played { peaks, flooded, back_after })
 }
 
-/// Lets the flood come for as long as the fault lasts, and looks at what it does; gives the flood, whose last answers are still to come.
-async fn inundate(options: &Options, stage: &Stage, zone_began: Instant, fault: Duration) -> std::io::Result<(Flood, Flooded)> {
+/// Lets the flood come for as long as the fault lasts, and looks at what it does; gives the flood,
+/// whose last answers are still to come.
+async fn inundate(
+    options: &Options,
+    stage: &Stage,
+    zone_began: Instant,
+    fault: Duration,
+) -> std::io::Result<(Flood, Flooded)> {
     let before = flood::resident();
     let entries = [stage.entries(), 0];
     let mut flood = Flood::start(stage.subject, options.flood, options.seed)?;
@@ -328,12 +359,27 @@ async fn inundate(options: &Options, stage: &Stage, zone_began: Instant, fault: 
         () = watch => measure::Column::default(),
     };
     flood.end();
-    Ok((flood, Flooded { critical, resident: [before, peak], entries, entries_max: flood::entries_max(options), ..Flooded::default() }))
+    Ok((
+        flood,
+        Flooded {
+            critical,
+            resident: [before, peak],
+            entries,
+            entries_max: flood::entries_max(options),
+            ..Flooded::default()
+        },
+    ))
 }
 
 /// Waits for the last answers of a flood.
 async fn finish((flood, seen): (Flood, Flooded), stage: &Stage) -> std::io::Result<Flooded> {
     let counted = tokio::task::spawn_blocking(move || flood.finish()).await.map_err(std::io::Error::other)?;
     let [before, _] = seen.entries;
-    Ok(Flooded { sent: counted.sent, answered: counted.answered, lasted: counted.lasted, entries: [before, stage.entries()], ..seen })
+    Ok(Flooded {
+        sent: counted.sent,
+        answered: counted.answered,
+        lasted: counted.lasted,
+        entries: [before, stage.entries()],
+        ..seen
+    })
 }

@@ -1,8 +1,10 @@
-//! The story of one query, in reading order: it arrives ([`front`]), is answered from the [`store`] or waits ([`waiting`]) for a
-//! [`flight`] whose [`resolution`] asks the [`upstreams`]; what goes on without clients is in [`background`].
+//! The story of one query, in reading order: it arrives ([`front`]), is answered from the [`store`]
+//! or waits ([`waiting`]) for a [`flight`] whose [`resolution`] asks the [`upstreams`]; what goes
+//! on without clients is in [`background`].
 //!
-//! The resolver knows no socket and no clock but through its [`ports`]. All waiting happens on one tokio runtime; what can be
-//! answered from memory is answered on whatever thread calls [`Resolver::receive`].
+//! The resolver knows no socket and no clock but through its [`ports`]. All waiting happens on one
+//! tokio runtime; what can be answered from memory is answered on whatever thread calls
+//! [`Resolver::receive`].
 
 mod background;
 pub mod critical;
@@ -192,8 +194,9 @@ impl Resolver {
         self.journal.read()
     }
 
-    /// Takes in an answer that was learned elsewhere or earlier (times already on our timeline, see [`crate::core::restore`]), with the
-    /// hits that it had; false when what is here is as new or newer.
+    /// Takes in an answer that was learned elsewhere or earlier (times already on our timeline, see
+    /// [`crate::core::restore`]), with the hits that it had; false when what is here is as new or
+    /// newer.
     pub fn restore(&self, key: &Key, entry: Entry, hits: u32, origin: Origin) -> bool {
         let group = self.upstreams.group_of(key.name());
         let Some(slot) = self.store.restore(key, entry, group, hits) else { return false };
@@ -217,7 +220,8 @@ impl Resolver {
         self.flights.len()
     }
 
-    /// Whether everything is there that the start waits for; health checks ask for it, queries do not.
+    /// Whether everything is there that the start waits for; health checks ask for it, queries do
+    /// not.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         if self.ready.load(Ordering::Relaxed) { Readiness::Ready } else { Readiness::NotYet }

@@ -1,4 +1,5 @@
-//! The admin interface of a real process: status, metrics, export, import, flush; and what it does not let happen.
+//! The admin interface of a real process: status, metrics, export, import, flush; and what it does
+//! not let happen.
 
 #![allow(
     clippy::unwrap_used,

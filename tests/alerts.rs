@@ -1,4 +1,5 @@
-//! The alerts of `config/prometheus` are YAML of the shape that Prometheus reads, and every metric and label in them exists.
+//! The alerts of `config/prometheus` are YAML of the shape that Prometheus reads, and every metric
+//! and label in them exists.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
@@ -9,7 +10,9 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 /// The rules, one after the other.
 fn rules() -> Vec<Yaml> {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/prometheus/holdover.rules.yaml")).unwrap();
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/prometheus/holdover.rules.yaml"))
+            .unwrap();
     let documents = YamlLoader::load_from_str(&text).unwrap();
     assert_eq!(documents.len(), 1);
     let groups = documents[0]["groups"].as_vec().expect("groups");
@@ -26,7 +29,10 @@ fn metrics(expression: &str) -> Vec<(String, Vec<String>)> {
             let end = rest.find(|letter| !is_word(letter)).unwrap_or(rest.len());
             let braces = rest[end..].strip_prefix('{').and_then(|rest| rest.split('}').next()).unwrap_or_default();
             let labels = braces.split(',').filter(|matcher| !matcher.is_empty());
-            (rest[..end].to_owned(), labels.map(|matcher| matcher.trim().chars().take_while(|own| is_word(*own)).collect()).collect())
+            (
+                rest[..end].to_owned(),
+                labels.map(|matcher| matcher.trim().chars().take_while(|own| is_word(*own)).collect()).collect(),
+            )
         })
         .collect()
 }
@@ -63,7 +69,8 @@ fn every_alert_names_metrics_and_labels_that_exist() {
         for (name, labels) in &named {
             let metric = METRICS.iter().find(|metric| {
                 let full = metric.full_name();
-                full == *name || name.strip_prefix(&full).is_some_and(|suffix| ["_bucket", "_sum", "_count"].contains(&suffix))
+                full == *name
+                    || name.strip_prefix(&full).is_some_and(|suffix| ["_bucket", "_sum", "_count"].contains(&suffix))
             });
             let metric = metric.unwrap_or_else(|| panic!("{name} does not exist: {expression}"));
             known.extend(metric.labels());
@@ -73,7 +80,8 @@ fn every_alert_names_metrics_and_labels_that_exist() {
         }
         let summary = rule["annotations"]["summary"].as_str().unwrap();
         for (start, _) in summary.match_indices("$labels.") {
-            let label: String = summary[start + 8..].chars().take_while(|own| own.is_ascii_alphanumeric() || *own == '_').collect();
+            let label: String =
+                summary[start + 8..].chars().take_while(|own| own.is_ascii_alphanumeric() || *own == '_').collect();
             assert!(known.contains(&label.as_str()), "{summary}: {label}");
         }
     }

@@ -1,11 +1,15 @@
-//! A hit allocates nothing: fresh answers, stale answers in an outage and cached failures through [`Resolver::receive`],
-//! counted by the allocator itself.
+//! A hit allocates nothing: fresh answers, stale answers in an outage and cached failures through
+//! [`Resolver::receive`], counted by the allocator itself.
 //!
-//! Without the shelf (`resolver::shelf`) it would not be so: moka does its bookkeeping on the thread of every 64th hit, and what
-//! crossbeam-epoch retires there is pushed in a node from the heap: once an entry was ever replaced, 8 to 30 of 1 000 hits allocate.
+//! Without the shelf (`resolver::shelf`) it would not be so: moka does its bookkeeping on the
+//! thread of every 64th hit, and what crossbeam-epoch retires there is pushed in a node from the
+//! heap: once an entry was ever replaced, 8 to 30 of 1 000 hits allocate.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
-#![allow(unsafe_code, reason = "an allocator that counts can only be written with it; it hands everything on to the system's")]
+#![allow(
+    unsafe_code,
+    reason = "an allocator that counts can only be written with it; it hands everything on to the system's"
+)]
 
 #[path = "bench/world.rs"]
 mod world;
@@ -33,8 +37,9 @@ fn count() {
     let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
 }
 
-// SAFETY: every call goes unchanged to the system's allocator; the counter is a constant-initialised thread local without
-// destructor, so that counting neither allocates nor unwinds.
+// SAFETY: every call goes unchanged to the system's allocator; the counter is a
+// constant-initialised thread local without destructor, so that counting neither allocates nor
+// unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -78,7 +83,8 @@ fn world() -> World {
 /// Allocations of [`CALLS`] answers to one query, all of which must be of this kind.
 fn allocations(world: &World, packet: &[u8], kind: Answered) -> u64 {
     let mut out = [0; UDP_MAX];
-    // What a thread sets up at its first answers, until a name lies on its shelf, is not the cost of a hit.
+    // What a thread sets up at its first answers, until a name lies on its shelf, is not the cost
+    // of a hit.
     for _ in 0..3 {
         world.receive(packet, &mut out);
     }

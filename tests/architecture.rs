@@ -1,4 +1,5 @@
-//! Holds the rules of `src/ARCHITECTURE.md` that a compiler does not: who may import whom, how long files are, where libraries are named.
+//! Holds the rules of `src/ARCHITECTURE.md` that a compiler does not: who may import whom, how long
+//! files are, where libraries are named.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
@@ -133,7 +134,12 @@ fn the_core_touches_nothing() {
     let mut wrong = Vec::new();
     for path in sources().iter().filter(|path| !is_test(path) && relative(path).starts_with("src/core")) {
         let code = code(path);
-        wrong.extend(FORBIDDEN_IN_CORE.iter().filter(|word| code.contains(**word)).map(|word| format!("{}: {word}", relative(path))));
+        wrong.extend(
+            FORBIDDEN_IN_CORE
+                .iter()
+                .filter(|word| code.contains(**word))
+                .map(|word| format!("{}: {word}", relative(path))),
+        );
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -142,7 +148,8 @@ fn the_core_touches_nothing() {
 fn adapters_do_not_import_each_other() {
     let mut wrong = Vec::new();
     for path in sources().iter().filter(|path| relative(path).starts_with("src/adapters/")) {
-        let own = relative(path).trim_start_matches("src/adapters/").split(['/', '.']).next().unwrap_or_default().to_owned();
+        let own =
+            relative(path).trim_start_matches("src/adapters/").split(['/', '.']).next().unwrap_or_default().to_owned();
         for line in code(path).lines().filter(|line| line.contains("crate::adapters::")) {
             if !line.contains(&format!("crate::adapters::{own}")) {
                 wrong.push(format!("{}: {line}", relative(path)));
@@ -175,7 +182,8 @@ fn each_library_is_named_where_it_belongs() {
 
 #[test]
 fn unsafe_code_stands_in_two_files() {
-    let with: Vec<String> = sources().iter().filter(|path| code(path).contains("unsafe {")).map(|path| relative(path)).collect();
+    let with: Vec<String> =
+        sources().iter().filter(|path| code(path).contains("unsafe {")).map(|path| relative(path)).collect();
     assert_eq!(with, ["src/adapters/footprint.rs", "src/adapters/udp/batch.rs"]);
 }
 

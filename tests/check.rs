@@ -43,8 +43,11 @@ fn a_sidecar_whose_upstream_is_dead_is_healthy() {
 fn health_checks_do_not_hold_up_the_drain() {
     let listen = loopback();
     let mut command = holdover();
-    // Were they queries, the drain would last for its maximum, which is longer than this test waits.
-    command.args(["serve", "--listen", &listen.to_string(), "--upstream", &loopback().to_string()]).env("HOLDOVER_DRAIN_MAXIMUM", "60s");
+    // Were they queries, the drain would last for its maximum, which is longer than this test
+    // waits.
+    command
+        .args(["serve", "--listen", &listen.to_string(), "--upstream", &loopback().to_string()])
+        .env("HOLDOVER_DRAIN_MAXIMUM", "60s");
     let mut sidecar = Running::spawn(command.env("HOLDOVER_DRAIN_IDLE", "1s"));
     sidecar.wait_for("ready").expect("it starts");
     sidecar.signal(Signal::TERM);

@@ -1,4 +1,5 @@
-//! The configuration as operators meet it: files, variables, flags, and the messages that they read.
+//! The configuration as operators meet it: files, variables, flags, and the messages that they
+//! read.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
@@ -56,7 +57,8 @@ fn the_commented_tables_of_the_default_file_are_valid_when_uncommented() {
         let live: String = table
             .lines()
             .filter_map(|line| {
-                line.strip_prefix("# ").filter(|rest| rest.starts_with("[[") || rest.contains(" = ") && !rest.starts_with('#'))
+                line.strip_prefix("# ")
+                    .filter(|rest| rest.starts_with("[[") || rest.contains(" = ") && !rest.starts_with('#'))
             })
             .map(|line| format!("{line}\n"))
             .collect();
@@ -96,7 +98,10 @@ fn a_whole_file_is_understood() {
     assert!(!settings.listen.clients.is_empty(), "nobody runs an open resolver by accident");
     assert_eq!(settings.upstreams[0].addresses[1], "192.0.2.2:5353".parse().unwrap());
     let fallback = &settings.upstreams[1];
-    assert_eq!((fallback.name.as_str(), fallback.protocol, fallback.role), ("[2001:db8::1]:53", Protocol::Tcp, Role::Fallback));
+    assert_eq!(
+        (fallback.name.as_str(), fallback.protocol, fallback.role),
+        ("[2001:db8::1]:53", Protocol::Tcp, Role::Fallback)
+    );
     assert_eq!(&*fallback.zones[0], b"\x04corp\x07example\x03com\x00");
     assert_eq!(settings.policy.stale.client_response_timer, ClientResponseTimer::Fixed(Duration::from_millis(150)));
     assert_eq!(settings.policy.stale.suffixes[0].maximum, Duration::from_secs(3600));
@@ -105,7 +110,10 @@ fn a_whole_file_is_understood() {
 #[test]
 fn messages_name_file_line_key_value_and_what_is_allowed() {
     let cases = [
-        ("[stale]\nmaximun = \"24h\"", "holdover.toml:2: key \"maximun\" in [stale] is not known. Did you mean \"maximum\"?"),
+        (
+            "[stale]\nmaximun = \"24h\"",
+            "holdover.toml:2: key \"maximun\" in [stale] is not known. Did you mean \"maximum\"?",
+        ),
         (
             "[stael]\nmaximum = \"24h\"",
             "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [hosts] [state] [shared_cache] [prefetch] [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
@@ -122,7 +130,10 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
             "[cache]\nsize = \"8MB\"",
             "holdover.toml:2: cache.size = \"8MB\" is not a size with a unit, such as \"512KiB\" or \"8MiB\". Allowed: 1MiB to 4GiB. Change it, or delete the key to get the default.",
         ),
-        ("[[upstream]]\nname = \"vpc\"", "holdover.toml:1: [[upstream]] has no addresses. Add a line such as addresses = [\"192.0.2.1\"]."),
+        (
+            "[[upstream]]\nname = \"vpc\"",
+            "holdover.toml:1: [[upstream]] has no addresses. Add a line such as addresses = [\"192.0.2.1\"].",
+        ),
         (
             "[[upstream]]\naddresses = [\"dns.example.com\"]",
             "holdover.toml:2: upstream.addresses = \"dns.example.com\" is not an IP address with an optional port, such as 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it, or delete the key to get the default.",
@@ -165,7 +176,10 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
 fn the_admin_interface_is_off_unless_named_and_refuses_other_hosts_unless_they_may_read() {
     let admin = |text: &str| read(text).map(|settings| settings.admin);
     assert_eq!((admin(""), admin("[admin]\naddress = \"off\"")), (Ok(None), Ok(None)));
-    assert_eq!(admin("[admin]\naddress = \"/run/holdover/admin.sock\""), Ok(Some(Admin::Path("/run/holdover/admin.sock".into()))));
+    assert_eq!(
+        admin("[admin]\naddress = \"/run/holdover/admin.sock\""),
+        Ok(Some(Admin::Path("/run/holdover/admin.sock".into())))
+    );
     assert_eq!(admin("[admin]\naddress = \"::1\""), Ok(Some(Admin::Address("[::1]:9053".parse().unwrap()))));
     let told = message("[admin]\naddress = \"0.0.0.0:9053\"");
     assert!(told.contains("is an address that other hosts may reach, and admin.remote = \"refuse\""), "{told}");
@@ -204,7 +218,10 @@ fn critical_names_have_types_and_an_age() {
     let policy = read(text).unwrap().policy;
     assert!(policy.ready_timeout.is_zero());
     let critical = &policy.critical;
-    assert_eq!((&*critical[0].name, critical[0].types.as_slice()), (b"\x02db\x07example\x03com\x00".as_slice(), [1, 28].as_slice()));
+    assert_eq!(
+        (&*critical[0].name, critical[0].types.as_slice()),
+        (b"\x02db\x07example\x03com\x00".as_slice(), [1, 28].as_slice())
+    );
     assert_eq!((critical[0].max_age, critical[1].max_age), (Duration::from_secs(3600), Duration::from_secs(300)));
     assert_eq!(critical[1].types, [65, 1234]);
 }
@@ -212,15 +229,33 @@ fn critical_names_have_types_and_an_age() {
 #[test]
 fn wrong_critical_names_say_what_is_allowed() {
     let cases = [
-        ("max_age = \"1h\"", "holdover.toml:1: [[critical]] has no name. Add a line such as name = \"db.example.com\"."),
+        (
+            "max_age = \"1h\"",
+            "holdover.toml:1: [[critical]] has no name. Add a line such as name = \"db.example.com\".",
+        ),
         ("name = \"a..b\"", "holdover.toml:2: critical.name = \"a..b\" is not a domain name. Allowed: a domain name"),
-        ("name = \"db.localhost\"", "holdover.toml:2: critical.name = \"db.localhost\" is never asked of an upstream. Allowed: "),
-        ("name = \"a.test\"\n[[critical]]\nname = \"A.test.\"", "holdover.toml:4: critical.name = \"A.test.\" is named twice. Allowed: "),
-        ("name = \"a.test\"\ntypes = [\"ANY\"]", "holdover.toml:3: critical.types = \"ANY\" is not a type. Allowed: 1 to 4 of A, AAAA, "),
+        (
+            "name = \"db.localhost\"",
+            "holdover.toml:2: critical.name = \"db.localhost\" is never asked of an upstream. Allowed: ",
+        ),
+        (
+            "name = \"a.test\"\n[[critical]]\nname = \"A.test.\"",
+            "holdover.toml:4: critical.name = \"A.test.\" is named twice. Allowed: ",
+        ),
+        (
+            "name = \"a.test\"\ntypes = [\"ANY\"]",
+            "holdover.toml:3: critical.types = \"ANY\" is not a type. Allowed: 1 to 4 of A, AAAA, ",
+        ),
         ("name = \"a.test\"\ntypes = []", "holdover.toml:3: critical.types = [] names no type. Allowed: "),
-        ("name = \"a.test\"\ntypes = [\"A\", \"a\"]", "holdover.toml:3: critical.types = \"a\" is named twice. Allowed: "),
+        (
+            "name = \"a.test\"\ntypes = [\"A\", \"a\"]",
+            "holdover.toml:3: critical.types = \"a\" is named twice. Allowed: ",
+        ),
         ("name = \"a.test\"\ntypes = [\"A\",\"MX\",\"NS\",\"TXT\",\"SRV\"]", "is named too many"),
-        ("name = \"a.test\"\nmax_age = \"1s\"", "holdover.toml:3: critical.max_age = \"1s\" is out of range. Allowed: 5s to 7d. "),
+        (
+            "name = \"a.test\"\nmax_age = \"1s\"",
+            "holdover.toml:3: critical.max_age = \"1s\" is out of range. Allowed: 5s to 7d. ",
+        ),
     ];
     for (table, expected) in cases {
         let told = message(&format!("[[critical]]\n{table}\n"));
@@ -231,7 +266,11 @@ fn wrong_critical_names_say_what_is_allowed() {
         assert!(told.starts_with(&expected), "{told}\n{expected}");
     }
     let many: String = (0..66).map(|index| format!("[[critical]]\nname = \"n{index}.test\"\n")).collect();
-    assert!(message(&many).starts_with("holdover.toml:129: [[critical]] is one too many. Allowed: 64 names."), "{}", message(&many));
+    assert!(
+        message(&many).starts_with("holdover.toml:129: [[critical]] is one too many. Allowed: 64 names."),
+        "{}",
+        message(&many)
+    );
 }
 
 #[test]
@@ -254,9 +293,11 @@ fn flags_cover_the_environment_which_covers_the_file() {
     let path = folder.path().join("holdover.toml");
     std::fs::write(&path, "[stale]\nmaximum = \"1h\"\nanswer_ttl = \"10s\"\n[cache]\nentries = 500\n").unwrap();
     let mut layer = Layer::default();
-    layer.values.insert("stale.maximum", Given { raw: Raw::Word("3h".into()), origin: Origin::Flag("--maximum-stale") });
-    let variables =
-        [("HOLDOVER_STALE_MAXIMUM", "2h"), ("HOLDOVER_STALE_ANSWER_TTL", "20s")].map(|(n, v)| (OsString::from(n), OsString::from(v)));
+    layer
+        .values
+        .insert("stale.maximum", Given { raw: Raw::Word("3h".into()), origin: Origin::Flag("--maximum-stale") });
+    let variables = [("HOLDOVER_STALE_MAXIMUM", "2h"), ("HOLDOVER_STALE_ANSWER_TTL", "20s")]
+        .map(|(n, v)| (OsString::from(n), OsString::from(v)));
     let settings = config::load(Flags { config: Some(path), layer }, variables.into_iter()).unwrap();
     assert_eq!(settings.policy.stale.maximum, Duration::from_secs(3 * 3600));
     assert_eq!(settings.policy.stale.answer_ttl, Duration::from_secs(20));
@@ -272,7 +313,8 @@ fn a_wrong_flag_is_usage_and_a_wrong_file_is_configuration() {
     };
     assert_eq!(code(Origin::Flag("--maximum-stale")), 64);
     assert_eq!(code(Origin::Variable("HOLDOVER_STALE_MAXIMUM".into())), 78);
-    let missing = config::load(Flags { config: Some("/no/such/file".into()), ..Flags::default() }, std::iter::empty()).unwrap_err();
+    let missing = config::load(Flags { config: Some("/no/such/file".into()), ..Flags::default() }, std::iter::empty())
+        .unwrap_err();
     assert_eq!(missing.exit_code(), 78);
     assert!(missing.to_string().starts_with("/no/such/file: the configuration file cannot be read: "), "{missing}");
 }
@@ -281,7 +323,11 @@ fn a_wrong_flag_is_usage_and_a_wrong_file_is_configuration() {
 fn a_file_that_is_too_large_or_not_text_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("holdover.toml");
-    let load = || config::load(Flags { config: Some(path.clone()), ..Flags::default() }, std::iter::empty()).unwrap_err().to_string();
+    let load = || {
+        config::load(Flags { config: Some(path.clone()), ..Flags::default() }, std::iter::empty())
+            .unwrap_err()
+            .to_string()
+    };
     std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
     assert!(load().contains("is larger than 1024 KiB"));
     std::fs::write(&path, b"# fine\n\xff\xfe\n").unwrap();

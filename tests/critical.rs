@@ -120,5 +120,9 @@ fn a_critical_name_of_the_hosts_file_is_known_at_once_and_asked_of_nobody() {
 fn wrong_names_are_refused_with_what_is_allowed() {
     let done = run(holdover().args(["serve", "--critical", "not..a.name", "--upstream", "192.0.2.1"]));
     assert_eq!(done.code(), 64);
-    assert!(done.stderr.contains("--critical not..a.name is not a domain name. Allowed: a domain name, each once"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("--critical not..a.name is not a domain name. Allowed: a domain name, each once"),
+        "{}",
+        done.stderr
+    );
 }

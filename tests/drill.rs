@@ -33,8 +33,9 @@ fn drill(arguments: &[&str]) -> (Finished, Value) {
     (ended, report)
 }
 
-/// Runs a drill that should pass. One late answer among a few hundred breaks a promise of 99.99 %, and on a host that is busy with
-/// other tests that may be the host: a second failure in a row is holdover's.
+/// Runs a drill that should pass. One late answer among a few hundred breaks a promise of 99.99 %,
+/// and on a host that is busy with other tests that may be the host: a second failure in a row is
+/// holdover's.
 #[track_caller]
 fn drill_that_passes(arguments: &[&str]) -> (Finished, Value) {
     let first = drill(arguments);
@@ -50,13 +51,19 @@ fn drill_that_passes(arguments: &[&str]) -> (Finished, Value) {
 /// Checks that a report has all that it should have, whatever the numbers.
 #[track_caller]
 fn expect_complete(report: &Value, scenario: &str) {
-    assert_eq!((report["scenario"].as_str(), report["qps"].as_u64(), report["names"].as_u64()), (Some(scenario), Some(100), Some(30)));
+    assert_eq!(
+        (report["scenario"].as_str(), report["qps"].as_u64(), report["names"].as_u64()),
+        (Some(scenario), Some(100), Some(30))
+    );
     assert!(report["seed"].is_u64(), "{report:#}");
     for column in ["with", "without"] {
         let column = &report[column];
         assert!(column["upstream_packets_per_second_peak"].as_u64().is_some_and(|packets| packets > 0), "{column:#}");
         assert!(column["stale_while_healthy"].is_u64(), "{column:#}");
-        assert!(column.get("seconds_to_fresh").is_some_and(|seconds| seconds.is_number() || seconds.is_null()), "{column:#}");
+        assert!(
+            column.get("seconds_to_fresh").is_some_and(|seconds| seconds.is_number() || seconds.is_null()),
+            "{column:#}"
+        );
         for phase in ["warm-up", "fault", "heal"] {
             let tally = &column["phases"][phase];
             let counts = ["queries", "fresh", "stale", "wrong", "failed"]
@@ -85,7 +92,9 @@ fn a_black_hole_is_survived_with_holdover_and_not_without() {
     let fault = |column: &str, what: &str| report[column]["phases"]["fault"][what].as_f64().unwrap();
     assert!(fault("with", "stale") > 0.0 && fault("with", "answered_percent") > 99.9, "{report:#}");
     assert!(
-        fault("without", "answered_percent") < 70.0 && fault("without", "in_time_percent") < 10.0 && fault("without", "stale") < 0.5,
+        fault("without", "answered_percent") < 70.0
+            && fault("without", "in_time_percent") < 10.0
+            && fault("without", "stale") < 0.5,
         "{report:#}"
     );
     assert!(ended.stderr.starts_with("holdover drill: blackhole\n"), "{}", ended.stderr);
@@ -133,18 +142,28 @@ fn killed_in_the_middle_of_the_outage_and_started_again_it_knows_every_name() {
 
 #[test]
 fn the_table_shows_both_columns_and_the_verdict() {
-    let ended = Running::spawn(holdover().args(["drill", "--qps", "50", "--names", "10", "--duration", "4s"])).finish(DRILL_PATIENCE);
+    let ended = Running::spawn(holdover().args(["drill", "--qps", "50", "--names", "10", "--duration", "4s"]))
+        .finish(DRILL_PATIENCE);
     let header = ended.stdout.lines().find(|line| line.starts_with("phase")).unwrap_or_else(|| panic!("{ended:?}"));
-    for column in ["queries", "answered", "fresh", "stale", "wrong", "failed", "p50 ms", "p99 ms", "p99.9 ms", "max ms"] {
+    for column in ["queries", "answered", "fresh", "stale", "wrong", "failed", "p50 ms", "p99 ms", "p99.9 ms", "max ms"]
+    {
         assert!(header.contains(column), "{column}: {header}");
     }
     for phase in ["warm-up", "fault", "heal"] {
-        assert!(ended.stdout.lines().any(|line| line.starts_with(phase) && line.contains(" with ")), "{phase}: {}", ended.stdout);
+        assert!(
+            ended.stdout.lines().any(|line| line.starts_with(phase) && line.contains(" with ")),
+            "{phase}: {}",
+            ended.stdout
+        );
     }
     assert_eq!(ended.stdout.lines().filter(|line| line.contains(" without  ")).count(), 3, "{}", ended.stdout);
     let word = if ended.code() == 0 { "\nPASSED: " } else { "\nFAILED: " };
     assert!(ended.stdout.contains(word), "{ended:?}");
-    assert!(ended.stderr.lines().filter(|line| line.contains("% answered")).count() >= 3, "a line a second: {}", ended.stderr);
+    assert!(
+        ended.stderr.lines().filter(|line| line.contains("% answered")).count() >= 3,
+        "a line a second: {}",
+        ended.stderr
+    );
 }
 
 /// A forwarder that remembers nothing: each query goes upstream, each answer comes back.
@@ -195,8 +214,12 @@ fn a_relay_without_a_memory_fails() {
     assert_eq!(report["passed"], false);
     assert_eq!(report["checks"][0]["kept"], false, "{report:#}");
     let with = &report["with"]["phases"];
-    assert!(with["warm-up"]["answered_percent"].as_f64().is_some_and(|percent| percent > 90.0), "it works while all is well: {report:#}");
-    // Clients ask again after a second: who asks in the last one is answered after the heal, but late.
+    assert!(
+        with["warm-up"]["answered_percent"].as_f64().is_some_and(|percent| percent > 90.0),
+        "it works while all is well: {report:#}"
+    );
+    // Clients ask again after a second: who asks in the last one is answered after the heal, but
+    // late.
     assert!(with["fault"]["answered_percent"].as_f64().is_some_and(|percent| percent < 70.0), "{report:#}");
     assert!(with["fault"]["in_time_percent"].as_f64().is_some_and(|percent| percent < 10.0), "{report:#}");
     assert!(ended.stderr.contains(&format!("through {target}")), "{}", ended.stderr);
@@ -208,7 +231,11 @@ fn the_upstream_of_a_target_that_cannot_be_had_is_told() {
     let upstream = taken.local_addr().unwrap().to_string();
     let ended = run(holdover().args(["drill", "--target", "127.0.0.1:5353", "--upstream-listen", &upstream]));
     assert_eq!(ended.code(), 1, "{ended:?}");
-    assert!(ended.stderr.starts_with(&format!("holdover: cannot start the upstream on {upstream}: ")), "{}", ended.stderr);
+    assert!(
+        ended.stderr.starts_with(&format!("holdover: cannot start the upstream on {upstream}: ")),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -225,19 +252,35 @@ fn wrong_usage_ends_with_64_and_one_message() {
         (&["--target", "127.0.0.1:5353"], "--upstream-listen"),
         (&["--upstream-listen", "127.0.0.1:5353"], "--target"),
         (&["--target", "127.0.0.1", "--upstream-listen", "127.0.0.1:5353"], "--target"),
-        (&["--target", "192.0.2.1:53", "--upstream-listen", "127.0.0.1:5353"], "192.0.2.1:53 is not a loopback address"),
-        (&["--target", "127.0.0.1:5353", "--upstream-listen", "0.0.0.0:5354"], "0.0.0.0:5354 is not a loopback address"),
+        (
+            &["--target", "192.0.2.1:53", "--upstream-listen", "127.0.0.1:5353"],
+            "192.0.2.1:53 is not a loopback address",
+        ),
+        (
+            &["--target", "127.0.0.1:5353", "--upstream-listen", "0.0.0.0:5354"],
+            "0.0.0.0:5354 is not a loopback address",
+        ),
         (&["--shared-cache", "redis://127.0.0.1:6379"], "--shared-cache is for --scenario restart"),
-        (&["--scenario", "restart", "--shared-cache", "redis://192.0.2.1"], "give loopback addresses, such as redis://127.0.0.1:6379"),
-        (&["--scenario", "restart", "--shared-cache", "memcached://127.0.0.1"], "it has a scheme that is not known. Allowed: redis,"),
-        (&["--scenario", "earthquake"], "blackhole, flood, refused, servfail, loss, slow, nxdomain, flap, restart, seoul"),
+        (
+            &["--scenario", "restart", "--shared-cache", "redis://192.0.2.1"],
+            "give loopback addresses, such as redis://127.0.0.1:6379",
+        ),
+        (
+            &["--scenario", "restart", "--shared-cache", "memcached://127.0.0.1"],
+            "it has a scheme that is not known. Allowed: redis,",
+        ),
+        (
+            &["--scenario", "earthquake"],
+            "blackhole, flood, refused, servfail, loss, slow, nxdomain, flap, restart, seoul",
+        ),
     ];
     for (arguments, told) in cases {
         let ended = run(holdover().arg("drill").args(*arguments));
         assert_eq!(ended.code(), 64, "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains(told), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stdout.is_empty() && ended.stderr.lines().count() <= 8, "{arguments:?}: {ended:?}");
-        let messages = ended.stderr.lines().filter(|line| line.starts_with("error: ") || line.starts_with("holdover: ")).count();
+        let messages =
+            ended.stderr.lines().filter(|line| line.starts_with("error: ") || line.starts_with("holdover: ")).count();
         assert_eq!(messages, 1, "{arguments:?}: {}", ended.stderr);
     }
 }

@@ -1,8 +1,9 @@
-//! A fleet heals: many sidecars behind one resolver that comes back from an outage. Do they knock it over again?
+//! A fleet heals: many sidecars behind one resolver that comes back from an outage. Do they knock
+//! it over again?
 //!
-//! Each sidecar is the real resolver in virtual time. The test runs a small fleet; `tests/load/fleet` runs ten thousand
-//! (`FLEET_SIDECARS=10000`) and plots what `FLEET_OUTPUT` names: packets a second after the heal, as it is, without jitter, and
-//! without jitter and budget.
+//! Each sidecar is the real resolver in virtual time. The test runs a small fleet;
+//! `tests/load/fleet` runs ten thousand (`FLEET_SIDECARS=10000`) and plots what `FLEET_OUTPUT`
+//! names: packets a second after the heal, as it is, without jitter, and without jitter and budget.
 
 #![allow(
     clippy::unwrap_used,
@@ -145,7 +146,11 @@ impl Story {
 /// The life of one fleet.
 async fn live(sidecars: usize, manners: Manners) -> Story {
     let began = Instant::now();
-    let provider = Arc::new(Provider { began, silent: AtomicBool::new(false), arrived: (0..END + 1).map(|_| AtomicU64::new(0)).collect() });
+    let provider = Arc::new(Provider {
+        began,
+        silent: AtomicBool::new(false),
+        arrived: (0..END + 1).map(|_| AtomicU64::new(0)).collect(),
+    });
     let mut settings = Settings::standard();
     settings.policy.cache.entries = 200;
     settings.policy.cache.bytes = 1 << 20;
@@ -164,9 +169,16 @@ async fn live(sidecars: usize, manners: Manners) -> Story {
     }];
     let fleet: Vec<Arc<Resolver>> = (0..sidecars)
         .map(|index| {
-            let chance =
-                if manners.jitter { FleetChance::Own(Mutex::new(SmallRng::seed_from_u64(index as u64))) } else { FleetChance::None };
-            let ports = Ports { clock: Arc::new(FleetClock(began)), chance: Arc::new(chance), wire: Arc::new(Way(Arc::clone(&provider))) };
+            let chance = if manners.jitter {
+                FleetChance::Own(Mutex::new(SmallRng::seed_from_u64(index as u64)))
+            } else {
+                FleetChance::None
+            };
+            let ports = Ports {
+                clock: Arc::new(FleetClock(began)),
+                chance: Arc::new(chance),
+                wire: Arc::new(Way(Arc::clone(&provider))),
+            };
             Resolver::start(settings.policy.clone(), &upstreams, ports)
         })
         .collect();
@@ -182,7 +194,11 @@ async fn live(sidecars: usize, manners: Manners) -> Story {
         provider.silent.store((WELL..HEALS).contains(&second), Ordering::Relaxed);
         // While names are learned each is asked once, evenly; then clients ask for any of them.
         let whole = sidecars * NAMES;
-        let due = if second < WARM { whole * (step as usize + 1) / (WARM as usize * 50) } else { learned + sidecars * QUERIES / 50 };
+        let due = if second < WARM {
+            whole * (step as usize + 1) / (WARM as usize * 50)
+        } else {
+            learned + sidecars * QUERIES / 50
+        };
         while learned < due {
             let (sidecar, name) = if second < WARM {
                 (learned % sidecars, learned / sidecars % NAMES)
@@ -216,31 +232,43 @@ fn ask(resolver: &Arc<Resolver>, name: usize, tally: &Arc<Tally>) {
 
 /// Tells the story of a fleet with these manners.
 fn story(sidecars: usize, manners: Manners) -> Story {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(live(sidecars, manners))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(live(sidecars, manners))
 }
 
 #[test]
 fn a_fleet_does_not_knock_over_the_resolver_that_came_back() {
     let sidecars = std::env::var("FLEET_SIDECARS").map_or(SIDECARS, |count| count.parse().unwrap());
-    let kinds = [("as it is", true, true), ("without jitter", false, true), ("without jitter and budget", false, false)];
+    let kinds =
+        [("as it is", true, true), ("without jitter", false, true), ("without jitter and budget", false, false)];
     let stories: Vec<(&str, Story)> =
         kinds.into_iter().map(|(label, jitter, budget)| (label, story(sidecars, Manners { jitter, budget }))).collect();
     let after = |index: usize| stories[index].1.peak(HEALS..END);
     for (label, story) in &stories {
         let (well, silent, healed) = (story.peak(WARM + 10..WELL), story.peak(WELL + 5..HEALS), story.peak(HEALS..END));
-        println!("{label}: most packets in a second {well} while well, {silent} in the outage, {healed} after it; {} failed", story.failed);
+        println!(
+            "{label}: most packets in a second {well} while well, {silent} in the outage, {healed} after it; {} failed",
+            story.failed
+        );
     }
     if let Ok(path) = std::env::var("FLEET_OUTPUT") {
         let lines: Vec<String> = stories
             .iter()
-            .map(|(label, story)| format!("  {{\"label\": \"{label}\", \"packets\": {:?}}}", &story.arrived[..END as usize]))
+            .map(|(label, story)| {
+                format!("  {{\"label\": \"{label}\", \"packets\": {:?}}}", &story.arrived[..END as usize])
+            })
             .collect();
         let head = format!("\"sidecars\": {sidecars}, \"names\": {NAMES}, \"heals\": {HEALS}, \"silent\": {WELL}");
         std::fs::write(path, format!("{{{head}, \"stories\": [\n{}\n]}}\n", lines.join(",\n"))).unwrap();
     }
     let fleet = sidecars as u64;
     assert!(stories.iter().all(|(_, story)| story.failed == 0), "every name was known");
-    // 20 a second of the sweep, its clients' own, and the probes of a sidecar: nobody does more than that, whatever the others do.
+    // 20 a second of the sweep, its clients' own, and the probes of a sidecar: nobody does more
+    // than that, whatever the others do.
     assert!(after(0) <= fleet * (20 + QUERIES as u64 + 4), "{} packets in one second from {fleet} sidecars", after(0));
     assert!(after(0) < after(1), "jitter spreads the sweep: {} against {}", after(0), after(1));
     assert!(after(1) * 2 < after(2), "the budget bounds it: {} against {}", after(1), after(2));

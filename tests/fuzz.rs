@@ -1,8 +1,17 @@
-//! Feeds the bodies of the fuzz targets (`tests/fuzz/`) mutated examples, so that they compile and hold with every `cargo test`.
+//! Feeds the bodies of the fuzz targets (`tests/fuzz/`) mutated examples, so that they compile and
+//! hold with every `cargo test`.
 //!
-//! `FUZZ_ROUNDS=1000000` runs for longer, `FUZZ_SEED` another way. A failure names target and round, and shows the bytes.
+//! `FUZZ_ROUNDS=1000000` runs for longer, `FUZZ_SEED` another way. A failure names target and
+//! round, and shows the bytes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
 
 #[path = "fuzz/bodies.rs"]
 mod bodies;
@@ -170,7 +179,8 @@ fn the_bodies_hold_for_mutated_examples() {
 fn every_target_has_its_file() {
     let manifest = include_str!("fuzz/Cargo.toml");
     for (target, _) in BODIES {
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fuzz/fuzz_targets/{target}.rs"));
+        let file =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fuzz/fuzz_targets/{target}.rs"));
         assert!(std::fs::read_to_string(file).unwrap().contains(&format!("bodies::{target}(bytes)")), "{target}");
         assert!(manifest.contains(&format!("name = \"{target}\"")), "{target}");
     }

@@ -1,4 +1,5 @@
-//! What is remembered outlives the process: kill -9, power cuts, disks that are full, read-only or somebody else's, files that are none.
+//! What is remembered outlives the process: kill -9, power cuts, disks that are full, read-only or
+//! somebody else's, files that are none.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,10 +1,17 @@
-//! Our reading of DNS messages held against hickory-proto's: the same queries are accepted, with the same name, type, class and
-//! EDNS; the same TTLs are found in responses; what an entry answers is, for hickory, the response that made it, only older.
+//! Our reading of DNS messages held against hickory-proto's: the same queries are accepted, with
+//! the same name, type, class and EDNS; the same TTLs are found in responses; what an entry answers
+//! is, for hickory, the response that made it, only older.
 //!
-//! Where the two differ on purpose, the test says so: hickory reads the RDATA of records, holdover does not (RFC 3597), and a
-//! question's name is never compressed.
+//! Where the two differ on purpose, the test says so: hickory reads the RDATA of records, holdover
+//! does not (RFC 3597), and a question's name is never compressed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::cast_possible_truncation, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    missing_docs
+)]
 
 use std::time::Duration;
 
@@ -34,12 +41,14 @@ fn policy() -> Policy {
 
 /// A name of up to five labels of any bytes.
 fn any_name() -> impl Strategy<Value = Name> {
-    vec(vec(any::<u8>(), 1..20), 0..5).prop_map(|labels| Name::from_labels(labels.iter().map(Vec::as_slice)).expect("a name"))
+    vec(vec(any::<u8>(), 1..20), 0..5)
+        .prop_map(|labels| Name::from_labels(labels.iter().map(Vec::as_slice)).expect("a name"))
 }
 
 /// A host name.
 fn host() -> impl Strategy<Value = Name> {
-    "[a-zA-Z0-9]{1,12}(\\.[a-z0-9-]{1,8}){0,3}\\.test\\.".prop_filter_map("labels of a host", |text| Name::from_ascii(text).ok())
+    "[a-zA-Z0-9]{1,12}(\\.[a-z0-9-]{1,8}){0,3}\\.test\\."
+        .prop_filter_map("labels of a host", |text| Name::from_ascii(text).ok())
 }
 
 /// A type that is asked for by resolvers' clients: none of the meta types.
@@ -77,17 +86,19 @@ fn any_query() -> impl Strategy<Value = Vec<u8>> {
 /// Bytes near a query: changed, cut, or longer at random places.
 fn near(base: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<prop::sample::Index>(), any::<u8>());
-    (base, vec(change, 0..4), any::<Option<prop::sample::Index>>(), vec(any::<u8>(), 0..6)).prop_map(|(mut bytes, changes, cut, tail)| {
-        for (at, value) in changes {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
-        }
-        if let Some(cut) = cut {
-            bytes.truncate(cut.index(bytes.len() + 1));
-        }
-        bytes.extend(tail);
-        bytes
-    })
+    (base, vec(change, 0..4), any::<Option<prop::sample::Index>>(), vec(any::<u8>(), 0..6)).prop_map(
+        |(mut bytes, changes, cut, tail)| {
+            for (at, value) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len() + 1));
+            }
+            bytes.extend(tail);
+            bytes
+        },
+    )
 }
 
 /// One record of a kind that answers hold.
@@ -99,7 +110,8 @@ fn record() -> impl Strategy<Value = Record> {
         host().prop_map(|name| RData::CNAME(CNAME(name))),
         (any::<u16>(), host()).prop_map(|(preference, name)| RData::MX(MX::new(preference, name))),
         text.prop_map(|strings| RData::TXT(TXT::new(strings))),
-        (host(), host(), any::<u32>()).prop_map(|(m, r, serial)| RData::SOA(SOA::new(m, r, serial, 7200, 900, 86_400, 60))),
+        (host(), host(), any::<u32>())
+            .prop_map(|(m, r, serial)| RData::SOA(SOA::new(m, r, serial, 7200, 900, 86_400, 60))),
         (260_u16..30_000, vec(any::<u8>(), 1..60))
             .prop_map(|(code, bytes)| RData::Unknown { code: RecordType::from(code), rdata: NULL::with(bytes) }),
     ];
@@ -144,7 +156,8 @@ fn walked(message: &[u8]) -> Option<Vec<u32>> {
 
 /// A name in lower-cased wire form.
 fn wire(name: &Name) -> Vec<u8> {
-    let mut bytes: Vec<u8> = name.iter().flat_map(|label| std::iter::once(label.len() as u8).chain(label.to_ascii_lowercase())).collect();
+    let mut bytes: Vec<u8> =
+        name.iter().flat_map(|label| std::iter::once(label.len() as u8).chain(label.to_ascii_lowercase())).collect();
     bytes.push(0);
     bytes
 }
@@ -192,7 +205,8 @@ proptest! {
             && theirs.queries.len() == 1
             && theirs.queries[0].query_class() == DNSClass::IN
             && theirs.edns.as_ref().is_none_or(|edns| edns.version() == 0);
-        // hickory follows compression pointers in a question, of which no resolver's client has ever had need.
+        // hickory follows compression pointers in a question, of which no resolver's client has
+        // ever had need.
         let compressed = walked(&packet).is_none() || Header::read(&packet).is_ok() && packet[12..].iter().any(|byte| *byte >= 0xc0);
         let meta = theirs.queries.first().is_some_and(|query| {
             let code = u16::from(query.query_type());

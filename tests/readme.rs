@@ -1,4 +1,5 @@
-//! What the README shows is true: its commands exist and run, its configuration is valid, its table of keys is the program's.
+//! What the README shows is true: its commands exist and run, its configuration is valid, its table
+//! of keys is the program's.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
@@ -45,9 +46,13 @@ fn every_command_is_one_that_is_run() {
         match command {
             // The suite itself, and what `.ci/run` runs as it stands.
             "cargo test" | "cargo run --release -- drill" => {
-                assert!(file(".ci/run").lines().any(|line| line.replace("--locked", "").trim_end().ends_with(command)), "{command}");
+                assert!(
+                    file(".ci/run").lines().any(|line| line.replace("--locked", "").trim_end().ends_with(command)),
+                    "{command}"
+                );
             }
-            // Typed by `tests/containers/run`, which reads them here and knows what each has to show.
+            // Typed by `tests/containers/run`, which reads them here and knows what each has to
+            // show.
             command if command.starts_with("docker compose -f docker/compose.yaml ") => {
                 assert!(file(".ci/run").contains("tests/containers/run"), "{command}");
             }
@@ -91,14 +96,20 @@ fn the_commands_around_resolv_conf_run() {
     std::fs::set_permissions(&app, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let port = free_port();
     let listen = format!("127.0.0.1:{port}");
-    let (file, path) = (file.to_str().unwrap(), format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap()));
+    let (file, path) =
+        (file.to_str().unwrap(), format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap()));
     let mut ran = 0;
-    for command in blocks("sh").iter().flat_map(|block| block.lines()).filter_map(|line| line.strip_prefix("holdover ")) {
+    for command in blocks("sh").iter().flat_map(|block| block.lines()).filter_map(|line| line.strip_prefix("holdover "))
+    {
         let words: Vec<&str> = command.split(' ').collect();
         // This host's own file stays as it is, and its port 53 may be taken.
         let words = match words[0] {
             "resolvconf" => [&words, &["--file", file][..]].concat(),
-            "run" => [&["run", "--listen", &listen, "--nameserver", "127.0.0.1", "--resolv-conf", file, "--strict"], &words[1..]].concat(),
+            "run" => [
+                &["run", "--listen", &listen, "--nameserver", "127.0.0.1", "--resolv-conf", file, "--strict"],
+                &words[1..],
+            ]
+            .concat(),
             _ => continue,
         };
         let out = holdover(&words).env("PATH", &path).output().unwrap();
@@ -119,7 +130,8 @@ fn the_configuration_is_valid() {
 #[test]
 fn the_table_of_keys_is_the_programs() {
     let readme = file("README.md");
-    let table = readme.split("<!-- configuration -->\n").nth(1).and_then(|rest| rest.split("<!-- end -->").next()).unwrap();
+    let table =
+        readme.split("<!-- configuration -->\n").nth(1).and_then(|rest| rest.split("<!-- end -->").next()).unwrap();
     assert_eq!(table.trim(), config::render::table().trim(), "the table in the README is `config::render::table()`");
 }
 
@@ -136,13 +148,17 @@ fn the_seed_that_it_shows_is_one() {
     assert_eq!(blocks.len(), 1);
     let mut names = Vec::new();
     let policy = Settings::standard().policy;
-    let left = seed::read_text(&blocks[0], &policy, Timestamp::from_secs(1_800_000_000), |own| names.push(own.key.to_string())).unwrap();
+    let left = seed::read_text(&blocks[0], &policy, Timestamp::from_secs(1_800_000_000), |own| {
+        names.push(own.key.to_string())
+    })
+    .unwrap();
     assert_eq!((names, left.refused), (vec!["db.example.com. A".to_owned()], 0), "{:?}", left.mistakes);
 }
 
 #[test]
 fn serving_with_a_configuration_and_with_a_flag_answers() {
-    // The ports of the README may be taken here, and its upstreams are nobody's: the flag covers the file's address.
+    // The ports of the README may be taken here, and its upstreams are nobody's: the flag covers
+    // the file's address.
     let file = configuration();
     for arguments in [vec![], vec!["--config", file.path().to_str().unwrap()]] {
         let port = free_port();

@@ -1,7 +1,8 @@
-//! Replays the scenarios of `tests/replay/*.rpl` against the real resolver, under a clock that the scenario moves.
+//! Replays the scenarios of `tests/replay/*.rpl` against the real resolver, under a clock that the
+//! scenario moves.
 //!
-//! A scenario is a list of lines, each at a time of its own; their grammar is in `tests/replay/README.md`. The names of the
-//! files are the list of what holdover does.
+//! A scenario is a list of lines, each at a time of its own; their grammar is in
+//! `tests/replay/README.md`. The names of the files are the list of what holdover does.
 
 #![allow(
     clippy::unwrap_used,
@@ -68,5 +69,8 @@ fn a_scenario_that_does_not_go_as_written_is_noticed() {
     ] {
         assert_eq!(scenario::play(&format!("{head}{wrong}\n")).len(), 1, "{wrong}");
     }
-    assert!(scenario::play(&format!("{head}1s ask www.example.com A -> fresh 192.0.2.1 ttl 60 within 5ms\n2s sends = 1\n")).is_empty());
+    assert!(
+        scenario::play(&format!("{head}1s ask www.example.com A -> fresh 192.0.2.1 ttl 60 within 5ms\n2s sends = 1\n"))
+            .is_empty()
+    );
 }

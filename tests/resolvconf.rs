@@ -1,4 +1,5 @@
-//! Attaching to a host: `resolv.conf` watched, taken over and given back, and the service manager told.
+//! Attaching to a host: `resolv.conf` watched, taken over and given back, and the service manager
+//! told.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,12 +21,14 @@ use std::time::{Duration, Instant};
 use binary::*;
 use rustix::process::Signal;
 
-/// How long a change of the file may take to be taken up (BEHAVIOUR S10), and a little for a busy host.
+/// How long a change of the file may take to be taken up (BEHAVIOUR S10), and a little for a busy
+/// host.
 const TAKEN_UP: Duration = Duration::from_secs(7);
 
 /// A sidecar that takes its upstreams from this file.
 fn serve(path: &Path) -> Running {
-    let mut sidecar = Running::spawn(holdover().args(["serve", "--listen", &loopback().to_string(), "--resolv-conf"]).arg(path));
+    let mut sidecar =
+        Running::spawn(holdover().args(["serve", "--listen", &loopback().to_string(), "--resolv-conf"]).arg(path));
     sidecar.wait_for("ready").expect("it starts");
     sidecar
 }
@@ -62,7 +65,10 @@ fn s10_a_file_that_becomes_useless_changes_nothing_and_a_good_one_is_taken_up() 
     let began = Instant::now();
     let line = sidecar.wait_for("other upstreams are used").expect("taken up");
     assert!(began.elapsed() < TAKEN_UP, "{:?}", began.elapsed());
-    assert!(line.contains("resolv.conf@127.0.0.78:53, resolv.conf@127.0.0.79:53") && !line.contains("127.0.0.77"), "{line}");
+    assert!(
+        line.contains("resolv.conf@127.0.0.78:53, resolv.conf@127.0.0.79:53") && !line.contains("127.0.0.77"),
+        "{line}"
+    );
     sidecar.signal(Signal::INT);
     sidecar.signal(Signal::INT);
     assert_eq!(sidecar.finish(PATIENCE).code(), 0);
@@ -98,7 +104,10 @@ fn the_service_manager_hears_ready_alive_and_stopping() {
     };
     let listen = loopback().to_string();
     let mut command = holdover();
-    command.args(["serve", "--listen", &listen, "--upstream", "127.0.0.1:9"]).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+    command
+        .args(["serve", "--listen", &listen, "--upstream", "127.0.0.1:9"])
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000");
     let sidecar = Running::spawn(&mut command);
     assert!(heard().starts_with("READY=1\n"));
     assert_eq!(run(holdover().args(["check", "--server", &listen])).code(), 0, "ready is said when the ports are open");

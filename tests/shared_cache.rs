@@ -1,5 +1,6 @@
-//! The memory that a fleet shares, with real servers from Debian: what one instance learned another one knows, and nothing that happens to
-//! the server, or that somebody writes into it, harms a query.
+//! The memory that a fleet shares, with real servers from Debian: what one instance learned another
+//! one knows, and nothing that happens to the server, or that somebody writes into it, harms a
+//! query.
 
 #![cfg(feature = "shared-cache")]
 #![allow(
@@ -148,8 +149,11 @@ fn what_a_seed_says_without_a_date_gives_way_to_what_the_group_learned() {
     let folder = tempfile::tempdir().unwrap();
     let by_hand = |name| format!(r#"{{"name": "{name}", "type": "A", "records": [{{"data": "192.0.2.77"}}]}}"#);
     let answers = format!("{},\n{}", by_hand("www.example.com"), by_hand("other.example.com"));
-    let seed =
-        write(folder.path(), "seed.json", &format!("{{\"format\": \"holdover-seed\", \"version\": 1, \"answers\": [\n{answers}\n]}}"));
+    let seed = write(
+        folder.path(),
+        "seed.json",
+        &format!("{{\"format\": \"holdover-seed\", \"version\": 1, \"answers\": [\n{answers}\n]}}"),
+    );
     let silent = silent();
     let mut second = Instance::start_with(silent.address, &server.url(), &[], |command| {
         command.arg("--seed").arg(&seed);
@@ -181,7 +185,11 @@ fn a_server_that_is_killed_harms_no_query_and_is_used_again_when_it_is_back() {
     assert!(instance.process.wait_for("shared cache is lost").is_some());
     assert_eq!(instance.addresses("www.example.com"), ["192.0.2.1"]);
     let status = run(holdover().arg("status").arg("--admin").arg(instance.admin()));
-    assert!(status.stdout.contains("shared cache redis://127.0.0.1:") && status.stdout.contains("NOT REACHED"), "{}", status.stdout);
+    assert!(
+        status.stdout.contains("shared cache redis://127.0.0.1:") && status.stdout.contains("NOT REACHED"),
+        "{}",
+        status.stdout
+    );
     server.again();
     assert!(instance.process.wait_for("shared cache is back").is_some());
     instance.addresses("later.example.com");
@@ -223,7 +231,8 @@ fn a_user_needs_no_more_than_the_commands_that_the_readme_names() {
     server.say::<()>(&user);
     let folder = tempfile::tempdir().unwrap();
     let password = write(folder.path(), "password", "pw\n");
-    let instance = teach(&server.url(), &["www.example.com"], &[("USERNAME", "holdover"), ("PASSWORD_FILE", &password)]);
+    let instance =
+        teach(&server.url(), &["www.example.com"], &[("USERNAME", "holdover"), ("PASSWORD_FILE", &password)]);
     instance.addresses("www.example.com");
     server.wait_until("its names are told", |own| own.say::<u64>(&["ZCARD", "holdover:{default}:hot"]) == 1);
     server.wait_until("and expire", |own| own.say::<i64>(&["TTL", "holdover:{default}:hot"]) > 0);
@@ -285,7 +294,8 @@ fn a_server_over_tls_has_to_prove_who_it_is() {
     let (ours, theirs) = (Certificates::make(), Certificates::make());
     let (ca, certificate, key) = (ours.text("ca.pem"), ours.text("server.pem"), ours.text("server.key"));
     let tls_port = binary::loopback().port().to_string();
-    let tls = ["--tls-port", &tls_port, "--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+    let tls =
+        ["--tls-port", &tls_port, "--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
     let server = Server::start(&[&tls[..], &["--tls-auth-clients", "no"]].concat());
     let url = format!("rediss://127.0.0.1:{tls_port}");
     let _first = teach(&url, &["www.example.com"], &[("CA_FILE", &ca)]);
@@ -295,7 +305,9 @@ fn a_server_over_tls_has_to_prove_who_it_is() {
     assert_eq!(second.addresses("www.example.com"), ["192.0.2.1"]);
     for (url, ca) in [(url.clone(), theirs.text("ca.pem")), (format!("rediss://127.0.0.1:{}", server.port), ca)] {
         let fooled = Instance::start(silent.address, &url, &[("CA_FILE", &ca)]);
-        fooled.wait_until("it is found out", |status| status["problem"].as_str().is_some_and(|problem| problem.contains("TLS")));
+        fooled.wait_until("it is found out", |status| {
+            status["problem"].as_str().is_some_and(|problem| problem.contains("TLS"))
+        });
     }
 }
 
@@ -306,9 +318,11 @@ fn the_primary_that_the_sentinels_name_is_used_also_after_a_failover() {
     }
     let mut primary = Server::start(&[]);
     let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
-    replica.wait_until("it follows", |own| own.say::<String>(&["INFO", "replication"]).contains("master_link_status:up"));
+    replica
+        .wait_until("it follows", |own| own.say::<String>(&["INFO", "replication"]).contains("master_link_status:up"));
     let sentinel = Server::sentinel(primary.port);
-    sentinel.wait_until("it knows both", |own| own.say::<Vec<redis::Value>>(&["SENTINEL", "replicas", "main"]).len() == 1);
+    sentinel
+        .wait_until("it knows both", |own| own.say::<Vec<redis::Value>>(&["SENTINEL", "replicas", "main"]).len() == 1);
     let url = format!("redis-sentinel://127.0.0.1:1,127.0.0.1:{}/main", sentinel.port);
     let upstream = upstream();
     let instance = Instance::start(upstream.address, &url, &[]);
@@ -356,7 +370,11 @@ fn a_server_is_found_by_its_name_although_dns_is_down() {
     let mut server = Server::start(&[]);
     let upstream = Upstream::start(|query, _| {
         let is_cache = qname(query).to_string() == "cache.example.com.";
-        if is_cache { Reaction::Send(harness::answer(query, 1, loopback_data())) } else { Reaction::Send(address(query, 300, 1)) }
+        if is_cache {
+            Reaction::Send(harness::answer(query, 1, loopback_data()))
+        } else {
+            Reaction::Send(address(query, 300, 1))
+        }
     });
     let _first = teach(&server.url(), &["www.example.com"], &[]);
     let url = format!("redis://cache.example.com:{}", server.port);

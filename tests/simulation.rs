@@ -1,7 +1,8 @@
-//! Days of clients, loss, lies, slowness, stops and restarts in seconds: the real resolver in a random world, checked answer by answer.
+//! Days of clients, loss, lies, slowness, stops and restarts in seconds: the real resolver in a
+//! random world, checked answer by answer.
 //!
-//! Everything follows from one seed. A failure names it; `SIMULATION_SEED=17 cargo test --test simulation` runs that world
-//! alone, `SIMULATION_SEEDS=1000` more of them.
+//! Everything follows from one seed. A failure names it; `SIMULATION_SEED=17 cargo test --test
+//! simulation` runs that world alone, `SIMULATION_SEEDS=1000` more of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -64,7 +65,8 @@ async fn random_world(seed: u64) -> witness::Sums {
         settings.policy.stale.maximum = 20 * MINUTE;
     }
     if dice.below(2) == 0 {
-        // One that has addresses, one that comes and goes, one that never is, one without such data.
+        // One that has addresses, one that comes and goes, one that never is, one without such
+        // data.
         settings.policy.critical = critical_names(&[0, 6, 7, 8], 10 * MINUTE);
     }
     let maximum_stale = settings.policy.stale.maximum;
@@ -110,8 +112,8 @@ async fn random_world(seed: u64) -> witness::Sums {
     play.witness.sums()
 }
 
-/// The process is killed some time after the last write of its state file, the wall clock is set by seconds to days or not at all, and
-/// another process begins with the file.
+/// The process is killed some time after the last write of its state file, the wall clock is set by
+/// seconds to days or not at all, and another process begins with the file.
 async fn restart_with_a_state_file(play: &mut Play, dice: &Dice) {
     let (saved, written) = (play.world.save(), play.witness.written());
     play.load(Duration::from_millis(dice.below(2_000)), 5).await;

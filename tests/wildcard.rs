@@ -1,8 +1,8 @@
-//! A sidecar on the wildcard addresses of a host with several addresses: answers leave from the one that was asked, or clients with a
-//! connected socket (all of them) never see one.
+//! A sidecar on the wildcard addresses of a host with several addresses: answers leave from the one
+//! that was asked, or clients with a connected socket (all of them) never see one.
 //!
-//! A second IPv6 address needs a host that has one, so the test makes one: it runs itself again in a network namespace of its own. Where
-//! that is not allowed it says that it was skipped.
+//! A second IPv6 address needs a host that has one, so the test makes one: it runs itself again in
+//! a network namespace of its own. Where that is not allowed it says that it was skipped.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, dead_code, missing_docs, unreachable_pub)]
 
@@ -54,18 +54,27 @@ fn in_a_namespace_with_two_addresses() {
         role: Role::Primary,
     }];
     let _sidecar = Sidecar::start(settings);
-    let asked: [IpAddr; 4] =
-        [Ipv4Addr::LOCALHOST.into(), "192.0.2.77".parse().unwrap(), Ipv6Addr::LOCALHOST.into(), "2001:db8::77".parse().unwrap()];
+    let asked: [IpAddr; 4] = [
+        Ipv4Addr::LOCALHOST.into(),
+        "192.0.2.77".parse().unwrap(),
+        Ipv6Addr::LOCALHOST.into(),
+        "2001:db8::77".parse().unwrap(),
+    ];
     for ip in asked {
         let from: IpAddr = if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
         let socket = UdpSocket::bind((from, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
         // What comes from elsewhere does not reach a connected socket.
         socket.connect(SocketAddr::from((ip, PORT))).unwrap();
-        // The first waits for the upstream, the second is answered by the thread that receives: two ways out.
+        // The first waits for the upstream, the second is answered by the thread that receives: two
+        // ways out.
         for way in ["waiting", "from memory"] {
             socket
-                .send(&query(&format!("{}.example.com.", ip.to_string().replace([':', '.'], "x")), RecordType::A).to_vec().unwrap())
+                .send(
+                    &query(&format!("{}.example.com.", ip.to_string().replace([':', '.'], "x")), RecordType::A)
+                        .to_vec()
+                        .unwrap(),
+                )
                 .unwrap();
             assert!(socket.recv(&mut [0; 512]).is_ok(), "no answer from {ip} ({way})");
         }

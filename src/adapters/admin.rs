@@ -1,7 +1,9 @@
-//! The admin interface: status, metrics, health and the memory over HTTP, on a unix socket or a loopback address.
+//! The admin interface: status, metrics, health and the memory over HTTP, on a unix socket or a
+//! loopback address.
 //!
-//! It has its own thread and its own runtime: it answers while the threads that serve queries are busy, and nothing that happens to it
-//! touches them. It is reached by people, probes and Prometheus, and by whoever else gets there; so everything is bounded:
+//! It has its own thread and its own runtime: it answers while the threads that serve queries are
+//! busy, and nothing that happens to it touches them. It is reached by people, probes and
+//! Prometheus, and by whoever else gets there; so everything is bounded:
 //!
 //! | what | bound |
 //! |---|---|
@@ -12,7 +14,8 @@
 //! | imports, exports, walks over the memory | one of each at a time |
 //! | body | [`Sidecar::import_max`] bytes within 10 s for an import, none elsewhere |
 //!
-//! An address that cannot be had is said once and tried again every [`RETRY_EVERY`]: a sidecar must not depend on its admin interface.
+//! An address that cannot be had is said once and tried again every [`RETRY_EVERY`]: a sidecar must
+//! not depend on its admin interface.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

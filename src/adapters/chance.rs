@@ -1,8 +1,10 @@
 //! Unpredictable numbers from one generator that the operating system seeded.
 //!
-//! Message IDs are half of what a forger has to guess (RFC 5452 §4), so the generator is a cryptographic one (ChaCha12). It
-//! is seeded once, at the start, where a failure can still be told to the operator; `rand`'s per-thread generator would panic
-//! in the middle of a query instead. A number costs some 7 ns, lock included (uncontended), and only queries that go upstream draw a number.
+//! Message IDs are half of what a forger has to guess (RFC 5452 §4), so the generator is a
+//! cryptographic one (ChaCha12). It is seeded once, at the start, where a failure can still be told
+//! to the operator; `rand`'s per-thread generator would panic in the middle of a query instead. A
+//! number costs some 7 ns, lock included (uncontended), and only queries that go upstream draw a
+//! number.
 
 use parking_lot::Mutex;
 use rand::rngs::{StdRng, SysRng};

@@ -1,6 +1,8 @@
-//! Child processes: started, signalled, and collected, orphans of others too, which is what the first process of a container owes its children.
+//! Child processes: started, signalled, and collected, orphans of others too, which is what the
+//! first process of a container owes its children.
 //!
-//! All are collected by one `waitpid(-1)`, so nothing else in the process may wait for a child of its own.
+//! All are collected by one `waitpid(-1)`, so nothing else in the process may wait for a child of
+//! its own.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -63,7 +65,8 @@ pub fn start(command: &mut Command) -> io::Result<Child> {
     Ok(Child(Pid::from_child(&child)))
 }
 
-/// Sends a signal to a child that has not been collected; one that has just ended takes it silently.
+/// Sends a signal to a child that has not been collected; one that has just ended takes it
+/// silently.
 pub fn signal(child: Child, number: i32) {
     if let Some(signal) = Signal::from_named_raw(number) {
         let _ = kill_process(child.0, signal);
@@ -80,13 +83,16 @@ pub fn collect() -> Vec<(Child, End)> {
     ended
 }
 
-/// A child's standard input, held open by its parent for nothing but its end, which says that the parent is gone, however it ended.
+/// A child's standard input, held open by its parent for nothing but its end, which says that the
+/// parent is gone, however it ended.
 ///
-/// Not `PR_SET_PDEATHSIG`: of a parent with several threads it tells the end of the thread that started the child, while the process is still there.
+/// Not `PR_SET_PDEATHSIG`: of a parent with several threads it tells the end of the thread that
+/// started the child, while the process is still there.
 #[derive(Debug)]
 pub struct Line(#[expect(dead_code, reason = "held, not used")] ChildStdin);
 
-/// Starts a child that notices when this process is gone ([`parent_ended`]), or this line is dropped.
+/// Starts a child that notices when this process is gone ([`parent_ended`]), or this line is
+/// dropped.
 ///
 /// # Errors
 /// As [`start`].
@@ -96,7 +102,8 @@ pub fn start_on_line(command: &mut Command) -> io::Result<(Child, Line)> {
     Ok((Child(Pid::from_child(&child)), Line(line)))
 }
 
-/// Waits until the parent that started this process on a [`Line`] is gone. To be called within a runtime.
+/// Waits until the parent that started this process on a [`Line`] is gone. To be called within a
+/// runtime.
 ///
 /// # Errors
 /// Standard input is not such a line.
@@ -114,11 +121,15 @@ pub fn parent_ended() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Whether a terminal sends its signals (Ctrl-C and the like) to this process and those that share its group.
+/// Whether a terminal sends its signals (Ctrl-C and the like) to this process and those that share
+/// its group.
 #[must_use]
 pub fn is_in_foreground() -> bool {
     let own = getpgrp();
-    [tcgetpgrp(io::stdin()), tcgetpgrp(io::stdout()), tcgetpgrp(io::stderr())].into_iter().flatten().any(|group| group == own)
+    [tcgetpgrp(io::stdin()), tcgetpgrp(io::stdout()), tcgetpgrp(io::stderr())]
+        .into_iter()
+        .flatten()
+        .any(|group| group == own)
 }
 
 /// Whether whoever started this process had it ignore this signal (nohup(1)).
@@ -151,6 +162,8 @@ mod tests {
     fn an_ignored_signal_is_seen() {
         // nohup: SIGHUP; and SIGPIPE.
         assert!(is_in_mask("0000000000001001", 1) && is_in_mask("0000000000001001", 13));
-        assert!(!is_in_mask("0000000000001001", 15) && !is_in_mask("", 1) && !is_in_mask("ff", 0) && !is_in_mask("ff", 99));
+        assert!(
+            !is_in_mask("0000000000001001", 15) && !is_in_mask("", 1) && !is_in_mask("ff", 0) && !is_in_mask("ff", 99)
+        );
     }
 }

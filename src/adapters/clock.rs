@@ -1,9 +1,10 @@
 //! The real clock: the wall time at its creation plus what `CLOCK_BOOTTIME` has counted since.
 //!
-//! The wall clock is read once, so that setting it, by a day or by a leap second, moves nothing that is remembered.
-//! `CLOCK_BOOTTIME` counts the time that a suspended host or a frozen virtual machine slept, which `std::time::Instant` does
-//! not; an entry that expired over night is therefore known to be stale in the morning. It never goes back. Both are read
-//! through the vDSO, without a system call. This is the only place that reads a clock.
+//! The wall clock is read once, so that setting it, by a day or by a leap second, moves nothing
+//! that is remembered. `CLOCK_BOOTTIME` counts the time that a suspended host or a frozen virtual
+//! machine slept, which `std::time::Instant` does not; an entry that expired over night is
+//! therefore known to be stale in the morning. It never goes back. Both are read through the vDSO,
+//! without a system call. This is the only place that reads a clock.
 
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ impl SystemClock {
         Self { wall_at_start: Timestamp::EPOCH.plus(wall), elapsed_at_start: since_zero(clock_gettime(ELAPSED)) }
     }
 
-    /// When the host was started, on this timeline. Two processes of one boot that disagree have seen different wall clocks.
+    /// When the host was started, on this timeline. Two processes of one boot that disagree have
+    /// seen different wall clocks.
     #[must_use]
     pub fn booted_at(&self) -> Timestamp {
         self.wall_at_start.minus(self.elapsed_at_start)

@@ -1,11 +1,13 @@
 //! Memory in the large: how the allocator takes it from the system, and pages that are given back.
 //!
-//! A state file that is read at the start becomes 1 300 new pages. glibc lets the thread that reads it have an arena of its own, and such
-//! an arena grows page by page, with a system call for each. One arena for all grows by [`TOP_PAD`]; that saves a tenth of the start.
+//! A state file that is read at the start becomes 1 300 new pages. glibc lets the thread that reads
+//! it have an arena of its own, and such an arena grows page by page, with a system call for each.
+//! One arena for all grows by [`TOP_PAD`]; that saves a tenth of the start.
 //!
-//! Where a page of a file is touched that is in the page cache, the kernel maps up to 64 KiB around it (`do_fault_around` in Linux'
-//! `mm/memory.c`). So after command line, configuration, state file and sockets most of the executable counts as ours, although answering
-//! needs little of it. What is needed comes back with the next touch, from the page cache: some 40 faults of 2 µs.
+//! Where a page of a file is touched that is in the page cache, the kernel maps up to 64 KiB around
+//! it (`do_fault_around` in Linux' `mm/memory.c`). So after command line, configuration, state file
+//! and sockets most of the executable counts as ours, although answering needs little of it. What
+//! is needed comes back with the next touch, from the page cache: some 40 faults of 2 µs.
 //!
 //! Not done, for want of a difference beyond the noise (2026-11-26): `malloc_trim`.
 #![expect(unsafe_code, reason = "mallopt(3) and madvise(2) exist only in C; see the calls")]
@@ -14,17 +16,20 @@ use std::fs;
 use std::ops::Range;
 use std::time::Duration;
 
-/// How long after the start everything has been done that is done once: the first write of the state file and what critical names need.
+/// How long after the start everything has been done that is done once: the first write of the
+/// state file and what critical names need.
 const SETTLED: Duration = Duration::from_secs(10);
-/// How often what is needed seldom is given back again: the walk over a state file, an operator's look, another version of TLS.
+/// How often what is needed seldom is given back again: the walk over a state file, an operator's
+/// look, another version of TLS.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// By how much the heap grows at least, in bytes. What of it nobody has used yet takes no memory.
 #[cfg(target_env = "gnu")]
 const TOP_PAD: libc::c_int = 4 << 20;
 
-/// Lets all threads allocate from one arena, which grows in large steps. What answers queries does not allocate, and what learns is one
-/// thread, so that nobody waits for the one lock. To be called before there are other threads.
+/// Lets all threads allocate from one arena, which grows in large steps. What answers queries does
+/// not allocate, and what learns is one thread, so that nobody waits for the one lock. To be called
+/// before there are other threads.
 pub fn share_arena() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt changes numbers of the allocator's, under its lock.
@@ -34,7 +39,8 @@ pub fn share_arena() {
     }
 }
 
-/// Gives back what the start needed when it is over, and what was needed seldom from then on. Never ends.
+/// Gives back what the start needed when it is over, and what was needed seldom from then on. Never
+/// ends.
 pub async fn settle() {
     tokio::time::sleep(SETTLED).await;
     loop {
@@ -45,13 +51,15 @@ pub async fn settle() {
     }
 }
 
-/// The parts of a process' address space (`/proc/PID/maps`, proc_pid_maps(5)) that show the file with the code at an address as it lies on
-/// the disk: its code, and its first segment, which holds constants. The loader has written neither: what it relocates lies behind the code,
-/// though it may be read-only by now.
+/// The parts of a process' address space (`/proc/PID/maps`, proc_pid_maps(5)) that show the file
+/// with the code at an address as it lies on the disk: its code, and its first segment, which holds
+/// constants. The loader has written neither: what it relocates lies behind the code, though it may
+/// be read-only by now.
 fn program(maps: &str, code: usize) -> impl Iterator<Item = Range<usize>> {
     let mappings = || maps.lines().filter_map(Mapping::read);
     let file = mappings().find(|mapping| mapping.pages.contains(&code)).map(|mapping| mapping.file);
-    let untouched = |mapping: &Mapping<'_>| mapping.permissions == "r-xp" || (mapping.permissions == "r--p" && mapping.offset == 0);
+    let untouched =
+        |mapping: &Mapping<'_>| mapping.permissions == "r-xp" || (mapping.permissions == "r--p" && mapping.offset == 0);
     mappings().filter(move |mapping| Some(mapping.file) == file && untouched(mapping)).map(|mapping| mapping.pages)
 }
 
@@ -81,8 +89,9 @@ impl<'a> Mapping<'a> {
 
 /// Takes pages out of this process' memory.
 fn give_back(pages: Range<usize>) {
-    // SAFETY: the range is a whole private mapping of a file that nobody has written to or can write to. MADV_DONTNEED takes its pages out
-    // of the page tables; whoever touches one next, in any thread, finds the same bytes of the same file there.
+    // SAFETY: the range is a whole private mapping of a file that nobody has written to or can
+    // write to. MADV_DONTNEED takes its pages out of the page tables; whoever touches one next, in
+    // any thread, finds the same bytes of the same file there.
     unsafe {
         libc::madvise(std::ptr::without_provenance_mut(pages.start), pages.len(), libc::MADV_DONTNEED);
     }

@@ -1,7 +1,8 @@
 //! Tells the service manager that holdover is ready, alive, or about to end (`sd_notify(3)`).
 //!
-//! The protocol is one datagram of `KEY=VALUE` lines to the socket that `NOTIFY_SOCKET` names, so it needs no library. Nobody waits for the
-//! manager: a message that cannot be sent is lost, and the service manager's own time-outs decide.
+//! The protocol is one datagram of `KEY=VALUE` lines to the socket that `NOTIFY_SOCKET` names, so
+//! it needs no library. Nobody waits for the manager: a message that cannot be sent is lost, and
+//! the service manager's own time-outs decide.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -40,7 +41,9 @@ impl ServiceManager {
         // The variables of a parent are not meant for us.
         let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         // Twice as often as asked, as sd_watchdog_enabled(3) says.
-        let watchdog = number("WATCHDOG_USEC").filter(|micros| ours && *micros > 0).map(|micros| Duration::from_micros(micros / 2));
+        let watchdog = number("WATCHDOG_USEC")
+            .filter(|micros| ours && *micros > 0)
+            .map(|micros| Duration::from_micros(micros / 2));
         Some(Self { socket, manager, watchdog })
     }
 

@@ -89,7 +89,8 @@ pub fn read(path: &Path, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolvCo
     {
         return Ok(found);
     }
-    let (ours, others): (Vec<_>, Vec<_>) = nameservers(&text).into_iter().partition(|address| network::is_own(own, *address));
+    let (ours, others): (Vec<_>, Vec<_>) =
+        nameservers(&text).into_iter().partition(|address| network::is_own(own, *address));
     match (others.is_empty(), ours.first()) {
         (false, _) => Ok(bounded(others)),
         (true, Some(address)) => places(path)
@@ -101,7 +102,8 @@ pub fn read(path: &Path, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolvCo
     }
 }
 
-/// The original of a text that holdover wrote: its kept copy, else what the text carries, else a copy for the same file under another name.
+/// The original of a text that holdover wrote: its kept copy, else what the text carries, else a
+/// copy for the same file under another name.
 fn original(path: &Path, text: &str) -> Option<Kept> {
     let kept = kept_in(text).and_then(|kept| load_kept(Path::new(kept)).ok());
     let of_this = |kept: &Kept| std::path::absolute(path).is_ok_and(|path| path == Path::new(&kept.file));
@@ -117,20 +119,24 @@ pub fn names(path: &Path, address: IpAddr) -> bool {
 
 /// Why a file names nobody.
 fn none_named(path: &Path, text: &str) -> ResolvConfError {
-    let looks_like_one = |line: &str| line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("nameserver"));
+    let looks_like_one =
+        |line: &str| line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("nameserver"));
     match text.lines().zip(1..).find(|(line, _)| looks_like_one(line)) {
-        Some((text, line)) => {
-            ResolvConfError::NotUnderstood { path: path.to_owned(), line, text: text.trim().chars().take(LINE_SHOWN_MAX).collect() }
-        }
+        Some((text, line)) => ResolvConfError::NotUnderstood {
+            path: path.to_owned(),
+            line,
+            text: text.trim().chars().take(LINE_SHOWN_MAX).collect(),
+        },
         None => ResolvConfError::Empty(path.to_owned()),
     }
 }
 
 /// Where the original of a file may be kept, the first place first.
 ///
-/// Beside the file each container has its own, also where several with a `resolv.conf` each share one state directory. The others are for a
-/// folder that cannot be written. All may be gone while the file stands: in a pod it is mounted into every container, and one that is started
-/// again has a new root; therefore what is written carries the original, too ([`Kept::of_text`]).
+/// Beside the file each container has its own, also where several with a `resolv.conf` each share
+/// one state directory. The others are for a folder that cannot be written. All may be gone while
+/// the file stands: in a pod it is mounted into every container, and one that is started again has
+/// a new root; therefore what is written carries the original, too ([`Kept::of_text`]).
 #[must_use]
 pub fn places(file: &Path) -> Vec<PathBuf> {
     let mut beside = file.as_os_str().to_owned();
@@ -186,7 +192,8 @@ fn load_kept(path: &Path) -> io::Result<Kept> {
     Kept::read(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// The name servers in the order in which they stand, each once. Lines that are not understood are passed over, as by libc.
+/// The name servers in the order in which they stand, each once. Lines that are not understood are
+/// passed over, as by libc.
 #[must_use]
 pub fn nameservers(text: &str) -> Vec<SocketAddr> {
     let mut found = Vec::new();
@@ -211,7 +218,10 @@ fn scope_id(scope: &str) -> Option<u32> {
     if let Ok(number) = scope.parse() {
         return Some(number);
     }
-    if scope.is_empty() || !scope.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_@".contains(&byte)) || scope.starts_with('.') {
+    if scope.is_empty()
+        || !scope.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_@".contains(&byte))
+        || scope.starts_with('.')
+    {
         return None;
     }
     std::fs::read_to_string(format!("/sys/class/net/{scope}/ifindex")).ok()?.trim().parse().ok()
@@ -233,7 +243,10 @@ mod tests {
 
     #[test]
     fn a_scope_is_kept() {
-        assert_eq!(texts("nameserver fe80::1%7\nnameserver fe80::2%lo\nnameserver fe80::3%no/such"), ["[fe80::1%7]:53", "[fe80::2%1]:53"]);
+        assert_eq!(
+            texts("nameserver fe80::1%7\nnameserver fe80::2%lo\nnameserver fe80::3%no/such"),
+            ["[fe80::1%7]:53", "[fe80::2%1]:53"]
+        );
     }
 
     #[test]

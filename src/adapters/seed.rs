@@ -1,6 +1,7 @@
 //! Seeds: remembered answers as a text that people can read and write.
 //!
-//! A seed comes from an image layer, a ConfigMap, or a sibling's `holdover cache export`; it is read at the start and never written to.
+//! A seed comes from an image layer, a ConfigMap, or a sibling's `holdover cache export`; it is
+//! read at the start and never written to.
 //!
 //! ```json
 //! {
@@ -25,8 +26,9 @@
 //! | `records` | none | the answer section: `name` (the question's when left out), `type` (the question's when left out), `ttl`, `data` |
 //! | `authority` | none | the authority section, of negative answers the SOA |
 //!
-//! `data` is presentation format, or the generic form of RFC 3597: `\# 4 c0000201`. Additional records and extended errors are left out. What
-//! is read is judged like a response from upstream. One wrong answer costs that answer; all mistakes are told with their lines.
+//! `data` is presentation format, or the generic form of RFC 3597: `\# 4 c0000201`. Additional
+//! records and extended errors are left out. What is read is judged like a response from upstream.
+//! One wrong answer costs that answer; all mistakes are told with their lines.
 
 mod moment;
 mod presentation;

@@ -1,8 +1,9 @@
-//! The memory that a fleet shares in Valkey or Redis: gives it what this instance learned, asks it for what this instance never knew.
+//! The memory that a fleet shares in Valkey or Redis: gives it what this instance learned, asks it
+//! for what this instance never knew.
 //!
-//! One task owns one connection, and does one thing at a time, in this order: what queries wait for ([`SharedCache::ask`]), what was just
-//! learned, what is hot. No query ever waits longer than the timeout (30 ms), and nobody is kept waiting while the server is known
-//! to be away ([`breaker`]).
+//! One task owns one connection, and does one thing at a time, in this order: what queries wait for
+//! ([`SharedCache::ask`]), what was just learned, what is hot. No query ever waits longer than the
+//! timeout (30 ms), and nobody is kept waiting while the server is known to be away ([`breaker`]).
 //!
 //! | what happens | what becomes of it |
 //! |---|---|
@@ -13,10 +14,11 @@
 //! | a key, password or certificate file cannot be used | as without it, and the files are read again, at last every 15 s: a sidecar that does not start is worse |
 //! | its name cannot be resolved | by holdover itself, from memory ([`directory`]) |
 //!
-//! An answer from it is judged like one from another run ([`crate::core::restore`]): it replaces nothing newer, and is as stale as it says.
-//! Bounds: one connection, [`QUEUE_MAX`] questions, entries of 16 KiB ([`seal`]), replies of a megabyte ([`replies`]), an index of
-//! 4096 names ([`heat`]). What is published is one journal page at the most, which is forgotten while the server is away: what is hot
-//! is looked over every minute, and makes up for it.
+//! An answer from it is judged like one from another run ([`crate::core::restore`]): it replaces
+//! nothing newer, and is as stale as it says. Bounds: one connection, [`QUEUE_MAX`] questions,
+//! entries of 16 KiB ([`seal`]), replies of a megabyte ([`replies`]), an index of 4096 names
+//! ([`heat`]). What is published is one journal page at the most, which is forgotten while the
+//! server is away: what is hot is looked over every minute, and makes up for it.
 
 mod breaker;
 mod connection;
@@ -86,7 +88,8 @@ pub struct SharedCache {
 }
 
 impl SharedCache {
-    /// Starts to share what this resolver learns. Files are read and the server is looked for in the background.
+    /// Starts to share what this resolver learns. Files are read and the server is looked for in
+    /// the background.
     #[must_use]
     pub fn start(settings: &settings::SharedCache, chance: Arc<dyn Chance>, resolver: &Arc<Resolver>) -> Arc<Self> {
         let (questions, asked) = mpsc::channel(QUEUE_MAX);
@@ -121,7 +124,8 @@ impl SharedCache {
 impl Fleet for SharedCache {
     fn ask(&self, key: &Key) -> PortFuture<Option<Record>> {
         let (answer, answered) = oneshot::channel();
-        let taken = self.shared.open.load(Ordering::Relaxed) && self.questions.try_send(Question { key: key.clone(), answer }).is_ok();
+        let taken = self.shared.open.load(Ordering::Relaxed)
+            && self.questions.try_send(Question { key: key.clone(), answer }).is_ok();
         let (shared, timeout) = (Arc::clone(&self.shared), self.timeout);
         Box::pin(async move {
             if !taken {
@@ -140,7 +144,8 @@ impl Fleet for SharedCache {
     }
 }
 
-/// Says whether the files that the shared cache needs can be used. It may block for as long as their file system does.
+/// Says whether the files that the shared cache needs can be used. It may block for as long as
+/// their file system does.
 ///
 /// # Errors
 /// [`Unusable`]: the first of them that cannot.

@@ -1,9 +1,11 @@
 //! Keeps what is remembered in a file, so that it outlives the process.
 //!
-//! A thread of its own owns the file: nothing that answers queries ever waits for a disk. It looks into the file before anything is
-//! answered ([`overlay`]), then opens it and writes behind: every two seconds what changed, in one transaction ([`keeper`], [`mirror`],
-//! [`file`]). Expired answers that may still be served are what an outage needs, so they are kept like all others; what is past its
-//! maximum stale is not. What an operator lets it forget is written at once: it must not come back.
+//! A thread of its own owns the file: nothing that answers queries ever waits for a disk. It looks
+//! into the file before anything is answered ([`overlay`]), then opens it and writes behind: every
+//! two seconds what changed, in one transaction ([`keeper`], [`mirror`], [`file`]). Expired answers
+//! that may still be served are what an outage needs, so they are kept like all others; what is
+//! past its maximum stale is not. What an operator lets it forget is written at once: it must not
+//! come back.
 //!
 //! | what happens | what becomes of it |
 //! |---|---|
@@ -91,7 +93,8 @@ impl StateFile {
     /// # Errors
     /// The operating system gave no thread.
     pub fn start(options: Options, memory: &Arc<Resolver>) -> io::Result<Self> {
-        // A write beyond the limit on the length of files is to be an error like any other, and not the end of the process.
+        // A write beyond the limit on the length of files is to be an error like any other, and not
+        // the end of the process.
         if tokio::runtime::Handle::try_current().is_ok() {
             let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         }
@@ -134,8 +137,8 @@ impl StateFile {
         move || *standing.lock()
     }
 
-    /// Writes at once that something was forgotten by hand at some time, for as long as whoever asks lives; tells whether it cannot
-    /// come back any more.
+    /// Writes at once that something was forgotten by hand at some time, for as long as whoever
+    /// asks lives; tells whether it cannot come back any more.
     pub fn forgetter(&self) -> impl Fn(Scope, Timestamp) -> PortFuture<Durable> + Send + Sync + use<> {
         let orders = Arc::downgrade(&self.orders);
         move |scope, at| Box::pin(write_forgotten(Weak::clone(&orders), scope, at))
@@ -148,7 +151,8 @@ impl StateFile {
     }
 }
 
-/// Has it written that something was forgotten, and waits for that, though not for ever. Cancel safe.
+/// Has it written that something was forgotten, and waits for that, though not for ever. Cancel
+/// safe.
 async fn write_forgotten(orders: Weak<SyncSender<Order>>, scope: Scope, at: Timestamp) -> Durable {
     let (tell, told) = oneshot::channel();
     // It ends: then it writes for the last time.

@@ -1,8 +1,8 @@
 //! The TCP front: DNS over TCP as RFC 7766 wants it, on the same port as UDP.
 //!
-//! hickory-server's is not used: it answers the queries of a connection one after another, has no limits, and its accept
-//! loop ends for good on ECONNABORTED. glibc writes A and AAAA into one segment; an upstream that is down for one of them must
-//! not hold up the other.
+//! hickory-server's is not used: it answers the queries of a connection one after another, has no
+//! limits, and its accept loop ends for good on ECONNABORTED. glibc writes A and AAAA into one
+//! segment; an upstream that is down for one of them must not hold up the other.
 //!
 //! | situation | what happens |
 //! |---|---|
@@ -11,7 +11,8 @@
 //! | accepting fails (ECONNABORTED, EMFILE) | tried again after 10 ms, doubling to 100 ms; never ends, never spins |
 //! | shutdown | no new connections, no new queries; what is in flight is answered, within a bound |
 //!
-//! What happens on one connection is told in `tcp/connection.rs`; frames are cut in `tcp/frames.rs`.
+//! What happens on one connection is told in `tcp/connection.rs`; frames are cut in
+//! `tcp/frames.rs`.
 
 mod connection;
 mod frames;
@@ -47,10 +48,11 @@ pub type AccessList = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 pub struct TcpLimits {
     /// Connections at the same moment.
     pub connections: usize,
-    /// Queries of one connection that wait for an answer or for its way out; reading stops until there are fewer.
+    /// Queries of one connection that wait for an answer or for its way out; reading stops until
+    /// there are fewer.
     pub queries: usize,
-    /// How long a connection may be idle, counted from its last query or answer, and how long one query may take to arrive,
-    /// counted from its first byte (RFC 7766 §6.2.3).
+    /// How long a connection may be idle, counted from its last query or answer, and how long one
+    /// query may take to arrive, counted from its first byte (RFC 7766 §6.2.3).
     pub idle: Duration,
     /// How long a client may take to receive one answer.
     pub write: Duration,
@@ -63,8 +65,9 @@ pub struct TcpLimits {
 }
 
 impl TcpLimits {
-    /// 64 connections of 32 queries; 10 s idle, under which glibc's second query would meet a closed door; 5 s for an answer
-    /// of 64 KiB at most; 5 s to drain, more than any resolution takes.
+    /// 64 connections of 32 queries; 10 s idle, under which glibc's second query would meet a
+    /// closed door; 5 s for an answer of 64 KiB at most; 5 s to drain, more than any resolution
+    /// takes.
     #[must_use]
     pub fn new(allowed: AccessList) -> Self {
         Self {
@@ -88,13 +91,15 @@ pub enum Phase {
     Draining,
 }
 
-/// Opens a listener. One for IPv6 takes IPv6 only, as over UDP, so that both wildcard addresses can be listened on side by side.
+/// Opens a listener. One for IPv6 takes IPv6 only, as over UDP, so that both wildcard addresses can
+/// be listened on side by side.
 ///
 /// # Errors
 /// Those of the socket calls; the port may be taken, or reserved for root.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart does not wait for the connections of the process before; two listeners are refused all the same.
+    // A restart does not wait for the connections of the process before; two listeners are refused
+    // all the same.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -105,11 +110,24 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Serves DNS over TCP on `listener` until `phase` says [`Phase::Draining`] and all connections have ended.
+/// Serves DNS over TCP on `listener` until `phase` says [`Phase::Draining`] and all connections
+/// have ended.
 ///
 /// Cancel safe: dropping the future closes everything at once.
-pub async fn serve(listener: TcpListener, limits: TcpLimits, answerer: Arc<dyn Answer>, mut phase: watch::Receiver<Phase>) {
-    let mut front = Front { drain: limits.drain, limits: Arc::new(limits), answerer, open: HashMap::new(), tasks: JoinSet::new(), next: 0 };
+pub async fn serve(
+    listener: TcpListener,
+    limits: TcpLimits,
+    answerer: Arc<dyn Answer>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let mut front = Front {
+        drain: limits.drain,
+        limits: Arc::new(limits),
+        answerer,
+        open: HashMap::new(),
+        tasks: JoinSet::new(),
+        next: 0,
+    };
     let mut back_off = BACK_OFF_MIN;
     loop {
         tokio::select! {
@@ -185,14 +203,16 @@ impl Front {
         self.next = self.next.wrapping_add(1);
         let activity = Arc::new(Activity::new(Instant::now()));
         self.open.insert(number, Arc::clone(&activity));
-        let connection = Connection::new(stream, client, Arc::clone(&self.limits), Arc::clone(&self.answerer), activity);
+        let connection =
+            Connection::new(stream, client, Arc::clone(&self.limits), Arc::clone(&self.answerer), activity);
         self.tasks.spawn(async move {
             connection.run(phase).await;
             number
         });
     }
 
-    /// Asks the connection that has been idle longest to close; `false` when all of them owe an answer.
+    /// Asks the connection that has been idle longest to close; `false` when all of them owe an
+    /// answer.
     fn close_idlest(&mut self) -> bool {
         let idlest = self.open.iter().filter_map(|(number, activity)| Some((activity.idle_since()?, *number))).min();
         let Some((_, number)) = idlest else { return false };
@@ -202,7 +222,8 @@ impl Front {
         true
     }
 
-    /// Forgets a connection that has ended; one that ended by a panic is forgotten by its closed `Activity`.
+    /// Forgets a connection that has ended; one that ended by a panic is forgotten by its closed
+    /// `Activity`.
     fn forget(&mut self, number: Option<u64>) {
         match number {
             Some(number) => {
@@ -212,7 +233,8 @@ impl Front {
         }
     }
 
-    /// Waits for the connections to answer what they have, as long as the bound allows, and closes the rest.
+    /// Waits for the connections to answer what they have, as long as the bound allows, and closes
+    /// the rest.
     async fn drain(&mut self) {
         let all_ended = async { while self.tasks.join_next().await.is_some() {} };
         // What is left when the time is over is aborted when the tasks are dropped.

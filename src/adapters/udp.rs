@@ -1,7 +1,8 @@
 //! The UDP front: one thread per socket, batches in and out, everything known answered on the spot.
 //!
-//! A query that has to wait crosses into tokio through a bounded queue; when that is full, it is answered with what is there:
-//! stale, else SERVFAIL. A hit takes no lock and no allocation, and reads the clock once a batch.
+//! A query that has to wait crosses into tokio through a bounded queue; when that is full, it is
+//! answered with what is there: stale, else SERVFAIL. A hit takes no lock and no allocation, and
+//! reads the clock once a batch.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -31,7 +32,8 @@ use batch::{Batch, Envelope};
 
 /// A thread's pause after an error.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How long queries that wait at the end may go on waiting; more than a resolution takes by default.
+/// How long queries that wait at the end may go on waiting; more than a resolution takes by
+/// default.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Says whether a client may ask.
@@ -106,11 +108,17 @@ pub struct UdpFront {
 }
 
 impl UdpFront {
-    /// Starts serving. What has to wait is waited for on the present tokio runtime, by at most `waiting` queries at a time.
+    /// Starts serving. What has to wait is waited for on the present tokio runtime, by at most
+    /// `waiting` queries at a time.
     ///
     /// # Errors
     /// No thread could be started.
-    pub fn start(sockets: Vec<Sockets>, resolver: &Arc<Resolver>, admission: &Admission, waiting: usize) -> io::Result<Self> {
+    pub fn start(
+        sockets: Vec<Sockets>,
+        resolver: &Arc<Resolver>,
+        admission: &Admission,
+        waiting: usize,
+    ) -> io::Result<Self> {
         let (jobs, jobs_in) = mpsc::channel(waiting.clamp(1, 1024));
         let shared = Arc::new(Shared {
             resolver: Arc::clone(resolver),
@@ -156,8 +164,8 @@ impl UdpFront {
         self.closing.notify_one();
     }
 
-    /// Waits until the queries that were waiting have been answered, at most as long as the TCP front waits for its own; call it after
-    /// [`stop`](Self::stop).
+    /// Waits until the queries that were waiting have been answered, at most as long as the TCP
+    /// front waits for its own; call it after [`stop`](Self::stop).
     ///
     /// Cancel safe: what waits goes on waiting.
     pub async fn finish(&mut self) {
@@ -165,7 +173,8 @@ impl UdpFront {
     }
 }
 
-/// Runs one thread's loop, and runs it again should it ever panic: one bad packet must not end the service.
+/// Runs one thread's loop, and runs it again should it ever panic: one bad packet must not end the
+/// service.
 fn supervise(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
     while !shared.stop.load(Ordering::Relaxed) {
         let outcome = catch_unwind(AssertUnwindSafe(|| serve(shared, socket, tally)));
@@ -186,7 +195,8 @@ fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
             Ok(received) => received,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => continue,
             Err(_) => {
-                // An ICMP error that belongs to an answer sent earlier; should it be anything that stays, do not spin.
+                // An ICMP error that belongs to an answer sent earlier; should it be anything that
+                // stays, do not spin.
                 std::thread::sleep(PAUSE);
                 continue;
             }
@@ -267,7 +277,8 @@ async fn complete_jobs(resolver: Arc<Resolver>, mut jobs: Jobs, at_most: usize, 
     while tasks.join_next().await.is_some() {}
 }
 
-/// Sends one answer; one that the kernel refuses is lost like any datagram, and the client asks again.
+/// Sends one answer; one that the kernel refuses is lost like any datagram, and the client asks
+/// again.
 fn reply(job: &Job, answer: &mut [u8]) {
     let _ = batch::send_one(job.socket.as_fd(), &job.envelope, answer);
 }

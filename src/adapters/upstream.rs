@@ -1,7 +1,8 @@
-//! The way upstream over real sockets: one query to one address, and the response that belongs to it.
+//! The way upstream over real sockets: one query to one address, and the response that belongs to
+//! it.
 //!
-//! Datagrams and streams live in a module each; this one dispatches, holds their common bounds, and translates
-//! what the operating system says into what the resolver wants to know:
+//! Datagrams and streams live in a module each; this one dispatches, holds their common bounds, and
+//! translates what the operating system says into what the resolver wants to know:
 //!
 //! | the operating system says | the resolver hears |
 //! |---|---|
@@ -29,7 +30,8 @@ use crate::telemetry::tally::UpstreamCounters;
 
 /// Sends queries to upstreams over UDP and TCP.
 ///
-/// Its futures must be polled within a tokio runtime that drives I/O and time. Dropping it closes all connections.
+/// Its futures must be polled within a tokio runtime that drives I/O and time. Dropping it closes
+/// all connections.
 pub struct SocketWire {
     /// Room for datagram sockets; one permit, one descriptor.
     sockets: Arc<Semaphore>,
@@ -68,9 +70,16 @@ impl SocketWire {
 }
 
 impl Wire for SocketWire {
-    fn exchange(&self, protocol: Protocol, server: SocketAddr, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, WireError>> {
+    fn exchange(
+        &self,
+        protocol: Protocol,
+        server: SocketAddr,
+        query: Vec<u8>,
+    ) -> PortFuture<Result<Vec<u8>, WireError>> {
         match protocol {
-            Protocol::Udp => Box::pin(udp::exchange(Arc::clone(&self.sockets), Arc::clone(&self.counters), server, query)),
+            Protocol::Udp => {
+                Box::pin(udp::exchange(Arc::clone(&self.sockets), Arc::clone(&self.counters), server, query))
+            }
             Protocol::Tcp => Box::pin(Arc::clone(&self.streams).exchange(server, query)),
         }
     }

@@ -1,4 +1,5 @@
-//! What the admin interface shows and does, put together from the parts that know: the resolver, the fronts' counters, seeds.
+//! What the admin interface shows and does, put together from the parts that know: the resolver,
+//! the fronts' counters, seeds.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -111,7 +112,8 @@ impl Sidecar for Administration {
     }
 
     fn import(&self, text: &str) -> Result<Imported, String> {
-        let imported = seeds::take_in(text, &self.resolver, &self.policy, Origin::Import).map_err(|error| error.to_string())?;
+        let imported =
+            seeds::take_in(text, &self.resolver, &self.policy, Origin::Import).map_err(|error| error.to_string())?;
         events::CacheImported { taken: imported.taken, older: imported.older }.emit();
         Ok(imported)
     }
@@ -191,12 +193,18 @@ impl Meant {
             (Some(name), None) => (name, Reach::Name),
             (None, Some(below)) => (below, Reach::Below),
             (None, None) | (Some(_), Some(_)) => {
-                return Err("name what to forget. Allowed: either name or below, and with it type; below=. is everything".to_owned());
+                return Err(
+                    "name what to forget. Allowed: either name or below, and with it type; below=. is everything"
+                        .to_owned(),
+                );
             }
         };
-        let name = seed::read_name(text).ok_or_else(|| format!("\"{text}\" is no domain name. Allowed: such as www.example.com"))?;
+        let name = seed::read_name(text)
+            .ok_or_else(|| format!("\"{text}\" is no domain name. Allowed: such as www.example.com"))?;
         let rtype = scope.rtype.as_deref().map(|rtype| {
-            seed::read_type(rtype).ok_or_else(|| format!("type \"{rtype}\" is not known. Allowed: A, AAAA and so on, or TYPE and a number"))
+            seed::read_type(rtype).ok_or_else(|| {
+                format!("type \"{rtype}\" is not known. Allowed: A, AAAA and so on, or TYPE and a number")
+            })
         });
         let shown = match (reach, &scope.rtype) {
             (Reach::Name, None) => text.clone(),
@@ -242,9 +250,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_said() {
-        for (own, below, rtype) in
-            [(None, None, None), (Some("a"), Some("b"), None), (Some("a..b"), None, None), (Some("a"), None, Some("AB"))]
-        {
+        for (own, below, rtype) in [
+            (None, None, None),
+            (Some("a"), Some("b"), None),
+            (Some("a..b"), None, None),
+            (Some("a"), None, Some("AB")),
+        ] {
             assert!(meant(own, below, rtype).unwrap_err().contains("Allowed: "), "{own:?} {below:?} {rtype:?}");
         }
     }

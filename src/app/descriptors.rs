@@ -2,7 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit to `wanted`, as far as the hard limit allows; gives how many descriptors there may be.
+/// Raises the soft limit to `wanted`, as far as the hard limit allows; gives how many descriptors
+/// there may be.
 #[must_use]
 pub(super) fn raise(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
@@ -11,7 +12,9 @@ pub(super) fn raise(wanted: usize) -> usize {
     let hard = limit.maximum.unwrap_or(u64::MAX);
     let soft = limit.current.unwrap_or(u64::MAX);
     let target = wanted.min(hard).max(soft);
-    let granted = if target > soft && setrlimit(Resource::Nofile, Rlimit { current: Some(target), maximum: limit.maximum }).is_ok() {
+    let granted = if target > soft
+        && setrlimit(Resource::Nofile, Rlimit { current: Some(target), maximum: limit.maximum }).is_ok()
+    {
         target
     } else {
         soft

@@ -1,4 +1,5 @@
-//! Lets the resolver share what it remembers, if that is wanted and this program can; and shows how it stands.
+//! Lets the resolver share what it remembers, if that is wanted and this program can; and shows how
+//! it stands.
 
 use std::sync::Arc;
 
@@ -38,7 +39,8 @@ mod with {
         /// How it stands now.
         pub(in crate::app) fn read(&self, now: Timestamp) -> SharedCacheReading {
             let counters = self.cache.counters();
-            let of = |kinds: &[Counted]| kinds.iter().map(|kind| (kind.label().to_owned(), counters.total(*kind))).collect();
+            let of =
+                |kinds: &[Counted]| kinds.iter().map(|kind| (kind.label().to_owned(), counters.total(*kind))).collect();
             let (problem, failing_seconds) = match self.cache.reach() {
                 Reach::Reached => (None, None),
                 Reach::Lost { since, reason } => (Some(reason.advice().to_owned()), Some(seconds(now.since(since)))),
@@ -57,7 +59,11 @@ mod with {
     }
 
     /// Starts to share, if that is wanted.
-    pub(in crate::app) fn start(settings: &Settings, chance: &Arc<dyn Chance>, resolver: &Arc<Resolver>) -> Option<Shown> {
+    pub(in crate::app) fn start(
+        settings: &Settings,
+        chance: &Arc<dyn Chance>,
+        resolver: &Arc<Resolver>,
+    ) -> Option<Shown> {
         let own = settings.shared_cache.as_ref()?;
         let cache = SharedCache::start(own, Arc::clone(chance), resolver);
         Some(Shown { url: own.url.clone(), group: own.group.clone(), cache })

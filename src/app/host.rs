@@ -7,8 +7,9 @@
 //! | is so at the start already | what is remembered is served; health checks wait for an upstream as they do for critical names |
 //! | is as before | nothing |
 //!
-//! It is read again rather than watched for events: it may be replaced by rename (kubelet, NetworkManager), truncated and written in place
-//! (Docker), or mounted over, and inotify follows none of these by itself. It is a small file in the page cache.
+//! It is read again rather than watched for events: it may be replaced by rename (kubelet,
+//! NetworkManager), truncated and written in place (Docker), or mounted over, and inotify follows
+//! none of these by itself. It is a small file in the page cache.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,13 +25,20 @@ use crate::telemetry::events;
 
 /// How often the file is read: with [`SETTLE`], a change is taken up within 5 s.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// A change counts when it is still the same after this long: whoever writes in place is seen at half of it, with half an address.
+/// A change counts when it is still the same after this long: whoever writes in place is seen at
+/// half of it, with half an address.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// The upstream that stands for the name servers of a `resolv.conf`.
 #[must_use]
 pub fn upstream(addresses: Vec<SocketAddr>) -> UpstreamPolicy {
-    UpstreamPolicy { name: "resolv.conf".to_owned(), addresses, protocol: Protocol::Udp, zones: Vec::new(), role: Role::Primary }
+    UpstreamPolicy {
+        name: "resolv.conf".to_owned(),
+        addresses,
+        protocol: Protocol::Udp,
+        zones: Vec::new(),
+        role: Role::Primary,
+    }
 }
 
 /// What is watched.
@@ -62,11 +70,13 @@ impl Watched {
                     complaint = None;
                     resolver.replace_upstream(&upstream(found.clone()));
                     self.current = found;
-                    let labels: Vec<String> = resolver.upstreams().all().iter().map(|upstream| upstream.label.clone()).collect();
+                    let labels: Vec<String> =
+                        resolver.upstreams().all().iter().map(|upstream| upstream.label.clone()).collect();
                     events::HostUpstreamsChanged { path: &self.path, upstreams: &labels }.emit();
                 }
                 (Err(before), Err(reason)) if before == reason && complaint.as_ref() != Some(&reason) => {
-                    events::HostUpstreamsUnusable { path: &self.path, reason: &reason, kept: self.current.len() }.emit();
+                    events::HostUpstreamsUnusable { path: &self.path, reason: &reason, kept: self.current.len() }
+                        .emit();
                     complaint = Some(reason);
                 }
                 // Still moving, or said before.

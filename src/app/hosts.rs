@@ -6,7 +6,8 @@
 //! | is gone, unreadable, or too large | what it said last goes on being answered, and that is said once |
 //! | has lines that are not understood | they are left out, and told once, with their numbers |
 //!
-//! Its stamp is looked at rather than its events awaited, for the reasons of [`super::host`]; its content only when the stamp is new.
+//! Its stamp is looked at rather than its events awaited, for the reasons of [`super::host`]; its
+//! content only when the stamp is new.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use crate::telemetry::events;
 
 /// How often the file is looked at: with [`SETTLE`], a change is answered within 3 s.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// A change counts when nothing has changed for this long: whoever writes in place is not read in the middle.
+/// A change counts when nothing has changed for this long: whoever writes in place is not read in
+/// the middle.
 const SETTLE: Duration = Duration::from_millis(200);
 
 /// Reads a hosts file into a resolver, and lets it watch the file for as long as it runs.

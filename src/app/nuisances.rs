@@ -1,7 +1,9 @@
-//! Says in the log what nobody should send us: at most one line per kind and minute, however much comes.
+//! Says in the log what nobody should send us: at most one line per kind and minute, however much
+//! comes.
 //!
-//! The threads that receive only count; this task compares the counters every few seconds, so that a flood of garbage costs a flood of
-//! additions and one line. The first of a kind is told within seconds, the rest in sums.
+//! The threads that receive only count; this task compares the counters every few seconds, so that
+//! a flood of garbage costs a flood of additions and one line. The first of a kind is told within
+//! seconds, the rest in sums.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -97,8 +99,12 @@ impl Nuisances {
         match nuisance {
             Nuisance::NoQuery => resolver::sum(&self.tallies, Answered::Dropped),
             Nuisance::OddQuery => resolver::sum(&self.tallies, Answered::Refused),
-            Nuisance::Stranger => resolver::sum(&self.tallies, Answered::Denied) + self.connections.total(Connection::Denied),
-            Nuisance::Crowd => self.connections.total(Connection::Evicted) + self.connections.total(Connection::Refused),
+            Nuisance::Stranger => {
+                resolver::sum(&self.tallies, Answered::Denied) + self.connections.total(Connection::Denied)
+            }
+            Nuisance::Crowd => {
+                self.connections.total(Connection::Evicted) + self.connections.total(Connection::Refused)
+            }
             Nuisance::Forgery => Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum(),
             Nuisance::Garbage => self.resolver.failures().total(Failure::Garbage),
         }
@@ -115,7 +121,11 @@ mod tests {
         let mut told = Told::default();
         assert_eq!(told.take_news([0; 6], at(0)), []);
         assert_eq!(told.take_news([3, 0, 0, 0, 0, 0], at(5)), [(Nuisance::NoQuery, 3)]);
-        assert_eq!(told.take_news([9, 1, 0, 0, 0, 0], at(10)), [(Nuisance::OddQuery, 1)], "each kind has its own minute");
+        assert_eq!(
+            told.take_news([9, 1, 0, 0, 0, 0], at(10)),
+            [(Nuisance::OddQuery, 1)],
+            "each kind has its own minute"
+        );
         assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(64)), []);
         assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(65)), [(Nuisance::NoQuery, 8_997)]);
         assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(200)), [], "what has stopped is not told again");

@@ -1,7 +1,9 @@
-//! Lets answers be remembered that this process did not learn itself: seeds at the start, imports while it runs.
+//! Lets answers be remembered that this process did not learn itself: seeds at the start, imports
+//! while it runs.
 //!
-//! Nothing here can prevent the start or fail a query: a seed that is missing, wrong or too large is said and left out. A seed never replaces
-//! something newer, and one that does not say how old an answer is replaces nothing.
+//! Nothing here can prevent the start or fail a query: a seed that is missing, wrong or too large
+//! is said and left out. A seed never replaces something newer, and one that does not say how old
+//! an answer is replaces nothing.
 
 use std::path::PathBuf;
 
@@ -18,8 +20,9 @@ const SIZE_MIN: u64 = 1 << 20;
 /// Bytes of a seed at the most, however large the cache.
 const SIZE_MAX: u64 = 64 << 20;
 
-/// Bytes of a seed at the most. An answer takes fewer as text than in the cache, unless it is a long one; what is larger than this
-/// would not fit in, and would take more memory than the operator gave.
+/// Bytes of a seed at the most. An answer takes fewer as text than in the cache, unless it is a
+/// long one; what is larger than this would not fit in, and would take more memory than the
+/// operator gave.
 pub(super) fn size_max(policy: &Policy) -> usize {
     usize::try_from(policy.cache.bytes.saturating_mul(2).clamp(SIZE_MIN, SIZE_MAX)).unwrap_or(usize::MAX)
 }
@@ -46,7 +49,8 @@ pub(super) fn take_in(text: &str, resolver: &Resolver, policy: &Policy, origin: 
     let (mut taken, mut older) = (0, 0);
     let left = seed::read_text(text, policy, now, |seedling| {
         let known = || matches!(resolver.store().find(&seedling.key, now), Found::Answer(_));
-        let is_taken = !(seedling.entry.undated && known()) && resolver.restore(&seedling.key, seedling.entry, seedling.hits, origin);
+        let is_taken = !(seedling.entry.undated && known())
+            && resolver.restore(&seedling.key, seedling.entry, seedling.hits, origin);
         if is_taken { taken += 1 } else { older += 1 }
     })?;
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);

@@ -1,4 +1,5 @@
-//! Where the subcommands that ask a running sidecar find it, and what they say when it is not there.
+//! Where the subcommands that ask a running sidecar find it, and what they say when it is not
+//! there.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,7 +76,8 @@ impl AdminArguments {
             Ok(client) => client,
             Err(code) => return Ok(code),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
         match runtime.block_on(ask(&client)) {
             Ok(answer) => show(answer),
             Err(error) => {

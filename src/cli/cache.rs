@@ -1,4 +1,5 @@
-//! `holdover cache`: takes what a running sidecar remembers out of it, into another, and lets it forget.
+//! `holdover cache`: takes what a running sidecar remembers out of it, into another, and lets it
+//! forget.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use crate::adapters::admin::Scope;
 use crate::adapters::admin::client::{Client, ClientError};
 use crate::telemetry::console;
 
-/// Bytes of a seed that is sent; what a sidecar takes depends on the size of its cache, and is never more.
+/// Bytes of a seed that is sent; what a sidecar takes depends on the size of its cache, and is
+/// never more.
 const SEED_MAX: u64 = 64 << 20;
 
 /// Arguments of `holdover cache`.
@@ -108,7 +110,9 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
                 async |client| client.import(text).await,
                 |came| {
                     let (taken, older, expired) = (came.taken, came.older, came.expired);
-                    console::say(&format!("{taken} taken, {older} not newer than what is known, {expired} past their time\n"))?;
+                    console::say(&format!(
+                        "{taken} taken, {older} not newer than what is known, {expired} past their time\n"
+                    ))?;
                     if came.refused == 0 {
                         return Ok(ExitCode::SUCCESS);
                     }
@@ -142,10 +146,18 @@ fn beside(path: &Path) -> PathBuf {
 /// Reads a seed.
 fn read(path: &Path) -> anyhow::Result<String> {
     let unreadable = || format!("cannot read {}", path.display());
-    let source: Box<dyn Read> =
-        if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(std::fs::File::open(path).with_context(unreadable)?) };
+    let source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(std::fs::File::open(path).with_context(unreadable)?)
+    };
     let mut text = String::new();
     let length = source.take(SEED_MAX + 1).read_to_string(&mut text).with_context(unreadable)?;
-    anyhow::ensure!(u64::try_from(length)? <= SEED_MAX, "{}: larger than {} MiB, which no sidecar takes", path.display(), SEED_MAX >> 20);
+    anyhow::ensure!(
+        u64::try_from(length)? <= SEED_MAX,
+        "{}: larger than {} MiB, which no sidecar takes",
+        path.display(),
+        SEED_MAX >> 20
+    );
     Ok(text)
 }

@@ -1,8 +1,8 @@
 //! `holdover check`: the health check of images, probes and units.
 //!
-//! It asks the sidecar itself, in band, for `ready.holdover.invalid`, which is answered from memory and never goes upstream: an outage
-//! of the resolver behind must not restart the sidecar that bridges it. Nothing but this binary is needed, no shell and no port of
-//! its own.
+//! It asks the sidecar itself, in band, for `ready.holdover.invalid`, which is answered from memory
+//! and never goes upstream: an outage of the resolver behind must not restart the sidecar that
+//! bridges it. Nothing but this binary is needed, no shell and no port of its own.
 //!
 //! | what comes back | means | exit code |
 //! |---|---|---|
@@ -42,7 +42,8 @@ const NXDOMAIN: u16 = 3;
 /// Arguments of `holdover check`.
 #[derive(Debug, Args)]
 pub struct CheckArguments {
-    /// Where holdover listens [default: the first listen address of environment and file, else 127.0.0.1:53]
+    /// Where holdover listens [default: the first listen address of environment and file, else
+    /// 127.0.0.1:53]
     #[arg(long, value_name = "ADDR[:PORT]", value_parser = server)]
     server: Option<SocketAddr>,
     /// How long to wait for the answer
@@ -107,7 +108,9 @@ pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
             console::say("alive, not ready yet\n")?;
             return Ok(ExitCode::SUCCESS);
         }
-        Ok(Found::NotReady) => format!("holdover answers on {server}, but is not ready: it waits for its critical names"),
+        Ok(Found::NotReady) => {
+            format!("holdover answers on {server}, but is not ready: it waits for its critical names")
+        }
         Ok(Found::Stranger) => format!("something else than holdover answers on {server}"),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => format!("nothing listens on {server}"),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
@@ -132,19 +135,28 @@ pub(super) fn reachable(listen: Option<SocketAddr>) -> SocketAddr {
 
 /// Asks, and judges what comes back.
 pub(super) fn ask(server: SocketAddr, timeout: Duration) -> io::Result<Found> {
-    let any_port =
-        if server.is_ipv4() { SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)) } else { SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)) };
+    let any_port = if server.is_ipv4() {
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
+    } else {
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+    };
     let socket = UdpSocket::bind(any_port)?;
     socket.connect(server)?;
     socket.set_read_timeout(Some(timeout / TRIES))?;
     let [high, low, ..] = SystemChance::new().map_err(io::Error::other)?.number().to_be_bytes();
-    let query = upstream_query::write(&Key::new(READY, TYPE_A, 1, Dnssec::default()), u16::from_be_bytes([high, low]), Extension::Plain);
+    let query = upstream_query::write(
+        &Key::new(READY, TYPE_A, 1, Dnssec::default()),
+        u16::from_be_bytes([high, low]),
+        Extension::Plain,
+    );
     let mut last = io::Error::from(io::ErrorKind::TimedOut);
     for _ in 0..TRIES {
         socket.send(&query)?;
         let mut answer = [0; ANSWER_MAX];
         match socket.recv(&mut answer) {
-            Ok(length) if answer.get(..2) == query.get(..2) => return Ok(judge(answer.get(..length).unwrap_or_default())),
+            Ok(length) if answer.get(..2) == query.get(..2) => {
+                return Ok(judge(answer.get(..length).unwrap_or_default()));
+            }
             // The socket is connected: a stray answer to the first try.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(error),

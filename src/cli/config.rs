@@ -38,11 +38,13 @@ pub fn run(arguments: ConfigArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         ConfigCommand::Default => console::say(&render::default_file())?,
         ConfigCommand::Check { config } => {
-            let subject = config.as_ref().map_or_else(|| "the configuration".to_owned(), |path| path.display().to_string());
+            let subject =
+                config.as_ref().map_or_else(|| "the configuration".to_owned(), |path| path.display().to_string());
             match config::load(Flags { config, ..Flags::default() }, std::env::vars_os()) {
                 Ok(settings) => {
                     console::say(&format!("{subject} is valid\n"))?;
-                    // It may be tried elsewhere than where the secrets are; holdover starts without them as well.
+                    // It may be tried elsewhere than where the secrets are; holdover starts without
+                    // them as well.
                     if let Some(complaint) = fleet::complaint(&settings) {
                         console::complain(format!("{complaint} Until then the shared cache is not used."));
                     }

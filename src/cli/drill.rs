@@ -29,7 +29,8 @@ pub struct DrillArguments {
     /// Unknown names a second in the scenario flood: 100 to 50000
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=50_000))]
     flood: u32,
-    /// Length of the whole run: 4s to 1h, from 20s on it tells how soon answers are fresh again; Seoul's follows from --speed
+    /// Length of the whole run: 4s to 1h, from 20s on it tells how soon answers are fresh again;
+    /// Seoul's follows from --speed
     #[arg(long, default_value = "40s", value_parser = duration)]
     duration: Duration,
     /// How many times faster than life the 124 minutes of Seoul pass: 1 to 1000
@@ -44,7 +45,8 @@ pub struct DrillArguments {
     /// Where that resolver expects its upstream
     #[arg(long, value_name = "ADDR:PORT", requires = "target")]
     upstream_listen: Option<SocketAddr>,
-    /// In the scenario restart: a Valkey or Redis on this host, through which a new, empty instance beside it learns what it knew
+    /// In the scenario restart: a Valkey or Redis on this host, through which a new, empty instance
+    /// beside it learns what it knew
     #[arg(long, value_name = "URL", value_parser = shared_cache)]
     shared_cache: Option<String>,
     /// Prints one JSON document instead of the table
@@ -61,7 +63,11 @@ const DURATION_MAX: Duration = Duration::from_secs(3600);
 fn duration(text: &str) -> Result<Duration, String> {
     let read = read_duration(text).filter(|duration| (DURATION_MIN..=DURATION_MAX).contains(duration));
     read.ok_or_else(|| {
-        format!("give a duration with a unit, {} to {}, such as 40s", show_duration(DURATION_MIN), show_duration(DURATION_MAX))
+        format!(
+            "give a duration with a unit, {} to {}, such as 40s",
+            show_duration(DURATION_MIN),
+            show_duration(DURATION_MAX)
+        )
     })
 }
 
@@ -82,15 +88,22 @@ fn shared_cache(url: &str) -> Result<String, String> {
 /// # Errors
 /// Sockets or threads could not be had.
 pub fn run(arguments: DrillArguments) -> anyhow::Result<ExitCode> {
-    let target = arguments.target.zip(arguments.upstream_listen).map(|(address, upstream)| Target { address, upstream });
-    if let Some(outside) =
-        target.into_iter().flat_map(|target| [target.address, target.upstream]).find(|address| !address.ip().is_loopback())
+    let target =
+        arguments.target.zip(arguments.upstream_listen).map(|(address, upstream)| Target { address, upstream });
+    if let Some(outside) = target
+        .into_iter()
+        .flat_map(|target| [target.address, target.upstream])
+        .find(|address| !address.ip().is_loopback())
     {
-        console::complain(format_args!("{outside} is not a loopback address. A drill is a load test; it sends to this host only."));
+        console::complain(format_args!(
+            "{outside} is not a loopback address. A drill is a load test; it sends to this host only."
+        ));
         return Ok(ExitCode::from(EXIT_USAGE));
     }
     if target.is_some() && arguments.scenario == Scenario::Restart {
-        console::complain("--scenario restart kills what it tests, and starts only holdover again; leave --target out.");
+        console::complain(
+            "--scenario restart kills what it tests, and starts only holdover again; leave --target out.",
+        );
         return Ok(ExitCode::from(EXIT_USAGE));
     }
     if arguments.shared_cache.is_some() && arguments.scenario != Scenario::Restart {

@@ -1,6 +1,7 @@
 //! `holdover resolvconf`: takes `/etc/resolv.conf` over, gives it back, or says what is there.
 //!
-//! What is decided is decided in `core::takeover`, what is written in `adapters::resolv_conf`; here are the words.
+//! What is decided is decided in `core::takeover`, what is written in `adapters::resolv_conf`; here
+//! are the words.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -54,7 +55,8 @@ enum ResolvconfCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Says what the file is, who wrote it, what would be written, and whom holdover would forward to
+    /// Says what the file is, who wrote it, what would be written, and whom holdover would forward
+    /// to
     Show {
         /// Which file.
         #[command(flatten)]
@@ -74,7 +76,8 @@ struct FileArguments {
     /// The file
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
     file: PathBuf,
-    /// Where its original is kept [default: FILE.before-holdover, else below /var/lib/holdover, else below /run/holdover]
+    /// Where its original is kept [default: FILE.before-holdover, else below /var/lib/holdover,
+    /// else below /run/holdover]
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
 }
@@ -82,10 +85,12 @@ struct FileArguments {
 /// What is written.
 #[derive(Debug, Args)]
 pub(super) struct WishArguments {
-    /// Address on which holdover answers [default: the first listen address with port 53 of flags, environment and file]
+    /// Address on which holdover answers [default: the first listen address with port 53 of flags,
+    /// environment and file]
     #[arg(long, value_name = "ADDR")]
     nameserver: Option<IpAddr>,
-    /// Whether an original name server stays as the second one: auto leaves it out for musl and systemd-resolved
+    /// Whether an original name server stays as the second one: auto leaves it out for musl and
+    /// systemd-resolved
     #[arg(long, value_enum, default_value = "auto")]
     fallback: FallbackArgument,
     /// Configuration file, for listen addresses and upstreams
@@ -123,7 +128,11 @@ impl From<FallbackArgument> for Fallback {
 pub(super) struct NoSuchPort(SocketAddr);
 
 /// What is to be written, from flags and settings.
-pub(super) fn wish(nameserver: Option<IpAddr>, fallback: FallbackArgument, settings: &Settings) -> Result<Wish, NoSuchPort> {
+pub(super) fn wish(
+    nameserver: Option<IpAddr>,
+    fallback: FallbackArgument,
+    settings: &Settings,
+) -> Result<Wish, NoSuchPort> {
     let listen = &settings.listen.addresses;
     let own = match (nameserver, listen.iter().find(|address| address.port() == DNS_PORT), listen.first()) {
         (Some(ip), _, _) => ip,
@@ -131,7 +140,8 @@ pub(super) fn wish(nameserver: Option<IpAddr>, fallback: FallbackArgument, setti
         (None, None, Some(other)) => return Err(NoSuchPort(*other)),
         (None, None, None) => Ipv4Addr::LOCALHOST.into(),
     };
-    let primary = |upstream: &crate::core::upstream::UpstreamPolicy| upstream.zones.is_empty() && upstream.role == Role::Primary;
+    let primary =
+        |upstream: &crate::core::upstream::UpstreamPolicy| upstream.zones.is_empty() && upstream.role == Role::Primary;
     let configured = settings.resolv_conf.is_none() && settings.upstreams.iter().any(primary);
     let upstreams = if configured { Upstreams::Configured } else { Upstreams::File };
     Ok(Wish { own, fallback: fallback.into(), readers: readers(Path::new("/")), upstreams })
@@ -168,7 +178,9 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
         ResolvconfCommand::Restore { file, force } => {
             let place = Place::new(&file.file, file.keep.as_deref())?;
             match place.restore(if force { Force::Yes } else { Force::No })? {
-                Restored::Written(_) => console::say(&format!("{} is as it was before holdover\n", place.file().display()))?,
+                Restored::Written(_) => {
+                    console::say(&format!("{} is as it was before holdover\n", place.file().display()))?
+                }
                 Restored::Already => console::say(&format!("{} was as before already\n", place.file().display()))?,
             }
         }
@@ -192,7 +204,8 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The wish of flags, environment and configuration file; a wrong configuration is told, and gives the exit code.
+/// The wish of flags, environment and configuration file; a wrong configuration is told, and gives
+/// the exit code.
 fn from_configuration(arguments: WishArguments) -> anyhow::Result<Result<Wish, ExitCode>> {
     match config::load(Flags { config: arguments.config, ..Flags::default() }, std::env::vars_os()) {
         Ok(settings) => Ok(Ok(wish(arguments.nameserver, arguments.fallback, &settings)?)),
@@ -215,7 +228,8 @@ pub(super) fn told(file: &Path, wish: &Wish, applied: &Applied) -> String {
         Second::Written(nameserver) => format!(", and at {nameserver} for when holdover is gone"),
         Second::LeftOut(why) => format!(" alone ({})", why.reason()),
     };
-    let kept = applied.kept.as_ref().map_or_else(String::new, |kept| format!("; the original is kept in {}", kept.display()));
+    let kept =
+        applied.kept.as_ref().map_or_else(String::new, |kept| format!("; the original is kept in {}", kept.display()));
     format!("{} points at holdover on {}{second}{kept}", file.display(), wish.own)
 }
 
@@ -232,7 +246,9 @@ fn kind(sight: &Sight) -> String {
 fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
     let read = ResolvConf::read(&sight.text());
     let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
-    let names = |nameservers: &[crate::core::resolv_conf::Nameserver]| list(nameservers.iter().map(ToString::to_string).collect());
+    let names = |nameservers: &[crate::core::resolv_conf::Nameserver]| {
+        list(nameservers.iter().map(ToString::to_string).collect())
+    };
     let mut text = format!("{}\n", sight.file.display());
     let mut line = |label: &str, value: &str| {
         for (index, part) in value.lines().enumerate() {
@@ -245,9 +261,16 @@ fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
     line("search", &list(read.search));
     line("options", &list(read.options));
     match (&sight.kept, &sight.kept_in) {
-        (Some(_), Some(kept)) => line("original", &format!("kept in {}, written by {}", kept.display(), plan.writer.name())),
-        (Some(_), None) => line("original", &format!("only in the text itself, written by {}: the kept copy is gone", plan.writer.name())),
-        (None, _) => line("original", if sight.writer == Writer::Holdover { "lost: nothing is kept" } else { "not taken over" }),
+        (Some(_), Some(kept)) => {
+            line("original", &format!("kept in {}, written by {}", kept.display(), plan.writer.name()))
+        }
+        (Some(_), None) => line(
+            "original",
+            &format!("only in the text itself, written by {}: the kept copy is gone", plan.writer.name()),
+        ),
+        (None, _) => {
+            line("original", if sight.writer == Writer::Holdover { "lost: nothing is kept" } else { "not taken over" })
+        }
     }
     if sight.is_unchanged() == Some(false) {
         line("", "the file was changed since holdover wrote it");
@@ -285,7 +308,9 @@ fn wrapped(text: &str) -> String {
 /// For machines.
 fn as_json(sight: &Sight, plan: &Plan, wish: &Wish) -> Value {
     let read = ResolvConf::read(&sight.text());
-    let names = |nameservers: &[crate::core::resolv_conf::Nameserver]| nameservers.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let names = |nameservers: &[crate::core::resolv_conf::Nameserver]| {
+        nameservers.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
     json!({
         "file": sight.file,
         "link": sight.link(),

@@ -1,8 +1,10 @@
-//! `holdover run -- COMMAND`: runs an application with a sidecar beside it and `resolv.conf` pointing at it, where nobody else can do
-//! either: the entry point of a container on ECS/Fargate, which cannot set name servers.
+//! `holdover run -- COMMAND`: runs an application with a sidecar beside it and `resolv.conf`
+//! pointing at it, where nobody else can do either: the entry point of a container on ECS/Fargate,
+//! which cannot set name servers.
 //!
-//! Three processes: this one, which waits and forwards signals; the sidecar, started from the same binary; the application. The
-//! sidecar is a process and not a thread, so that nothing that can happen to it (a crash, the kernel's OOM killer) takes the application along.
+//! Three processes: this one, which waits and forwards signals; the sidecar, started from the same
+//! binary; the application. The sidecar is a process and not a thread, so that nothing that can
+//! happen to it (a crash, the kernel's OOM killer) takes the application along.
 //!
 //! | what goes wrong | what happens |
 //! |---|---|
@@ -13,10 +15,11 @@
 //! | this process is killed | the sidecar gives the file back, drains, and ends within the drain's maximum; the application goes on ([`orphan`]) |
 //! | both are killed | the next `holdover run` takes the file up again |
 //!
-//! Signals are passed on, except those that a terminal has already sent to the application too. Ctrl-Z stops this process and the application, not
-//! the sidecar, which goes on serving; nobody looks after it until `fg`. The exit code is the application's: 128 and
-//! the number for a signal, 127 where the command was not found, 126 where it cannot be executed, as from a shell. Orphans are collected, so
-//! this may be the first process of a container.
+//! Signals are passed on, except those that a terminal has already sent to the application too.
+//! Ctrl-Z stops this process and the application, not the sidecar, which goes on serving; nobody
+//! looks after it until `fg`. The exit code is the application's: 128 and the number for a signal,
+//! 127 where the command was not found, 126 where it cannot be executed, as from a shell. Orphans
+//! are collected, so this may be the first process of a container.
 
 use std::ffi::OsString;
 use std::io;
@@ -72,13 +75,16 @@ pub struct RunArguments {
     /// How the sidecar serves; `--resolv-conf` is the file that is taken over.
     #[command(flatten)]
     serve: ServeArguments,
-    /// Address on which the application reaches holdover [default: the first listen address with port 53]
+    /// Address on which the application reaches holdover [default: the first listen address with
+    /// port 53]
     #[arg(long, value_name = "ADDR")]
     nameserver: Option<IpAddr>,
-    /// Whether an original name server stays as the second one: auto leaves it out for musl and systemd-resolved
+    /// Whether an original name server stays as the second one: auto leaves it out for musl and
+    /// systemd-resolved
     #[arg(long, value_enum, default_value = "auto")]
     fallback: FallbackArgument,
-    /// Where the original resolv.conf is kept [default: beside it, else below /var/lib/holdover, else below /run/holdover]
+    /// Where the original resolv.conf is kept [default: beside it, else below /var/lib/holdover,
+    /// else below /run/holdover]
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
     /// Do not run the command when holdover cannot serve or resolv.conf cannot be written
@@ -100,7 +106,8 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     if arguments.sidecar_of.is_some() {
         return orphan::serve(arguments);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     let strict = arguments.strict;
     runtime.block_on(async {
         let mut signals = Signals::listen()?;
@@ -143,11 +150,13 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
 
 /// Settings, log and file; an error comes with an exit code.
 fn prepare(arguments: &RunArguments) -> Result<Beside, (String, u8)> {
-    let settings = resolve_settings(&arguments.serve, std::env::vars_os()).map_err(|error| (error.to_string(), error.exit_code()))?;
+    let settings = resolve_settings(&arguments.serve, std::env::vars_os())
+        .map_err(|error| (error.to_string(), error.exit_code()))?;
     start_log(&settings);
     let unavailable = |error: &dyn std::error::Error| (error.to_string(), EXIT_UNAVAILABLE);
     let wish = wish(arguments.nameserver, arguments.fallback, &settings).map_err(|error| unavailable(&error))?;
-    let place = Place::new(arguments.serve.resolv_conf(), arguments.keep.as_deref()).map_err(|error| unavailable(&error))?;
+    let place =
+        Place::new(arguments.serve.resolv_conf(), arguments.keep.as_deref()).map_err(|error| unavailable(&error))?;
     Ok(Beside {
         server: reachable(settings.listen.addresses.first().copied()),
         file: Held::new(place, wish),
@@ -186,7 +195,8 @@ impl Beside {
     /// Starts the sidecar unless one answers, and points the file at it.
     ///
     /// # Errors
-    /// The outer one: a signal ended the start, or the sidecar cannot come. The inner one: why the application runs without, for now.
+    /// The outer one: a signal ended the start, or the sidecar cannot come. The inner one: why the
+    /// application runs without, for now.
     async fn get_ready(&mut self, signals: &mut Signals) -> Result<Result<(), String>, ExitCode> {
         let began = self.clock.now();
         if look(self.server).await == Seen::Silent {
@@ -226,8 +236,13 @@ impl Beside {
     fn start(&mut self) {
         // Through /proc the binary is found even when its file was replaced meanwhile.
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("holdover").arg("run").arg(format!("--sidecar-of={}", std::process::id())).args(std::env::args_os().skip(2));
-        // The service manager waits for the application, not for the sidecar; a terminal's signals are for the application.
+        command
+            .arg0("holdover")
+            .arg("run")
+            .arg(format!("--sidecar-of={}", std::process::id()))
+            .args(std::env::args_os().skip(2));
+        // The service manager waits for the application, not for the sidecar; a terminal's signals
+        // are for the application.
         command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").process_group(0).stdout(Stdio::null());
         self.supervision.started(self.clock.now());
         match children::start_on_line(&mut command) {
@@ -242,7 +257,8 @@ impl Beside {
         SidecarEnded { end: how, again_after }.emit();
     }
 
-    /// Ends our own sidecar for good: the file cannot name it, and one that nobody asks would only take memory.
+    /// Ends our own sidecar for good: the file cannot name it, and one that nobody asks would only
+    /// take memory.
     fn retire(&mut self) {
         self.retired = true;
         if let Some(own) = self.own {

@@ -25,7 +25,8 @@ use crate::telemetry::{console, events, logging};
 /// Flags of `holdover serve`. Each covers the environment variable and the key of the same name.
 #[derive(Debug, Default, Args)]
 pub struct ServeArguments {
-    /// Address to answer on, UDP and TCP; may be repeated or comma-separated [default: 127.0.0.1:53]
+    /// Address to answer on, UDP and TCP; may be repeated or comma-separated [default:
+    /// 127.0.0.1:53]
     #[arg(long, value_name = "ADDR[:PORT]", value_delimiter = ',')]
     listen: Vec<String>,
     /// Resolver to forward to; may be repeated or comma-separated [default: those of --resolv-conf]
@@ -37,16 +38,19 @@ pub struct ServeArguments {
     /// Where the upstreams of the host are read from when none is configured
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
     resolv_conf: PathBuf,
-    /// How long a client waits for a fresh answer when a stale one is there: "adaptive" or 0s to 1800ms
+    /// How long a client waits for a fresh answer when a stale one is there: "adaptive" or 0s to
+    /// 1800ms
     #[arg(long, value_name = "DURATION")]
     client_response_timer: Option<String>,
     /// How long after its expiry an answer may be served while upstreams fail: 0s to 7d
     #[arg(long, value_name = "DURATION")]
     maximum_stale: Option<String>,
-    /// File of remembered answers to begin with, as `holdover cache export` writes it; may be repeated or comma-separated
+    /// File of remembered answers to begin with, as `holdover cache export` writes it; may be
+    /// repeated or comma-separated
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     seed: Vec<String>,
-    /// Where status, metrics and the memory are to be had: a unix socket's path, or a loopback address [default: nowhere]
+    /// Where status, metrics and the memory are to be had: a unix socket's path, or a loopback
+    /// address [default: nowhere]
     #[arg(long, value_name = "ADDR[:PORT]|PATH")]
     admin: Option<String>,
     /// Name that must never be missing; may be repeated or comma-separated
@@ -55,7 +59,8 @@ pub struct ServeArguments {
     /// Hosts file to answer from, such as /etc/hosts, or "off" [default: off]
     #[arg(long, value_name = "PATH")]
     hosts: Option<String>,
-    /// File that keeps what is remembered across restarts, or "off" [default: in $STATE_DIRECTORY, else off]
+    /// File that keeps what is remembered across restarts, or "off" [default: in $STATE_DIRECTORY,
+    /// else off]
     #[arg(long, value_name = "PATH")]
     state: Option<String>,
     /// error, warn, info, debug or trace
@@ -120,10 +125,13 @@ impl ServeArguments {
             layer.values.insert(keys::CACHE_SEED, Given { raw, origin: Origin::Flag("--seed") });
         }
         if !self.upstream.is_empty() {
-            layer.records.insert("upstream", environment::upstreams(&self.upstream.join(","), &Origin::Flag("--upstream")));
+            layer
+                .records
+                .insert("upstream", environment::upstreams(&self.upstream.join(","), &Origin::Flag("--upstream")));
         }
         if !self.critical.is_empty() {
-            let records = environment::records(keys::CRITICAL_NAME, &self.critical.join(","), &Origin::Flag("--critical"));
+            let records =
+                environment::records(keys::CRITICAL_NAME, &self.critical.join(","), &Origin::Flag("--critical"));
             layer.records.insert("critical", records);
         }
         Flags { config: self.config.clone(), layer }
@@ -143,9 +151,14 @@ pub fn resolve_settings(
     if !settings.upstreams.iter().any(covers_all) {
         let found = match resolv_conf::read(&arguments.resolv_conf, &settings.listen.addresses) {
             Ok(found) => found,
-            // It may be written in a moment, and what is remembered can be served until then. The watch over the file says why.
-            Err(ResolvConfError::Unreadable { .. } | ResolvConfError::Empty(_) | ResolvConfError::NotUnderstood { .. }) => Vec::new(),
-            Err(error @ (ResolvConfError::OnlyOurselves { .. } | ResolvConfError::TooLarge(_))) => return Err(error.into()),
+            // It may be written in a moment, and what is remembered can be served until then. The
+            // watch over the file says why.
+            Err(
+                ResolvConfError::Unreadable { .. } | ResolvConfError::Empty(_) | ResolvConfError::NotUnderstood { .. },
+            ) => Vec::new(),
+            Err(error @ (ResolvConfError::OnlyOurselves { .. } | ResolvConfError::TooLarge(_))) => {
+                return Err(error.into());
+            }
         };
         settings.upstreams.push(host::upstream(found));
         settings.resolv_conf = Some(arguments.resolv_conf.clone());
@@ -162,7 +175,10 @@ pub fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// The same, or until something else asks for the end, and says what it is.
-pub(super) fn run_until(arguments: ServeArguments, otherwise: impl Future<Output = &'static str>) -> anyhow::Result<ExitCode> {
+pub(super) fn run_until(
+    arguments: ServeArguments,
+    otherwise: impl Future<Output = &'static str>,
+) -> anyhow::Result<ExitCode> {
     let settings = match resolve_settings(&arguments, std::env::vars_os()) {
         Ok(settings) => settings,
         Err(error) => {
@@ -172,7 +188,8 @@ pub(super) fn run_until(arguments: ServeArguments, otherwise: impl Future<Output
     };
     footprint::share_arena();
     start_log(&settings);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     runtime.block_on(serve(&settings, otherwise))
 }
 

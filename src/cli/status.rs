@@ -26,7 +26,13 @@ pub struct StatusArguments {
 /// A runtime that cannot be made.
 pub fn run(arguments: StatusArguments) -> anyhow::Result<ExitCode> {
     arguments.admin.ask(
-        async |client| if arguments.json { client.status_text().await } else { client.status().await.map(|reading| show(&reading)) },
+        async |client| {
+            if arguments.json {
+                client.status_text().await
+            } else {
+                client.status().await.map(|reading| show(&reading))
+            }
+        },
         |text| {
             console::say(&text)?;
             Ok(ExitCode::SUCCESS)
@@ -80,20 +86,36 @@ fn show(reading: &Reading) -> String {
         .filter(|(_, count)| **count > 0)
         .map(|(origin, count)| format!("{count} {}", origin.replace('_', " ")))
         .collect();
-    let _ = writeln!(out, "{:<12} {}", "learned from", if learned.is_empty() { "nobody yet".to_owned() } else { learned.join(", ") });
-    let (sent, shed) = reading.packets.values().fold((0, 0), |(sent, shed), class| (sent + class.sent, shed + class.shed));
-    let _ = writeln!(out, "{:<12} {sent} sent, {shed} held back by the budget, {} under way", "packets", reading.resolutions_in_flight);
+    let _ = writeln!(
+        out,
+        "{:<12} {}",
+        "learned from",
+        if learned.is_empty() { "nobody yet".to_owned() } else { learned.join(", ") }
+    );
+    let (sent, shed) =
+        reading.packets.values().fold((0, 0), |(sent, shed), class| (sent + class.sent, shed + class.shed));
+    let _ = writeln!(
+        out,
+        "{:<12} {sent} sent, {shed} held back by the budget, {} under way",
+        "packets", reading.resolutions_in_flight
+    );
     let file = reading.persistence.as_ref().map_or_else(|| "off".to_owned(), persistence);
     let _ = writeln!(out, "{:<12} {file}", "state file");
     if let Some(cache) = &reading.shared_cache {
         let _ = writeln!(out, "{:<12} {}", "shared cache", shared_cache(cache));
     }
     for critical in &reading.critical {
-        let age = critical.age_seconds.map_or_else(|| "nothing remembered".to_owned(), |age| format!("answered {} ago", duration(age)));
+        let age = critical
+            .age_seconds
+            .map_or_else(|| "nothing remembered".to_owned(), |age| format!("answered {} ago", duration(age)));
         let state = if critical.fresh { critical.state.clone() } else { critical.state.to_uppercase() };
         let old = critical.too_old_seconds.map(|old| format!(", too old for {}", duration(old))).unwrap_or_default();
-        let failed =
-            critical.last_failure.as_ref().filter(|_| !critical.fresh).map(|last| format!(", last failure: {last}")).unwrap_or_default();
+        let failed = critical
+            .last_failure
+            .as_ref()
+            .filter(|_| !critical.fresh)
+            .map(|last| format!(", last failure: {last}"))
+            .unwrap_or_default();
         let _ = writeln!(out, "{:<12} {} {}: {state}, {age}{old}{failed}", "critical", critical.name, critical.rtype);
     }
     out
@@ -134,7 +156,9 @@ fn upstream_line(upstream: &UpstreamReading) -> String {
 
 /// Shows the state file.
 fn persistence(file: &PersistenceReading) -> String {
-    let written = file.last_write_age_seconds.map_or_else(|| "never written".to_owned(), |age| format!("written {} ago", duration(age)));
+    let written = file
+        .last_write_age_seconds
+        .map_or_else(|| "never written".to_owned(), |age| format!("written {} ago", duration(age)));
     let state = if file.working {
         "working".to_owned()
     } else {
@@ -146,7 +170,8 @@ fn persistence(file: &PersistenceReading) -> String {
 
 /// Shows the shared cache.
 fn shared_cache(cache: &SharedCacheReading) -> String {
-    let count = |counts: &std::collections::BTreeMap<String, u64>, kind: &str| counts.get(kind).copied().unwrap_or_default();
+    let count =
+        |counts: &std::collections::BTreeMap<String, u64>, kind: &str| counts.get(kind).copied().unwrap_or_default();
     let state = if cache.reached {
         "reached".to_owned()
     } else {
@@ -199,11 +224,16 @@ mod tests {
         assert_eq!(lines[2], "OUTAGE       for 12 min 1 s (.): 943 answers saved, 30 names served stale, 2 failed");
         assert_eq!(lines[3], "             the first name in use is lost in 23 h 14 min: db.example.com. A");
         assert!(
-            text.contains("upstream     vpc@192.0.2.2:53: down, p99 2.1 ms; 1 answered, 4 timed out, 3 failed, 2 useless, 5 late"),
+            text.contains(
+                "upstream     vpc@192.0.2.2:53: down, p99 2.1 ms; 1 answered, 4 timed out, 3 failed, 2 useless, 5 late"
+            ),
             "{text}"
         );
         assert!(text.contains("NOT WORKING for 15 s (no space left), written 31 s ago"), "{text}");
-        assert!(text.contains("critical     db.example.com. A: STALE, answered 1 min 30 s ago, last failure: timeout"), "{text}");
+        assert!(
+            text.contains("critical     db.example.com. A: STALE, answered 1 min 30 s ago, last failure: timeout"),
+            "{text}"
+        );
         assert!(text.contains("learned from 4 seed, 60 upstream"), "{text}");
         assert!(
             text.contains("shared cache redis://cache.example.com web: NOT REACHED for 1 min 15 s (it cannot be reached); 40 published"),

@@ -1,10 +1,12 @@
-//! The environment: `HOLDOVER_SECTION_KEY` stands for `key` in `[section]`, lists are comma-separated.
+//! The environment: `HOLDOVER_SECTION_KEY` stands for `key` in `[section]`, lists are
+//! comma-separated.
 //!
 //! `STATE_DIRECTORY`, which systemd sets, is where the state file lies unless it is told otherwise.
 //!
-//! `HOLDOVER_UPSTREAM=192.0.2.1,192.0.2.2` names upstreams, each with its own breaker; `HOLDOVER_CONFIG` names the file.
-//! An unknown variable is refused like an unknown key, except for those that Kubernetes makes for a service named
-//! `holdover` in every container (`HOLDOVER_SERVICE_HOST`, `HOLDOVER_PORT`, `HOLDOVER_PORT_53_UDP_ADDR` and so on).
+//! `HOLDOVER_UPSTREAM=192.0.2.1,192.0.2.2` names upstreams, each with its own breaker;
+//! `HOLDOVER_CONFIG` names the file. An unknown variable is refused like an unknown key, except for
+//! those that Kubernetes makes for a service named `holdover` in every container
+//! (`HOLDOVER_SERVICE_HOST`, `HOLDOVER_PORT`, `HOLDOVER_PORT_53_UDP_ADDR` and so on).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -24,7 +26,8 @@ const UPSTREAM: &str = "HOLDOVER_UPSTREAM";
 
 /// The variable that names critical names.
 const CRITICAL: &str = "HOLDOVER_CRITICAL";
-/// The variable in which systemd names the directories that it made for the service (systemd.exec(5)); the first counts.
+/// The variable in which systemd names the directories that it made for the service
+/// (systemd.exec(5)); the first counts.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
 /// The variable with the password of the shared cache. It stands for no key.
@@ -52,7 +55,9 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
             environment.layer.state_directory = first.filter(|directory| directory.is_absolute());
             continue;
         }
-        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX) && !is_service_link(name)) else { continue };
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX) && !is_service_link(name)) else {
+            continue;
+        };
         if name == CONFIG {
             environment.config = Some(value.into());
             continue;
@@ -90,8 +95,9 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
     if problems.is_empty() { Ok(environment) } else { Err(ConfigError::Wrong(problems)) }
 }
 
-/// One upstream for each address of a list. An empty list is a variable that somebody forgot to set, not a wish for other upstreams than
-/// the file's: it stands for one address, which is then found to be none.
+/// One upstream for each address of a list. An empty list is a variable that somebody forgot to
+/// set, not a wish for other upstreams than the file's: it stands for one address, which is then
+/// found to be none.
 #[must_use]
 pub fn upstreams(list: &str, origin: &Origin) -> Vec<Record> {
     records(keys::UPSTREAM_ADDRESSES, list, origin)
@@ -122,7 +128,8 @@ fn variables_of_keys() -> impl Iterator<Item = (String, &'static str)> {
     })
 }
 
-/// Whether Kubernetes makes such a variable for a service named `holdover`, or for one whose name begins with it.
+/// Whether Kubernetes makes such a variable for a service named `holdover`, or for one whose name
+/// begins with it.
 fn is_service_link(name: &str) -> bool {
     let words: Vec<&str> = name.split('_').collect();
     let is_number = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
@@ -136,23 +143,30 @@ mod tests {
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Result<Environment, String> {
-        read(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)))).map_err(|error| error.to_string())
+        read(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn keys_are_found_by_their_variables() {
-        let read = environment(&[("HOLDOVER_STALE_MAXIMUM", "12h"), ("PATH", "/bin"), ("HOLDOVER_CONFIG", "/x.toml")]).unwrap();
+        let read = environment(&[("HOLDOVER_STALE_MAXIMUM", "12h"), ("PATH", "/bin"), ("HOLDOVER_CONFIG", "/x.toml")])
+            .unwrap();
         assert_eq!(read.layer.values.keys().collect::<Vec<_>>(), [&"stale.maximum"]);
         assert_eq!(read.config, Some(PathBuf::from("/x.toml")));
     }
 
     #[test]
     fn the_first_directory_that_systemd_gives_is_for_the_state_unless_somebody_says_otherwise() {
-        let path = |variables: &[(&str, &str)]| super::super::judge::judge(&environment(variables).unwrap().layer).unwrap().state.path;
+        let path = |variables: &[(&str, &str)]| {
+            super::super::judge::judge(&environment(variables).unwrap().layer).unwrap().state.path
+        };
         let directory = ("STATE_DIRECTORY", "/var/lib/holdover:/var/lib/other");
         assert_eq!(path(&[]), None);
         assert_eq!(path(&[directory]), Some(PathBuf::from("/var/lib/holdover/state.redb")));
-        assert_eq!(path(&[directory, ("HOLDOVER_STATE_PATH", "auto")]), Some(PathBuf::from("/var/lib/holdover/state.redb")));
+        assert_eq!(
+            path(&[directory, ("HOLDOVER_STATE_PATH", "auto")]),
+            Some(PathBuf::from("/var/lib/holdover/state.redb"))
+        );
         assert_eq!(path(&[directory, ("HOLDOVER_STATE_PATH", "off")]), None);
         assert_eq!(path(&[directory, ("HOLDOVER_STATE_PATH", "/x/s.redb")]), Some(PathBuf::from("/x/s.redb")));
         assert_eq!(path(&[("STATE_DIRECTORY", "relative")]), None);

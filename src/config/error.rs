@@ -1,7 +1,8 @@
 //! What is wrong with the configuration, in the words of somebody who wants to mend it.
 //!
-//! One message names place, key, value, allowed range and next step. Several mistakes are told at once, up to
-//! [`PROBLEMS_SHOWN`](super::limits::PROBLEMS_SHOWN), so that nobody has to start five times.
+//! One message names place, key, value, allowed range and next step. Several mistakes are told at
+//! once, up to [`PROBLEMS_SHOWN`](super::limits::PROBLEMS_SHOWN), so that nobody has to start five
+//! times.
 
 use std::fmt;
 use std::io;
@@ -51,7 +52,9 @@ impl ConfigError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Unreadable { .. } | Self::TooLarge { .. } | Self::NotText { .. } => EXIT_CONFIG,
-            Self::Wrong(problems) if problems.iter().any(|problem| matches!(problem.origin, Origin::Flag(_))) => EXIT_USAGE,
+            Self::Wrong(problems) if problems.iter().any(|problem| matches!(problem.origin, Origin::Flag(_))) => {
+                EXIT_USAGE
+            }
             Self::Wrong(_) => EXIT_CONFIG,
         }
     }
@@ -77,7 +80,10 @@ impl Problem {
             (Origin::Flag(flag), _) => format!("{flag} {shown}"),
             (Origin::Variable(name), _) => format!("{name}={shown}"),
             (Origin::File { path, line }, Raw::Word(_)) => format!("{path}:{line}: {shown}"),
-            (Origin::File { path, line }, Raw::Text(_) | Raw::Integer(_) | Raw::Switch(_) | Raw::List(_) | Raw::Other(_)) => {
+            (
+                Origin::File { path, line },
+                Raw::Text(_) | Raw::Integer(_) | Raw::Switch(_) | Raw::List(_) | Raw::Other(_),
+            ) => {
                 format!("{path}:{line}: {key} = {shown}")
             }
         };

@@ -1,4 +1,5 @@
-//! The configuration file: TOML into a [`Layer`], each value with its line. Unknown sections and keys are refused here.
+//! The configuration file: TOML into a [`Layer`], each value with its line. Unknown sections and
+//! keys are refused here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ pub fn parse(path: &str, text: &str) -> Result<Layer, ConfigError> {
         Ok(root) => reader.root(root.get_ref()),
         Err(error) => {
             let origin = reader.origin(error.span().map_or(0, |span| span.start));
-            let complaint = format!("{}. Mend the line; `holdover config default` shows how a whole file looks.", error.message());
+            let complaint =
+                format!("{}. Mend the line; `holdover config default` shows how a whole file looks.", error.message());
             reader.problems.push(Problem::place(&origin, "not TOML:", complaint));
         }
     }
@@ -60,7 +62,11 @@ impl Reader<'_> {
             let what = if matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) { "section" } else { "key" };
             let guess = keys::nearest(full, SECTIONS.iter().map(|section| section.name));
             let hint = guess.map_or_else(String::new, |guess| format!(" Did you mean [{guess}]?"));
-            self.problems.push(Problem::place(&origin, &format!("{what} \"{full}\""), format!("is not known.{hint} {}", known_sections())));
+            self.problems.push(Problem::place(
+                &origin,
+                &format!("{what} \"{full}\""),
+                format!("is not known.{hint} {}", known_sections()),
+            ));
             return;
         };
         match (section.shape, value.get_ref()) {
@@ -74,16 +80,26 @@ impl Reader<'_> {
                     let origin = self.origin(record.span().start);
                     match record.get_ref() {
                         DeValue::Table(table) => read.push(Record { origin, values: self.table(section.name, table) }),
-                        _ => self.problems.push(Problem::place(&origin, section.name, format!("is to be written [[{}]].", section.name))),
+                        _ => self.problems.push(Problem::place(
+                            &origin,
+                            section.name,
+                            format!("is to be written [[{}]].", section.name),
+                        )),
                     }
                 }
                 self.layer.records.insert(section.name, read);
             }
-            (Shape::Table, _) => {
-                self.problems.push(Problem::place(&origin, full, format!("is a section: write [{full}] and its keys below.")))
-            }
+            (Shape::Table, _) => self.problems.push(Problem::place(
+                &origin,
+                full,
+                format!("is a section: write [{full}] and its keys below."),
+            )),
             (Shape::Records, _) => {
-                self.problems.push(Problem::place(&origin, full, format!("may stand several times: write [[{full}]] and its keys below.")));
+                self.problems.push(Problem::place(
+                    &origin,
+                    full,
+                    format!("may stand several times: write [[{full}]] and its keys below."),
+                ));
             }
         }
     }
@@ -127,9 +143,12 @@ impl Reader<'_> {
             DeValue::Integer(number) => i64::from_str_radix(&number.as_str().replace('_', ""), number.radix())
                 .map_or_else(|_| Raw::Other(number.as_str().to_owned()), Raw::Integer),
             DeValue::Boolean(on) => Raw::Switch(*on),
-            DeValue::Array(items) => {
-                Raw::List(items.iter().map(|item| Given { raw: self.raw(item), origin: self.origin(item.span().start) }).collect())
-            }
+            DeValue::Array(items) => Raw::List(
+                items
+                    .iter()
+                    .map(|item| Given { raw: self.raw(item), origin: self.origin(item.span().start) })
+                    .collect(),
+            ),
             DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
                 Raw::Other(self.text.get(value.span()).unwrap_or_default().to_owned())
             }

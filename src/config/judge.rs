@@ -1,4 +1,5 @@
-//! Judges what all sources together say, and makes [`Settings`] of it. Every mistake is collected before any is told.
+//! Judges what all sources together say, and makes [`Settings`] of it. Every mistake is collected
+//! before any is told.
 
 use std::net::SocketAddr;
 
@@ -17,8 +18,8 @@ use super::quantity::{Quantity, Threads, Timer};
 use super::settings::{Drain, Format, Level, Listen, Log, Settings, State};
 use crate::core::network::{self, IpNetwork};
 use crate::core::policy::{
-    AttemptPolicy, BudgetPolicy, CachePolicy, ClientResponseTimer, HealthPolicy, InFlightPolicy, Policy, PrefetchPolicy, StalePolicy,
-    SuffixStale, TtlPolicy, TtlZero,
+    AttemptPolicy, BudgetPolicy, CachePolicy, ClientResponseTimer, HealthPolicy, InFlightPolicy, Policy,
+    PrefetchPolicy, StalePolicy, SuffixStale, TtlPolicy, TtlZero,
 };
 pub use shared_cache::read_url as shared_cache_servers;
 pub(super) use text::read_address;
@@ -120,7 +121,8 @@ impl Judge<'_> {
             None => vec![SocketAddr::from(([127, 0, 0, 1], limits::DNS_PORT))],
         };
         if let Some(given) = self.layer.values.get(keys::LISTEN_ADDRESSES).cloned()
-            && let Some(group) = addresses.iter().find(|address| !address.ip().is_unspecified() && !network::is_one_host(address.ip()))
+            && let Some(group) =
+                addresses.iter().find(|address| !address.ip().is_unspecified() && !network::is_one_host(address.ip()))
         {
             self.complain(
                 keys::LISTEN_ADDRESSES,
@@ -131,7 +133,9 @@ impl Judge<'_> {
         let clients = self.clients(&addresses);
         Listen {
             threads: match self.bounded(&limits::LISTEN_THREADS) {
-                Threads::Automatic => std::thread::available_parallelism().map_or(1, usize::from).min(limits::AUTOMATIC_THREADS_MAX),
+                Threads::Automatic => {
+                    std::thread::available_parallelism().map_or(1, usize::from).min(limits::AUTOMATIC_THREADS_MAX)
+                }
                 Threads::Fixed(count) => count,
             },
             tcp_connections: self.bounded(&limits::LISTEN_TCP_CONNECTIONS),
@@ -167,9 +171,10 @@ impl Judge<'_> {
         let maximum = self.bounded(&limits::STALE_MAXIMUM);
         let policy = StalePolicy {
             client_response_timer: match self.bounded(&limits::STALE_CLIENT_RESPONSE_TIMER) {
-                Timer::Adaptive => {
-                    ClientResponseTimer::Adaptive { at_least: limits::ADAPTIVE_TIMER_MIN, at_most: limits::ADAPTIVE_TIMER_MAX }
-                }
+                Timer::Adaptive => ClientResponseTimer::Adaptive {
+                    at_least: limits::ADAPTIVE_TIMER_MIN,
+                    at_most: limits::ADAPTIVE_TIMER_MAX,
+                },
                 Timer::Fixed(duration) => ClientResponseTimer::Fixed(duration),
             },
             maximum,
@@ -208,12 +213,21 @@ impl Judge<'_> {
                 .get(keys::SUFFIX_MAXIMUM)
                 .and_then(|given| self.quantity(&limits::STALE_MAXIMUM, keys::SUFFIX_MAXIMUM, given));
             let words = [("forget", TtlZero::Forget), ("keep", TtlZero::KeepForOutages)];
-            let ttl_zero = record.values.get(keys::SUFFIX_TTL_ZERO).and_then(|given| self.word(keys::SUFFIX_TTL_ZERO, given, &words));
-            suffixes.push(SuffixStale { suffix, maximum: maximum.unwrap_or(otherwise), ttl_zero: ttl_zero.unwrap_or(TtlZero::Forget) });
+            let ttl_zero = record
+                .values
+                .get(keys::SUFFIX_TTL_ZERO)
+                .and_then(|given| self.word(keys::SUFFIX_TTL_ZERO, given, &words));
+            suffixes.push(SuffixStale {
+                suffix,
+                maximum: maximum.unwrap_or(otherwise),
+                ttl_zero: ttl_zero.unwrap_or(TtlZero::Forget),
+            });
         }
         if let Some(extra) = records.get(limits::STALE_SUFFIXES_MAX) {
-            let complaint =
-                format!("is one too many. Allowed: {} suffixes. One suffix covers all names below it.", limits::STALE_SUFFIXES_MAX);
+            let complaint = format!(
+                "is one too many. Allowed: {} suffixes. One suffix covers all names below it.",
+                limits::STALE_SUFFIXES_MAX
+            );
             self.problems.push(Problem::place(&extra.origin, "[[stale.suffix]]", complaint));
         }
         suffixes
@@ -317,11 +331,26 @@ impl Judge<'_> {
 
     /// The log.
     fn log(&mut self) -> Log {
-        let levels =
-            [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug), ("trace", Level::Trace)];
+        let levels = [
+            ("error", Level::Error),
+            ("warn", Level::Warn),
+            ("info", Level::Info),
+            ("debug", Level::Debug),
+            ("trace", Level::Trace),
+        ];
         let formats = [("text", Format::Text), ("json", Format::Json)];
-        let level = self.layer.values.get(keys::LOG_LEVEL).cloned().and_then(|given| self.word(keys::LOG_LEVEL, &given, &levels));
-        let format = self.layer.values.get(keys::LOG_FORMAT).cloned().and_then(|given| self.word(keys::LOG_FORMAT, &given, &formats));
+        let level = self
+            .layer
+            .values
+            .get(keys::LOG_LEVEL)
+            .cloned()
+            .and_then(|given| self.word(keys::LOG_LEVEL, &given, &levels));
+        let format = self
+            .layer
+            .values
+            .get(keys::LOG_FORMAT)
+            .cloned()
+            .and_then(|given| self.word(keys::LOG_FORMAT, &given, &formats));
         Log { level: level.unwrap_or(Level::Info), format: format.unwrap_or(Format::Text) }
     }
 
@@ -332,11 +361,14 @@ impl Judge<'_> {
             values.get(bound.key).map_or(Some(bound.default), |given| std::time::Duration::read(&given.raw))
         };
         let (Some(low), Some(high)) = (value(smaller), value(larger)) else { return };
-        let Some((key, given)) = [larger, smaller].iter().find_map(|bound| Some((bound.key, values.get(bound.key)?.clone()))) else {
+        let Some((key, given)) =
+            [larger, smaller].iter().find_map(|bound| Some((bound.key, values.get(bound.key)?.clone())))
+        else {
             return;
         };
         if low > high {
-            let what = format!("makes {} ({}) longer than {} ({})", smaller.key, low.toml(), larger.key, high.toml()).replace('"', "");
+            let what = format!("makes {} ({}) longer than {} ({})", smaller.key, low.toml(), larger.key, high.toml())
+                .replace('"', "");
             self.complain(key, &given, &what);
         }
     }

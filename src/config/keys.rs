@@ -1,7 +1,8 @@
 //! Every key that the configuration knows, in the order in which the default file shows them.
 //!
-//! The bounded ones are in [`limits`](super::limits); here are lists, words and the keys of tables. File, environment and
-//! rendering all go by this list, so that no source knows a key that another one does not.
+//! The bounded ones are in [`limits`](super::limits); here are lists, words and the keys of tables.
+//! File, environment and rendering all go by this list, so that no source knows a key that another
+//! one does not.
 
 pub mod shared_cache;
 
@@ -215,7 +216,12 @@ const PLAIN: &[Plain] = &[
         toml: r#""info""#,
         allowed: "error, warn, info, debug or trace",
     },
-    Plain { key: LOG_FORMAT, text: &[" One line of text, or one JSON object, per event."], toml: r#""text""#, allowed: "text or json" },
+    Plain {
+        key: LOG_FORMAT,
+        text: &[" One line of text, or one JSON object, per event."],
+        toml: r#""text""#,
+        allowed: "text or json",
+    },
 ];
 
 /// How a section stands in the file.
@@ -243,16 +249,28 @@ pub const SECTIONS: &[Section] = &[
     Section {
         name: "upstream",
         shape: Shape::Records,
-        text: &["Whom holdover asks; repeat for each. While none is primary for all names: the name servers of /etc/resolv.conf."],
+        text: &[
+            "Whom holdover asks; repeat for each. While none is primary for all names: the name servers of /etc/resolv.conf.",
+        ],
     },
     Section { name: "stale", shape: Shape::Table, text: &["Serving stale (RFC 8767): only when upstreams fail."] },
-    Section { name: "stale.suffix", shape: Shape::Records, text: &["Exceptions for names under a suffix; repeat for each."] },
+    Section {
+        name: "stale.suffix",
+        shape: Shape::Records,
+        text: &["Exceptions for names under a suffix; repeat for each."],
+    },
     Section { name: "cache", shape: Shape::Table, text: &["What is remembered, and how long it counts as fresh."] },
-    Section { name: "hosts", shape: Shape::Table, text: &["Names and addresses of a hosts file, for which no upstream is asked."] },
+    Section {
+        name: "hosts",
+        shape: Shape::Table,
+        text: &["Names and addresses of a hosts file, for which no upstream is asked."],
+    },
     Section {
         name: "state",
         shape: Shape::Table,
-        text: &["What is remembered outlives the process: a file that is written behind, never waited for, and bounded as the cache is."],
+        text: &[
+            "What is remembered outlives the process: a file that is written behind, never waited for, and bounded as the cache is.",
+        ],
     },
     Section {
         name: "shared_cache",
@@ -266,7 +284,11 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "budget", shape: Shape::Table, text: &["What goes upstream, and how much at the same moment."] },
     Section { name: "attempts", shape: Shape::Table, text: &["How one resolution spends its packets."] },
     Section { name: "health", shape: Shape::Table, text: &["When an upstream is impaired, down, and healthy again."] },
-    Section { name: "admin", shape: Shape::Table, text: &["The admin interface; whatever happens to it, queries go on being answered."] },
+    Section {
+        name: "admin",
+        shape: Shape::Table,
+        text: &["The admin interface; whatever happens to it, queries go on being answered."],
+    },
     Section {
         name: "critical",
         shape: Shape::Records,
@@ -275,7 +297,11 @@ pub const SECTIONS: &[Section] = &[
             "evicted, and readiness waits for them.",
         ],
     },
-    Section { name: "ready", shape: Shape::Table, text: &["When health checks hear that holdover is ready. Queries are answered before."] },
+    Section {
+        name: "ready",
+        shape: Shape::Table,
+        text: &["When health checks hear that holdover is ready. Queries are answered before."],
+    },
     Section { name: "drain", shape: Shape::Table, text: &["The end of the process."] },
     Section { name: "log", shape: Shape::Table, text: &["The log, on standard error."] },
 ];

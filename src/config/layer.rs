@@ -1,8 +1,9 @@
-//! What one source says, before anybody has judged it: raw values by key, each with the place where it stands.
+//! What one source says, before anybody has judged it: raw values by key, each with the place where
+//! it stands.
 //!
-//! File, environment and flags each become a [`Layer`]; a higher layer covers a lower one key by key, lists and tables
-//! (`[[upstream]]`, `[[stale.suffix]]`) as a whole. Judging comes once, afterwards, so that the same value meets the same
-//! rule wherever it stands.
+//! File, environment and flags each become a [`Layer`]; a higher layer covers a lower one key by
+//! key, lists and tables (`[[upstream]]`, `[[stale.suffix]]`) as a whole. Judging comes once,
+//! afterwards, so that the same value meets the same rule wherever it stands.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -96,7 +97,9 @@ impl Raw {
             Self::Text(text) => (text.escape_debug().to_string(), true),
             Self::Integer(number) => (number.to_string(), false),
             Self::Switch(on) => (on.to_string(), false),
-            Self::List(items) => (format!("[{}]", items.iter().map(|item| item.raw.show()).collect::<Vec<_>>().join(", ")), false),
+            Self::List(items) => {
+                (format!("[{}]", items.iter().map(|item| item.raw.show()).collect::<Vec<_>>().join(", ")), false)
+            }
             Self::Other(shown) => (shown.escape_debug().to_string(), false),
         };
         let mut shown: String = text.chars().take(SHOWN_MAX).collect();

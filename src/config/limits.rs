@@ -1,8 +1,9 @@
 //! Every number that an operator can choose, and every bound of what holdover reads: one place.
 //!
-//! A [`Bounded`] is the key in the configuration, default, minimum and maximum. Its docstring is also what
-//! `holdover config default` prints above the key, so reason and RFC are written once. Sizes that the wire format fixes
-//! (512, 1232, 65 535 bytes) are with the code that writes answers.
+//! A [`Bounded`] is the key in the configuration, default, minimum and maximum. Its docstring is
+//! also what `holdover config default` prints above the key, so reason and RFC are written once.
+//! Sizes that the wire format fixes (512, 1232, 65 535 bytes) are with the code that writes
+//! answers.
 
 use std::time::Duration;
 
@@ -85,26 +86,33 @@ macro_rules! bounds {
 bounds! {
     /// Threads that read UDP, for each address; "auto" is one per core, at most 4.
     LISTEN_THREADS: Threads = "listen.threads" (Threads::Automatic; Threads::Fixed(1) => Threads::Fixed(64));
-    /// TCP connections at the same moment, for each address; when all are taken, the one that has been idle longest is closed.
+    /// TCP connections at the same moment, for each address; when all are taken, the one that has
+    /// been idle longest is closed.
     LISTEN_TCP_CONNECTIONS: usize = "listen.tcp_connections" (64; 1 => 4096);
-    /// Queries that one TCP connection may have in flight; reading pauses at this number (RFC 7766 §6.2.1.1).
+    /// Queries that one TCP connection may have in flight; reading pauses at this number (RFC 7766
+    /// §6.2.1.1).
     LISTEN_TCP_QUERIES: usize = "listen.tcp_queries" (32; 1 => 1024);
     /// How long a TCP connection may be idle (RFC 7766 §6.2.3: a few seconds).
     LISTEN_TCP_IDLE: Duration = "listen.tcp_idle" (seconds(10); seconds(1) => seconds(300));
 
-    /// How long a client waits for a fresh answer when a stale one is there (RFC 8767 §5, client response timer).
-    /// "adaptive" is 8 × the upstream's smoothed p99 round-trip time, clamped to 20 to 200 ms: the 1.8 s of the RFC are too
-    /// late for clients that give up after 1 to 1.75 s (c-ares since 1.32).
+    /// How long a client waits for a fresh answer when a stale one is there (RFC 8767 §5, client
+    /// response timer). "adaptive" is 8 × the upstream's smoothed p99 round-trip time, clamped to
+    /// 20 to 200 ms: the 1.8 s of the RFC are too late for clients that give up after 1 to 1.75 s
+    /// (c-ares since 1.32).
     STALE_CLIENT_RESPONSE_TIMER: Timer = "stale.client_response_timer"
         (Timer::Adaptive; Timer::Fixed(Duration::ZERO) => Timer::Fixed(ms(1800)));
-    /// How long after its expiry an answer may still be served (RFC 8767 §5, maximum stale timer: 1 to 3 days).
-    /// The longest outage that we know of is covered by the default. 0s switches serving stale off.
+    /// How long after its expiry an answer may still be served (RFC 8767 §5, maximum stale timer: 1
+    /// to 3 days). The longest outage that we know of is covered by the default. 0s switches
+    /// serving stale off.
     STALE_MAXIMUM: Duration = "stale.maximum" (hours(24); Duration::ZERO => hours(7 * 24));
-    /// TTL of stale answers, at most the original TTL and at least 1 s (RFC 8767 §5: greater than 0, 30 s recommended).
+    /// TTL of stale answers, at most the original TTL and at least 1 s (RFC 8767 §5: greater than
+    /// 0, 30 s recommended).
     STALE_ANSWER_TTL: Duration = "stale.answer_ttl" (seconds(30); seconds(1) => seconds(300));
-    /// First wait before a name and type whose refresh failed is asked again; doubles (RFC 9520 §3.2: at least 1 s).
+    /// First wait before a name and type whose refresh failed is asked again; doubles (RFC 9520
+    /// §3.2: at least 1 s).
     STALE_RECHECK_MINIMUM: Duration = "stale.recheck_minimum" (seconds(1); seconds(1) => seconds(300));
-    /// Longest such wait (RFC 8767 §5, failure recheck timer: no more often than every 30 s; RFC 9520 §3.2: at most 5 min).
+    /// Longest such wait (RFC 8767 §5, failure recheck timer: no more often than every 30 s; RFC
+    /// 9520 §3.2: at most 5 min).
     STALE_RECHECK_MAXIMUM: Duration = "stale.recheck_maximum" (seconds(30); seconds(1) => seconds(300));
 
     /// Positive answers at the most.
@@ -113,18 +121,22 @@ bounds! {
     CACHE_SIZE: Size = "cache.size" (Size(8 << 20); Size(1 << 20) => Size(4 << 30));
     /// Room for negative answers; random names must not push out the good ones.
     CACHE_NEGATIVES: Percent = "cache.negatives" (Percent(25); Percent(1) => Percent(90));
-    /// Longest time that a positive answer counts as fresh, whatever its TTL: bounds a hijack or a bad change
-    /// (RFC 8767 §4: at most 7 days).
+    /// Longest time that a positive answer counts as fresh, whatever its TTL: bounds a hijack or a
+    /// bad change (RFC 8767 §4: at most 7 days).
     CACHE_POSITIVE_MAXIMUM: Duration = "cache.positive_maximum" (hours(1); seconds(1) => hours(7 * 24));
-    /// Longest time that a negative answer counts as fresh: bounds wrong negatives (RFC 2308 §5: at most 3 hours).
+    /// Longest time that a negative answer counts as fresh: bounds wrong negatives (RFC 2308 §5: at
+    /// most 3 hours).
     CACHE_NEGATIVE_MAXIMUM: Duration = "cache.negative_maximum" (seconds(30); Duration::ZERO => hours(3));
-    /// Life of a negative answer without SOA, which RFC 2308 §5 would not cache at all; only spares the upstream a storm.
+    /// Life of a negative answer without SOA, which RFC 2308 §5 would not cache at all; only spares
+    /// the upstream a storm.
     CACHE_NEGATIVE_WITHOUT_SOA: Duration = "cache.negative_without_soa" (seconds(5); Duration::ZERO => seconds(300));
 
-    /// How often what changed is written to the state file, in one transaction; what a power cut or kill -9 may cost at the most.
+    /// How often what changed is written to the state file, in one transaction; what a power cut or
+    /// kill -9 may cost at the most.
     STATE_WRITE_EVERY: Duration = "state.write_every" (seconds(2); ms(100) => seconds(300));
 
-    /// How long a query may wait for it that has nothing else; what is published takes no longer at a time.
+    /// How long a query may wait for it that has nothing else; what is published takes no longer at
+    /// a time.
     SHARED_CACHE_TIMEOUT: Duration = "shared_cache.timeout" (ms(30); ms(5) => seconds(1));
     /// Names that a new instance learns at the start: those that its group asks for most. 0: none.
     SHARED_CACHE_START_NAMES: usize = "shared_cache.start_names" (512; 0 => 4096);
@@ -136,7 +148,8 @@ bounds! {
     /// Hits that a name must have had in this TTL.
     PREFETCH_HITS: u32 = "prefetch.hits" (2; 1 => 1000);
 
-    /// Packets to all upstreams in any one second. AWS drops silently above 1024 packets/s per network interface.
+    /// Packets to all upstreams in any one second. AWS drops silently above 1024 packets/s per
+    /// network interface.
     BUDGET_PER_SECOND: u32 = "budget.per_second" (900; 10 => 100_000);
     /// Share of them that refreshes ahead of the expiry may take.
     BUDGET_PREFETCH: Percent = "budget.prefetch" (Percent(10); Percent(0) => Percent(100));
@@ -149,14 +162,15 @@ bounds! {
     /// Clients that wait for one of them.
     BUDGET_WAITING: usize = "budget.waiting" (4096; 10 => 262_144);
 
-    /// When the second packet of a resolution is sent at the latest; earlier when the upstream is quick (4 × its p99).
+    /// When the second packet of a resolution is sent at the latest; earlier when the upstream is
+    /// quick (4 × its p99).
     ATTEMPTS_SECOND_AFTER: Duration = "attempts.second_after" (ms(400); ms(20) => seconds(5));
     /// When the third packet is sent, counted from the first.
     ATTEMPTS_THIRD_AFTER: Duration = "attempts.third_after" (seconds(1); ms(20) => seconds(10));
     /// Packets of one resolution at the most (RFC 9520 §3.1: no more than 3).
     ATTEMPTS_SENDS: u32 = "attempts.sends" (3; 1 => 3);
-    /// When a client for which nothing is found gets SERVFAIL (RFC 8767 §5, query resolution timer); ahead of the 2.5 s after
-    /// which musl sends again, and of glibc's 5 s.
+    /// When a client for which nothing is found gets SERVFAIL (RFC 8767 §5, query resolution
+    /// timer); ahead of the 2.5 s after which musl sends again, and of glibc's 5 s.
     ATTEMPTS_DEADLINE: Duration = "attempts.deadline" (seconds(2); ms(500) => seconds(10));
     /// How long after its start a resolution still takes a late answer, to refresh the entry.
     ATTEMPTS_LINGER: Duration = "attempts.linger" (seconds(6); ms(500) => seconds(30));
@@ -173,27 +187,34 @@ bounds! {
     HEALTH_RECOVERY_SUCCESSES: u32 = "health.recovery_successes" (3; 1 => 100);
     /// First wait between two probes of an upstream that is down; grows by half each time.
     HEALTH_PROBE_MINIMUM: Duration = "health.probe_minimum" (seconds(1); seconds(1) => seconds(60));
-    /// Longest such wait; how late a recovery is noticed. One packet every 2 s is nothing beside what clients ask.
+    /// Longest such wait; how late a recovery is noticed. One packet every 2 s is nothing beside
+    /// what clients ask.
     HEALTH_PROBE_MAXIMUM: Duration = "health.probe_maximum" (seconds(2); seconds(1) => seconds(300));
 
-    /// How long `holdover check` says "not ready" for want of an answer for a critical name; then it is ready with a warning. A sidecar
-    /// that is held back in an outage keeps its application down, one that starts without may still learn the name. 0s waits for nothing.
+    /// How long `holdover check` says "not ready" for want of an answer for a critical name; then
+    /// it is ready with a warning. A sidecar that is held back in an outage keeps its application
+    /// down, one that starts without may still learn the name. 0s waits for nothing.
     READY_TIMEOUT: Duration = "ready.timeout" (seconds(10); Duration::ZERO => seconds(300));
 
-    /// How old the answer may become before the log and the metrics complain. Every answer counts as fresh for an hour at most, so an
-    /// older one is beyond what its upstream vouches for. It is refreshed before it is as old, whatever its TTL.
+    /// How old the answer may become before the log and the metrics complain. Every answer counts
+    /// as fresh for an hour at most, so an older one is beyond what its upstream vouches for. It is
+    /// refreshed before it is as old, whatever its TTL.
     CRITICAL_MAX_AGE: Duration = "critical.max_age" (hours(1); seconds(5) => hours(7 * 24));
 
-    /// After SIGTERM: go on serving until no query has come for this long. Old-style sidecars get SIGTERM with the application.
-    /// Health checks (`holdover check`) are answered and do not count.
+    /// After SIGTERM: go on serving until no query has come for this long. Old-style sidecars get
+    /// SIGTERM with the application. Health checks (`holdover check`) are answered and do not
+    /// count.
     DRAIN_IDLE: Duration = "drain.idle" (seconds(2); Duration::ZERO => seconds(60));
-    /// After SIGTERM: end at the latest after this long; below the 30 s after which Kubernetes and ECS kill.
+    /// After SIGTERM: end at the latest after this long; below the 30 s after which Kubernetes and
+    /// ECS kill.
     DRAIN_MAXIMUM: Duration = "drain.maximum" (seconds(25); Duration::ZERO => seconds(600));
 }
 
-/// Shortest adaptive client response timer; below it, scheduling noise would make healthy answers stale.
+/// Shortest adaptive client response timer; below it, scheduling noise would make healthy answers
+/// stale.
 pub const ADAPTIVE_TIMER_MIN: Duration = ms(20);
-/// Longest adaptive client response timer; below the 250 ms after which the quickest clients (c-ares) ask again.
+/// Longest adaptive client response timer; below the 250 ms after which the quickest clients
+/// (c-ares) ask again.
 pub const ADAPTIVE_TIMER_MAX: Duration = ms(200);
 /// Threads that "auto" takes at the most; a sidecar leaves the cores to its application.
 pub const AUTOMATIC_THREADS_MAX: usize = 4;
@@ -218,11 +239,14 @@ pub const STALE_SUFFIXES_MAX: usize = 256;
 pub const SEEDS_MAX: usize = 16;
 /// Port of an admin address that names none.
 pub const ADMIN_PORT: u16 = 9053;
-/// Bytes of the admin socket's path at the most: `sun_path` has 108, and a name beside it is needed while it is made.
+/// Bytes of the admin socket's path at the most: `sun_path` has 108, and a name beside it is needed
+/// while it is made.
 pub const ADMIN_PATH_MAX: usize = 90;
-/// Critical names at the most; each costs memory that nothing evicts, and packets although nobody asks.
+/// Critical names at the most; each costs memory that nothing evicts, and packets although nobody
+/// asks.
 pub const CRITICAL_NAMES_MAX: usize = 64;
-/// Types of one critical name at the most; with the names this bounds what is asked for without traffic.
+/// Types of one critical name at the most; with the names this bounds what is asked for without
+/// traffic.
 pub const CRITICAL_TYPES_MAX: usize = 4;
 /// Problems that one message tells.
 pub const PROBLEMS_SHOWN: usize = 5;
@@ -230,9 +254,11 @@ pub const PROBLEMS_SHOWN: usize = 5;
 pub const CONFIG_FILE_MAX: u64 = 1 << 20;
 /// Bytes of `/etc/resolv.conf` at the most.
 pub const RESOLV_CONF_MAX: u64 = 64 << 10;
-/// Name servers taken from `/etc/resolv.conf`; glibc takes 3 (resolv.conf(5)), newer files name more.
+/// Name servers taken from `/etc/resolv.conf`; glibc takes 3 (resolv.conf(5)), newer files name
+/// more.
 pub const RESOLV_CONF_NAMESERVERS_MAX: usize = 8;
-/// Bytes of the hosts file at the most; its names are bounded by `core::hosts`, lines without one cost nothing.
+/// Bytes of the hosts file at the most; its names are bounded by `core::hosts`, lines without one
+/// cost nothing.
 pub const HOSTS_MAX: u64 = 1 << 20;
 
 #[cfg(test)]

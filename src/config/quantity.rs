@@ -1,8 +1,8 @@
 //! Values with a unit: how they are written, and how they are shown again.
 //!
-//! Durations and sizes are strings that name their unit (`"200ms"`, `"8MiB"`), so that nobody has to guess whether 30 are
-//! seconds; percentages carry their sign (`"25%"`), counts are plain numbers. What [`Quantity::toml`] writes is read back as
-//! the same value.
+//! Durations and sizes are strings that name their unit (`"200ms"`, `"8MiB"`), so that nobody has
+//! to guess whether 30 are seconds; percentages carry their sign (`"25%"`), counts are plain
+//! numbers. What [`Quantity::toml`] writes is read back as the same value.
 
 use std::time::Duration;
 
@@ -125,7 +125,9 @@ pub fn read_duration(text: &str) -> Option<Duration> {
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    let fits = |&&(unit, scale): &&(&str, u64)| micros.is_multiple_of(scale) && micros >= scale && (unit != "d" || micros >= 2 * scale);
+    let fits = |&&(unit, scale): &&(&str, u64)| {
+        micros.is_multiple_of(scale) && micros >= scale && (unit != "d" || micros >= 2 * scale)
+    };
     match DURATION_UNITS.iter().find(fits) {
         Some((unit, scale)) => format!("{}{unit}", micros / scale),
         None => "0s".to_owned(),
@@ -311,6 +313,10 @@ mod tests {
         assert_eq!(u32::read(&Raw::Text("5".into())), None);
         assert_eq!(u32::read(&Raw::Word("5".into())), Some(5));
         assert_eq!(u32::read(&Raw::Integer(-5)), None);
-        assert_eq!(u32::read(&Raw::Integer(i64::MAX)), Some(u32::MAX), "too large is out of range, not another kind of value");
+        assert_eq!(
+            u32::read(&Raw::Integer(i64::MAX)),
+            Some(u32::MAX),
+            "too large is out of range, not another kind of value"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Renders the default configuration file: every key with its default, its reason and its range.
 //!
-//! `config/default.toml` is this text; a test keeps the two equal. Parsing it gives the default settings.
+//! `config/default.toml` is this text; a test keeps the two equal. Parsing it gives the default
+//! settings.
 
 use std::fmt::Write;
 
@@ -49,9 +50,17 @@ pub fn table() -> String {
         for known in keys::of_section(section.name) {
             let (_, name) = keys::split(known.key());
             let _ = match section.shape {
-                Shape::Table => writeln!(out, "| `[{}] {name}` | `{}` | {} |", section.name, known.default_toml(), known.allowed()),
+                Shape::Table => {
+                    writeln!(out, "| `[{}] {name}` | `{}` | {} |", section.name, known.default_toml(), known.allowed())
+                }
                 Shape::Records => {
-                    writeln!(out, "| `[[{}]] {name}` | e.g. `{}` | {} |", section.name, known.default_toml(), known.allowed())
+                    writeln!(
+                        out,
+                        "| `[[{}]] {name}` | e.g. `{}` | {} |",
+                        section.name,
+                        known.default_toml(),
+                        known.allowed()
+                    )
                 }
             };
         }

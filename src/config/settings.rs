@@ -1,4 +1,5 @@
-//! What the operator decided, valid by construction: only [`super::judge`] makes these, within [`super::limits`].
+//! What the operator decided, valid by construction: only [`super::judge`] makes these, within
+//! [`super::limits`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ pub struct Settings {
     pub listen: Listen,
     /// Whom it asks; empty until `/etc/resolv.conf` has been read, when the operator named none.
     pub upstreams: Vec<UpstreamPolicy>,
-    /// The `resolv.conf` that the upstreams for all names come from, which is watched; none when the operator named upstreams.
+    /// The `resolv.conf` that the upstreams for all names come from, which is watched; none when
+    /// the operator named upstreams.
     pub resolv_conf: Option<PathBuf>,
     /// How it decides.
     pub policy: Policy,
@@ -77,7 +79,11 @@ impl std::str::FromStr for Admin {
     /// Reads an absolute path, or an address with an optional port.
     fn from_str(text: &str) -> Result<Self, ()> {
         if text.starts_with('/') {
-            return if text.len() <= limits::ADMIN_PATH_MAX && !text.ends_with('/') { Ok(Self::Path(text.into())) } else { Err(()) };
+            return if text.len() <= limits::ADMIN_PATH_MAX && !text.ends_with('/') {
+                Ok(Self::Path(text.into()))
+            } else {
+                Err(())
+            };
         }
         super::judge::read_address(text, limits::ADMIN_PORT).map(Self::Address).ok_or(())
     }
@@ -109,7 +115,8 @@ pub struct SharedCache {
     pub username: Option<String>,
     /// Where the password is.
     pub password: Option<Password>,
-    /// The file with the authorities that may vouch for the servers; the system's when there is none.
+    /// The file with the authorities that may vouch for the servers; the system's when there is
+    /// none.
     pub ca_file: Option<PathBuf>,
     /// How long a query may wait for it.
     pub timeout: Duration,

@@ -1,12 +1,14 @@
 //! Writes answers: from an entry, or an error. The only place where an answer's bytes are made.
 //!
-//! Of the query it repeats ID, opcode, RD, CD and the question byte for byte (0x20 case). RA is always set, AA never; AD only
-//! where upstream set it, the client asked for it (AD or DO, RFC 6840 §5.8) and the answer is fresh. TTLs are counted down
-//! (RFC 1035 §3.2.1). An OPT is answered with an OPT, whose place is reserved before anything else is written, so truncation
-//! never loses it (RFC 6891 §7).
+//! Of the query it repeats ID, opcode, RD, CD and the question byte for byte (0x20 case). RA is
+//! always set, AA never; AD only where upstream set it, the client asked for it (AD or DO, RFC 6840
+//! §5.8) and the answer is fresh. TTLs are counted down (RFC 1035 §3.2.1). An OPT is answered with
+//! an OPT, whose place is reserved before anything else is written, so truncation never loses it
+//! (RFC 6891 §7).
 //!
-//! An answer too large for its client sets TC and still holds as many whole records as fit: musl before 1.2.4 reads what is
-//! there and never asks over TCP. (Whole RRsets would leave it nothing of one large RRset.)
+//! An answer too large for its client sets TC and still holds as many whole records as fit: musl
+//! before 1.2.4 reads what is there and never asks over TCP. (Whole RRsets would leave it nothing
+//! of one large RRset.)
 //!
 //! Nothing allocates: the caller brings the buffer.
 
@@ -20,7 +22,8 @@ use super::time::Timestamp;
 
 /// Largest UDP answer to a client with EDNS, in bytes (DNS flag day 2020, RFC 9715 §3).
 pub const UDP_MAX: usize = 1232;
-/// Largest UDP answer to a client without EDNS, in bytes (RFC 1035 §4.2.1); also the least that an OPT may ask for.
+/// Largest UDP answer to a client without EDNS, in bytes (RFC 1035 §4.2.1); also the least that an
+/// OPT may ask for.
 pub const UDP_PLAIN: usize = 512;
 /// Largest answer over a stream, in bytes.
 pub const STREAM_MAX: usize = 65_535;
@@ -113,7 +116,8 @@ impl Asked<'_> {
     const fn flags(&self) -> u16 {
         message::FLAG_RESPONSE
             | message::FLAG_RECURSION_AVAILABLE
-            | self.echo.flags & (message::MASK_OPCODE | message::FLAG_RECURSION_DESIRED | message::FLAG_CHECKING_DISABLED)
+            | self.echo.flags
+                & (message::MASK_OPCODE | message::FLAG_RECURSION_DESIRED | message::FLAG_CHECKING_DISABLED)
     }
 }
 
@@ -123,7 +127,8 @@ pub fn room(entry: &Entry) -> usize {
     entry.wire().len().max(UDP_PLAIN) + OPT + EXTENDED_ERROR + entry.extended_errors().len()
 }
 
-/// Writes the answer that an entry gives; returns its length, 0 when `out` has no room for even an empty one.
+/// Writes the answer that an entry gives; returns its length, 0 when `out` has no room for even an
+/// empty one.
 #[must_use]
 pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestamp, out: &mut [u8]) -> usize {
     let own = match (shown, entry.kind) {
@@ -143,7 +148,8 @@ pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestam
     if fit.truncated || entry.truncated {
         flags |= message::FLAG_TRUNCATED;
     }
-    let wants_authentic = asked.echo.flags & message::FLAG_AUTHENTIC != 0 || asked.echo.edns.is_some_and(|edns| edns.dnssec_ok);
+    let wants_authentic =
+        asked.echo.flags & message::FLAG_AUTHENTIC != 0 || asked.echo.edns.is_some_and(|edns| edns.dnssec_ok);
     if entry.authentic && wants_authentic && shown == Shown::Fresh {
         flags |= message::FLAG_AUTHENTIC;
     }
@@ -155,9 +161,16 @@ pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestam
     append_opt(asked, 0, options, fit.length, limit, out)
 }
 
-/// Writes an answer without data: an error, or a name that is known without asking. Returns its length.
+/// Writes an answer without data: an error, or a name that is known without asking. Returns its
+/// length.
 #[must_use]
-pub fn write_error(asked: &Asked<'_>, rcode: Rcode, reasons: [Option<ExtendedError>; 2], passed_on: &[u8], out: &mut [u8]) -> usize {
+pub fn write_error(
+    asked: &Asked<'_>,
+    rcode: Rcode,
+    reasons: [Option<ExtendedError>; 2],
+    passed_on: &[u8],
+    out: &mut [u8],
+) -> usize {
     let question = asked.question();
     let [_, low] = rcode.code().to_be_bytes();
     let flags = asked.flags() | u16::from(low) & message::MASK_RCODE;
@@ -193,9 +206,11 @@ struct Fit {
     truncated: bool,
 }
 
-/// Copies header, question and as many whole records as fit into `limit` bytes, and sets the counts.
+/// Copies header, question and as many whole records as fit into `limit` bytes, and sets the
+/// counts.
 ///
-/// Additional data, and the authority section of a positive answer, may be left out unsaid (RFC 2181 §9).
+/// Additional data, and the authority section of a positive answer, may be left out unsaid (RFC
+/// 2181 §9).
 fn copy_what_fits(entry: &Entry, limit: usize, out: &mut [u8]) -> Fit {
     let Ok(mut records) = Records::new(entry.wire()) else { return Fit { length: 0, truncated: true } };
     let mut end = records.position();
@@ -253,12 +268,20 @@ impl Options<'_> {
 /// Appends an OPT when the query had one (RFC 6891 §6.1.1), and counts it; returns the new length.
 ///
 /// Extended errors are left out where there is no room for them.
-fn append_opt(asked: &Asked<'_>, rcode: u16, options: Options<'_>, length: usize, limit: usize, out: &mut [u8]) -> usize {
+fn append_opt(
+    asked: &Asked<'_>,
+    rcode: u16,
+    options: Options<'_>,
+    length: usize,
+    limit: usize,
+    out: &mut [u8],
+) -> usize {
     let Some(edns) = asked.echo.edns else { return length };
     if length + OPT > limit {
         return length;
     }
-    let options = if length + OPT + options.length() <= limit { options } else { Options { own: [None, None], passed_on: &[] } };
+    let options =
+        if length + OPT + options.length() <= limit { options } else { Options { own: [None, None], passed_on: &[] } };
     let additional = message::read_u16(out, 10).unwrap_or_default().saturating_add(1);
     put(out, 10, &additional.to_be_bytes());
     let [size_high, size_low] = u16::try_from(UDP_MAX).unwrap_or(512).to_be_bytes();
@@ -268,7 +291,8 @@ fn append_opt(asked: &Asked<'_>, rcode: u16, options: Options<'_>, length: usize
     let mut at = length;
     at += put(out, at, &[0, 0, 41, size_high, size_low, extended, 0, flags, 0, length_high, length_low]);
     for error in options.own.into_iter().flatten() {
-        let ([option_high, option_low], [high, low]) = (OPTION_EXTENDED_ERROR.to_be_bytes(), error.code().to_be_bytes());
+        let ([option_high, option_low], [high, low]) =
+            (OPTION_EXTENDED_ERROR.to_be_bytes(), error.code().to_be_bytes());
         at += put(out, at, &[option_high, option_low, 0, 2, high, low]);
     }
     at + put(out, at, options.passed_on)
@@ -284,7 +308,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
     const STALE: Shown = Shown::Stale { ttl: Duration::from_secs(30) };
 
-    /// What `packet` is answered from an entry made of `response` at `NOW`, `later` seconds after that.
+    /// What `packet` is answered from an entry made of `response` at `NOW`, `later` seconds after
+    /// that.
     fn answer(packet: &[u8], response: &[u8], shown: Shown, later: u64) -> Vec<u8> {
         let Received::Query(query) = question::read(packet) else { panic!("not a query") };
         let verdict = classify(query.key.qtype(), response);
@@ -298,7 +323,10 @@ mod tests {
     /// The TTLs of a message without its OPT.
     fn ttls(message: &[u8]) -> Vec<u32> {
         let mut records = Records::new(message).expect("a message");
-        std::iter::from_fn(|| records.next_record().expect("a record")).filter(|r| r.rtype != 41).map(|r| r.ttl).collect()
+        std::iter::from_fn(|| records.next_record().expect("a record"))
+            .filter(|r| r.rtype != 41)
+            .map(|r| r.ttl)
+            .collect()
     }
 
     fn flags(message: &[u8]) -> u16 {
@@ -309,7 +337,8 @@ mod tests {
     fn id_and_question_are_repeated_byte_for_byte() {
         let mut asked = query("www.example.com", 1);
         asked[13..16].copy_from_slice(b"wWW");
-        let out = answer(&asked, &Response::new("www.example.com", 1).a("www.example.com", 60).bytes(), Shown::Fresh, 0);
+        let out =
+            answer(&asked, &Response::new("www.example.com", 1).a("www.example.com", 60).bytes(), Shown::Fresh, 0);
         assert_eq!(out[..2], asked[..2]);
         assert_eq!(out[12..asked.len()], asked[12..]);
         assert_eq!(flags(&out), 0x8180);
@@ -317,7 +346,10 @@ mod tests {
 
     #[test]
     fn ttls_are_counted_down_and_stale_ones_are_small() {
-        let response = Response::new("www.example.com", 1).cname("www.example.com", "w.example.com", 300).a("w.example.com", 20).bytes();
+        let response = Response::new("www.example.com", 1)
+            .cname("www.example.com", "w.example.com", 300)
+            .a("w.example.com", 20)
+            .bytes();
         let asked = query("www.example.com", 1);
         assert_eq!(ttls(&answer(&asked, &response, Shown::Fresh, 7)), [293, 13]);
         assert_eq!(ttls(&answer(&asked, &response, STALE, 5000)), [30, 20]);
@@ -383,7 +415,8 @@ mod tests {
 
     #[test]
     fn upstreams_extended_errors_are_passed_on_when_fresh() {
-        let response = Response::new("www.example.com", 1).a("www.example.com", 60).opt(0, &[0, 15, 0, 2, 0, 17]).bytes();
+        let response =
+            Response::new("www.example.com", 1).a("www.example.com", 60).opt(0, &[0, 15, 0, 2, 0, 17]).bytes();
         let out = answer(&query_with_opt("www.example.com", 1, 1232, 0), &response, Shown::Fresh, 0);
         assert_eq!(out[out.len() - 6..], [0, 15, 0, 2, 0, 17]);
     }

@@ -1,8 +1,10 @@
-//! How many packets may go upstream, and for what (AWS drops silently above 1024 packets a second and network interface).
+//! How many packets may go upstream, and for what (AWS drops silently above 1024 packets a second
+//! and network interface).
 //!
-//! A sliding window of one second in slots of 50 ms counts what was sent by class. The sum never exceeds the budget in any
-//! second, also right after a pause: a token bucket with the same rate and burst would let twice as many through. At the limit
-//! background work is shed first: it may only use what client misses leave.
+//! A sliding window of one second in slots of 50 ms counts what was sent by class. The sum never
+//! exceeds the budget in any second, also right after a pause: a token bucket with the same rate
+//! and burst would let twice as many through. At the limit background work is shed first: it may
+//! only use what client misses leave.
 //!
 //! | class | at most | only while the whole is used below |
 //! |---|---|---|
@@ -35,7 +37,8 @@ pub enum Class {
 
 impl Class {
     /// All of them, in the order of their places.
-    pub const ALL: [Self; CLASSES] = [Self::Probe, Self::Miss, Self::Outage, Self::Critical, Self::Prefetch, Self::Sweep];
+    pub const ALL: [Self; CLASSES] =
+        [Self::Probe, Self::Miss, Self::Outage, Self::Critical, Self::Prefetch, Self::Sweep];
 
     /// Whether nobody waits for it.
     #[must_use]
@@ -148,7 +151,9 @@ impl Budget {
             Class::Miss => total <= whole,
             Class::Outage => total <= whole && of_class <= self.policy.outage_per_second,
             Class::Critical => total <= whole - whole / 10 && of_class <= (whole / 4).max(1),
-            Class::Prefetch => total <= whole / 4 * 3 && of_class <= (whole / 100).max(1) * self.policy.prefetch_percent,
+            Class::Prefetch => {
+                total <= whole / 4 * 3 && of_class <= (whole / 100).max(1) * self.policy.prefetch_percent
+            }
             Class::Sweep => total <= whole / 2 && of_class <= self.policy.sweep_per_second,
         }
     }
@@ -162,7 +167,8 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_secs(1_000_000);
 
-    /// Takes one packet every `every` from `START` for `seconds`; gives the times at which it was granted.
+    /// Takes one packet every `every` from `START` for `seconds`; gives the times at which it was
+    /// granted.
     fn grants(budget: &mut Budget, class: Class, every: Duration, seconds: u64) -> Vec<Timestamp> {
         let mut now = START;
         let mut granted = Vec::new();

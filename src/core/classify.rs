@@ -78,7 +78,8 @@ impl Failure {
         }
     }
 
-    /// The extended error to answer with (RFC 8914 §4.23, §4.24): 22 when upstream answered uselessly, 23 when it did not.
+    /// The extended error to answer with (RFC 8914 §4.23, §4.24): 22 when upstream answered
+    /// uselessly, 23 when it did not.
     #[must_use]
     pub const fn extended_error(self) -> u16 {
         match self {
@@ -155,7 +156,8 @@ pub fn classify(qtype: u16, response: &[u8]) -> Verdict {
         Err(_) => Findings::default(),
     };
     // A denial at the end of a chain lives no longer than what leads to it.
-    let vouched = findings.soa.map_or(Vouched::Not, |ttl| Vouched::BySoa(findings.ttl.map_or(ttl, |chain| chain.min(ttl))));
+    let vouched =
+        findings.soa.map_or(Vouched::Not, |ttl| Vouched::BySoa(findings.ttl.map_or(ttl, |chain| chain.min(ttl))));
     match findings.extended | header.rcode() {
         0 if findings.data => Verdict::Positive { ttl: findings.ttl.unwrap_or(0) },
         0 if findings.soa.is_some() || findings.answers => Verdict::Negative { kind: Kind::NoData, vouched },
@@ -181,9 +183,13 @@ fn walk(qtype: u16, response: &[u8]) -> Result<Findings, message::Malformed> {
                 let ttl = sane_ttl(record.ttl);
                 findings.ttl = Some(findings.ttl.map_or(ttl, |least| least.min(ttl)));
             }
-            Section::Authority if record.rtype == message::TYPE_SOA => findings.soa = Some(negative_ttl(response, &record)),
+            Section::Authority if record.rtype == message::TYPE_SOA => {
+                findings.soa = Some(negative_ttl(response, &record))
+            }
             Section::Authority => findings.referral |= record.rtype == 2,
-            Section::Additional if record.rtype == message::TYPE_OPT => findings.extended = u16::from(record.ttl.to_be_bytes()[0]) << 4,
+            Section::Additional if record.rtype == message::TYPE_OPT => {
+                findings.extended = u16::from(record.ttl.to_be_bytes()[0]) << 4
+            }
             Section::Additional => {}
         }
     }
@@ -209,13 +215,17 @@ fn negative_ttl(response: &[u8], soa: &Record) -> u32 {
 pub fn is_extended_errors(mut options: &[u8]) -> bool {
     while let [code_high, code_low, high, low, rest @ ..] = options {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
-        let (OPTION_EXTENDED_ERROR, Some(rest)) = (u16::from_be_bytes([*code_high, *code_low]), rest.get(length..)) else { return false };
+        let (OPTION_EXTENDED_ERROR, Some(rest)) = (u16::from_be_bytes([*code_high, *code_low]), rest.get(length..))
+        else {
+            return false;
+        };
         options = rest;
     }
     options.is_empty()
 }
 
-/// The extended errors of a response's OPT as raw options (code, length, data), at most `limit` bytes of them.
+/// The extended errors of a response's OPT as raw options (code, length, data), at most `limit`
+/// bytes of them.
 #[must_use]
 pub fn extended_errors(response: &[u8], limit: usize) -> Vec<u8> {
     let mut found = Vec::new();
@@ -246,8 +256,10 @@ mod tests {
 
     #[test]
     fn data_live_as_long_as_their_shortest_ttl() {
-        let response =
-            Response::new("www.example.com", 1).cname("www.example.com", "web.example.com", 300).a("web.example.com", 60).bytes();
+        let response = Response::new("www.example.com", 1)
+            .cname("www.example.com", "web.example.com", 300)
+            .a("web.example.com", 60)
+            .bytes();
         assert_eq!(classify(1, &response), Verdict::Positive { ttl: 60 });
     }
 
@@ -257,8 +269,10 @@ mod tests {
         assert_eq!(classify(28, &nodata), Verdict::Negative { kind: Kind::NoData, vouched: Vouched::BySoa(20) });
         let nxdomain = Response::new("www.example.com", 28).rcode(3).soa("example.com", 10, 20).bytes();
         assert_eq!(classify(28, &nxdomain), Verdict::Negative { kind: Kind::NxDomain, vouched: Vouched::BySoa(10) });
-        let chain =
-            Response::new("www.example.com", 28).cname("www.example.com", "web.example.com", 300).soa("example.com", 10, 20).bytes();
+        let chain = Response::new("www.example.com", 28)
+            .cname("www.example.com", "web.example.com", 300)
+            .soa("example.com", 10, 20)
+            .bytes();
         assert_eq!(classify(28, &chain), Verdict::Negative { kind: Kind::NoData, vouched: Vouched::BySoa(10) });
     }
 
@@ -279,7 +293,10 @@ mod tests {
             (5, Failure::Refused),
             (9, Failure::OtherRcode),
         ] {
-            assert_eq!(classify(1, &Response::new("www.example.com", 1).rcode(rcode).bytes()), Verdict::Failed(failure));
+            assert_eq!(
+                classify(1, &Response::new("www.example.com", 1).rcode(rcode).bytes()),
+                Verdict::Failed(failure)
+            );
         }
     }
 

@@ -1,7 +1,9 @@
-//! The course of one resolution: when to send to whom, what each outcome means, when to give up. A state machine without I/O.
+//! The course of one resolution: when to send to whom, what each outcome means, when to give up. A
+//! state machine without I/O.
 //!
-//! At most three sends (RFC 9520 §3.1), each from a new source port: the first at once, the second after four times the
-//! upstream's p99 round-trip time and 400 ms at the latest, the third after 1 s. What an upstream says moves the next send up:
+//! At most three sends (RFC 9520 §3.1), each from a new source port: the first at once, the second
+//! after four times the upstream's p99 round-trip time and 400 ms at the latest, the third after 1
+//! s. What an upstream says moves the next send up:
 //!
 //! | outcome | what follows |
 //! |---|---|
@@ -13,7 +15,8 @@
 //! | no room on our own side | another upstream at once, if there is one; else the next send at its time |
 //! | silence | a timeout after 400 ms; a later answer still counts |
 //!
-//! After the deadline the course goes on without sending until the linger time is over: a late answer still refreshes.
+//! After the deadline the course goes on without sending until the linger time is over: a late
+//! answer still refreshes.
 
 use std::time::Duration;
 
@@ -79,7 +82,8 @@ struct Attempt {
     sent_at: Timestamp,
     /// How far its timers have run.
     stage: Stage,
-    /// Whether what becomes of it says something about the upstream. That nobody listens on TCP does not: over UDP it has just answered.
+    /// Whether what becomes of it says something about the upstream. That nobody listens on TCP
+    /// does not: over UDP it has just answered.
     counts: bool,
 }
 
@@ -186,15 +190,18 @@ impl Course {
         let send = self.next_send.filter(|_| !self.gave_up).unwrap_or(Timestamp::NEVER);
         let timers = self.attempts.iter().map(|attempt| match attempt.stage {
             Stage::Young => attempt.sent_at.plus(self.plan.timer.min(LATE)),
-            Stage::Overdue => attempt.sent_at.plus(LATE.max(self.plan.timer)).min(attempt.sent_at.plus(self.policy.second_after)),
+            Stage::Overdue => {
+                attempt.sent_at.plus(LATE.max(self.plan.timer)).min(attempt.sent_at.plus(self.policy.second_after))
+            }
             Stage::Late => attempt.sent_at.plus(self.policy.second_after),
             Stage::TimedOut | Stage::Ended => Timestamp::NEVER,
         });
         timers.fold(end.min(send), Timestamp::min)
     }
 
-    /// The budget has no room for this class until `until`, and so not for the attempt that was just to be sent. That is trouble only
-    /// where a client may wait: who comes meanwhile [hurries](Self::hurry) it.
+    /// The budget has no room for this class until `until`, and so not for the attempt that was
+    /// just to be sent. That is trouble only where a client may wait: who comes meanwhile
+    /// [hurries](Self::hurry) it.
     pub fn postpone(&mut self, attempt: usize, class: Class, until: Timestamp) -> Vec<Step> {
         if let Some(attempt) = self.attempts.get_mut(attempt) {
             attempt.stage = Stage::Ended;
@@ -221,7 +228,11 @@ impl Course {
         let Some((target, age)) = self.close(attempt, now) else { return steps };
         steps.push(Step::Report(target.upstream, Outcome::Useless(age, group)));
         self.failure = failure;
-        if failure == Failure::NotUnderstood && target.extension == Extension::Edns && self.repeated < REPEATS && !self.gave_up {
+        if failure == Failure::NotUnderstood
+            && target.extension == Extension::Edns
+            && self.repeated < REPEATS
+            && !self.gave_up
+        {
             self.repeated += 1;
             self.replan_plain(target.upstream);
             self.send(Target { extension: Extension::Plain, ..target }, true, now, &mut steps);
@@ -274,8 +285,8 @@ impl Course {
         if !another {
             steps.push(Step::Trouble);
         }
-        // A refusal is certain, so there is nothing to wait for. The same upstream is asked again all the same: another source port
-        // may lead to another server behind the same address.
+        // A refusal is certain, so there is nothing to wait for. The same upstream is asked again
+        // all the same: another source port may lead to another server behind the same address.
         let certain = match failure {
             Failure::Network => true,
             Failure::ServFail
@@ -338,11 +349,14 @@ impl Course {
         self.attempts.push(Attempt { target, sent_at: now, stage: Stage::Young, counts });
     }
 
-    /// An upstream does not understand EDNS: what is still planned for it goes without, and one send fewer is planned, since one is
-    /// repeated.
+    /// An upstream does not understand EDNS: what is still planned for it goes without, and one
+    /// send fewer is planned, since one is repeated.
     fn replan_plain(&mut self, upstream: usize) {
         let planned = self.plan.targets.get_mut(self.used..).unwrap_or_default();
-        planned.iter_mut().filter(|target| target.upstream == upstream).for_each(|target| target.extension = Extension::Plain);
+        planned
+            .iter_mut()
+            .filter(|target| target.upstream == upstream)
+            .for_each(|target| target.extension = Extension::Plain);
         if let Some(last) = planned.iter().rposition(|target| target.upstream == upstream) {
             self.plan.targets.remove(self.used + last);
         }

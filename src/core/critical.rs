@@ -1,7 +1,8 @@
 //! Names that must never be missing: when they are asked for again, and how each one stands.
 //!
-//! A critical name is refreshed towards the end of its life although nobody asks for it, or before it grows too old, whichever comes
-//! first. The moment is drawn at random within the last part, so that many sidecars that started together do not stay together.
+//! A critical name is refreshed towards the end of its life although nobody asks for it, or before
+//! it grows too old, whichever comes first. The moment is drawn at random within the last part, so
+//! that many sidecars that started together do not stay together.
 //!
 //! | remembered | standing |
 //! |---|---|
@@ -22,7 +23,8 @@ use super::time::Timestamp;
 const WINDOW_PERCENT: u32 = 15;
 /// The shortest time between two refreshes: that of the shortest TTL.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// How often a name is asked whose answers have TTL 0: they are kept for outages only, and each costs a packet.
+/// How often a name is asked whose answers have TTL 0: they are kept for outages only, and each
+/// costs a packet.
 const PAUSE_WITHOUT_TTL: Duration = Duration::from_secs(30);
 
 /// How a critical name and type stands.
@@ -131,7 +133,10 @@ mod tests {
         let entry = good(100);
         let moments: Vec<Timestamp> = (0..1000).map(|chance| refresh_at(&entry, HOUR, chance)).collect();
         assert!(moments.iter().all(|moment| (at(85)..=at(93)).contains(moment)));
-        assert!(moments.iter().max() > moments.iter().min().map(|first| first.plus(Duration::from_secs(7))).as_ref(), "spread");
+        assert!(
+            moments.iter().max() > moments.iter().min().map(|first| first.plus(Duration::from_secs(7))).as_ref(),
+            "spread"
+        );
     }
 
     #[test]
@@ -147,7 +152,10 @@ mod tests {
 
     #[test]
     fn a_chain_lives_as_long_as_its_shortest_link() {
-        let chain = Response::new("db.example.com", 1).cname("db.example.com", "a.example.com", 10).a("a.example.com", 300).bytes();
+        let chain = Response::new("db.example.com", 1)
+            .cname("db.example.com", "a.example.com", 10)
+            .a("a.example.com", 300)
+            .bytes();
         assert!(refresh_at(&entry(&chain), HOUR, 0) < at(10));
     }
 
@@ -158,7 +166,11 @@ mod tests {
         assert_eq!(stands(&good(60), Given::Stale, at(61)), Standing::Stale);
         assert_eq!(stands(&good(600), Given::Fresh, at(101)), Standing::Stale, "too old is not fresh");
         let response = || Response::new("db.example.com", 1).soa("example.com", 30, 30);
-        assert_eq!(stands(&entry(&response().bytes()), Given::Fresh, at(1)), Standing::Fresh, "no such data is an answer");
+        assert_eq!(
+            stands(&entry(&response().bytes()), Given::Fresh, at(1)),
+            Standing::Fresh,
+            "no such data is an answer"
+        );
         assert_eq!(stands(&entry(&response().rcode(3).bytes()), Given::Fresh, at(1)), Standing::Denied);
     }
 

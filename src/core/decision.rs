@@ -1,4 +1,5 @@
-//! The decision on a query's arrival: one pure, total function over freshness, refresh and availability.
+//! The decision on a query's arrival: one pure, total function over freshness, refresh and
+//! availability.
 //!
 //! | entry | refresh | upstreams | action |
 //! |---|---|---|---|
@@ -14,8 +15,9 @@
 //! | absent | idle | healthy, impaired | forward |
 //! | absent | idle | down | last resort: fallback upstreams, then the outage budget |
 //!
-//! The contract's row "stale, in flight, any: wait for the rest" is narrowed to healthy upstreams: the query that started the
-//! refresh while they were impaired was answered at once, so whoever asks a moment later must not wait either.
+//! The contract's row "stale, in flight, any: wait for the rest" is narrowed to healthy upstreams:
+//! the query that started the refresh while they were impaired was answered at once, so whoever
+//! asks a moment later must not wait either.
 //!
 //! RD=0 is served what is fresh and nothing else; that is decided before this table is asked.
 
@@ -77,7 +79,8 @@ pub enum Action {
     AnswerFresh(Beside),
     /// The stale answer is given at once.
     AnswerStale(Beside),
-    /// The refresh under way is waited for as long as the client response timer runs; then the stale answer is given.
+    /// The refresh under way is waited for as long as the client response timer runs; then the
+    /// stale answer is given.
     AwaitRefresh,
     /// A refresh is started and waited for likewise.
     StartRefresh,
@@ -87,7 +90,8 @@ pub enum Action {
     Join,
     /// The query is forwarded.
     Forward,
-    /// Fallback upstreams are asked, and the upstreams that count as down as far as the outage budget goes.
+    /// Fallback upstreams are asked, and the upstreams that count as down as far as the outage
+    /// budget goes.
     LastResort,
 }
 
@@ -98,12 +102,16 @@ pub const fn decide(freshness: Freshness, refresh: Refresh, upstreams: Availabil
         (Freshness::Fresh(Prefetch::Due), Refresh::Idle, Availability::Healthy | Availability::Impaired) => {
             Action::AnswerFresh(Beside::Refresh)
         }
-        (Freshness::Fresh(Prefetch::Due | Prefetch::NotDue), Refresh::Idle | Refresh::InFlight | Refresh::Failed, _) => {
-            Action::AnswerFresh(Beside::Nothing)
-        }
+        (
+            Freshness::Fresh(Prefetch::Due | Prefetch::NotDue),
+            Refresh::Idle | Refresh::InFlight | Refresh::Failed,
+            _,
+        ) => Action::AnswerFresh(Beside::Nothing),
         (Freshness::Stale, Refresh::Failed, _) => Action::AnswerStale(Beside::Nothing),
         (Freshness::Stale, Refresh::InFlight, Availability::Healthy) => Action::AwaitRefresh,
-        (Freshness::Stale, Refresh::InFlight, Availability::Impaired | Availability::Down) => Action::AnswerStale(Beside::Nothing),
+        (Freshness::Stale, Refresh::InFlight, Availability::Impaired | Availability::Down) => {
+            Action::AnswerStale(Beside::Nothing)
+        }
         (Freshness::Stale, Refresh::Idle, Availability::Down) => Action::AnswerStale(Beside::Nothing),
         (Freshness::Stale, Refresh::Idle, Availability::Impaired) => Action::AnswerStale(Beside::Refresh),
         (Freshness::Stale, Refresh::Idle, Availability::Healthy) => Action::StartRefresh,
@@ -126,7 +134,12 @@ mod tests {
     #[test]
     fn every_row_of_the_table_holds() {
         let rows: &[(Freshness, &[Refresh], &[Availability], Action)] = &[
-            (Fresh(Prefetch::NotDue), &[Idle, InFlight, Failed], &[Healthy, Impaired, Down], AnswerFresh(Beside::Nothing)),
+            (
+                Fresh(Prefetch::NotDue),
+                &[Idle, InFlight, Failed],
+                &[Healthy, Impaired, Down],
+                AnswerFresh(Beside::Nothing),
+            ),
             (Fresh(Prefetch::Due), &[Idle], &[Healthy, Impaired], AnswerFresh(Beside::Refresh)),
             (Fresh(Prefetch::Due), &[Idle], &[Down], AnswerFresh(Beside::Nothing)),
             (Fresh(Prefetch::Due), &[InFlight, Failed], &[Healthy, Impaired, Down], AnswerFresh(Beside::Nothing)),
@@ -145,7 +158,11 @@ mod tests {
         for (freshness, refreshes, availabilities, action) in rows {
             for refresh in *refreshes {
                 for availability in *availabilities {
-                    assert_eq!(decide(*freshness, *refresh, *availability), *action, "{freshness:?} {refresh:?} {availability:?}");
+                    assert_eq!(
+                        decide(*freshness, *refresh, *availability),
+                        *action,
+                        "{freshness:?} {refresh:?} {availability:?}"
+                    );
                     seen += 1;
                 }
             }

@@ -1,7 +1,8 @@
 //! One remembered answer: the upstream's bytes, and how long they count.
 //!
-//! An entry never changes. It keeps the response as it came, without OPT (hop-by-hop, RFC 6891 §6.2.1), with the offsets of
-//! its TTLs, so that answering is a copy and a few patches. RDATA stay unread (RFC 3597), RRset order is kept.
+//! An entry never changes. It keeps the response as it came, without OPT (hop-by-hop, RFC 6891
+//! §6.2.1), with the offsets of its TTLs, so that answering is a copy and a few patches. RDATA stay
+//! unread (RFC 3597), RRset order is kept.
 
 use std::time::Duration;
 
@@ -23,11 +24,13 @@ pub struct Entry {
     pub kind: Kind,
     /// Whether an SOA vouches for a negative answer; always true for positive ones.
     pub vouched: bool,
-    /// Whether it is only the part of an answer that fits a datagram, because upstream could not be asked over TCP.
+    /// Whether it is only the part of an answer that fits a datagram, because upstream could not be
+    /// asked over TCP.
     pub truncated: bool,
     /// Whether upstream set AD.
     pub authentic: bool,
-    /// Whether nobody knows when the response came: what `stored` says is no more than a bound for its life.
+    /// Whether nobody knows when the response came: what `stored` says is no more than a bound for
+    /// its life.
     pub undated: bool,
     /// When the response came.
     pub stored: Timestamp,
@@ -39,10 +42,12 @@ pub struct Entry {
     ttl_cap: u32,
 }
 
-/// What is kept of a response, in one piece of memory: ten thousand entries are ten thousand times what each one wastes.
+/// What is kept of a response, in one piece of memory: ten thousand entries are ten thousand times
+/// what each one wastes.
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
-    /// The response without OPT, then the offsets of its TTLs as 16-bit numbers, then its extended errors.
+    /// The response without OPT, then the offsets of its TTLs as 16-bit numbers, then its extended
+    /// errors.
     bytes: Box<[u8]>,
     /// Where the response ends.
     wire_end: u16,
@@ -51,7 +56,8 @@ struct Parts {
 }
 
 impl Parts {
-    /// Puts them together, in memory of just their size: a piece that was made larger and cut leaves a hole beside every entry.
+    /// Puts them together, in memory of just their size: a piece that was made larger and cut
+    /// leaves a hole beside every entry.
     ///
     /// # Errors
     /// [`Malformed`] when they are larger than any response.
@@ -127,7 +133,13 @@ impl Entry {
     ///
     /// # Errors
     /// [`Malformed`] when its framing cannot be read or its question is not as long as the key's.
-    pub fn remember(key: &Key, response: &[u8], verdict: Verdict, policy: &Policy, now: Timestamp) -> Result<Remembered, Malformed> {
+    pub fn remember(
+        key: &Key,
+        response: &[u8],
+        verdict: Verdict,
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<Remembered, Malformed> {
         let (kind, vouched, ttl, at_most) = match verdict {
             Verdict::Positive { ttl } => (Kind::Positive, true, ttl, policy.ttl.positive_max),
             Verdict::Negative { kind, vouched: Vouched::BySoa(ttl) } => (kind, true, ttl, policy.ttl.negative_max),
@@ -164,14 +176,32 @@ impl Entry {
     ///
     /// # Errors
     /// [`Malformed`] unless `wire` is a response to the key just as an entry keeps it.
-    pub(super) fn stored(key: &Key, wire: &[u8], errors: &[u8], kind: Kind, vouched: bool, times: Times) -> Result<Self, Malformed> {
+    pub(super) fn stored(
+        key: &Key,
+        wire: &[u8],
+        errors: &[u8],
+        kind: Kind,
+        vouched: bool,
+        times: Times,
+    ) -> Result<Self, Malformed> {
         let parts = without_opt(key, wire, errors)?;
         if parts.wire() != wire {
             return Err(Malformed);
         }
         let Times { stored, fresh_until, stale_until, ttl_cap } = times;
         let authentic = Header::read(wire)?.has(message::FLAG_AUTHENTIC);
-        let entry = Self { parts, kind, vouched, truncated: false, authentic, undated: false, stored, fresh_until, stale_until, ttl_cap };
+        let entry = Self {
+            parts,
+            kind,
+            vouched,
+            truncated: false,
+            authentic,
+            undated: false,
+            stored,
+            fresh_until,
+            stale_until,
+            ttl_cap,
+        };
         if entry.answers(key) { Ok(entry) } else { Err(Malformed) }
     }
 
@@ -193,13 +223,15 @@ impl Entry {
         Self { undated: true, ..self }
     }
 
-    /// Whether it came later than another one, as far as anybody knows: what has no date came before all else.
+    /// Whether it came later than another one, as far as anybody knows: what has no date came
+    /// before all else.
     #[must_use]
     pub fn is_newer_than(&self, other: &Self) -> bool {
         !self.undated && (other.undated || self.stored > other.stored)
     }
 
-    /// Makes an entry from a truncated response: the last resort where TCP fails. It is never kept (RFC 2181 §9).
+    /// Makes an entry from a truncated response: the last resort where TCP fails. It is never kept
+    /// (RFC 2181 §9).
     ///
     /// # Errors
     /// [`Malformed`] as for [`Entry::remember`], and when what came is no answer.
@@ -228,8 +260,8 @@ impl Entry {
         now < self.stale_until
     }
 
-    /// Until when a negative answer counts instead of a good one that was there before it: one without an SOA is not to be trusted
-    /// for longer than it is fresh.
+    /// Until when a negative answer counts instead of a good one that was there before it: one
+    /// without an SOA is not to be trusted for longer than it is fresh.
     #[must_use]
     pub const fn overrules_until(&self) -> Timestamp {
         if self.vouched { self.stale_until } else { self.fresh_until }
@@ -302,10 +334,12 @@ pub fn maximum_stale(key: &Key, policy: &Policy) -> (Duration, TtlZero) {
     found
 }
 
-/// Keeps a response up to its OPT, where its TTLs stand, and its extended errors. An OPT in another section is malformed.
+/// Keeps a response up to its OPT, where its TTLs stand, and its extended errors. An OPT in another
+/// section is malformed.
 ///
-/// Records behind an OPT are left out (additional data may be, RFC 2181 §9): compression pointers to names behind it would
-/// no longer lead where they should. The question is written lower-cased from the key.
+/// Records behind an OPT are left out (additional data may be, RFC 2181 §9): compression pointers
+/// to names behind it would no longer lead where they should. The question is written lower-cased
+/// from the key.
 fn without_opt(key: &Key, response: &[u8], extended_errors: &[u8]) -> Result<Parts, Malformed> {
     let mut records = Records::new(response)?;
     let mut end = records.position();
@@ -314,7 +348,8 @@ fn without_opt(key: &Key, response: &[u8], extended_errors: &[u8]) -> Result<Par
     while let Some(record) = records.next_record()? {
         match (record.rtype == message::TYPE_OPT, record.section) {
             (true, Section::Additional) => break,
-            // It would be kept and passed on, and read as ours (RFC 6891 §6.1.1 allows it in the additional section only).
+            // It would be kept and passed on, and read as ours (RFC 6891 §6.1.1 allows it in the
+            // additional section only).
             (true, Section::Answer | Section::Authority) => return Err(Malformed),
             (false, _) => {}
         }
@@ -349,13 +384,16 @@ mod tests {
     }
 
     fn remember(qtype: u16, response: &[u8]) -> Remembered {
-        Entry::remember(&key("www.example.com", qtype), response, classify::classify(qtype, response), &policy(), NOW).expect("an answer")
+        Entry::remember(&key("www.example.com", qtype), response, classify::classify(qtype, response), &policy(), NOW)
+            .expect("an answer")
     }
 
     #[test]
     fn a_positive_answer_lives_as_long_as_its_chain_and_a_day_beyond() {
-        let response =
-            Response::new("www.example.com", 1).cname("www.example.com", "web.example.com", 300).a("web.example.com", 60).bytes();
+        let response = Response::new("www.example.com", 1)
+            .cname("www.example.com", "web.example.com", 300)
+            .a("web.example.com", 60)
+            .bytes();
         let entry = remember(1, &response).entry;
         assert_eq!(entry.fresh_until, NOW.plus(Duration::from_secs(60)));
         assert_eq!(entry.stale_until, NOW.plus(Duration::from_secs(60 + 86_400)));
@@ -366,7 +404,8 @@ mod tests {
     fn long_lives_are_cut() {
         let positive = remember(1, &Response::new("www.example.com", 1).a("www.example.com", 86_400).bytes()).entry;
         assert_eq!(positive.fresh_until, NOW.plus(Duration::from_secs(3600)));
-        let negative = remember(1, &Response::new("www.example.com", 1).rcode(3).soa("example.com", 900, 900).bytes()).entry;
+        let negative =
+            remember(1, &Response::new("www.example.com", 1).rcode(3).soa("example.com", 900, 900).bytes()).entry;
         assert_eq!(negative.fresh_until, NOW.plus(Duration::from_secs(30)));
         let unvouched = remember(1, &Response::new("www.example.com", 1).rcode(3).bytes()).entry;
         assert_eq!((unvouched.fresh_until, unvouched.vouched), (NOW.plus(Duration::from_secs(5)), false));
@@ -383,8 +422,12 @@ mod tests {
             ttl_zero: TtlZero::KeepForOutages,
         });
         let kept =
-            Entry::remember(&key("www.example.com", 1), &response, classify::classify(1, &response), &policy, NOW).expect("an answer");
-        assert_eq!((kept.keep, kept.entry.is_fresh(NOW), kept.entry.stale_until), (Keep::Yes, false, NOW.plus(Duration::from_secs(60))));
+            Entry::remember(&key("www.example.com", 1), &response, classify::classify(1, &response), &policy, NOW)
+                .expect("an answer");
+        assert_eq!(
+            (kept.keep, kept.entry.is_fresh(NOW), kept.entry.stale_until),
+            (Keep::Yes, false, NOW.plus(Duration::from_secs(60)))
+        );
     }
 
     #[test]
@@ -398,7 +441,8 @@ mod tests {
     #[test]
     fn an_opt_among_the_answers_is_refused() {
         for count_at in [6, 8] {
-            let response = Response::new("www.example.com", 1).a("www.example.com", 60).record(count_at, "", 41, 0, &[]).bytes();
+            let response =
+                Response::new("www.example.com", 1).a("www.example.com", 60).record(count_at, "", 41, 0, &[]).bytes();
             let verdict = classify::classify(1, &response);
             assert_eq!(Entry::remember(&key("www.example.com", 1), &response, verdict, &policy(), NOW), Err(Malformed));
         }

@@ -1,8 +1,10 @@
-//! What an answer says, as one number: the same for two answers that differ only in what changes without anything having changed.
+//! What an answer says, as one number: the same for two answers that differ only in what changes
+//! without anything having changed.
 //!
-//! Left out are the header, TTLs (which count down on their way) and the order of records (which servers rotate). Whoever compares only
-//! wants to know whether telling others is worth a packet: a difference that is none costs one, and two answers that differ in truth have
-//! the same number once in 2⁶⁴.
+//! Left out are the header, TTLs (which count down on their way) and the order of records (which
+//! servers rotate). Whoever compares only wants to know whether telling others is worth a packet: a
+//! difference that is none costs one, and two answers that differ in truth have the same number
+//! once in 2⁶⁴.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -16,7 +18,8 @@ pub fn gist(entry: &Entry) -> u64 {
     let mut sum = hash(&(entry.kind as u8, entry.vouched, entry.authentic));
     let Ok(mut records) = Records::new(wire) else { return sum };
     while let Ok(Some(record)) = records.next_record() {
-        // The owner's name is left out: after the chain of aliases, which is in the data, it says nothing new.
+        // The owner's name is left out: after the chain of aliases, which is in the data, it says
+        // nothing new.
         sum = sum.wrapping_add(hash(&(record.rtype, record.class, wire.get(record.data..record.end))));
     }
     sum
@@ -39,7 +42,11 @@ mod tests {
 
     fn of(response: Vec<u8>) -> u64 {
         let key = Key::new(&name("www.example.com"), 1, 1, Dnssec::default());
-        gist(&Entry::remember(&key, &response, classify(1, &response), &policy(), Timestamp::from_secs(1_000)).unwrap().entry)
+        gist(
+            &Entry::remember(&key, &response, classify(1, &response), &policy(), Timestamp::from_secs(1_000))
+                .unwrap()
+                .entry,
+        )
     }
 
     #[test]
@@ -50,6 +57,9 @@ mod tests {
         let last = other.len() - 1;
         other[last] ^= 1;
         assert_ne!(of(response(60)), of(other));
-        assert_ne!(of(response(60)), of(Response::new("www.example.com", 1).rcode(3).soa("example.com", 30, 30).bytes()));
+        assert_ne!(
+            of(response(60)),
+            of(Response::new("www.example.com", 1).rcode(3).soa("example.com", 30, 30).bytes())
+        );
     }
 }

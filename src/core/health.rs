@@ -1,4 +1,5 @@
-//! The state of one upstream: healthy, impaired, or down. A breaker that tells silence from slowness.
+//! The state of one upstream: healthy, impaired, or down. A breaker that tells silence from
+//! slowness.
 //!
 //! | from | when | to |
 //! |---|---|---|
@@ -9,12 +10,14 @@
 //! | impaired, recovering | 3 successes in a row and < 20 % failures, or 18 in a row | healthy |
 //! | impaired | no attempt for 30 s | healthy: what was known is out of date |
 //!
-//! A *success* is an answer within 200 ms. A later one is an answer for the breaker, but a failure for the window: an upstream
-//! whose every answer is seconds late is impaired, not healthy. SERVFAIL is an answer: one broken zone is no outage.
+//! A *success* is an answer within 200 ms. A later one is an answer for the breaker, but a failure
+//! for the window: an upstream whose every answer is seconds late is impaired, not healthy.
+//! SERVFAIL is an answer: one broken zone is no outage.
 //!
-//! An upstream that falls back within a minute of being healthy must show twice as many successes the next time, up to eight
-//! times, so that a half-healed one does not flap. Likewise one that falls silent again within a minute of answering again must fail
-//! ten, twenty, forty times in a row before it counts as down once more.
+//! An upstream that falls back within a minute of being healthy must show twice as many successes
+//! the next time, up to eight times, so that a half-healed one does not flap. Likewise one that
+//! falls silent again within a minute of answering again must fail ten, twenty, forty times in a
+//! row before it counts as down once more.
 //!
 //! Pure: time comes in as `now`, chance as a number.
 
@@ -29,7 +32,8 @@ mod window;
 use rtt::RoundTrips;
 use window::Window;
 
-/// An answer later than this is a failure for the window: the upper end of the client response timer's default.
+/// An answer later than this is a failure for the window: the upper end of the client response
+/// timer's default.
 pub const LATE: Duration = Duration::from_millis(200);
 /// How long an impaired upstream without any attempt stays so.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
@@ -37,10 +41,12 @@ const FORGET_AFTER: Duration = Duration::from_secs(30);
 const RELAPSE_WITHIN: Duration = Duration::from_secs(60);
 /// Most doublings.
 const RELAPSES_MAX: u32 = 3;
-/// A row of so many times the needed successes counts whatever the window holds. At 20 % loss, which is still impaired, a row of
-/// 18 comes about in 2 % of all cases, and the relapse doubles it.
+/// A row of so many times the needed successes counts whatever the window holds. At 20 % loss,
+/// which is still impaired, a row of 18 comes about in 2 % of all cases, and the relapse doubles
+/// it.
 const EVIDENT_FACTOR: u32 = 6;
-/// An upstream that answers again is probed so many times faster than one that is silent, so that idle names are fresh soon, too.
+/// An upstream that answers again is probed so many times faster than one that is silent, so that
+/// idle names are fresh soon, too.
 const RECOVERY_PACE: u32 = 4;
 /// Unrelated names that SERVFAIL must hit to count as an outage of the upstream.
 const SERVFAIL_NAMES: usize = 5;
@@ -87,8 +93,8 @@ enum Phase {
 pub enum Outcome {
     /// A response that answers (NOERROR, NXDOMAIN), after this time.
     Answered(Duration),
-    /// A response that does not (SERVFAIL, REFUSED, lame, garbage), after this time, for a name of this group
-    /// (a hash of its last two labels).
+    /// A response that does not (SERVFAIL, REFUSED, lame, garbage), after this time, for a name of
+    /// this group (a hash of its last two labels).
     Useless(Duration, u64),
     /// An ICMP error, a reset.
     Failed,
@@ -217,7 +223,9 @@ impl Health {
     pub fn client_response_timer(&self, choice: ClientResponseTimer) -> Duration {
         match choice {
             ClientResponseTimer::Fixed(fixed) => fixed,
-            ClientResponseTimer::Adaptive { at_least, at_most } => self.p99().map_or(at_most, |p99| (p99 * 8).clamp(at_least, at_most)),
+            ClientResponseTimer::Adaptive { at_least, at_most } => {
+                self.p99().map_or(at_most, |p99| (p99 * 8).clamp(at_least, at_most))
+            }
         }
     }
 
@@ -227,7 +235,8 @@ impl Health {
         self.round_trips.p99()
     }
 
-    /// How long to wait before the next probe while it is not healthy; `chance` is a uniformly distributed number that spreads it by ±20 %.
+    /// How long to wait before the next probe while it is not healthy; `chance` is a uniformly
+    /// distributed number that spreads it by ±20 %.
     #[must_use]
     pub fn next_probe(&mut self, chance: u64) -> Duration {
         let interval = self.probe_interval;
@@ -257,7 +266,8 @@ impl Health {
         self.window.add_success(now);
         self.successes_in_a_row = self.successes_in_a_row.saturating_add(1);
         let needed = self.policy.recovery_successes << self.relapses.min(RELAPSES_MAX);
-        let proven = self.successes_in_a_row >= needed && self.window.failure_percent(now) < self.policy.impaired_percent;
+        let proven =
+            self.successes_in_a_row >= needed && self.window.failure_percent(now) < self.policy.impaired_percent;
         // A long row tells more than a window that still holds the outage.
         let evident = self.successes_in_a_row >= needed.saturating_mul(EVIDENT_FACTOR);
         if (proven || evident) && matches!(self.phase, Phase::Impaired | Phase::Recovering) {
@@ -278,7 +288,8 @@ impl Health {
             Phase::Overdue => self.phase = Phase::Healthy,
             Phase::Healthy | Phase::Impaired | Phase::Recovering | Phase::Down(Cause::ServFail) => {}
         }
-        let widespread = self.window.servfail_groups(now) >= SERVFAIL_NAMES && self.window.servfail_percent(now) >= SERVFAIL_PERCENT;
+        let widespread =
+            self.window.servfail_groups(now) >= SERVFAIL_NAMES && self.window.servfail_percent(now) >= SERVFAIL_PERCENT;
         if widespread {
             self.open(Cause::ServFail, now);
         }
@@ -296,8 +307,8 @@ impl Health {
 
     /// Whether recent failures make a healthy upstream impaired.
     fn judge_failures(&mut self, now: Timestamp) {
-        let many =
-            self.window.attempts(now) >= self.policy.impaired_attempts && self.window.failure_percent(now) >= self.policy.impaired_percent;
+        let many = self.window.attempts(now) >= self.policy.impaired_attempts
+            && self.window.failure_percent(now) >= self.policy.impaired_percent;
         if matches!(self.phase, Phase::Healthy | Phase::Overdue) && (many || self.last_failed >= 2) {
             self.note_relapse(now);
             self.phase = Phase::Impaired;
@@ -318,7 +329,8 @@ impl Health {
             Phase::Down(_) => {}
             Phase::Healthy | Phase::Overdue | Phase::Impaired | Phase::Recovering => {
                 self.note_relapse(now);
-                let soon = self.recovering_since > Timestamp::EPOCH && now.since(self.recovering_since) < RELAPSE_WITHIN;
+                let soon =
+                    self.recovering_since > Timestamp::EPOCH && now.since(self.recovering_since) < RELAPSE_WITHIN;
                 self.reopenings = if soon { (self.reopenings + 1).min(RELAPSES_MAX) } else { 0 };
                 self.phase = Phase::Down(cause);
                 self.successes_in_a_row = 0;

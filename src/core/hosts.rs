@@ -8,8 +8,8 @@
 //! | PTR of an address in the file | the first name of the first line that has it |
 //! | names at and below `localhost` and `invalid` | nothing: they are answered as RFC 6761 says, whatever the file has |
 //!
-//! Every text is a hosts file: a line that is not understood is left out and told with its number. What the file may hold is bounded, as
-//! whoever writes it decides over our memory.
+//! Every text is a hosts file: a line that is not understood is left out and told with its number.
+//! What the file may hold is bounded, as whoever writes it decides over our memory.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,8 +20,8 @@ use super::policy::Policy;
 use super::special::{self, is_local};
 use super::time::Timestamp;
 
-/// Names in all lines together; a host has a dozen, a cluster's node hundreds. At some 150 bytes each this is 2.5 MB; lists of
-/// advertisers are another tool's trade.
+/// Names in all lines together; a host has a dozen, a cluster's node hundreds. At some 150 bytes
+/// each this is 2.5 MB; lists of advertisers are another tool's trade.
 pub const NAMES_MAX: usize = 16_384;
 /// Addresses of one name and family; their answer stays within any client's EDNS buffer.
 pub const ADDRESSES_MAX: usize = 16;
@@ -117,7 +117,8 @@ impl Hosts {
             let line = line.split_once('#').map_or(line, |(line, _)| line);
             let mut words = line.split_ascii_whitespace();
             let Some(address) = words.next() else { continue };
-            // The scope of a link-local address cannot be told in an answer; the line is for the host's own libc.
+            // The scope of a link-local address cannot be told in an answer; the line is for the
+            // host's own libc.
             if address.contains('%') {
                 continue;
             }
@@ -245,7 +246,9 @@ mod tests {
         assert_eq!((kind, records.len()), (Kind::Positive, 2 * 16));
         assert!(records.ends_with(&[192, 0, 2, 2]) && records[..16].ends_with(&[192, 0, 2, 1]));
         assert!(ask(&read.hosts, "db.example.com", TYPE_AAAA).unwrap().1.ends_with(&[0, 0, 0, 0, 0, 0, 0, 1]));
-        for (text, qtype) in [("www.example.com", 1), ("commented.example.com", 1), ("scoped", 28), ("x.db", 1), ("db", 15), ("db", 255)] {
+        for (text, qtype) in
+            [("www.example.com", 1), ("commented.example.com", 1), ("scoped", 28), ("x.db", 1), ("db", 15), ("db", 255)]
+        {
             assert_eq!(ask(&read.hosts, text, qtype), None, "{text} {qtype}");
         }
         let other_class = Key::new(&name("db"), TYPE_A, 3, Dnssec::default());

@@ -1,7 +1,8 @@
 //! The cache key: what makes two queries the same question.
 //!
-//! Lower-cased QNAME in wire form ‖ QTYPE ‖ QCLASS ‖ one byte of flags (DO, CD). DNSSEC data and unvalidated data are
-//! different answers (RFC 4035 §3.2), so DO and CD belong to the key; case does not (RFC 4343).
+//! Lower-cased QNAME in wire form ‖ QTYPE ‖ QCLASS ‖ one byte of flags (DO, CD). DNSSEC data and
+//! unvalidated data are different answers (RFC 4035 §3.2), so DO and CD belong to the key; case
+//! does not (RFC 4343).
 
 use std::hash::{Hash, Hasher};
 
@@ -33,7 +34,8 @@ pub struct Key {
 }
 
 impl Key {
-    /// Makes a key from a QNAME in uncompressed wire form (root label included), which is lower-cased on the way.
+    /// Makes a key from a QNAME in uncompressed wire form (root label included), which is
+    /// lower-cased on the way.
     ///
     /// A name longer than [`NAME_MAX`] is cut; the question parser never hands one over.
     #[must_use]
@@ -44,7 +46,8 @@ impl Key {
             *to = from.to_ascii_lowercase();
             length += 1;
         }
-        let flags = if dnssec.dnssec_ok { DNSSEC_OK } else { 0 } | if dnssec.checking_disabled { CHECKING_DISABLED } else { 0 };
+        let flags =
+            if dnssec.dnssec_ok { DNSSEC_OK } else { 0 } | if dnssec.checking_disabled { CHECKING_DISABLED } else { 0 };
         let [t1, t2] = qtype.to_be_bytes();
         let [c1, c2] = qclass.to_be_bytes();
         for (to, from) in bytes.iter_mut().skip(length).zip([t1, t2, c1, c2, flags]) {
@@ -64,7 +67,8 @@ impl Key {
         Some(Self { bytes, length: stored.len() })
     }
 
-    /// Makes a key from a question in lower case and the DNSSEC service; `None` when its length is impossible.
+    /// Makes a key from a question in lower case and the DNSSEC service; `None` when its length is
+    /// impossible.
     #[must_use]
     pub fn from_question(question: &[u8], service: u8) -> Option<Self> {
         let length = question.len() + 1;

@@ -1,7 +1,8 @@
 //! Says whether a response belongs to the query that was sent.
 //!
-//! This is what stands between the cache and whoever can send a datagram to our port (RFC 5452 §9.1). The source address is
-//! the socket's business (it is connected); the rest is decided here, on bytes, so that data which no parser knows passes:
+//! This is what stands between the cache and whoever can send a datagram to our port (RFC 5452
+//! §9.1). The source address is the socket's business (it is connected); the rest is decided here,
+//! on bytes, so that data which no parser knows passes:
 //!
 //! | looked at | must hold |
 //! |---|---|
@@ -10,12 +11,13 @@
 //! | ID, opcode | those of the query |
 //! | question | one, equal byte for byte except for the ASCII case of the name (RFC 4343) |
 //!
-//! FORMERR, SERVFAIL, NOTIMP and REFUSED may come without a question, as small servers send them; the ID alone then has to
-//! do. Such a response can never enter the cache as data: a forger who hits port and ID gains a retry, and with FORMERR an hour without EDNS
-//! towards this upstream.
+//! FORMERR, SERVFAIL, NOTIMP and REFUSED may come without a question, as small servers send them;
+//! the ID alone then has to do. Such a response can never enter the cache as data: a forger who
+//! hits port and ID gains a retry, and with FORMERR an hour without EDNS towards this upstream.
 //!
-//! Deliberately not done: the case of the name is not compared, because holdover does not randomise it (0x20); a compressed
-//! name in the question does not match, because nothing lies before it that it could point to.
+//! Deliberately not done: the case of the name is not compared, because holdover does not randomise
+//! it (0x20); a compressed name in the question does not match, because nothing lies before it that
+//! it could point to.
 
 use super::message::{FLAG_RESPONSE, HEADER, Header, MASK_OPCODE, Malformed, skip_plain_name};
 
@@ -65,8 +67,8 @@ const BARE_RCODES: [u16; 4] = [1, 2, 4, 5];
 
 /// Tells whether `response` answers `query`; both are whole messages without length prefix.
 ///
-/// Total: any bytes may be given. A `query` that itself has no single plain question is answered by nothing but an error
-/// without a question.
+/// Total: any bytes may be given. A `query` that itself has no single plain question is answered by
+/// nothing but an error without a question.
 #[must_use]
 pub fn accepts(query: &[u8], response: &[u8]) -> Acceptance {
     match compare(query, response) {
@@ -89,8 +91,11 @@ fn compare(query: &[u8], response: &[u8]) -> Result<(), Mismatch> {
         return Err(Mismatch::Opcode);
     }
     let is_bare_error = theirs.questions == 0 && BARE_RCODES.contains(&theirs.rcode());
-    let is_same_question =
-        || ours.questions == 1 && theirs.questions == 1 && question(query).is_some_and(|asked| question(response) == Some(asked));
+    let is_same_question = || {
+        ours.questions == 1
+            && theirs.questions == 1
+            && question(query).is_some_and(|asked| question(response) == Some(asked))
+    };
     if is_bare_error || is_same_question() { Ok(()) } else { Err(Mismatch::Question) }
 }
 
@@ -103,7 +108,8 @@ struct Question<'a> {
 }
 
 impl PartialEq for Question<'_> {
-    /// Length bytes are at most 63, below `A`: folding the whole name touches nothing but letters of its labels.
+    /// Length bytes are at most 63, below `A`: folding the whole name touches nothing but letters
+    /// of its labels.
     fn eq(&self, other: &Self) -> bool {
         self.name.eq_ignore_ascii_case(other.name) && self.type_and_class == other.type_and_class
     }
@@ -197,7 +203,11 @@ mod tests {
                 bytes[3] |= rcode;
                 bytes[5] = 0;
             });
-            let expected = if matches!(rcode, 1 | 2 | 4 | 5) { Acceptance::Accepted } else { Acceptance::NotOurs(Mismatch::Question) };
+            let expected = if matches!(rcode, 1 | 2 | 4 | 5) {
+                Acceptance::Accepted
+            } else {
+                Acceptance::NotOurs(Mismatch::Question)
+            };
             assert_eq!(bare, expected, "rcode {rcode}");
         }
     }
@@ -233,15 +243,18 @@ mod tests {
             && ours.metadata.id == theirs.metadata.id
             && ours.metadata.op_code == theirs.metadata.op_code;
         let bare = theirs.counts.queries == 0 && matches!(response[3] & 0x0f, 1 | 2 | 4 | 5);
-        let same_question = ours.counts.queries == 1 && theirs.counts.queries == 1 && asked.is_some() && asked == answered;
+        let same_question =
+            ours.counts.queries == 1 && theirs.counts.queries == 1 && asked.is_some() && asked == answered;
         same_head && (bare || same_question)
     }
 
     /// A name in wire form of a few short labels.
     fn name() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(prop::collection::vec(any::<u8>(), 1..6), 0..5).prop_map(|labels| {
-            let mut wire: Vec<u8> =
-                labels.iter().flat_map(|label| std::iter::once(u8::try_from(label.len()).unwrap()).chain(label.iter().copied())).collect();
+            let mut wire: Vec<u8> = labels
+                .iter()
+                .flat_map(|label| std::iter::once(u8::try_from(label.len()).unwrap()).chain(label.iter().copied()))
+                .collect();
             wire.push(0);
             wire
         })

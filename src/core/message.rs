@@ -1,7 +1,8 @@
 //! Walks DNS messages without allocating: header fields, names, records (RFC 1035 §4).
 //!
-//! Only framing is read: RDATA stays opaque, so unknown types and malformed RDATA pass through (RFC 3597). Every read is
-//! checked; a walk ends with [`Malformed`] rather than past the end. hickory-proto is the oracle in `tests`.
+//! Only framing is read: RDATA stays opaque, so unknown types and malformed RDATA pass through (RFC
+//! 3597). Every read is checked; a walk ends with [`Malformed`] rather than past the end.
+//! hickory-proto is the oracle in `tests`.
 
 /// Length of the header (RFC 1035 §4.1.1).
 pub const HEADER: usize = 12;

@@ -1,8 +1,8 @@
 //! Address ranges: which clients are answered, and which addresses are holdover itself.
 //!
-//! holdover is never an open resolver by accident: what it listens on decides who may ask ([`PRIVATE`]), unless the
-//! operator names the networks. IPv4-mapped IPv6 addresses count as the IPv4 addresses that they stand for
-//! (RFC 4291 §2.5.5.2).
+//! holdover is never an open resolver by accident: what it listens on decides who may ask
+//! ([`PRIVATE`]), unless the operator names the networks. IPv4-mapped IPv6 addresses count as the
+//! IPv4 addresses that they stand for (RFC 4291 §2.5.5.2).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -90,7 +90,8 @@ impl FromStr for IpNetwork {
     }
 }
 
-/// Networks from which nobody on the Internet can ask: loopback, private, shared and link-local ranges.
+/// Networks from which nobody on the Internet can ask: loopback, private, shared and link-local
+/// ranges.
 pub const PRIVATE: [IpNetwork; 9] = [
     IpNetwork::v4(Ipv4Addr::new(127, 0, 0, 0), 8),         // RFC 1122 §3.2.1.3
     IpNetwork::v4(Ipv4Addr::new(10, 0, 0, 0), 8),          // RFC 1918
@@ -120,8 +121,9 @@ pub const fn is_one_host(address: IpAddr) -> bool {
 
 /// Whether a query to `target` would come back to a listener on one of `listeners`.
 ///
-/// A wildcard listener also hears loopback; other addresses of the host are not known here. What is sent to the unspecified address
-/// goes to loopback (resolv.conf files that say `nameserver 0.0.0.0` mean that).
+/// A wildcard listener also hears loopback; other addresses of the host are not known here. What is
+/// sent to the unspecified address goes to loopback (resolv.conf files that say `nameserver
+/// 0.0.0.0` mean that).
 #[must_use]
 pub fn is_own(listeners: &[SocketAddr], target: SocketAddr) -> bool {
     let asked = match target.ip().to_canonical() {
@@ -135,7 +137,8 @@ pub fn is_own(listeners: &[SocketAddr], target: SocketAddr) -> bool {
             && (heard == asked
                 || match (heard, asked) {
                     (IpAddr::V4(heard), IpAddr::V4(asked)) => heard.is_unspecified() && asked.is_loopback(),
-                    // The wildcard of IPv6 hears IPv4 too where the host has not been told otherwise.
+                    // The wildcard of IPv6 hears IPv4 too where the host has not been told
+                    // otherwise.
                     (IpAddr::V6(heard), asked) => heard.is_unspecified() && asked.is_loopback(),
                     (IpAddr::V4(_), IpAddr::V6(_)) => false,
                 })
@@ -176,7 +179,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_not_a_network() {
-        for text in ["", "/", "192.0.2.0/", "192.0.2.0/33", "192.0.2.0/+8", "2001:db8::/129", "example.com", "192.0.2.0/8/8"] {
+        for text in
+            ["", "/", "192.0.2.0/", "192.0.2.0/33", "192.0.2.0/+8", "2001:db8::/129", "example.com", "192.0.2.0/8/8"]
+        {
             assert_eq!(text.parse::<IpNetwork>(), Err(NotANetwork), "{text}");
         }
     }
@@ -189,7 +194,17 @@ mod tests {
 
     #[test]
     fn private_ranges_admit_neighbours_and_no_stranger() {
-        for client in ["127.0.0.53", "10.1.2.3", "172.31.0.1", "192.168.1.1", "100.127.0.1", "169.254.1.1", "::1", "fd00::1", "fe80::1"] {
+        for client in [
+            "127.0.0.53",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.1.1",
+            "100.127.0.1",
+            "169.254.1.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+        ] {
             assert!(admits(&PRIVATE, client.parse().unwrap()), "{client}");
         }
         for client in ["192.0.2.1", "172.32.0.1", "100.128.0.1", "2001:db8::1", "fec0::1"] {

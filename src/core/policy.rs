@@ -1,11 +1,12 @@
 //! The operator's choices as plain values, in the form in which the core uses them.
 //!
-//! `config` builds these from file, environment and flags, within the limits of `config::limits`; nothing here has a
-//! default of its own. A policy is read-only for the life of a resolver.
+//! `config` builds these from file, environment and flags, within the limits of `config::limits`;
+//! nothing here has a default of its own. A policy is read-only for the life of a resolver.
 
 use std::time::Duration;
 
-/// How long a client with a stale answer in reach waits for a fresh one (RFC 8767 §5, client response timer).
+/// How long a client with a stale answer in reach waits for a fresh one (RFC 8767 §5, client
+/// response timer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientResponseTimer {
     /// 8 × the upstream's smoothed p99 round-trip time, clamped to the two bounds.
@@ -28,7 +29,8 @@ pub struct StalePolicy {
     pub maximum: Duration,
     /// The TTL of stale answers at the most; never less than 1 s, never more than the original TTL.
     pub answer_ttl: Duration,
-    /// The first wait after a failed refresh of a name and type before it is asked again; doubles (RFC 8767 §5).
+    /// The first wait after a failed refresh of a name and type before it is asked again; doubles
+    /// (RFC 8767 §5).
     pub recheck_min: Duration,
     /// The longest such wait.
     pub recheck_max: Duration,

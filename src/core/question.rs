@@ -9,7 +9,8 @@
 //! | class other than IN, AXFR, IXFR and other meta types | NOTIMP (RFC 1035 §4.1.1; `version.bind` is off) |
 //! | anything else | a [`Query`] |
 //!
-//! Unknown EDNS options are ignored (RFC 6891 §6.1.2). Nothing allocates; hickory-proto is the oracle in the tests.
+//! Unknown EDNS options are ignored (RFC 6891 §6.1.2). Nothing allocates; hickory-proto is the
+//! oracle in the tests.
 
 use super::key::{Dnssec, Key};
 use super::message::{self, HEADER, Header, Records, Section, TYPE_OPT};
@@ -82,7 +83,10 @@ pub enum Unreadable {
 
 /// What a packet from a client turned out to be.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "lives on the stack of the thread that received the packet; boxing would allocate")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack of the thread that received the packet; boxing would allocate"
+)]
 pub enum Received {
     /// To be resolved.
     Query(Query),
@@ -108,7 +112,8 @@ pub fn read(packet: &[u8]) -> Received {
         return Received::Error(code, bare);
     }
     let Ok(name_end) = message::skip_plain_name(packet, HEADER) else { return Received::Error(Rcode::FormErr, bare) };
-    let (Some(qtype), Some(qclass)) = (message::read_u16(packet, name_end), message::read_u16(packet, name_end + 2)) else {
+    let (Some(qtype), Some(qclass)) = (message::read_u16(packet, name_end), message::read_u16(packet, name_end + 2))
+    else {
         return Received::Error(Rcode::FormErr, bare);
     };
     let echo = Echo { question_end: name_end + 4, ..bare };
@@ -123,8 +128,10 @@ pub fn read(packet: &[u8]) -> Received {
     if qclass != CLASS_IN || is_meta(qtype) {
         return Received::Error(Rcode::NotImp, echo);
     }
-    let dnssec =
-        Dnssec { dnssec_ok: edns.is_some_and(|edns| edns.dnssec_ok), checking_disabled: header.has(message::FLAG_CHECKING_DISABLED) };
+    let dnssec = Dnssec {
+        dnssec_ok: edns.is_some_and(|edns| edns.dnssec_ok),
+        checking_disabled: header.has(message::FLAG_CHECKING_DISABLED),
+    };
     let name = packet.get(HEADER..name_end).unwrap_or_default();
     Received::Query(Query { key: Key::new(name, qtype, qclass, dnssec), echo })
 }
@@ -159,7 +166,8 @@ fn read_edns(packet: &[u8], header: Header) -> Result<Option<Edns>, (Rcode, Opti
     }
 }
 
-/// Types that stand for an operation or a pseudo-record rather than data: OPT, TKEY to MAILA (RFC 6895 §3.1); ANY is served.
+/// Types that stand for an operation or a pseudo-record rather than data: OPT, TKEY to MAILA (RFC
+/// 6895 §3.1); ANY is served.
 const fn is_meta(qtype: u16) -> bool {
     matches!(qtype, TYPE_OPT | 249..=254)
 }

@@ -1,4 +1,5 @@
-//! A remembered answer as bytes: what the state file holds, and whatever else carries answers from one process to another.
+//! A remembered answer as bytes: what the state file holds, and whatever else carries answers from
+//! one process to another.
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -14,9 +15,10 @@
 //! | 36 | 2 | length of the extended errors |
 //! | 38 | | the extended errors, then the response without OPT |
 //!
-//! Numbers are big-endian. The key is not in it: it lies beside, and the response repeats it. Bytes that are read may come from
-//! anywhere: they are walked and judged like a response, and are refused unless they say the same as the fields before them. A new
-//! version gets a new number and a reader of its own in [`read`]; the old readers stay.
+//! Numbers are big-endian. The key is not in it: it lies beside, and the response repeats it. Bytes
+//! that are read may come from anywhere: they are walked and judged like a response, and are
+//! refused unless they say the same as the fields before them. A new version gets a new number and
+//! a reader of its own in [`read`]; the old readers stay.
 
 use std::time::Duration;
 
@@ -36,7 +38,8 @@ const VOUCHED: u8 = 1;
 const AUTHENTIC: u8 = 2;
 /// Flag: nobody knows when it came.
 const UNDATED: u8 = 4;
-/// Longest time that an entry can be fresh, and longest time that it can be stale after that: the bounds of the configuration.
+/// Longest time that an entry can be fresh, and longest time that it can be stale after that: the
+/// bounds of the configuration.
 const LIFE_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Longest extended errors, in bytes.
 const EXTENDED_ERRORS_MAX: usize = 256;
@@ -102,7 +105,8 @@ pub fn write(entry: &Entry, hits: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(entry.wire());
 }
 
-/// When an answer was stored and how often it was asked for, without reading the rest; `None` when that cannot be told.
+/// When an answer was stored and how often it was asked for, without reading the rest; `None` when
+/// that cannot be told.
 #[must_use]
 pub fn glance(bytes: &[u8]) -> Option<(Timestamp, u32)> {
     let number = |at| message::read_u32(bytes, at);
@@ -138,11 +142,16 @@ fn read_first(key: &Key, bytes: &[u8]) -> Result<Record, Unreadable> {
     let time = |at: usize| Ok(Timestamp::from_micros(u64::from(number(at)?) << 32 | u64::from(number(at + 4)?)));
     let times = Times { stored: time(8)?, fresh_until: time(16)?, stale_until: time(24)?, ttl_cap: number(32)? };
     let ordered = times.stored <= times.fresh_until && times.fresh_until <= times.stale_until;
-    if !ordered || times.fresh_until.since(times.stored) > LIFE_MAX || times.stale_until.since(times.fresh_until) > LIFE_MAX {
+    if !ordered
+        || times.fresh_until.since(times.stored) > LIFE_MAX
+        || times.stale_until.since(times.fresh_until) > LIFE_MAX
+    {
         return Err(Unreadable::Fields);
     }
     let errors_end = FIXED + usize::from(message::read_u16(bytes, 36).ok_or(Unreadable::Short)?);
-    let (Some(errors), Some(wire)) = (bytes.get(FIXED..errors_end), bytes.get(errors_end..)) else { return Err(Unreadable::Short) };
+    let (Some(errors), Some(wire)) = (bytes.get(FIXED..errors_end), bytes.get(errors_end..)) else {
+        return Err(Unreadable::Short);
+    };
     if errors.len() > EXTENDED_ERRORS_MAX || !classify::is_extended_errors(errors) {
         return Err(Unreadable::Fields);
     }
@@ -228,7 +237,10 @@ mod tests {
                 let mut changed = bytes.clone();
                 changed[bit / 8] ^= 1 << (bit % 8);
                 if let Ok(record) = read(&key(), &changed) {
-                    assert!(record.entry.answers(&key()) && record.entry.stale_until <= NOW.plus(LIFE_MAX * 3), "bit {bit}");
+                    assert!(
+                        record.entry.answers(&key()) && record.entry.stale_until <= NOW.plus(LIFE_MAX * 3),
+                        "bit {bit}"
+                    );
                     assert_eq!(written(&record.entry).len(), bytes.len());
                 }
             }

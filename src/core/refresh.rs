@@ -12,10 +12,15 @@ use super::time::Timestamp;
 pub fn prefetch(entry: &Entry, hits: u32, policy: &PrefetchPolicy, now: Timestamp) -> Prefetch {
     let life = entry.fresh_until.since(entry.stored);
     let window = (life * policy.window_percent / 100).max(policy.window_min);
-    if policy.enabled && hits >= policy.hits && now.until(entry.fresh_until) <= window { Prefetch::Due } else { Prefetch::NotDue }
+    if policy.enabled && hits >= policy.hits && now.until(entry.fresh_until) <= window {
+        Prefetch::Due
+    } else {
+        Prefetch::NotDue
+    }
 }
 
-/// How long a name is left alone after its `failures`-th failure in a row (RFC 8767 §5, RFC 9520 §3.2): doubles to the maximum.
+/// How long a name is left alone after its `failures`-th failure in a row (RFC 8767 §5, RFC 9520
+/// §3.2): doubles to the maximum.
 #[must_use]
 pub fn recheck_after(failures: u32, policy: &StalePolicy) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
@@ -32,7 +37,9 @@ mod tests {
     fn entry(ttl: u32) -> Entry {
         let response = Response::new("www.example.com", 1).a("www.example.com", ttl).bytes();
         let key = Key::new(&name("www.example.com"), 1, 1, Dnssec::default());
-        Entry::remember(&key, &response, classify(1, &response), &policy(), Timestamp::from_secs(1000)).expect("an entry").entry
+        Entry::remember(&key, &response, classify(1, &response), &policy(), Timestamp::from_secs(1000))
+            .expect("an entry")
+            .entry
     }
 
     #[test]
@@ -53,7 +60,8 @@ mod tests {
     #[test]
     fn rechecks_double_from_one_second_to_thirty() {
         let policy = policy().stale;
-        let seconds: Vec<u64> = [1, 2, 3, 5, 6, 100].into_iter().map(|failures| recheck_after(failures, &policy).as_secs()).collect();
+        let seconds: Vec<u64> =
+            [1, 2, 3, 5, 6, 100].into_iter().map(|failures| recheck_after(failures, &policy).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 16, 30, 30]);
     }
 }

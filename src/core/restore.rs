@@ -1,4 +1,5 @@
-//! Brings back what another run remembered: the one place that deals with a clock that moved between runs.
+//! Brings back what another run remembered: the one place that deals with a clock that moved
+//! between runs.
 //!
 //! | the record | becomes |
 //! |---|---|
@@ -6,8 +7,9 @@
 //! | from the future (the clock was set back, or another host's runs ahead) | as if it had come now, and stale at once: whoever asks has it refreshed, it cannot live for ever, and whatever has a date replaces it |
 //! | anything else | what it was, with the bounds of the present policy |
 //!
-//! When it is known by how much the wall clock was moved beside the time that really passed ([`Shift`]), all times are moved with it,
-//! so that a clock that was set a day ahead ends nobody's memory.
+//! When it is known by how much the wall clock was moved beside the time that really passed
+//! ([`Shift`]), all times are moved with it, so that a clock that was set a day ahead ends nobody's
+//! memory.
 
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use super::key::Key;
 use super::policy::Policy;
 use super::time::Timestamp;
 
-/// By how much the wall clock was moved since a record was written, beside the time that really passed.
+/// By how much the wall clock was moved since a record was written, beside the time that really
+/// passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shift {
     /// Set ahead by this much, or not at all; also when nothing is known.
@@ -30,7 +33,8 @@ impl Shift {
     /// Not moved, as far as is known.
     pub const NONE: Self = Self::Ahead(Duration::ZERO);
 
-    /// What lies between two ideas of when the host was started: that of the run that wrote, and ours.
+    /// What lies between two ideas of when the host was started: that of the run that wrote, and
+    /// ours.
     #[must_use]
     pub fn between(theirs: Timestamp, ours: Timestamp) -> Self {
         if ours >= theirs { Self::Ahead(ours.since(theirs)) } else { Self::Back(theirs.since(ours)) }
@@ -127,6 +131,9 @@ mod tests {
         tight.stale.maximum = Duration::from_secs(60);
         tight.ttl.positive_max = Duration::from_secs(10);
         let entry = restore(&key(), record(), Shift::NONE, &tight, THEN).expect("servable");
-        assert_eq!((entry.fresh_until, entry.stale_until), (THEN.plus(Duration::from_secs(10)), THEN.plus(Duration::from_secs(70))));
+        assert_eq!(
+            (entry.fresh_until, entry.stale_until),
+            (THEN.plus(Duration::from_secs(10)), THEN.plus(Duration::from_secs(70)))
+        );
     }
 }

@@ -1,7 +1,8 @@
-//! Names for which no upstream is asked (RFC 6761 §6.3, §6.4): `localhost` and `invalid`; below the latter, `ready.holdover.invalid`.
+//! Names for which no upstream is asked (RFC 6761 §6.3, §6.4): `localhost` and `invalid`; below the
+//! latter, `ready.holdover.invalid`.
 //!
-//! Each is answered from a message made here, in the form in which an upstream's would be stored, so that it is written like
-//! any other entry: TTL, EDNS, truncation and case behave the same.
+//! Each is answered from a message made here, in the form in which an upstream's would be stored,
+//! so that it is written like any other entry: TTL, EDNS, truncation and case behave the same.
 
 use super::entry::Entry;
 use super::key::{Key, is_within};
@@ -13,9 +14,11 @@ use super::time::Timestamp;
 const LOCALHOST: &[u8] = b"\x09localhost\x00";
 /// `invalid.`
 const INVALID: &[u8] = b"\x07invalid\x00";
-/// `ready.holdover.invalid.`: exists once holdover is ready, so that a health check needs no port of its own.
+/// `ready.holdover.invalid.`: exists once holdover is ready, so that a health check needs no port
+/// of its own.
 pub const READY: &[u8] = b"\x05ready\x08holdover\x07invalid\x00";
-/// Who answers for the zones here (the SOA's RNAME); tells a holdover from other resolvers, which deny `invalid` as well.
+/// Who answers for the zones here (the SOA's RNAME); tells a holdover from other resolvers, which
+/// deny `invalid` as well.
 pub const RESPONSIBLE: &[u8] = b"\x06nobody\x07invalid\x00";
 /// TTL of these answers and of their SOA, in seconds; short, as they cost nothing.
 const TTL: u32 = 10;
@@ -63,7 +66,8 @@ pub(super) fn remember(key: &Key, message: &[u8], policy: &Policy, now: Timestam
     Entry::remember(key, message, verdict, policy, now).ok().map(|remembered| remembered.entry)
 }
 
-/// Whether a packet asks for the name of health checks: they come as long as holdover runs, so the drain does not wait for their end.
+/// Whether a packet asks for the name of health checks: they come as long as holdover runs, so the
+/// drain does not wait for their end.
 #[must_use]
 pub fn is_health_check(packet: &[u8]) -> bool {
     packet.get(HEADER..HEADER + READY.len()).is_some_and(|name| name.eq_ignore_ascii_case(READY))
@@ -88,7 +92,8 @@ fn end_record(out: &mut Vec<u8>, rtype: u16, data: &[u8]) {
     out.extend_from_slice(data);
 }
 
-/// An answer with a record of the type asked for of each of these data, up to 255; `None` when there are none.
+/// An answer with a record of the type asked for of each of these data, up to 255; `None` when
+/// there are none.
 pub(super) fn positive(key: &Key, data: impl Iterator<Item = impl AsRef<[u8]>>) -> Option<Vec<u8>> {
     let mut records = Vec::new();
     let mut count = 0;
@@ -121,8 +126,13 @@ mod tests {
     use crate::core::testing::{name, policy};
 
     fn kind(text: &str, qtype: u16) -> Option<Kind> {
-        answer(&Key::new(&name(text), qtype, 1, Dnssec::default()), Readiness::NotYet, &policy(), Timestamp::from_secs(5))
-            .map(|entry| entry.kind)
+        answer(
+            &Key::new(&name(text), qtype, 1, Dnssec::default()),
+            Readiness::NotYet,
+            &policy(),
+            Timestamp::from_secs(5),
+        )
+        .map(|entry| entry.kind)
     }
 
     #[test]
@@ -148,7 +158,14 @@ mod tests {
     fn a_health_check_is_told_from_every_other_query() {
         let ask = |text: &str| is_health_check(&crate::core::testing::query(text, TYPE_A));
         assert!(ask("ready.holdover.invalid") && ask("ReAdY.holdover.INVALID"));
-        assert!(!ask("ready.holdover.invalid.example.com") && !ask("read.holdover.invalid") && !ask("a.ready.holdover.invalid"));
-        assert!(!is_health_check(b"") && !is_health_check(&crate::core::testing::query("ready.holdover.invalid", TYPE_A)[..34]));
+        assert!(
+            !ask("ready.holdover.invalid.example.com")
+                && !ask("read.holdover.invalid")
+                && !ask("a.ready.holdover.invalid")
+        );
+        assert!(
+            !is_health_check(b"")
+                && !is_health_check(&crate::core::testing::query("ready.holdover.invalid", TYPE_A)[..34])
+        );
     }
 }

@@ -1,12 +1,14 @@
 //! Notices when a suffix comes back that failed while the rest of the world was answered.
 //!
-//! An upstream that says SERVFAIL to everything below one suffix is no outage of the upstream: its breaker stays closed, and
-//! each name waits out its own failure recheck, up to 30 s. When the suffix is mended, nobody should have to wait that long.
-//! So the first answers after a row of failures void the failure notes of the whole suffix.
+//! An upstream that says SERVFAIL to everything below one suffix is no outage of the upstream: its
+//! breaker stays closed, and each name waits out its own failure recheck, up to 30 s. When the
+//! suffix is mended, nobody should have to wait that long. So the first answers after a row of
+//! failures void the failure notes of the whole suffix.
 //!
-//! A suffix in which some names fail for good and others are fine must not use this as a way around the recheck: it takes a row of
-//! failures without any answer between, then a row of answers without any failure, and each further time within a
-//! minute waits twice as long as the last. Pure: time comes in as `now`.
+//! A suffix in which some names fail for good and others are fine must not use this as a way around
+//! the recheck: it takes a row of failures without any answer between, then a row of answers
+//! without any failure, and each further time within a minute waits twice as long as the last.
+//! Pure: time comes in as `now`.
 
 use std::time::Duration;
 
@@ -89,7 +91,11 @@ impl Suffixes {
         if own.answers < MENDED_AFTER || age < own.apart {
             return false;
         }
-        own.apart = if age >= own.apart.saturating_add(FORGIVEN_AFTER) { APART_MIN } else { (own.apart * 2).clamp(APART_MIN, APART_MAX) };
+        own.apart = if age >= own.apart.saturating_add(FORGIVEN_AFTER) {
+            APART_MIN
+        } else {
+            (own.apart * 2).clamp(APART_MIN, APART_MAX)
+        };
         own.failures = 0;
         own.answers = 0;
         own.mended_at = now;

@@ -1,7 +1,7 @@
 //! Taking `resolv.conf` over: what is written into it, and what is kept of the original.
 //!
-//! holdover's address comes first. An original name server may follow it, so that names go on being resolved while holdover itself is gone;
-//! whether that helps depends on who reads the file:
+//! holdover's address comes first. An original name server may follow it, so that names go on being
+//! resolved while holdover itself is gone; whether that helps depends on who reads the file:
 //!
 //! | reader | with a second name server | so it is |
 //! |---|---|---|
@@ -9,16 +9,20 @@
 //! | musl | every query goes to all at once and the first answer wins: twice the packets, and an upstream's wrong denial beats what is remembered | left out |
 //! | systemd-resolved | sticks to whichever answered last, for half a minute | left out |
 //!
-//! One is written, not all: each one more is another 5 s that a client waits in an outage for a name that nobody knows. `options rotate` is left
-//! out beside a second one: it would send half of all queries past holdover. `trust-ad` goes with systemd-resolved's stub. Everything else that the original says stays. Comments stay where
-//! people made the file; those of generators would claim a file that is no longer theirs.
+//! One is written, not all: each one more is another 5 s that a client waits in an outage for a
+//! name that nobody knows. `options rotate` is left out beside a second one: it would send half of
+//! all queries past holdover. `trust-ad` goes with systemd-resolved's stub. Everything else that
+//! the original says stays. Comments stay where people made the file; those of generators would
+//! claim a file that is no longer theirs.
 //!
-//! The original is kept as a `resolv.conf` itself ([`Kept`]): a head of comments that says where it belongs and what was written in its place,
-//! then its very bytes. Whoever finds it can read it, and copy it back by hand.
+//! The original is kept as a `resolv.conf` itself ([`Kept`]): a head of comments that says where it
+//! belongs and what was written in its place, then its very bytes. Whoever finds it can read it,
+//! and copy it back by hand.
 //!
-//! The kept copy may be gone while the text that was written stands: containers of a pod share one mounted `resolv.conf`, and one that is
-//! started again has a new root. So the text carries the lines of the original as comments ([`Kept::of_text`]), unless they are many
-//! ([`CARRIED_MAX`]) or not such that every reader takes a comment for one: not UTF-8, or with control characters.
+//! The kept copy may be gone while the text that was written stands: containers of a pod share one
+//! mounted `resolv.conf`, and one that is started again has a new root. So the text carries the
+//! lines of the original as comments ([`Kept::of_text`]), unless they are many ([`CARRIED_MAX`]) or
+//! not such that every reader takes a comment for one: not UTF-8, or with control characters.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -99,7 +103,8 @@ pub fn second(fallback: Fallback, readers: Readers, candidates: &[Nameserver]) -
     }
 }
 
-/// The name servers of a text that holdover at `own` may forward to: not itself, and not Docker's resolver where that forwards to holdover.
+/// The name servers of a text that holdover at `own` may forward to: not itself, and not Docker's
+/// resolver where that forwards to holdover.
 #[must_use]
 pub fn upstreams(text: &str, own: IpAddr) -> Vec<Nameserver> {
     let circle = leads_back(text, own);
@@ -113,7 +118,8 @@ pub fn upstreams(text: &str, own: IpAddr) -> Vec<Nameserver> {
 /// Whether the text names Docker's resolver, and says that this forwards to `own`.
 #[must_use]
 pub fn leads_back(text: &str, own: IpAddr) -> bool {
-    ResolvConf::read(text).nameservers.iter().any(|nameserver| nameserver.ip == DOCKER) && docker_forwards_to(text).contains(&own)
+    ResolvConf::read(text).nameservers.iter().any(|nameserver| nameserver.ip == DOCKER)
+        && docker_forwards_to(text).contains(&own)
 }
 
 /// The text that takes the original's place.
@@ -186,15 +192,18 @@ const CARRIED: &str = "#<";
 /// Before one with something on it.
 const CARRIED_FULL: &str = "#< ";
 
-/// Whether every reader takes the lines of this original for comments, when they are marked as such: some end a line at a carriage return
-/// (Java), or lose track of lines at a zero (musl's `fgets`).
+/// Whether every reader takes the lines of this original for comments, when they are marked as
+/// such: some end a line at a carriage return (Java), or lose track of lines at a zero (musl's
+/// `fgets`).
 fn can_be_carried(original: &str) -> bool {
     let plain = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\t');
     // What was not UTF-8 was read with the replacement character.
-    original.len() <= CARRIED_MAX && original.replace("\r\n", "\n").chars().all(|letter| plain(letter) && letter != '\u{fffd}')
+    original.len() <= CARRIED_MAX
+        && original.replace("\r\n", "\n").chars().all(|letter| plain(letter) && letter != '\u{fffd}')
 }
 
-/// The original that a text carries which holdover wrote; `None` where it carries none, or was cut off.
+/// The original that a text carries which holdover wrote; `None` where it carries none, or was cut
+/// off.
 fn carried(text: &str) -> Option<String> {
     kept_in(text)?;
     let mut lines = text.split('\n').skip_while(|line| !line.starts_with(KEPT_IN)).skip(1).peekable();
@@ -244,8 +253,7 @@ pub struct Kept {
 pub struct NotKept;
 
 /// First line of a kept original.
-const KEPT_MARK: &str =
-    "# Kept by holdover 1: what stood here before is below; the rest of this head is for `holdover resolvconf restore`.";
+const KEPT_MARK: &str = "# Kept by holdover 1: what stood here before is below; the rest of this head is for `holdover resolvconf restore`.";
 /// Last line of its head.
 const KEPT_END: &str = "#: original";
 
@@ -307,12 +315,19 @@ impl Kept {
         Ok(Self { file: file.ok_or(NotKept)?, was: was.ok_or(NotKept)?, live, wrote, original: rest.to_vec() })
     }
 
-    /// What can be known of a lost one from the text that holdover wrote in its place into `file`, which is a file as `was` says.
+    /// What can be known of a lost one from the text that holdover wrote in its place into `file`,
+    /// which is a file as `was` says.
     #[must_use]
     pub fn of_text(text: &str, file: &str, was: &Was) -> Option<Self> {
         let original = carried(text)?;
         let live = Writer::of(&original, None).live_source().map(str::to_owned);
-        Some(Self { file: file.to_owned(), was: was.clone(), live, wrote: text.to_owned(), original: original.into_bytes() })
+        Some(Self {
+            file: file.to_owned(),
+            was: was.clone(),
+            live,
+            wrote: text.to_owned(),
+            original: original.into_bytes(),
+        })
     }
 
     /// The name servers that were written with it: holdover's own address first.
@@ -330,7 +345,8 @@ fn read_mode(text: &str) -> Result<Was, NotKept> {
     Ok(Was::File { mode: next(8)? & 0o7777, owner: next(10)?, group: next(10)? })
 }
 
-/// Whether a live source may stand for the original: it names somebody who is neither holdover nor a stub.
+/// Whether a live source may stand for the original: it names somebody who is neither holdover nor
+/// a stub.
 #[must_use]
 pub fn is_usable_source(text: &str, own: IpAddr) -> bool {
     let others = upstreams(text, own);
@@ -373,8 +389,7 @@ mod tests {
 
     #[test]
     fn search_options_comments_and_unknown_lines_stay_and_rotate_goes() {
-        let original =
-            "# by hand\n\nsearch example.com\nnameserver 192.0.2.1\noptions rotate ndots:2\noptions rotate\nsortlist 192.0.2.0\n";
+        let original = "# by hand\n\nsearch example.com\nnameserver 192.0.2.1\noptions rotate ndots:2\noptions rotate\nsortlist 192.0.2.0\n";
         let alone = written(original, Writer::Unknown, OWN, &Second::LeftOut(LeftOut::Musl), "/etc/x");
         assert!(
             alone.ends_with(
@@ -414,8 +429,11 @@ mod tests {
     fn what_is_kept_comes_back_byte_for_byte() {
         let wrote = written("search example.com\n", Writer::Unknown, OWN, &Second::LeftOut(LeftOut::Nobody), "/etc/x");
         let file = Was::File { mode: 0o640, owner: 7, group: 8 };
-        let originals: [&[u8]; 4] = [b"", b"nameserver 192.0.2.1", b"\n\nnameserver 192.0.2.1\r\n\xff\0#: original\n", KEPT_END.as_bytes()];
-        for (original, was) in originals.into_iter().flat_map(|bytes| [(bytes, file.clone()), (bytes, Was::Link("../run/x y".into()))]) {
+        let originals: [&[u8]; 4] =
+            [b"", b"nameserver 192.0.2.1", b"\n\nnameserver 192.0.2.1\r\n\xff\0#: original\n", KEPT_END.as_bytes()];
+        for (original, was) in
+            originals.into_iter().flat_map(|bytes| [(bytes, file.clone()), (bytes, Was::Link("../run/x y".into()))])
+        {
             let kept = Kept {
                 file: "/etc/resolv.conf".into(),
                 was,
@@ -447,13 +465,20 @@ mod tests {
             let text = written(original, Writer::of(original, None), OWN, &Second::LeftOut(LeftOut::Nobody), "/etc/x");
             let kept = Kept::of_text(&text, "/etc/resolv.conf", &was).unwrap();
             assert_eq!(kept.original, original.as_bytes(), "{text}");
-            assert_eq!((&kept.wrote, kept.own(), kept_in(&text)), (&text, Some("127.0.0.1:53".parse().unwrap()), Some("/etc/x")));
+            assert_eq!(
+                (&kept.wrote, kept.own(), kept_in(&text)),
+                (&text, Some("127.0.0.1:53".parse().unwrap()), Some("/etc/x"))
+            );
             assert_eq!(Kept::read(&kept.write()), Ok(kept));
-            // Cut off anywhere in the original, or where the name server stands, it is not believed.
+            // Cut off anywhere in the original, or where the name server stands, it is not
+            // believed.
             let end = text.find("\nnameserver ").unwrap();
-            assert!(text.char_indices().all(|(at, _)| at > end + 11 || Kept::of_text(&text[..at], "/f", &was).is_none()));
+            assert!(
+                text.char_indices().all(|(at, _)| at > end + 11 || Kept::of_text(&text[..at], "/f", &was).is_none())
+            );
         }
-        let stub = written("nameserver 127.0.0.53\n", Writer::ResolvedStub, OWN, &Second::LeftOut(LeftOut::Resolved), "/x");
+        let stub =
+            written("nameserver 127.0.0.53\n", Writer::ResolvedStub, OWN, &Second::LeftOut(LeftOut::Resolved), "/x");
         assert_eq!(Kept::of_text(&stub, "/f", &was).unwrap().live.as_deref(), Writer::ResolvedStub.live_source());
     }
 
@@ -467,13 +492,18 @@ mod tests {
             (servers("nameserver 127.0.0.1"), vec!["a.test".into()], vec!["rotate".into()])
         );
         assert_eq!(Writer::of(&text, None), Writer::Holdover);
-        // glibc, Go, c-ares and Java take a line for a comment that begins with # or ;, musl one that begins with no keyword of its own.
+        // glibc, Go, c-ares and Java take a line for a comment that begins with # or ;, musl one
+        // that begins with no keyword of its own.
         let carried = text.split(['\n', '\r']).filter(|line| line.contains("192.0.2."));
         assert_eq!(carried.filter(|line| line.starts_with("#< ")).count(), 2);
-        // Where a reader might see more lines than one, or the bytes would not come back, nothing is carried.
+        // Where a reader might see more lines than one, or the bytes would not come back, nothing
+        // is carried.
         for odd in ["# x\rnameserver 192.0.2.1\n", "# \0\n", "# \u{85}\n", "# \u{fffd}\n", &"#\n".repeat(CARRIED_MAX)] {
             let text = written(odd, Writer::Unknown, OWN, &Second::LeftOut(LeftOut::Nobody), "/etc/x");
-            assert!(!text.contains(CARRIED_HEAD) && Kept::of_text(&text, "/f", &Was::Link(String::new())).is_none(), "{text}");
+            assert!(
+                !text.contains(CARRIED_HEAD) && Kept::of_text(&text, "/f", &Was::Link(String::new())).is_none(),
+                "{text}"
+            );
         }
     }
 

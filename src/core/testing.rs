@@ -120,7 +120,13 @@ pub(crate) fn policy() -> super::policy::Policy {
         },
         ttl: TtlPolicy { positive_max: seconds(3600), negative_max: seconds(30), negative_without_soa: seconds(5) },
         prefetch: PrefetchPolicy { enabled: true, window_percent: 10, window_min: seconds(1), hits: 2 },
-        attempts: AttemptPolicy { second_after: millis(400), third_after: seconds(1), sends: 3, deadline: seconds(2), linger: seconds(5) },
+        attempts: AttemptPolicy {
+            second_after: millis(400),
+            third_after: seconds(1),
+            sends: 3,
+            deadline: seconds(2),
+            linger: seconds(5),
+        },
         budget: BudgetPolicy { per_second: 900, prefetch_percent: 10, sweep_per_second: 20, outage_per_second: 100 },
         health: HealthPolicy {
             down_after: 5,

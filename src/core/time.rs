@@ -1,8 +1,9 @@
 //! One timeline for everything that ages.
 //!
-//! A [`Timestamp`] is the wall time at process start plus what a monotonic clock has counted since (`CLOCK_BOOTTIME`, so a
-//! suspended host's sleep counts). It never jumps when somebody sets the wall clock, yet can be stored and read back by
-//! another process. The core never reads a clock: `now` is always the last parameter.
+//! A [`Timestamp`] is the wall time at process start plus what a monotonic clock has counted since
+//! (`CLOCK_BOOTTIME`, so a suspended host's sleep counts). It never jumps when somebody sets the
+//! wall clock, yet can be stored and read back by another process. The core never reads a clock:
+//! `now` is always the last parameter.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,7 +1,9 @@
-//! What an upstream is: where it listens, how it is spoken to, which names it is asked for, and when.
+//! What an upstream is: where it listens, how it is spoken to, which names it is asked for, and
+//! when.
 //!
-//! The words live in the core because the configuration writes them, the resolver chooses by them and the adapters act on
-//! them. Nothing here knows whether an upstream is well; that is health's part.
+//! The words live in the core because the configuration writes them, the resolver chooses by them
+//! and the adapters act on them. Nothing here knows whether an upstream is well; that is health's
+//! part.
 
 use std::net::SocketAddr;
 
@@ -32,7 +34,8 @@ pub struct UpstreamPolicy {
     pub addresses: Vec<SocketAddr>,
     /// How it is spoken to.
     pub protocol: Protocol,
-    /// The zones that it is asked for, lower-cased wire form with the root label; empty for all names.
+    /// The zones that it is asked for, lower-cased wire form with the root label; empty for all
+    /// names.
     pub zones: Vec<Box<[u8]>>,
     /// When it is asked.
     pub role: Role,

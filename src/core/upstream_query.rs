@@ -1,7 +1,9 @@
-//! Writes the query that goes upstream: our own header and OPT, nothing of the client's but the question.
+//! Writes the query that goes upstream: our own header and OPT, nothing of the client's but the
+//! question.
 //!
-//! RD is set (we are a stub), AD as well, which asks for the AD bit in the answer (RFC 6840 §5.7); CD and DO as in the key. The
-//! OPT offers 1232 bytes and carries no options: no client subnet, no cookies passed on (they are hop-by-hop).
+//! RD is set (we are a stub), AD as well, which asks for the AD bit in the answer (RFC 6840 §5.7);
+//! CD and DO as in the key. The OPT offers 1232 bytes and carries no options: no client subnet, no
+//! cookies passed on (they are hop-by-hop).
 
 use super::answer::UDP_MAX;
 use super::key::Key;

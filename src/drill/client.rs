@@ -1,7 +1,7 @@
 //! One lookup as a stub resolver makes it: a socket of its own, a second of patience, one retry.
 //!
-//! That is glibc with `options timeout:1 attempts:2`, which is common in the field; a closed port or SERVFAIL moves on to the
-//! second try at once, as glibc does.
+//! That is glibc with `options timeout:1 attempts:2`, which is common in the field; a closed port
+//! or SERVFAIL moves on to the second try at once, as glibc does.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -162,7 +162,8 @@ mod tests {
         Prepared::new(Question { name: name.into(), rtype, truth: zone::truth(name, rtype) }, Extension::Edns)
     }
 
-    /// An answer with the given code, one A record of this generation if any, and an extended error if any.
+    /// An answer with the given code, one A record of this generation if any, and an extended error
+    /// if any.
     fn answer(query: &Prepared, rcode: u8, generation: Option<u32>, error: Option<u8>) -> Vec<u8> {
         let question_end = query.packet.len() - 11;
         let mut out = query.packet[..question_end].to_vec();

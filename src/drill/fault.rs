@@ -23,9 +23,11 @@ pub enum Scenario {
     Nxdomain,
     /// Three seconds dead, three alive, over and over
     Flap,
-    /// Every packet is lost, and in the middle of that holdover is killed (SIGKILL) and started again
+    /// Every packet is lost, and in the middle of that holdover is killed (SIGKILL) and started
+    /// again
     Restart,
-    /// AWS Seoul 2018: loss grows to 95 % in 2 minutes, survivors come late, 84 minutes, then 40 to heal
+    /// AWS Seoul 2018: loss grows to 95 % in 2 minutes, survivors come late, 84 minutes, then 40 to
+    /// heal
     Seoul,
 }
 
@@ -90,8 +92,12 @@ impl Scenario {
             Self::Slow => "the upstream resolver takes 1 to 4 seconds for every answer",
             Self::Nxdomain => "the upstream resolver denies a quarter of the names, then all",
             Self::Flap => "the upstream resolver is dead for 3 seconds, alive for 3, over and over",
-            Self::Restart => "every packet to the upstream resolver is lost, and half way through holdover is killed and started again",
-            Self::Seoul => "the upstream resolver goes the way of AWS Seoul, 2018-11-22: 84 minutes of loss, 40 to heal",
+            Self::Restart => {
+                "every packet to the upstream resolver is lost, and half way through holdover is killed and started again"
+            }
+            Self::Seoul => {
+                "the upstream resolver goes the way of AWS Seoul, 2018-11-22: 84 minutes of loss, 40 to heal"
+            }
         }
     }
 
@@ -102,8 +108,9 @@ impl Scenario {
     }
 }
 
-/// Decides over one query. `into` is the time since the fault began, `whole` its length, `speed` compresses Seoul;
-/// `name_hash` is the same for the same name, `dice` is thrown anew for each query.
+/// Decides over one query. `into` is the time since the fault began, `whole` its length, `speed`
+/// compresses Seoul; `name_hash` is the same for the same name, `dice` is thrown anew for each
+/// query.
 #[must_use]
 pub fn fate(scenario: Scenario, into: Duration, whole: Duration, speed: f64, name_hash: u64, dice: u64) -> Fate {
     let permille = u32::try_from(dice % 1000).unwrap_or_default();
@@ -124,12 +131,20 @@ pub fn fate(scenario: Scenario, into: Duration, whole: Duration, speed: f64, nam
 /// The curve of Seoul at a moment in its own time.
 fn seoul(at: Duration, permille: u32, dice: u64) -> Fate {
     let share = |part: Duration, whole: Duration| (part.as_secs_f64() / whole.as_secs_f64()).clamp(0.0, 1.0);
-    let severity = if at < SEOUL_HEALS { share(at, SEOUL_RAMP) } else { 1.0 - share(at.saturating_sub(SEOUL_HEALS), SEOUL_HEALING) };
+    let severity = if at < SEOUL_HEALS {
+        share(at, SEOUL_RAMP)
+    } else {
+        1.0 - share(at.saturating_sub(SEOUL_HEALS), SEOUL_HEALING)
+    };
     if f64::from(permille) < severity * f64::from(SEOUL_LOSS) {
         return Fate::Drop;
     }
     // The survivors are late as long as most are lost; the last to heal are slow no more.
-    if severity < 0.05 { Fate::Answer } else { Fate::Delay(Duration::from_millis(500 + dice / 1000 % 2500).mul_f64(severity)) }
+    if severity < 0.05 {
+        Fate::Answer
+    } else {
+        Fate::Delay(Duration::from_millis(500 + dice / 1000 % 2500).mul_f64(severity))
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +154,9 @@ mod tests {
     /// Shares of lost, delayed and answered queries among a thousand, in percent.
     fn shares(scenario: Scenario, into: u64) -> (usize, usize, usize) {
         let fates: Vec<Fate> = (0..1000)
-            .map(|dice: u64| fate(scenario, Duration::from_secs(into), Duration::from_secs(60), 1.0, dice, dice.wrapping_mul(7919)))
+            .map(|dice: u64| {
+                fate(scenario, Duration::from_secs(into), Duration::from_secs(60), 1.0, dice, dice.wrapping_mul(7919))
+            })
             .collect();
         let count = |check: fn(&Fate) -> bool| fates.iter().filter(|fate| check(fate)).count() / 10;
         (count(|f| *f == Fate::Drop), count(|f| matches!(f, Fate::Delay(_))), count(|f| *f == Fate::Answer))
@@ -169,7 +186,9 @@ mod tests {
     #[test]
     fn late_answers_are_one_to_four_seconds_late() {
         for dice in 0..10_000_u64 {
-            let Fate::Delay(delay) = fate(Scenario::Slow, Duration::ZERO, Duration::ZERO, 1.0, 0, dice * 977) else { panic!("not late") };
+            let Fate::Delay(delay) = fate(Scenario::Slow, Duration::ZERO, Duration::ZERO, 1.0, 0, dice * 977) else {
+                panic!("not late")
+            };
             assert!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&delay));
         }
     }

@@ -1,8 +1,11 @@
-//! The flood: while every packet upstream is lost, somebody asks for names that nobody has ever asked for, thousands a second.
+//! The flood: while every packet upstream is lost, somebody asks for names that nobody has ever
+//! asked for, thousands a second.
 //!
-//! It strikes a cache that is full: before the drill begins more names are asked for than fit, so that whatever the flood leaves behind
-//! has to push something out. A few names are critical: they are configured, never asked for before the fault, and must be there when they
-//! are. The flood is sent by a thread of its own that waits for no answer, as a broken client does; answers are counted as they come.
+//! It strikes a cache that is full: before the drill begins more names are asked for than fit, so
+//! that whatever the flood leaves behind has to push something out. A few names are critical: they
+//! are configured, never asked for before the fault, and must be there when they are. The flood is
+//! sent by a thread of its own that waits for no answer, as a broken client does; answers are
+//! counted as they come.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -25,7 +28,8 @@ use crate::core::upstream_query::{self, Extension};
 const CRITICAL_NAMES: usize = 8;
 /// Questions for them a second, during the fault.
 const CRITICAL_PER_SECOND: u32 = 50;
-/// Room in the cache beyond the names of the drill, in percent of their questions: little, so that it is full.
+/// Room in the cache beyond the names of the drill, in percent of their questions: little, so that
+/// it is full.
 const ROOM_PERCENT: usize = 150;
 /// Names a second with which the cache is filled; below the packet budget.
 const FILL_PER_SECOND: u32 = 700;
@@ -51,7 +55,8 @@ pub struct Flooded {
     pub answered: u64,
     /// For how long.
     pub lasted: Duration,
-    /// What clients got that asked for critical names; none were asked for where another resolver is tested.
+    /// What clients got that asked for critical names; none were asked for where another resolver
+    /// is tested.
     pub critical: Column,
     /// Resident memory of the whole drill just before the fault, in bytes, and the most during it.
     pub resident: [u64; 2],
@@ -112,7 +117,11 @@ fn wire(name: &str) -> Vec<u8> {
 /// The query for an address of a name.
 fn query(name: &str, id: u64) -> Vec<u8> {
     let [.., high, low] = id.to_be_bytes();
-    upstream_query::write(&Key::new(&wire(name), 1, 1, Dnssec::default()), u16::from_be_bytes([high, low]), Extension::Edns)
+    upstream_query::write(
+        &Key::new(&wire(name), 1, 1, Dnssec::default()),
+        u16::from_be_bytes([high, low]),
+        Extension::Edns,
+    )
 }
 
 /// Asks for more names than the cache holds, once each.
@@ -132,15 +141,23 @@ pub(super) async fn fill(options: &Options, server: SocketAddr) -> std::io::Resu
     Ok(())
 }
 
-/// Asks for the critical names, one after the other, until the fault is over; nobody has asked for them before.
-pub(super) async fn ask_for_critical(options: &Options, server: SocketAddr, zone_began: Instant, fault: Duration) -> Column {
+/// Asks for the critical names, one after the other, until the fault is over; nobody has asked for
+/// them before.
+pub(super) async fn ask_for_critical(
+    options: &Options,
+    server: SocketAddr,
+    zone_began: Instant,
+    fault: Duration,
+) -> Column {
     let mut column = Column::default();
     if options.target.is_some() {
         return column;
     }
     let prepared: Vec<Prepared> = critical_names(options)
         .flat_map(|name| [zone::Type::A, zone::Type::Aaaa].map(|rtype| (name.clone(), rtype)))
-        .map(|(name, rtype)| Prepared::new(zone::Question { truth: zone::truth(&name, rtype), name, rtype }, Extension::Edns))
+        .map(|(name, rtype)| {
+            Prepared::new(zone::Question { truth: zone::truth(&name, rtype), name, rtype }, Extension::Edns)
+        })
         .collect();
     let began = Instant::now();
     let mut pace = tokio::time::interval(Duration::from_secs(1) / CRITICAL_PER_SECOND);
@@ -249,7 +266,10 @@ mod tests {
         assert_eq!(settings.policy.cache.entries, 945);
         assert_eq!(settings.policy.critical.len(), CRITICAL_NAMES);
         assert_eq!(&*settings.policy.critical[0].name, b"\x06app300\x05drill\x04test\x00");
-        assert!(matches!(zone::truth(&format!("app{FILL_FROM}.{}", zone::DOMAIN), zone::Type::A), zone::Truth::Address { .. }));
+        assert!(matches!(
+            zone::truth(&format!("app{FILL_FROM}.{}", zone::DOMAIN), zone::Type::A),
+            zone::Truth::Address { .. }
+        ));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The load: columns of clients that ask the same questions at the same moments, one through the resolver under test, one straight to
-//! the upstream, and later one through a new instance, where there is one.
+//! The load: columns of clients that ask the same questions at the same moments, one through the
+//! resolver under test, one straight to the upstream, and later one through a new instance, where
+//! there is one.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -20,7 +21,8 @@ use super::{Options, Output};
 use crate::core::upstream_query::Extension;
 use crate::telemetry::console;
 
-/// Queries that may wait for an answer at the same moment; one more counts as failed. Two seconds of 4 000 queries a second.
+/// Queries that may wait for an answer at the same moment; one more counts as failed. Two seconds
+/// of 4 000 queries a second.
 const OUTSTANDING_MAX: usize = 8_000;
 /// Questions a second with which names are made known before the drill begins.
 const PRIME_PER_SECOND: u32 = 400;
@@ -50,9 +52,14 @@ impl Columns {
     pub(super) fn new(options: &Options, servers: [SocketAddr; 2], zone_began: Instant) -> Self {
         let prepare = |(position, question): (usize, zone::Question)| {
             // Every other question goes without EDNS, as many clients' do.
-            Rc::new(Prepared::new(question, if position.is_multiple_of(2) { Extension::Edns } else { Extension::Plain }))
+            Rc::new(Prepared::new(
+                question,
+                if position.is_multiple_of(2) { Extension::Edns } else { Extension::Plain },
+            ))
         };
-        let names = (0..options.names).map(|index| zone::questions(index).into_iter().enumerate().map(prepare).collect()).collect();
+        let names = (0..options.names)
+            .map(|index| zone::questions(index).into_iter().enumerate().map(prepare).collect())
+            .collect();
         let mut sum = 0.0;
         let weights = (1..=options.names)
             .map(|rank| {
@@ -63,7 +70,16 @@ impl Columns {
         let dice = RefCell::new(StdRng::seed_from_u64(options.seed));
         let [with, without] = servers.map(|server| Cell::new(Some(server)));
         let servers = [with, without, Cell::new(None)];
-        Self { servers, names, weights, zone_began, measured: Rc::default(), gap: Rc::default(), dice, output: options.output }
+        Self {
+            servers,
+            names,
+            weights,
+            zone_began,
+            measured: Rc::default(),
+            gap: Rc::default(),
+            dice,
+            output: options.output,
+        }
     }
 
     /// When generation 0 was.
@@ -133,7 +149,8 @@ impl Columns {
         let name = self.weights.partition_point(|weight| *weight < point).min(self.names.len().saturating_sub(1));
         let questions = self.names.get(name).map(Vec::as_slice).unwrap_or_default();
         let pick = dice.random_range(0..questions.len().max(1));
-        let question = questions.get(pick).cloned().unwrap_or_else(|| Rc::new(Prepared::new(fallback(), Extension::Edns)));
+        let question =
+            questions.get(pick).cloned().unwrap_or_else(|| Rc::new(Prepared::new(fallback(), Extension::Edns)));
         (question, dice.random())
     }
 

@@ -1,4 +1,5 @@
-//! Takes measurements: what clients got in each phase, how long it took, how soon answers were fresh after the heal.
+//! Takes measurements: what clients got in each phase, how long it took, how soon answers were
+//! fresh after the heal.
 
 use std::time::Duration;
 
@@ -127,7 +128,8 @@ pub struct Column {
     pub second: Tally,
     /// Stale answers while the upstream was healthy and had been for long enough.
     pub stale_while_healthy: u64,
-    /// Queries that were due while nobody listened, because the sidecar had been killed; they count nowhere else.
+    /// Queries that were due while nobody listened, because the sidecar had been killed; they count
+    /// nowhere else.
     pub while_nobody_listened: u64,
     /// Answers and stale answers after the heal, by bucket of the moment at which they were due.
     after_heal: Vec<(u64, u64)>,
@@ -173,7 +175,8 @@ impl Column {
         }
     }
 
-    /// Seconds from the heal to the first half second from which on at least 99 % of all answers were fresh; `None` if that never came.
+    /// Seconds from the heal to the first half second from which on at least 99 % of all answers
+    /// were fresh; `None` if that never came.
     #[must_use]
     pub fn seconds_to_fresh(&self) -> Option<f64> {
         let not_fresh = |(answers, stale): &(u64, u64)| *answers > 0 && percent(*stale, *answers) > 1.0;
@@ -203,7 +206,10 @@ mod tests {
         column.add(fault, Outcome::Fresh, Duration::from_millis(300));
         column.add(fault, Outcome::Failed, Duration::from_secs(2));
         let tally = column.phase(Phase::Fault);
-        assert_eq!((tally.queries, tally.stale, tally.answered_percent(), tally.in_time_percent()), (100, 98, 99.0, 98.0));
+        assert_eq!(
+            (tally.queries, tally.stale, tally.answered_percent(), tally.in_time_percent()),
+            (100, 98, 99.0, 98.0)
+        );
         assert!((tally.latency_ms(50.0) - 1.0).abs() < 0.1 && tally.latency_ms(100.0) > 1999.0);
     }
 

@@ -80,7 +80,18 @@ pub fn progress(second: &Second<'_>) -> String {
 pub fn table(report: &Report<'_>) -> String {
     let mut out = format!(
         "\n{:<9} {:<8} {:>8} {:>10} {:>8} {:>8} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
-        "phase", "", "queries", "answered", "fresh", "stale", "wrong", "failed", "p50 ms", "p99 ms", "p99.9 ms", "max ms"
+        "phase",
+        "",
+        "queries",
+        "answered",
+        "fresh",
+        "stale",
+        "wrong",
+        "failed",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "max ms"
     );
     for phase in Phase::ALL {
         let both = [("with", report.with), ("without", report.without)];
@@ -183,10 +194,19 @@ mod tests {
     fn table_and_document_say_the_same() {
         let (with, without) = (column(Outcome::Fresh), column(Outcome::Failed));
         let checks = [Check { promise: "it works".into(), measured: "yes".into(), kept: true }];
-        let report =
-            Report { options: &Options::default(), with: &with, without: &without, newcomer: None, peaks: [7, 9], checks: &checks };
+        let report = Report {
+            options: &Options::default(),
+            with: &with,
+            without: &without,
+            newcomer: None,
+            peaks: [7, 9],
+            checks: &checks,
+        };
         let text = table(&report);
-        assert!(text.contains("warm-up   with            1   100.00 %        1        0       0        0     2.00"), "{text}");
+        assert!(
+            text.contains("warm-up   with            1   100.00 %        1        0       0        0     2.00"),
+            "{text}"
+        );
         assert!(text.contains("PASS  it works: yes\n\nPASSED: 1 of 1 promises kept\n"), "{text}");
         let document = document(&report);
         assert_eq!(document["with"]["phases"]["fault"]["fresh"], 1);
@@ -194,10 +214,17 @@ mod tests {
         assert_eq!(document["passed"], true);
         assert!(document["newcomer"].is_null() && !text.contains("newcomer"));
         let mut late = Column::default();
-        late.add(Moment { phase: Phase::Fault, into: Duration::from_secs(1) }, Outcome::Stale, Duration::from_millis(2));
+        late.add(
+            Moment { phase: Phase::Fault, into: Duration::from_secs(1) },
+            Outcome::Stale,
+            Duration::from_millis(2),
+        );
         let report = Report { newcomer: Some(&late), ..report };
         let text = table(&report);
-        assert!(text.contains("          newcomer        1   100.00 %        0        1       0        0     2.00"), "{text}");
+        assert!(
+            text.contains("          newcomer        1   100.00 %        0        1       0        0     2.00"),
+            "{text}"
+        );
         assert_eq!(text.matches("newcomer").count(), 1, "not in phases before it: {text}");
         assert_eq!(super::document(&report)["newcomer"]["phases"]["fault"]["stale"], 1);
     }

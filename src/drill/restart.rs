@@ -1,5 +1,6 @@
-//! The sidecar of the restart drill: a real child process with a state file, killed in the middle of the outage and started again; and,
-//! where a shared cache is given, a new, empty instance beside it, which lives from that.
+//! The sidecar of the restart drill: a real child process with a state file, killed in the middle
+//! of the outage and started again; and, where a shared cache is given, a new, empty instance
+//! beside it, which lives from that.
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -56,7 +57,8 @@ pub(super) struct Gap {
     pub(super) until: Option<Instant>,
 }
 
-/// Packets that had arrived and were not answered when the process was killed are as old as this at the most.
+/// Packets that had arrived and were not answered when the process was killed are as old as this at
+/// the most.
 const IN_FLIGHT: Duration = Duration::from_millis(20);
 
 impl Gap {
@@ -67,7 +69,8 @@ impl Gap {
 }
 
 impl Restarted {
-    /// Starts the child before this upstream, with this shared cache if any, and waits until it answers.
+    /// Starts the child before this upstream, with this shared cache if any, and waits until it
+    /// answers.
     pub(super) fn start(upstream: SocketAddr, shared_cache: Option<&str>) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("holdover-drill-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -84,7 +87,8 @@ impl Restarted {
         self.child.address
     }
 
-    /// Kills the child and starts it again; gives how long that one took from its start to its first answer.
+    /// Kills the child and starts it again; gives how long that one took from its start to its
+    /// first answer.
     pub(super) fn restart(&mut self) -> anyhow::Result<Duration> {
         self.child.end();
         let began = Instant::now();
@@ -92,7 +96,8 @@ impl Restarted {
         Ok(began.elapsed())
     }
 
-    /// Starts a new instance without a state file, if there is a cache to share; gives where it listens once it answers.
+    /// Starts a new instance without a state file, if there is a cache to share; gives where it
+    /// listens once it answers.
     pub(super) fn start_newcomer(&mut self) -> anyhow::Result<Option<SocketAddr>> {
         if self.setup.shared_cache.is_some() {
             self.newcomer = Some(self.setup.start(free_address()?, &["--state".into(), "off".into()])?);
@@ -116,7 +121,14 @@ impl Setup {
     fn start(&self, address: SocketAddr, arguments: &[OsString]) -> anyhow::Result<Process> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(program);
-        command.arg("serve").args(["--listen", &address.to_string(), "--upstream", &self.upstream.to_string(), "--log-level", "error"]);
+        command.arg("serve").args([
+            "--listen",
+            &address.to_string(),
+            "--upstream",
+            &self.upstream.to_string(),
+            "--log-level",
+            "error",
+        ]);
         command.args(arguments);
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_to_be_left_out(&name.to_string_lossy())) {
             command.env_remove(name);
@@ -124,7 +136,9 @@ impl Setup {
         if let Some(url) = &self.shared_cache {
             command.env("HOLDOVER_SHARED_CACHE_URL", url).env("HOLDOVER_SHARED_CACHE_KEY_FILE", self.key_file());
             // Nobody else's entries, and none that outlive the longest drill for long.
-            command.env("HOLDOVER_SHARED_CACHE_GROUP", format!("drill-{}", std::process::id())).args(["--maximum-stale", "1h"]);
+            command
+                .env("HOLDOVER_SHARED_CACHE_GROUP", format!("drill-{}", std::process::id()))
+                .args(["--maximum-stale", "1h"]);
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start the sidecar")?;
         let started = Process { child, address };

@@ -42,7 +42,8 @@ impl Sidecar {
         prepare(&mut settings);
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("drill-sidecar".into()).spawn(move || live(&settings, &tell, stopped))?;
+        let thread =
+            std::thread::Builder::new().name("drill-sidecar".into()).spawn(move || live(&settings, &tell, stopped))?;
         let (address, resolver) = told.recv().context("the sidecar's thread ended")??;
         Ok(Self { address, resolver, stop, thread })
     }

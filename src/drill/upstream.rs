@@ -1,6 +1,8 @@
-//! The drill's upstream resolver: hickory-server on real UDP and TCP sockets, with a zone that is made up and faults that are real.
+//! The drill's upstream resolver: hickory-server on real UDP and TCP sockets, with a zone that is
+//! made up and faults that are real.
 //!
-//! A lost packet is one that is not answered; a closed port is a socket that is closed, so that the kernel itself refuses.
+//! A lost packet is one that is not answered; a closed port is a socket that is closed, so that the
+//! kernel itself refuses.
 
 use std::io;
 use std::net::SocketAddr;
@@ -71,14 +73,20 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Starts an upstream on its own thread; port 0 chooses a free one. Generations are counted from `zone_began`.
+    /// Starts an upstream on its own thread; port 0 chooses a free one. Generations are counted
+    /// from `zone_began`.
     ///
     /// # Errors
     /// The address cannot be had.
     pub fn start(address: SocketAddr, zone_began: Instant, seed: u64) -> io::Result<Self> {
         let (udp, tcp) = bind_both(address)?;
         let address = udp.local_addr()?;
-        let shared = Arc::new(Shared { zone_began, fault: Mutex::new(None), received: AtomicU64::new(0), dice: AtomicU64::new(seed | 1) });
+        let shared = Arc::new(Shared {
+            zone_began,
+            fault: Mutex::new(None),
+            received: AtomicU64::new(0),
+            dice: AtomicU64::new(seed | 1),
+        });
         let (open, opened) = watch::channel(true);
         let handler = Handler(Arc::clone(&shared));
         std::thread::Builder::new().name("drill-upstream".into()).spawn(move || {
@@ -109,7 +117,8 @@ impl Upstream {
     }
 }
 
-/// Opens both sockets on one port; for port 0 on the first that is free for both, as one that is free for UDP may be taken for TCP.
+/// Opens both sockets on one port; for port 0 on the first that is free for both, as one that is
+/// free for UDP may be taken for TCP.
 fn bind_both(address: SocketAddr) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
     let tries = if address.port() == 0 { PORT_TRIES } else { 1 };
     let mut outcome = bind(address);
@@ -172,7 +181,8 @@ impl Handler {
     fn fate(&self, name: &str) -> Fate {
         let Some(fault) = *self.0.fault.lock() else { return Fate::Answer };
         // A linear congruential step (Knuth, MMIX): good enough to lose packets with.
-        let step = |state: u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+        let step =
+            |state: u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
         let dice = self.0.dice.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or_default() >> 20;
         fate(fault.scenario, fault.began.elapsed(), fault.whole, fault.speed, hash(name), dice)
     }
@@ -215,7 +225,9 @@ fn authority() -> Vec<Record> {
 
 /// The same number for the same name (FNV-1a).
 fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3))
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[async_trait::async_trait]

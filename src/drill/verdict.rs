@@ -1,6 +1,7 @@
 //! The verdict: what the contract promises of each scenario, checked against what was measured.
 //!
-//! A promise that the run was too short to try is left out: a heal of 2 s cannot tell who would have been fresh after 5 s.
+//! A promise that the run was too short to try is left out: a heal of 2 s cannot tell who would
+//! have been fresh after 5 s.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use super::measure::{Column, Phase, percent};
 
 /// A sidecar that was killed answers so soon after its start.
 const BACK_WITHIN: Duration = Duration::from_millis(50);
-/// Share of the queries that a new instance must answer in time from the shared cache, in percent. Not all: a denial is published only once it
-/// was asked for again.
+/// Share of the queries that a new instance must answer in time from the shared cache, in percent.
+/// Not all: a denial is published only once it was asked for again.
 const NEWCOMER_IN_TIME: f64 = 95.0;
 /// Packets a second that may go upstream.
 const PACKETS_MAX: u64 = 900;
@@ -20,10 +21,12 @@ const FRESH_WITHIN: f64 = 5.0;
 /// Share of known names that must be answered in time, in percent.
 const IN_TIME: f64 = 99.99;
 
-/// Memory that a flood may cost at the most, in bytes: 4096 clients that wait and 1000 resolutions in the sidecar, some 4 KiB each, and
-/// in the drill itself two seconds of clients without holdover and without an answer.
+/// Memory that a flood may cost at the most, in bytes: 4096 clients that wait and 1000 resolutions
+/// in the sidecar, some 4 KiB each, and in the drill itself two seconds of clients without holdover
+/// and without an answer.
 const GROWTH_MAX: u64 = 32 << 20;
-/// Share of the flood that is answered, in percent; the rest may be lost on the way, as datagrams are.
+/// Share of the flood that is answered, in percent; the rest may be lost on the way, as datagrams
+/// are.
 const FLOOD_ANSWERED: f64 = 95.0;
 /// Answers for critical names in the drill at the most.
 const CRITICAL_ANSWERS_MAX: u64 = 16;
@@ -71,7 +74,9 @@ pub fn verdict(evidence: &Evidence<'_>) -> Vec<Check> {
         });
     } else {
         checks.push(Check {
-            promise: format!("during the fault at least {IN_TIME} % of all queries for known names are answered within 250 ms"),
+            promise: format!(
+                "during the fault at least {IN_TIME} % of all queries for known names are answered within 250 ms"
+            ),
             measured: format!("{:.3} %", fault.in_time_percent()),
             kept: fault.in_time_percent() >= IN_TIME && fault.wrong == 0 && fault.queries > 0,
         });
@@ -90,7 +95,10 @@ pub fn verdict(evidence: &Evidence<'_>) -> Vec<Check> {
             measured: evidence.back_after.map_or_else(
                 || "never".into(),
                 |after| {
-                    format!("{:.1} ms; {deaf} queries came while nobody listened, and are not counted above", after.as_secs_f64() * 1000.0)
+                    format!(
+                        "{:.1} ms; {deaf} queries came while nobody listened, and are not counted above",
+                        after.as_secs_f64() * 1000.0
+                    )
                 },
             ),
             kept: evidence.back_after.is_some_and(|after| after <= BACK_WITHIN),
@@ -99,7 +107,9 @@ pub fn verdict(evidence: &Evidence<'_>) -> Vec<Check> {
     if let Some(newcomer) = evidence.newcomer {
         let fault = newcomer.phase(Phase::Fault);
         checks.push(Check {
-            promise: format!("a new, empty instance answers from the shared cache at least {NEWCOMER_IN_TIME} % within 250 ms"),
+            promise: format!(
+                "a new, empty instance answers from the shared cache at least {NEWCOMER_IN_TIME} % within 250 ms"
+            ),
             measured: format!("{:.3} % of {}", fault.in_time_percent(), fault.queries),
             kept: fault.in_time_percent() >= NEWCOMER_IN_TIME && fault.wrong == 0 && fault.queries > 0,
         });
@@ -137,17 +147,24 @@ fn flood(flooded: &Flooded) -> Vec<Check> {
     let mut checks = Vec::new();
     if flooded.entries_max > 0 && full > 0 {
         checks.push(Check {
-            promise: "critical names that nobody had asked for are all answered within 250 ms while the flood lasts".into(),
+            promise: "critical names that nobody had asked for are all answered within 250 ms while the flood lasts"
+                .into(),
             measured: format!("{:.3} % of {}, {} stale", critical.in_time_percent(), critical.queries, critical.stale),
             kept: critical.queries > 0 && critical.in_time == critical.queries && critical.wrong == 0,
         });
         checks.push(Check {
-            promise: format!("the cache stays full and within its bound of {} answers and the critical ones", flooded.entries_max),
+            promise: format!(
+                "the cache stays full and within its bound of {} answers and the critical ones",
+                flooded.entries_max
+            ),
             measured: format!("{full} before the flood, {after} after it"),
             kept: after.abs_diff(full) <= full / 100 && after <= flooded.entries_max + CRITICAL_ANSWERS_MAX,
         });
         checks.push(Check {
-            promise: format!("resident memory, all of the drill's own included, grows by at most {}", mebibytes(GROWTH_MAX)),
+            promise: format!(
+                "resident memory, all of the drill's own included, grows by at most {}",
+                mebibytes(GROWTH_MAX)
+            ),
             measured: format!("{} before the flood, {} at most during it", mebibytes(before), mebibytes(peak)),
             kept: grown <= GROWTH_MAX,
         });
@@ -174,7 +191,11 @@ mod tests {
             let moment = Moment { phase: Phase::Fault, into: Duration::ZERO };
             column.add(moment, *outcome, Duration::from_millis(*millis));
         }
-        column.add(Moment { phase: Phase::Heal, into: Duration::from_millis(1) }, Outcome::Fresh, Duration::from_millis(1));
+        column.add(
+            Moment { phase: Phase::Heal, into: Duration::from_millis(1) },
+            Outcome::Fresh,
+            Duration::from_millis(1),
+        );
         column
     }
 
@@ -249,11 +270,19 @@ mod tests {
             kept(Flooded { critical: column(&[(Outcome::Failed, 1), (Outcome::Stale, 1)]), ..flooded() }),
             [false, true, true, true]
         );
-        assert_eq!(kept(Flooded { critical: Column::default(), ..flooded() }), [false, true, true, true], "nobody asked");
+        assert_eq!(
+            kept(Flooded { critical: Column::default(), ..flooded() }),
+            [false, true, true, true],
+            "nobody asked"
+        );
         assert_eq!(kept(Flooded { entries: [960, 700], ..flooded() }), [true, false, true, true], "washed out");
         assert_eq!(kept(Flooded { resident: [20 << 20, 99 << 20], ..flooded() }), [true, true, false, true]);
         assert_eq!(kept(Flooded { answered: 900, ..flooded() }), [true, true, true, false]);
-        assert_eq!(kept(Flooded { entries: [0, 0], ..flooded() }), [true], "of another resolver only what is seen from outside");
+        assert_eq!(
+            kept(Flooded { entries: [0, 0], ..flooded() }),
+            [true],
+            "of another resolver only what is seen from outside"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What the drill's upstream knows: a generated zone whose data change every second, so that every answer tells its age.
+//! What the drill's upstream knows: a generated zone whose data change every second, so that every
+//! answer tells its age.
 //!
 //! | name | data |
 //! |---|---|
@@ -7,9 +8,10 @@
 //! | … 8 | a chain of two aliases to A and AAAA |
 //! | … 9 | A and AAAA; asked with the search domain first, which is NXDOMAIN |
 //!
-//! The *generation* counts seconds since the zone began. A is `198.51.100.(generation mod 250)`, AAAA ends in the generation.
-//! An answer is *old* when its generation lies further back than the name's TTL, plus two seconds of rounding. That holds for any
-//! resolver between, whether it says EDE 3 or nothing.
+//! The *generation* counts seconds since the zone began. A is `198.51.100.(generation mod 250)`,
+//! AAAA ends in the generation. An answer is *old* when its generation lies further back than the
+//! name's TTL, plus two seconds of rounding. That holds for any resolver between, whether it says
+//! EDE 3 or nothing.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -85,7 +87,9 @@ pub fn questions(index: usize) -> Vec<Question> {
 pub fn truth(name: &str, rtype: Type) -> Truth {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let Some(host) = name.strip_suffix(DOMAIN).and_then(|host| host.strip_suffix('.')) else { return Truth::NxDomain };
-    let Some(index) = host.strip_prefix("app").and_then(|digits| digits.parse::<usize>().ok()) else { return Truth::NxDomain };
+    let Some(index) = host.strip_prefix("app").and_then(|digits| digits.parse::<usize>().ok()) else {
+        return Truth::NxDomain;
+    };
     let ttl = ttl(index);
     match (index % 10, rtype) {
         (6 | 7, Type::Aaaa) => Truth::NoData,

@@ -1,5 +1,5 @@
-//! What goes on without a client waiting: refreshes ahead, probes of upstreams that are down, the sweep after an outage, and the
-//! watch over all of it once a second.
+//! What goes on without a client waiting: refreshes ahead, probes of upstreams that are down, the
+//! sweep after an outage, and the watch over all of it once a second.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,8 @@ use crate::telemetry::events;
 pub(super) const ERRANDS_MAX: usize = 256;
 /// How often states are reviewed.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
-/// How often the store is told what is hot, for up to so many entries; more rarely for more, since it walks all of them.
+/// How often the store is told what is hot, for up to so many entries; more rarely for more, since
+/// it walks all of them.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Entries that are walked in some 3 ms.
 const TELL_ENTRIES: u64 = 10_000;
@@ -67,7 +68,8 @@ impl Resolver {
         }
     }
 
-    /// Replaces the addresses of the upstream that the host names; see [`super::upstreams::Upstreams::replace`].
+    /// Replaces the addresses of the upstream that the host names; see
+    /// [`super::upstreams::Upstreams::replace`].
     pub fn replace_upstream(self: &Arc<Self>, configured: &UpstreamPolicy) {
         for upstream in self.upstreams.replace(configured) {
             self.spawn(Arc::clone(self).probe_while_unhealthy(upstream));
@@ -84,7 +86,8 @@ impl Resolver {
 
     /// Reviews upstreams and outages once a second, and what is hot now and then.
     async fn watch(self: Arc<Self>) {
-        let tell_every = TELL_EVERY.max(TELL_EVERY * u32::try_from(self.policy.cache.entries / TELL_ENTRIES).unwrap_or(u32::MAX));
+        let tell_every =
+            TELL_EVERY.max(TELL_EVERY * u32::try_from(self.policy.cache.entries / TELL_ENTRIES).unwrap_or(u32::MAX));
         let mut told = self.now();
         loop {
             tokio::time::sleep(WATCH_EVERY).await;
@@ -94,7 +97,8 @@ impl Resolver {
                 self.store.tell_what_is_hot();
             }
             self.upstreams.review(now);
-            for (index, group) in self.upstreams.groups().iter().enumerate().filter(|(_, group)| group.has_upstreams()) {
+            for (index, group) in self.upstreams.groups().iter().enumerate().filter(|(_, group)| group.has_upstreams())
+            {
                 match self.outages.look(index, &group.zone, group.availability(), now) {
                     Change::Ended => self.spawn(Arc::clone(&self).sweep(index)),
                     Change::Began | Change::None => {}
@@ -103,7 +107,8 @@ impl Resolver {
         }
     }
 
-    /// Probes one upstream for as long as it is not healthy, so that it is known to be back even when nobody asks.
+    /// Probes one upstream for as long as it is not healthy, so that it is known to be back even
+    /// when nobody asks.
     async fn probe_while_unhealthy(self: Arc<Self>, upstream: usize) {
         let Some(own) = self.upstreams.find(upstream) else { return };
         self.look_for_loop(upstream).await;
@@ -154,13 +159,16 @@ impl Resolver {
         self.spawn(Resolution::probe(self, key, group, plan, flight).run());
     }
 
-    /// Refreshes the critical names, then what was served stale, hottest first, at the pace of the budget.
+    /// Refreshes the critical names, then what was served stale, hottest first, at the pace of the
+    /// budget.
     async fn sweep(self: Arc<Self>, group: usize) {
         let delay = u32::try_from(self.ports.chance.number() % 1000).unwrap_or(0);
         tokio::time::sleep(SWEEP_DELAY * delay / 1000).await;
         let pace = Duration::from_secs(1) / self.policy.budget.sweep_per_second.max(1);
         let now = self.now();
-        for (key, slot) in self.critical_stale(group, now).into_iter().chain(self.store.hottest_stale(Some(group), SWEEP_MAX, now)) {
+        for (key, slot) in
+            self.critical_stale(group, now).into_iter().chain(self.store.hottest_stale(Some(group), SWEEP_MAX, now))
+        {
             if self.upstreams.availability(group) != Availability::Healthy {
                 return;
             }
@@ -171,14 +179,16 @@ impl Resolver {
         }
     }
 
-    /// Asks an upstream for a name that only we know; if that query arrives here, it is left out for a while.
+    /// Asks an upstream for a name that only we know; if that query arrives here, it is left out
+    /// for a while.
     async fn look_for_loop(&self, upstream: usize) {
         let Some(own) = self.upstreams.find(upstream) else { return };
         if self.budget.lock().take(Class::Probe, 1, self.now()).is_err() {
             return;
         }
         let [high, low, ..] = self.ports.chance.number().to_be_bytes();
-        let query = upstream_query::write(&self.loops.query(upstream), u16::from_be_bytes([high, low]), Extension::Plain);
+        let query =
+            upstream_query::write(&self.loops.query(upstream), u16::from_be_bytes([high, low]), Extension::Plain);
         let exchange = self.ports.wire.exchange(own.protocol, own.address, query);
         let _ = tokio::time::timeout(LOOP_WAIT, exchange).await;
         if self.loops.take(upstream) {
@@ -203,9 +213,10 @@ struct Candidates {
 }
 
 impl Candidates {
-    /// The next name that is not being asked for anyway. Different ones in turn, so that a resolver which caches cannot answer all
-    /// from memory; the root's name servers when there is none. Also while another upstream of the group is healthy: clients would
-    /// join the probe, and wait for this one.
+    /// The next name that is not being asked for anyway. Different ones in turn, so that a resolver
+    /// which caches cannot answer all from memory; the root's name servers when there is none. Also
+    /// while another upstream of the group is healthy: clients would join the probe, and wait for
+    /// this one.
     fn pick(&mut self, resolver: &Resolver, group: usize) -> Key {
         let now = resolver.now();
         if resolver.upstreams.availability(group) == Availability::Healthy {
@@ -228,8 +239,8 @@ impl Candidates {
     }
 }
 
-/// The question for the root's name servers, which every resolver can answer. A fallback is asked no other: what it says of names that
-/// others serve (private ones, say) is not wanted.
+/// The question for the root's name servers, which every resolver can answer. A fallback is asked
+/// no other: what it says of names that others serve (private ones, say) is not wanted.
 fn root_servers() -> Key {
     Key::new(&[0], TYPE_NS, 1, Dnssec::default())
 }

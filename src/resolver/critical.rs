@@ -1,13 +1,16 @@
-//! Keeps the critical names: resolves them at the start, refreshes them although nobody asks, holds readiness back until they are
-//! known, and says when one is too old or denied.
+//! Keeps the critical names: resolves them at the start, refreshes them although nobody asks, holds
+//! readiness back until they are known, and says when one is too old or denied.
 //!
-//! One task looks at all of them, at least once a second; there are at most 64 names of 4 types. What it asks goes through the same
-//! flights, failure rechecks and budget as any other question, in a class of its own; it has a few flights of its own, so that a flood
-//! cannot keep it out. While all upstreams of a name are down, what is remembered is left to the probes; as each name is looked at again
-//! after a random time of up to five seconds, those of many sidecars do not come back in one moment.
+//! One task looks at all of them, at least once a second; there are at most 64 names of 4 types.
+//! What it asks goes through the same flights, failure rechecks and budget as any other question,
+//! in a class of its own; it has a few flights of its own, so that a flood cannot keep it out.
+//! While all upstreams of a name are down, what is remembered is left to the probes; as each name
+//! is looked at again after a random time of up to five seconds, those of many sidecars do not come
+//! back in one moment.
 //!
-//! Each name is asked as most clients ask: without DO and CD. What is learned for clients that set them is kept as safely (see
-//! [`super::pinned`]), but refreshed only when they ask. What the hosts file answers is known and fresh, and asked of nobody.
+//! Each name is asked as most clients ask: without DO and CD. What is learned for clients that set
+//! them is kept as safely (see [`super::pinned`]), but refreshed only when they ask. What the hosts
+//! file answers is known and fresh, and asked of nobody.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +60,8 @@ pub struct Critical {
     pub fresh_for: Duration,
     /// How old it may become.
     pub max_age: Duration,
-    /// Since when it is older than that; for a name that is missing, since when there has been no answer for so long.
+    /// Since when it is older than that; for a name that is missing, since when there has been no
+    /// answer for so long.
     pub too_old_since: Option<Timestamp>,
     /// Its last failed resolution in this run of the process.
     pub last_failure: Option<LastFailure>,
@@ -118,20 +122,26 @@ impl Course {
 pub(super) fn pinned(names: &[CriticalName]) -> Vec<Key> {
     let services = [(false, false), (true, false), (false, true), (true, true)];
     let services = services.map(|(dnssec_ok, checking_disabled)| Dnssec { dnssec_ok, checking_disabled });
-    keys(names).flat_map(|(key, _)| services.map(|service| Key::new(key.name(), key.qtype(), CLASS_IN, service))).collect()
+    keys(names)
+        .flat_map(|(key, _)| services.map(|service| Key::new(key.name(), key.qtype(), CLASS_IN, service)))
+        .collect()
 }
 
 /// The keys that are asked for, with their maximum age.
 fn keys(names: &[CriticalName]) -> impl Iterator<Item = (Key, Duration)> {
-    names.iter().flat_map(|name| name.types.iter().map(|rtype| (Key::new(&name.name, *rtype, CLASS_IN, Dnssec::default()), name.max_age)))
+    names.iter().flat_map(|name| {
+        name.types.iter().map(|rtype| (Key::new(&name.name, *rtype, CLASS_IN, Dnssec::default()), name.max_age))
+    })
 }
 
 impl Watchlist {
     /// The list of these names.
     pub(super) fn new(names: &[CriticalName], now: Timestamp) -> Self {
         let course = Course { known: now, ..Course::default() };
-        let watched: Vec<Watched> = keys(names).map(|(key, max_age)| Watched { key, max_age, course: Mutex::new(course) }).collect();
-        let places = watched.iter().enumerate().map(|(place, watched)| (watched.key.as_bytes().into(), place)).collect();
+        let watched: Vec<Watched> =
+            keys(names).map(|(key, max_age)| Watched { key, max_age, course: Mutex::new(course) }).collect();
+        let places =
+            watched.iter().enumerate().map(|(place, watched)| (watched.key.as_bytes().into(), place)).collect();
         Self { watched, places }
     }
 
@@ -205,7 +215,8 @@ impl Resolver {
         critical
     }
 
-    /// Looks after the critical names for as long as the process lives; without any, until it is ready.
+    /// Looks after the critical names for as long as the process lives; without any, until it is
+    /// ready.
     pub(super) async fn keep_critical(self: Arc<Self>) {
         let began = self.now();
         while !self.critical.is_empty() || !self.ready.load(Ordering::Relaxed) {
@@ -287,12 +298,19 @@ impl Resolver {
             }
             (_, Some(trouble)) => {
                 course.trouble = Some((trouble, now));
-                events::CriticalNameTroubled { name: &watched.key, trouble, age: now.since(course.known), max_age: watched.max_age }.emit();
+                events::CriticalNameTroubled {
+                    name: &watched.key,
+                    trouble,
+                    age: now.since(course.known),
+                    max_age: watched.max_age,
+                }
+                .emit();
             }
         }
     }
 
-    /// Ends the wait of readiness when all names are known and there is an upstream, or when it has taken long enough.
+    /// Ends the wait of readiness when all names are known and there is an upstream, or when it has
+    /// taken long enough.
     fn review_readiness(&self, began: Timestamp, now: Timestamp) {
         let nobody = self.upstreams.all().is_empty().then(|| "any upstream".to_owned());
         let missing: Vec<String> = self
@@ -328,7 +346,10 @@ mod tests {
 
     #[test]
     fn each_name_and_type_is_asked_for_once_and_pinned_in_every_service() {
-        assert_eq!(keys(&names()).map(|(key, _)| key.to_string()).collect::<Vec<_>>(), ["db.example.com. A", "db.example.com. AAAA"]);
+        assert_eq!(
+            keys(&names()).map(|(key, _)| key.to_string()).collect::<Vec<_>>(),
+            ["db.example.com. A", "db.example.com. AAAA"]
+        );
         let pinned = pinned(&names());
         let different: std::collections::HashSet<&[u8]> = pinned.iter().map(Key::as_bytes).collect();
         assert_eq!((pinned.len(), different.len()), (8, 8));
@@ -338,8 +359,13 @@ mod tests {
     #[test]
     fn only_failures_of_critical_names_are_kept() {
         let list = Watchlist::new(&names(), Timestamp::from_secs(1));
-        let note =
-            |text: &str| list.note_failure(&Key::new(&name(text), 1, 1, Dnssec::default()), Failure::Timeout, Timestamp::from_secs(9));
+        let note = |text: &str| {
+            list.note_failure(
+                &Key::new(&name(text), 1, 1, Dnssec::default()),
+                Failure::Timeout,
+                Timestamp::from_secs(9),
+            )
+        };
         note("other.example.com");
         assert!(list.watched.iter().all(|watched| watched.course.lock().last_failure.is_none()));
         note("db.example.com");

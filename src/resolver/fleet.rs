@@ -1,4 +1,5 @@
-//! What the fleet knows: asked by the leader of a resolution for a name of which nothing is known here, when upstreams do not answer for it.
+//! What the fleet knows: asked by the leader of a resolution for a name of which nothing is known
+//! here, when upstreams do not answer for it.
 //!
 //! | the store has | upstreams | the fleet is asked |
 //! |---|---|---|
@@ -7,8 +8,9 @@
 //! | nothing | silent beyond the client response timer, or in trouble: closed ports, no answer that is one | when that is noticed |
 //! | nothing | answered | never |
 //!
-//! It is asked once per resolution, on a task of its own. Whoever waits gets the first answer that comes, from wherever; the end of a
-//! resolution without one waits until the fleet has been heard, which the port bounds.
+//! It is asked once per resolution, on a task of its own. Whoever waits gets the first answer that
+//! comes, from wherever; the end of a resolution without one waits until the fleet has been heard,
+//! which the port bounds.
 
 use std::sync::Arc;
 
@@ -75,8 +77,8 @@ impl Resolver {
         let _ = self.fleet.set(fleet);
     }
 
-    /// Takes in an answer that the fleet's memory had; false when it is past its time, what is here is as new or newer, or it was forgotten
-    /// here since it was learned.
+    /// Takes in an answer that the fleet's memory had; false when it is past its time, what is here
+    /// is as new or newer, or it was forgotten here since it was learned.
     pub fn take_from_fleet(&self, key: &Key, record: Record) -> bool {
         if self.forgotten.lock().covers(key, record.entry.stored) {
             return false;

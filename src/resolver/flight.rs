@@ -15,7 +15,8 @@ use crate::core::time::Timestamp;
 /// Waiting clients that are kept apart to recognise a retransmission.
 const WAITERS_KNOWN: usize = 64;
 
-/// Probes under way beside all else: of 16 upstreams four at a time each, for as long as each may take.
+/// Probes under way beside all else: of 16 upstreams four at a time each, for as long as each may
+/// take.
 const PROBES_MAX: usize = 64;
 
 /// Critical names under way beside all else; the probes' room stays theirs.
@@ -82,7 +83,8 @@ impl Flight {
         }
     }
 
-    /// Since when it is asked for in earnest: from its beginning, or the end of the time for which it was held back.
+    /// Since when it is asked for in earnest: from its beginning, or the end of the time for which
+    /// it was held back.
     #[must_use]
     pub fn began(&self) -> Timestamp {
         self.errand.lock().began
@@ -108,7 +110,8 @@ impl Flight {
         self.errand.lock().class
     }
 
-    /// It is wanted for this as well; if that is more important, it counts as that, and is not held back any longer.
+    /// It is wanted for this as well; if that is more important, it counts as that, and is not held
+    /// back any longer.
     fn hurry(&self, class: Class, now: Timestamp) {
         let mut errand = self.errand.lock();
         if class < errand.class {
@@ -148,7 +151,8 @@ impl Flight {
         });
     }
 
-    /// Whether this client has already asked the same with the same ID: it is tired of waiting and asks again.
+    /// Whether this client has already asked the same with the same ID: it is tired of waiting and
+    /// asks again.
     #[must_use]
     pub fn is_retransmission(&self, client: SocketAddr, id: u16) -> bool {
         let mut waiters = self.waiters.lock();
@@ -223,7 +227,8 @@ impl Flights {
         still && table.remove(key.as_bytes()).is_some()
     }
 
-    /// Lets those that have given up and concern these names listen on unseen: whoever asks from now on begins another one. Says which.
+    /// Lets those that have given up and concern these names listen on unseen: whoever asks from
+    /// now on begins another one. Says which.
     pub fn release(&self, concerns: impl Fn(&Key) -> bool) -> Vec<Key> {
         let mut released = Vec::new();
         self.table.lock().retain(|key, flight| {
@@ -299,7 +304,9 @@ mod tests {
         assert!(flights.contains(&www), "it has told nothing");
         let response = crate::core::testing::Response::new("www.test", 1).a("www.test", 60).bytes();
         let verdict = crate::core::classify::classify(1, &response);
-        let entry = crate::core::entry::Entry::remember(&www, &response, verdict, &crate::core::testing::policy(), NOW).unwrap().entry;
+        let entry = crate::core::entry::Entry::remember(&www, &response, verdict, &crate::core::testing::policy(), NOW)
+            .unwrap()
+            .entry;
         first.tell(Progress::Recalled(Arc::new(Slot::new(&www, entry, 0))));
         flights.forget(&www);
         assert!(matches!(flights.board(&www, Class::Miss, NOW), Boarding::Leads(_)));
@@ -353,7 +360,11 @@ mod tests {
     fn a_flood_leaves_places_for_critical_names_and_more_for_probes() {
         let flights = Flights::new(2);
         let board = |kind: &str, class, count: usize| {
-            (0..count).filter(|index| matches!(flights.board(&key(&format!("{kind}{index}.test")), class, NOW), Boarding::Leads(_))).count()
+            (0..count)
+                .filter(|index| {
+                    matches!(flights.board(&key(&format!("{kind}{index}.test")), class, NOW), Boarding::Leads(_))
+                })
+                .count()
         };
         assert_eq!(board("flood", Class::Miss, 10), 2);
         assert_eq!(board("critical", Class::Critical, 100), CRITICAL_MAX);

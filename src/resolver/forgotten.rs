@@ -1,5 +1,5 @@
-//! What an operator let us forget: it must not come back from where else it is remembered, the fleet's memory or a state file that was not
-//! loaded yet. What was learned afterwards may.
+//! What an operator let us forget: it must not come back from where else it is remembered, the
+//! fleet's memory or a state file that was not loaded yet. What was learned afterwards may.
 
 use std::sync::Arc;
 
@@ -64,6 +64,9 @@ mod tests {
         for second in 0..=SCOPES_MAX as u64 {
             forgotten.note(Arc::new(|_| false), Timestamp::from_secs(second));
         }
-        assert!(forgotten.scopes.is_empty() && forgotten.covers(&key("any.example.com"), Timestamp::from_secs(SCOPES_MAX as u64)));
+        assert!(
+            forgotten.scopes.is_empty()
+                && forgotten.covers(&key("any.example.com"), Timestamp::from_secs(SCOPES_MAX as u64))
+        );
     }
 }

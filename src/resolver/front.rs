@@ -1,7 +1,8 @@
-//! A query's arrival: everything that can be answered from memory is answered here, on the thread that received it.
+//! A query's arrival: everything that can be answered from memory is answered here, on the thread
+//! that received it.
 //!
-//! Fresh answers, stale answers while upstreams are not healthy, and cached failures take no lock, no allocation and no await.
-//! What has to wait is handed back as [`Waiting`].
+//! Fresh answers, stale answers while upstreams are not healthy, and cached failures take no lock,
+//! no allocation and no await. What has to wait is handed back as [`Waiting`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -75,8 +76,15 @@ impl Look<'_> {
 }
 
 impl Resolver {
-    /// Answers a packet from memory into `out`, or says what it has to wait for. `tally` and `shelf` are the calling thread's own.
-    pub fn receive(self: &Arc<Self>, arrival: Arrival<'_>, tally: &Tally, shelf: &mut Shelf, out: &mut [u8]) -> Disposition {
+    /// Answers a packet from memory into `out`, or says what it has to wait for. `tally` and
+    /// `shelf` are the calling thread's own.
+    pub fn receive(
+        self: &Arc<Self>,
+        arrival: Arrival<'_>,
+        tally: &Tally,
+        shelf: &mut Shelf,
+        out: &mut [u8],
+    ) -> Disposition {
         match question::read(arrival.packet) {
             Received::Drop(_) => {
                 tally.count(Answered::Dropped);
@@ -128,9 +136,12 @@ impl Resolver {
                 self.give_stale(look, slot, out)
             }
             Action::AwaitRefresh if self.waited_enough(slot, now) => self.give_stale(look, slot, out),
-            Action::AwaitRefresh | Action::StartRefresh | Action::AnswerFailure | Action::Join | Action::Forward | Action::LastResort => {
-                look.wait()
-            }
+            Action::AwaitRefresh
+            | Action::StartRefresh
+            | Action::AnswerFailure
+            | Action::Join
+            | Action::Forward
+            | Action::LastResort => look.wait(),
         }
     }
 
@@ -142,7 +153,13 @@ impl Resolver {
         }
         look.tally.count(Answered::CachedFailure);
         let reasons = [Some(ExtendedError::CachedError), Some(extended_error(failed.lack.failure))];
-        Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, reasons, &failed.lack.extended_errors, out))
+        Disposition::Answered(answer::write_error(
+            &look.asked(),
+            Rcode::ServFail,
+            reasons,
+            &failed.lack.extended_errors,
+            out,
+        ))
     }
 
     /// Serves a name of which nothing is remembered: some need no upstream.
@@ -151,7 +168,9 @@ impl Resolver {
             look.tally.count(Answered::Refused);
             return Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, [None, None], &[], out));
         }
-        let Some(entry) = special::answer(&look.query.key, self.readiness(), &self.policy, look.arrival.now) else { return look.wait() };
+        let Some(entry) = special::answer(&look.query.key, self.readiness(), &self.policy, look.arrival.now) else {
+            return look.wait();
+        };
         give_local(look, &entry, out)
     }
 
@@ -184,7 +203,12 @@ impl Resolver {
     pub(super) fn freshness(&self, slot: &Slot, now: Timestamp) -> Freshness {
         let hits = slot.hit();
         if slot.is_fresh(now) {
-            Freshness::Fresh(refresh::prefetch(&slot.entry, hits.saturating_sub(slot.carried()), &self.policy.prefetch, now))
+            Freshness::Fresh(refresh::prefetch(
+                &slot.entry,
+                hits.saturating_sub(slot.carried()),
+                &self.policy.prefetch,
+                now,
+            ))
         } else {
             Freshness::Stale
         }

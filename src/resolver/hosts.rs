@@ -1,7 +1,8 @@
-//! The hosts file as queries meet it: looked at before the memory, and replaced as a whole while they do.
+//! The hosts file as queries meet it: looked at before the memory, and replaced as a whole while
+//! they do.
 //!
-//! Whoever looks takes no lock and waits for nobody: the table lies behind a pointer that is swapped. Where no hosts file is configured that
-//! is one look at an empty pointer.
+//! Whoever looks takes no lock and waits for nobody: the table lies behind a pointer that is
+//! swapped. Where no hosts file is configured that is one look at an empty pointer.
 
 use std::sync::Arc;
 

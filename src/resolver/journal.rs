@@ -1,8 +1,10 @@
-//! Tells what changes in the memory to whoever keeps it elsewhere as well: the state file, the fleet's memory.
+//! Tells what changes in the memory to whoever keeps it elsewhere as well: the state file, the
+//! fleet's memory.
 //!
-//! Writing to it never waits: each reader has a page of its own, bounded. A reader that does not come for too long finds its page
-//! empty and [`Taken::missed`] set: it has to look at the whole store instead. What the store evicts is no change: that is forgotten
-//! for want of room, and who keeps it elsewhere has a bound of their own.
+//! Writing to it never waits: each reader has a page of its own, bounded. A reader that does not
+//! come for too long finds its page empty and [`Taken::missed`] set: it has to look at the whole
+//! store instead. What the store evicts is no change: that is forgotten for want of room, and who
+//! keeps it elsewhere has a bound of their own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -13,7 +15,8 @@ use tokio::sync::Notify;
 use super::slot::Slot;
 use crate::core::key::Key;
 
-/// Changes that one reader may be behind: as many as names in a default cache. Each is a pointer, or a key when it was forgotten by hand.
+/// Changes that one reader may be behind: as many as names in a default cache. Each is a pointer,
+/// or a key when it was forgotten by hand.
 const CHANGES_MAX: usize = 10_000;
 
 /// Where an answer came from.

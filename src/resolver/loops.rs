@@ -1,9 +1,12 @@
-//! Finds out whether an upstream sends our own queries back to us, directly or through another forwarder.
+//! Finds out whether an upstream sends our own queries back to us, directly or through another
+//! forwarder.
 //!
-//! A loop does not amplify in any case: the query that comes back joins the resolution that sent it. But it never resolves either,
-//! and looks like an outage. So each upstream is asked for a name that only this process knows, at start and again while it
-//! does not answer; if that query arrives here, the upstream is left out. The name lies under `test.` (RFC 6761), so that it
-//! cannot be anybody's. CoreDNS' `loop` plug-in does the same, and exits; we go on with the other upstreams and what we remember.
+//! A loop does not amplify in any case: the query that comes back joins the resolution that sent
+//! it. But it never resolves either, and looks like an outage. So each upstream is asked for a name
+//! that only this process knows, at start and again while it does not answer; if that query arrives
+//! here, the upstream is left out. The name lies under `test.` (RFC 6761), so that it cannot be
+//! anybody's. CoreDNS' `loop` plug-in does the same, and exits; we go on with the other upstreams
+//! and what we remember.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,7 +55,9 @@ impl Loops {
         }
         let Some(text) = rest.get(..DIGITS).and_then(|digits| std::str::from_utf8(digits).ok()) else { return false };
         let Some((nonce, upstream)) = text.split_at_checked(16) else { return false };
-        let (Ok(nonce), Ok(upstream)) = (u64::from_str_radix(nonce, 16), u32::from_str_radix(upstream, 16)) else { return false };
+        let (Ok(nonce), Ok(upstream)) = (u64::from_str_radix(nonce, 16), u32::from_str_radix(upstream, 16)) else {
+            return false;
+        };
         if nonce != self.nonce {
             return false;
         }

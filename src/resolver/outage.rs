@@ -1,7 +1,9 @@
 //! When an outage begins and ends, and what was saved meanwhile.
 //!
-//! An outage begins when all upstreams of a group are down, or none has been healthy for five seconds; it ends when one has been
-//! healthy for five seconds: the half-healed are neither announced nor swept over and over again. Between the two it counts the answers from memory and the different names among them.
+//! An outage begins when all upstreams of a group are down, or none has been healthy for five
+//! seconds; it ends when one has been healthy for five seconds: the half-healed are neither
+//! announced nor swept over and over again. Between the two it counts the answers from memory and
+//! the different names among them.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;

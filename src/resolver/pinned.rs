@@ -1,8 +1,9 @@
 //! Places that nothing is ever evicted from: those of the critical names.
 //!
-//! Each room has such places beside what it bounds, so that a flood can neither push a critical name out nor take the room that it
-//! needs. The places are fixed at the start; there are as many as critical names and types, in each DNSSEC service. Without critical
-//! names this costs a look at an empty table.
+//! Each room has such places beside what it bounds, so that a flood can neither push a critical
+//! name out nor take the room that it needs. The places are fixed at the start; there are as many
+//! as critical names and types, in each DNSSEC service. Without critical names this costs a look at
+//! an empty table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +29,8 @@ impl<V> Pinned<V> {
         self.places.get(&place).map(|held| held.read().clone())
     }
 
-    /// Puts something at a place, or takes it away; gives what lay there, or back what cannot be put there since the place is not pinned.
+    /// Puts something at a place, or takes it away; gives what lay there, or back what cannot be
+    /// put there since the place is not pinned.
     ///
     /// # Errors
     /// The place is not pinned.

@@ -1,7 +1,7 @@
 //! What the resolver needs of the world, as traits: a clock, a way upstream, and chance.
 //!
-//! The real ones are in `adapters`; simulation and replay bring scripted ones, so that the same resolver runs through an
-//! 84-minute outage in milliseconds. Nothing here knows a socket.
+//! The real ones are in `adapters`; simulation and replay bring scripted ones, so that the same
+//! resolver runs through an 84-minute outage in milliseconds. Nothing here knows a socket.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -29,14 +29,21 @@ pub trait Chance: Send + Sync + 'static {
 
 /// Carries one query to one upstream address and brings back its response.
 pub trait Wire: Send + Sync + 'static {
-    /// Sends `query` (a whole DNS message without length prefix, with its final ID) once to `server` and waits for the
-    /// response that belongs to it: same ID, same question (RFC 5452 §9.1). Other datagrams are counted and ignored.
+    /// Sends `query` (a whole DNS message without length prefix, with its final ID) once to
+    /// `server` and waits for the response that belongs to it: same ID, same question (RFC 5452
+    /// §9.1). Other datagrams are counted and ignored.
     ///
-    /// Over UDP every call uses a new connected socket with a new source port, sends exactly one datagram, and waits until
-    /// it is dropped: a late response is still a response. Over TCP a connection may be shared and reused.
+    /// Over UDP every call uses a new connected socket with a new source port, sends exactly one
+    /// datagram, and waits until it is dropped: a late response is still a response. Over TCP a
+    /// connection may be shared and reused.
     ///
     /// Cancel safe: dropping the future frees its socket or its slot.
-    fn exchange(&self, protocol: Protocol, server: SocketAddr, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, WireError>>;
+    fn exchange(
+        &self,
+        protocol: Protocol,
+        server: SocketAddr,
+        query: Vec<u8>,
+    ) -> PortFuture<Result<Vec<u8>, WireError>>;
 }
 
 /// Why no response can come any more.
@@ -51,7 +58,8 @@ pub enum WireError {
     /// The connection was reset or closed before the response had come.
     #[error("connection lost")]
     Lost,
-    /// The connection could not be set up, or nothing came, within the port's own bound (streams only).
+    /// The connection could not be set up, or nothing came, within the port's own bound (streams
+    /// only).
     #[error("timed out")]
     TimedOut,
     /// No descriptor, port or slot is left on our own side; says nothing about the upstream.
@@ -75,8 +83,8 @@ impl WireError {
 
 /// Answers queries that came over a stream, where waiting for an answer costs nobody else.
 pub trait Answer: Send + Sync + 'static {
-    /// Answers one query (a whole DNS message without length prefix, at least a header, QR = 0) from `client` with at most
-    /// 65 535 bytes; `None`: nothing is sent.
+    /// Answers one query (a whole DNS message without length prefix, at least a header, QR = 0)
+    /// from `client` with at most 65 535 bytes; `None`: nothing is sent.
     ///
     /// Cancel safe: the future is dropped when its client goes away.
     fn answer(&self, query: Vec<u8>, client: SocketAddr) -> PortFuture<Option<Vec<u8>>>;
@@ -86,6 +94,7 @@ pub trait Answer: Send + Sync + 'static {
 pub trait Fleet: Send + Sync + 'static {
     /// Asks what is known of a key. `None`: nothing that can be trusted, or not in time.
     ///
-    /// The wait is bounded by whoever implements this, and is nothing at all while nobody can be asked. Cancel safe.
+    /// The wait is bounded by whoever implements this, and is nothing at all while nobody can be
+    /// asked. Cancel safe.
     fn ask(&self, key: &Key) -> PortFuture<Option<Record>>;
 }

@@ -1,7 +1,8 @@
 //! Counts what came back, so that notes of failures from before can be told from those of after.
 //!
-//! A failure note holds the count that it was written under. When an upstream comes back all notes of its group are void at
-//! once; when a suffix does, all notes below that suffix. Nobody has to walk the store for it.
+//! A failure note holds the count that it was written under. When an upstream comes back all notes
+//! of its group are void at once; when a suffix does, all notes below that suffix. Nobody has to
+//! walk the store for it.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,7 +25,11 @@ pub struct Recoveries {
 
 impl Default for Recoveries {
     fn default() -> Self {
-        Self { upstreams: AtomicU32::new(0), suffixes: [const { AtomicU32::new(0) }; suffix::PLACES], watched: Mutex::default() }
+        Self {
+            upstreams: AtomicU32::new(0),
+            suffixes: [const { AtomicU32::new(0) }; suffix::PLACES],
+            watched: Mutex::default(),
+        }
     }
 }
 

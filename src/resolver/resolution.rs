@@ -1,7 +1,9 @@
-//! Runs one resolution: carries out the steps of its [`Course`], judges what comes back, and remembers it.
+//! Runs one resolution: carries out the steps of its [`Course`], judges what comes back, and
+//! remembers it.
 //!
-//! It outlives the clients that wait for it, so a late answer still refreshes. Whatever way it ends (answer, failure, abort),
-//! its flight is taken from the table and everybody who waits is told: [`Landing`] does that when it is dropped.
+//! It outlives the clients that wait for it, so a late answer still refreshes. Whatever way it ends
+//! (answer, failure, abort), its flight is taken from the table and everybody who waits is told:
+//! [`Landing`] does that when it is dropped.
 
 use std::sync::Arc;
 
@@ -48,7 +50,8 @@ pub(super) struct Resolution {
     group: usize,
     /// When and whom to ask.
     course: Course,
-    /// What had come back when it began: a failure from before a recovery says nothing about the time after.
+    /// What had come back when it began: a failure from before a recovery says nothing about the
+    /// time after.
     recoveries: u32,
     /// A truncated answer.
     truncated: Option<Arc<Slot>>,
@@ -93,7 +96,8 @@ enum Flow {
 }
 
 impl Resolution {
-    /// Prepares the probe of one upstream. That it fails says nothing about the name: others may answer for it.
+    /// Prepares the probe of one upstream. That it fails says nothing about the name: others may
+    /// answer for it.
     pub(super) fn probe(resolver: &Arc<Resolver>, key: Key, group: usize, plan: Plan, flight: Arc<Flight>) -> Self {
         Self { noted: true, ..Self::new(resolver, key, group, plan, flight) }
     }
@@ -130,8 +134,8 @@ impl Resolution {
             }
             let wait = self.resolver.now().until(self.course.wake_at());
             steps = tokio::select! {
-                // A response that lies ready counts before a timer that is due: a process that was stopped for a
-                // while must not take its own pause for an outage.
+                // A response that lies ready counts before a timer that is due: a process that was
+                // stopped for a while must not take its own pause for an outage.
                 biased;
                 Some((attempt, result)) = exchanges.next() => match self.take(attempt, result) {
                     Some(steps) => steps,
@@ -205,7 +209,11 @@ impl Resolution {
         };
         let class = match class {
             // The breaker has opened since this was planned.
-            Class::Miss if self.resolver.upstreams.find(target.upstream).is_some_and(|own| own.state() == State::Down) => Class::Outage,
+            Class::Miss
+                if self.resolver.upstreams.find(target.upstream).is_some_and(|own| own.state() == State::Down) =>
+            {
+                Class::Outage
+            }
             class => class,
         };
         if let Err(until) = self.resolver.budget.lock().take(class, packets, now) {
@@ -225,7 +233,8 @@ impl Resolution {
         Vec::new()
     }
 
-    /// Tells an upstream's health how an attempt went. When that brings it back, nobody is to wait for what was asked before.
+    /// Tells an upstream's health how an attempt went. When that brings it back, nobody is to wait
+    /// for what was asked before.
     fn report(&self, upstream: usize, outcome: Outcome) {
         let transition = self.resolver.upstreams.report(upstream, outcome, self.resolver.now());
         if transition.is_some_and(|transition| transition.from == State::Down) {
@@ -286,7 +295,9 @@ impl Resolution {
     /// Remembers an answer and tells everybody; false when its framing turns out to be unusable.
     fn answer(&mut self, attempt: usize, response: &[u8], verdict: Verdict) -> bool {
         let now = self.resolver.now();
-        let Ok(remembered) = Entry::remember(&self.key, response, verdict, &self.resolver.policy, now) else { return false };
+        let Ok(remembered) = Entry::remember(&self.key, response, verdict, &self.resolver.policy, now) else {
+            return false;
+        };
         let target = self.course.target(attempt);
         if let Some(Step::Report(upstream, outcome)) = self.course.answered(attempt, now) {
             self.report(upstream, outcome);
@@ -296,7 +307,8 @@ impl Resolution {
         }
         let replaces = matches!(self.resolver.store.find(&self.key, now), Found::Answer(_));
         let slot = match remembered.keep {
-            // In an outage nobody is to be given what a name was before its TTL became 0, nor is anybody to be left with nothing for it.
+            // In an outage nobody is to be given what a name was before its TTL became 0, nor is
+            // anybody to be left with nothing for it.
             Keep::No if !replaces => Arc::new(Slot::new(&self.key, remembered.entry, self.group)),
             Keep::Yes | Keep::No => {
                 let slot = self.resolver.store.insert(&self.key, remembered.entry, self.group);
@@ -316,7 +328,8 @@ impl Resolution {
 
     /// Notes once that the resolution failed. Our own lack of room says nothing about the name.
     fn note(&mut self, failure: Failure) {
-        // Who got what came with TC comes back for the whole over TCP, and is to find more than our word that this failed.
+        // Who got what came with TC comes back for the whole over TCP, and is to find more than our
+        // word that this failed.
         if self.noted || failure == Failure::Overload || self.truncated.is_some() {
             return;
         }

@@ -1,9 +1,10 @@
 //! The room of the good answers: bounded by weight, and open to every new one.
 //!
-//! moka's TinyLFU may refuse an entry that has just been fetched, because the names that are there are asked for more often. For
-//! what random names fill that is right; but a good answer that is refused is missing when the upstream fails a moment later. Here
-//! each one is taken in (Clock-PRO: newcomers are on trial, and a flood of them pushes out one another before it pushes out a
-//! name in use). An entry costs some 60 bytes of bookkeeping, in moka 290 (measured, 10 000 entries).
+//! moka's TinyLFU may refuse an entry that has just been fetched, because the names that are there
+//! are asked for more often. For what random names fill that is right; but a good answer that is
+//! refused is missing when the upstream fails a moment later. Here each one is taken in (Clock-PRO:
+//! newcomers are on trial, and a flood of them pushes out one another before it pushes out a name
+//! in use). An entry costs some 60 bytes of bookkeeping, in moka 290 (measured, 10 000 entries).
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use super::pinned::Pinned;
 use super::slot::Slot;
 use super::store::{Hasher, Place};
 
-/// Entries of a part that has its own lock. One lock up to so many, so that the bound holds to the last entry: parts fill unevenly.
+/// Entries of a part that has its own lock. One lock up to so many, so that the bound holds to the
+/// last entry: parts fill unevenly.
 const PART: u64 = 32_768;
 /// Parts at the most.
 const PARTS_MAX: u64 = 64;
@@ -64,14 +66,17 @@ impl Room {
         let mut options = OptionsBuilder::new();
         options
             .estimated_items_capacity(usize::try_from(entries).unwrap_or(usize::MAX))
-            // A multiple of the least weight, so that entries of that weight fill the room to the last one.
+            // A multiple of the least weight, so that entries of that weight fill the room to the
+            // last one.
             .weight_capacity(least * entries)
             .shards(usize::try_from((entries / PART).clamp(1, PARTS_MAX)).unwrap_or(1));
         let (weight, hasher) = (Weight { least }, Hasher::default());
         let cache = match options.build() {
             Ok(options) => Cache::with_options(options, weight, hasher, Eviction),
             // Only without capacities, which are given.
-            Err(_) => Cache::with(usize::try_from(entries).unwrap_or(usize::MAX), least * entries, weight, hasher, Eviction),
+            Err(_) => {
+                Cache::with(usize::try_from(entries).unwrap_or(usize::MAX), least * entries, weight, hasher, Eviction)
+            }
         };
         Self { cache, pinned: Pinned::new(pinned) }
     }
@@ -132,7 +137,9 @@ mod tests {
     fn slot(text: &str) -> Arc<Slot> {
         let key = Key::new(&name(text), 1, 1, Dnssec::default());
         let bytes = Response::new(text, 1).a(text, 60).bytes();
-        let entry = Entry::remember(&key, &bytes, classify(1, &bytes), &policy(), Timestamp::from_secs(1_000_000)).unwrap().entry;
+        let entry = Entry::remember(&key, &bytes, classify(1, &bytes), &policy(), Timestamp::from_secs(1_000_000))
+            .unwrap()
+            .entry;
         Arc::new(Slot::new(&key, entry, 0))
     }
 

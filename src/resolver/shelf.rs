@@ -1,11 +1,12 @@
 //! What one thread answered lately, within its own reach.
 //!
-//! A read of the store is not free: moka keeps its books on the thread that reads, which costs some 100 ns and now and then an
-//! allocation. So each thread that answers keeps references to what it was asked for more than once. What lies on a shelf counts
-//! only as long as the store would find the same; whoever replaces or evicts an entry marks it ([`Slot::is_current`]).
+//! A read of the store is not free: moka keeps its books on the thread that reads, which costs some
+//! 100 ns and now and then an allocation. So each thread that answers keeps references to what it
+//! was asked for more than once. What lies on a shelf counts only as long as the store would find
+//! the same; whoever replaces or evicts an entry marks it ([`Slot::is_current`]).
 //!
-//! A shelf holds references, not copies. What was replaced is let go when its place is needed, or when the shelf is tidied:
-//! a few places with each new one.
+//! A shelf holds references, not copies. What was replaced is let go when its place is needed, or
+//! when the shelf is tidied: a few places with each new one.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -16,13 +17,15 @@ use crate::core::classify::Kind;
 use crate::core::key::Key;
 use crate::core::time::Timestamp;
 
-/// Sets of a thread's shelf: with two places each enough for the default cache of 10 000 names, in 192 KiB.
+/// Sets of a thread's shelf: with two places each enough for the default cache of 10 000 names, in
+/// 192 KiB.
 const SETS: usize = 8_192;
 /// Places for failures.
 const FAILURES: usize = 256;
 /// Places that are tidied with each new reference.
 const TIDIED: usize = 4;
-/// Of so many newcomers to a full set one gets a place, so that three names in two places do not chase each other away.
+/// Of so many newcomers to a full set one gets a place, so that three names in two places do not
+/// chase each other away.
 const PATIENCE: u32 = 8;
 
 /// Two references, with what tells them apart at a glance.
@@ -91,10 +94,17 @@ impl Shelf {
         let hash = self.hasher.hash_one(key.as_bytes());
         let (own, tag) = (place(hash, self.sets.len()), tag(hash));
         if let Some(side) = self.sets.get(own).and_then(|set| set.find(tag, key, now)) {
-            return self.sets.get(own).and_then(|set| set.slots.get(side)?.as_ref()).map_or(Known::Nothing, Known::Answer);
+            return self
+                .sets
+                .get(own)
+                .and_then(|set| set.slots.get(side)?.as_ref())
+                .map_or(Known::Nothing, Known::Answer);
         }
         let failed = place(hash, self.failures.len());
-        if self.failures.get(failed).is_some_and(|kept| kept.as_ref().is_some_and(|kept| kept.is_current() && *kept.key == *key.as_bytes()))
+        if self
+            .failures
+            .get(failed)
+            .is_some_and(|kept| kept.as_ref().is_some_and(|kept| kept.is_current() && *kept.key == *key.as_bytes()))
         {
             return self.failures.get(failed).and_then(Option::as_deref).map_or(Known::Nothing, Known::Failure);
         }
@@ -222,9 +232,13 @@ mod tests {
         let (store, mut shelf) = (Store::new(&policy().cache), Shelf::new());
         let old = remember(&store, &mut shelf, &key("www.example.com", 1), "www.example.com");
         assert_eq!(on_shelf(&shelf), 1);
-        assert!(matches!(shelf.find(&store, &key("WWW.example.com", 1), NOW), Known::Answer(slot) if Arc::ptr_eq(slot, &old)));
+        assert!(
+            matches!(shelf.find(&store, &key("WWW.example.com", 1), NOW), Known::Answer(slot) if Arc::ptr_eq(slot, &old))
+        );
         let new = remember(&store, &mut shelf, &key("www.example.com", 1), "www.example.com");
-        assert!(matches!(shelf.find(&store, &key("www.example.com", 1), NOW), Known::Answer(slot) if Arc::ptr_eq(slot, &new)));
+        assert!(
+            matches!(shelf.find(&store, &key("www.example.com", 1), NOW), Known::Answer(slot) if Arc::ptr_eq(slot, &new))
+        );
         assert_eq!(on_shelf(&shelf), 1, "the old one is let go");
     }
 
@@ -264,7 +278,8 @@ mod tests {
         let mut kept = 0;
         for round in 0..60 {
             let wanted = key(names[round % 3], 1);
-            kept += usize::from(shelf.sets[0].find(tag(shelf.hasher.hash_one(wanted.as_bytes())), &wanted, NOW).is_some());
+            kept +=
+                usize::from(shelf.sets[0].find(tag(shelf.hasher.hash_one(wanted.as_bytes())), &wanted, NOW).is_some());
             assert!(matches!(shelf.find(&store, &wanted, NOW), Known::Answer(slot) if slot.answers(&wanted)));
         }
         assert!(kept >= 30, "{kept} of 60 from the shelf");

@@ -1,7 +1,8 @@
 //! The rooms of what floods of random names are made of: negative answers and failures.
 //!
-//! moka bounds each by weight (TinyLFU: a name seen once does not push out one in use); its own expiry is not used, since it would delete
-//! what must be served stale. Critical names have [`Pinned`] places beside it: TinyLFU knows no pinning, and may refuse what is new.
+//! moka bounds each by weight (TinyLFU: a name seen once does not push out one in use); its own
+//! expiry is not used, since it would delete what must be served stale. Critical names have
+//! [`Pinned`] places beside it: TinyLFU knows no pinning, and may refuse what is new.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,8 @@ use super::pinned::Pinned;
 use super::slot::{FailedName, Slot};
 use super::store::{Hasher, Place};
 
-/// Bookkeeping of moka and of the allocator for one negative answer, in bytes (measured: 290 and 40).
+/// Bookkeeping of moka and of the allocator for one negative answer, in bytes (measured: 290 and
+/// 40).
 const OVERHEAD: usize = 330;
 /// Names whose failure is remembered and of which nothing else is; an entry weighs about 400 bytes.
 const FAILURES_MAX: u64 = 2_048;
@@ -23,8 +25,8 @@ pub(super) struct Sieve<V> {
     cache: Cache<Place, Arc<V>, Hasher>,
     /// What is never evicted.
     pinned: Pinned<V>,
-    /// Whether anything was ever put into what is bounded. moka takes note of every look, also at what is not there: while nothing can
-    /// be there it is spared that, 10 000 times at a start.
+    /// Whether anything was ever put into what is bounded. moka takes note of every look, also at
+    /// what is not there: while nothing can be there it is spared that, 10 000 times at a start.
     used: AtomicBool,
 }
 
@@ -32,7 +34,8 @@ impl Sieve<Slot> {
     /// A room for negative answers, of so many bytes and entries.
     pub(super) fn of_answers(bytes: u64, entries: u64, pinned: &[Place]) -> Self {
         let least = bytes / entries.max(1);
-        // A multiple of the least weight, so that entries of that weight fill the room to the last one.
+        // A multiple of the least weight, so that entries of that weight fill the room to the last
+        // one.
         let cache = Cache::<Place, Arc<Slot>>::builder()
             .max_capacity(least * entries)
             .weigher(move |_, slot| u32::try_from(slot.weight(OVERHEAD).max(least)).unwrap_or(u32::MAX))

@@ -1,7 +1,7 @@
 //! What lies in the store: an answer or a failure, and what moves around it.
 //!
-//! The answer itself never changes. Around it are hints that threads read and write without a lock: each may be read a moment late,
-//! and none decides over the answer's life.
+//! The answer itself never changes. Around it are hints that threads read and write without a lock:
+//! each may be read a moment late, and none decides over the answer's life.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -17,7 +17,8 @@ pub struct FailureNote {
     recheck_at: AtomicU64,
     /// Failures in a row.
     failures: AtomicU32,
-    /// The recoveries that the upstreams had seen by then: another number means that the note is void.
+    /// The recoveries that the upstreams had seen by then: another number means that the note is
+    /// void.
     recoveries: AtomicU32,
 }
 
@@ -30,7 +31,8 @@ impl FailureNote {
     /// Whether the name is to be left alone now.
     #[must_use]
     pub fn holds(&self, recoveries: impl FnOnce() -> u32, now: Timestamp) -> bool {
-        self.recheck_at.load(Ordering::Relaxed) > now.as_micros() && self.recoveries.load(Ordering::Relaxed) == recoveries()
+        self.recheck_at.load(Ordering::Relaxed) > now.as_micros()
+            && self.recoveries.load(Ordering::Relaxed) == recoveries()
     }
 
     /// Failures in a row.
@@ -47,7 +49,8 @@ impl FailureNote {
     }
 }
 
-/// An entry and what moves around it. Each field is a hint that may be read a moment late; none decides over the entry's life.
+/// An entry and what moves around it. Each field is a hint that may be read a moment late; none
+/// decides over the entry's life.
 #[derive(Debug)]
 pub struct Slot {
     /// The answer.
@@ -60,7 +63,8 @@ pub struct Slot {
     hits: AtomicU32,
     /// The latter.
     carried: AtomicU32,
-    /// Hits that the room has been told of; their lower half is enough to see whether there were more.
+    /// Hits that the room has been told of; their lower half is enough to see whether there were
+    /// more.
     told: AtomicU16,
     /// When its refresh under way began; 0 when none is.
     refresh_began: AtomicU64,
@@ -168,7 +172,8 @@ impl Slot {
         self.carried.store(hits, Ordering::Relaxed);
     }
 
-    /// Takes over half of the hits of the answer that it replaces, so that a name in use stays one, however short its TTL.
+    /// Takes over half of the hits of the answer that it replaces, so that a name in use stays one,
+    /// however short its TTL.
     pub(super) fn inherit(&self, replaced: &Self) {
         self.resume(replaced.hits().div_ceil(2));
     }
@@ -244,7 +249,13 @@ pub struct FailedName {
 impl FailedName {
     /// A failure of which nothing is noted yet.
     pub(super) fn new(key: &Key, lack: Lack) -> Self {
-        Self { key: key.as_bytes().into(), note: FailureNote::none(), lack, hits: AtomicU32::new(0), superseded: AtomicBool::new(false) }
+        Self {
+            key: key.as_bytes().into(),
+            note: FailureNote::none(),
+            lack,
+            hits: AtomicU32::new(0),
+            superseded: AtomicBool::new(false),
+        }
     }
 
     /// Whether it is still what the store would find.

@@ -1,12 +1,14 @@
 //! What is remembered: good answers, negative answers beside them, and failures beside both.
 //!
-//! Last known good is immutable. A negative answer never replaces a positive one: it is stored beside it and *overrules* it,
-//! for as long as it is remembered itself. A failure is noted beside what is known of a name, and touches none of it. So a
-//! flood of random names fills the room for negatives or failures, and cannot wash out what an outage needs.
+//! Last known good is immutable. A negative answer never replaces a positive one: it is stored
+//! beside it and *overrules* it, for as long as it is remembered itself. A failure is noted beside
+//! what is known of a name, and touches none of it. So a flood of random names fills the room for
+//! negatives or failures, and cannot wash out what an outage needs.
 //!
-//! Good answers have a [`Room`] that takes in every new one. Negative answers and failures are what floods of random names are made
-//! of: each has a [`Sieve`]. An entry weighs at least `bytes / entries`, so the one bound holds both limits. Critical names have
-//! places of their own beside all three, which nothing is evicted from.
+//! Good answers have a [`Room`] that takes in every new one. Negative answers and failures are what
+//! floods of random names are made of: each has a [`Sieve`]. An entry weighs at least `bytes /
+//! entries`, so the one bound holds both limits. Critical names have places of their own beside all
+//! three, which nothing is evicted from.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -24,8 +26,9 @@ use crate::core::time::Timestamp;
 
 /// The hash of the cache's keys.
 pub(super) type Hasher = foldhash::fast::RandomState;
-/// The hash of a key. What lies in a room knows its own key; the room goes by the hash, which saves each entry two pieces of memory.
-/// Should two of a million names ever have the same 64 bits (1 in 40 million), the later one is remembered.
+/// The hash of a key. What lies in a room knows its own key; the room goes by the hash, which saves
+/// each entry two pieces of memory. Should two of a million names ever have the same 64 bits (1 in
+/// 40 million), the later one is remembered.
 pub(super) type Place = u64;
 
 /// What the store knows of a name and type.
@@ -49,7 +52,8 @@ pub struct Store {
     failures: Sieve<FailedName>,
     /// Tells the place of a key.
     places: Hasher,
-    /// Held by whoever changes what lies in the rooms, so that what is newer is compared with what it replaces. Nobody who reads takes it.
+    /// Held by whoever changes what lies in the rooms, so that what is newer is compared with what
+    /// it replaces. Nobody who reads takes it.
     writing: Mutex<()>,
 }
 
@@ -131,7 +135,8 @@ impl Store {
         slot
     }
 
-    /// Takes in an answer that was learned elsewhere or earlier; `None` when what is here is as new or newer.
+    /// Takes in an answer that was learned elsewhere or earlier; `None` when what is here is as new
+    /// or newer.
     pub fn restore(&self, key: &Key, entry: Entry, group: usize, hits: u32) -> Option<Arc<Slot>> {
         let slot = Arc::new(Slot::new(key, entry, group));
         slot.resume(hits);
@@ -185,7 +190,14 @@ impl Store {
     }
 
     /// Notes that a resolution failed; beside what is known, else in the failure cache.
-    pub fn note_failure(&self, key: &Key, lack: &Lack, recheck: impl Fn(u32) -> Timestamp, recoveries: u32, now: Timestamp) {
+    pub fn note_failure(
+        &self,
+        key: &Key,
+        lack: &Lack,
+        recheck: impl Fn(u32) -> Timestamp,
+        recoveries: u32,
+        now: Timestamp,
+    ) {
         match self.find(key, now) {
             Found::Answer(slot) => {
                 let failures = slot.failure.failures().saturating_add(1);
@@ -234,21 +246,26 @@ impl Store {
     pub fn hottest_stale(&self, group: Option<usize>, limit: usize, now: Timestamp) -> Vec<(Key, Arc<Slot>)> {
         let mut found: Vec<Arc<Slot>> = self
             .slots()
-            .filter(|slot| group.is_none_or(|group| slot.group() == group) && !slot.is_fresh(now) && slot.entry.is_servable(now))
+            .filter(|slot| {
+                group.is_none_or(|group| slot.group() == group) && !slot.is_fresh(now) && slot.entry.is_servable(now)
+            })
             .filter(|slot| slot.hits() > 0)
             .collect();
         // Equally hot ones by name, so that a simulation goes the same way each time.
         let rest = |slot: &Slot| (slot.service(), slot.entry.kind == Kind::Positive);
         found.sort_by(|one, other| {
             let (hits, others) = (one.hits(), other.hits());
-            others.cmp(&hits).then_with(|| one.entry.question().cmp(other.entry.question())).then_with(|| rest(one).cmp(&rest(other)))
+            others
+                .cmp(&hits)
+                .then_with(|| one.entry.question().cmp(other.entry.question()))
+                .then_with(|| rest(one).cmp(&rest(other)))
         });
         found.truncate(limit);
         found.into_iter().filter_map(|slot| Some((slot.key()?, slot))).collect()
     }
 
-    /// Tells the rooms what was asked for since the last time, so that they keep what is hot: threads that answer find it on their own
-    /// shelves, where no room hears of it.
+    /// Tells the rooms what was asked for since the last time, so that they keep what is hot:
+    /// threads that answer find it on their own shelves, where no room hears of it.
     pub fn tell_what_is_hot(&self) {
         self.good.tell_what_is_hot();
         self.negative.tell_what_is_hot();
@@ -295,7 +312,11 @@ mod tests {
 
     fn insert(store: &Store, text: &str, response: &[u8], now: Timestamp) -> Arc<Slot> {
         let key = key(text);
-        store.insert(&key, Entry::remember(&key, response, classify(1, response), &policy(), now).expect("an entry").entry, 0)
+        store.insert(
+            &key,
+            Entry::remember(&key, response, classify(1, response), &policy(), now).expect("an entry").entry,
+            0,
+        )
     }
 
     fn kind(store: &Store, now: Timestamp) -> Option<Kind> {
@@ -313,7 +334,12 @@ mod tests {
     fn a_negative_answer_overrules_a_good_one_and_a_good_one_ends_that() {
         let store = store();
         let first = insert(&store, "www.example.com", &good(), NOW);
-        insert(&store, "www.example.com", &Response::new("www.example.com", 1).rcode(3).soa("example.com", 30, 30).bytes(), later(10));
+        insert(
+            &store,
+            "www.example.com",
+            &Response::new("www.example.com", 1).rcode(3).soa("example.com", 30, 30).bytes(),
+            later(10),
+        );
         assert_eq!(kind(&store, later(11)), Some(Kind::NxDomain));
         assert_eq!(kind(&store, later(3600)), Some(Kind::NxDomain), "also when both are stale");
         assert!(!first.is_current());
@@ -336,7 +362,13 @@ mod tests {
     fn a_failure_lies_beside_a_good_answer() {
         let store = store();
         let slot = insert(&store, "www.example.com", &good(), NOW);
-        store.note_failure(&key("www.example.com"), &lack(Failure::ServFail), |n| later(100 + u64::from(n)), 0, later(100));
+        store.note_failure(
+            &key("www.example.com"),
+            &lack(Failure::ServFail),
+            |n| later(100 + u64::from(n)),
+            0,
+            later(100),
+        );
         assert_eq!(kind(&store, later(100)), Some(Kind::Positive));
         assert!(slot.failure.holds(|| 0, later(100)));
         assert!(!slot.failure.holds(|| 0, later(101)), "the recheck timer ran out");
@@ -373,8 +405,11 @@ mod tests {
         for index in 0..40_000 {
             let text = format!("random{index}.example.com");
             let response = Response::new(&text, 1);
-            let response =
-                if index % 2 == 0 { response.a(&text, 60).bytes() } else { response.rcode(3).soa("example.com", 30, 30).bytes() };
+            let response = if index % 2 == 0 {
+                response.a(&text, 60).bytes()
+            } else {
+                response.rcode(3).soa("example.com", 30, 30).bytes()
+            };
             insert(&store, &text, &response, NOW);
             let _ = store.find(&key(&hot[index % hot.len()]), NOW);
         }
@@ -405,14 +440,20 @@ mod tests {
         let sizes = store.sizes().map(|(entries, _)| entries);
         assert!(sizes[0] >= 9_000 && sizes[1] >= 2_000 && sizes[2] >= 1_500, "the rooms are full: {sizes:?}");
         assert!(sizes[0] <= 10_001 && sizes[1] <= 2_501 && sizes[2] <= 2_049, "and bounded: {sizes:?}");
-        assert!(matches!(store.find(&key(names[0]), NOW), Found::Answer(slot) if slot.entry.kind == Kind::Positive && slot.is_current()));
-        assert!(matches!(store.find(&key(names[1]), NOW), Found::Answer(slot) if slot.entry.kind == Kind::NxDomain && slot.is_current()));
+        assert!(
+            matches!(store.find(&key(names[0]), NOW), Found::Answer(slot) if slot.entry.kind == Kind::Positive && slot.is_current())
+        );
+        assert!(
+            matches!(store.find(&key(names[1]), NOW), Found::Answer(slot) if slot.entry.kind == Kind::NxDomain && slot.is_current())
+        );
         assert!(matches!(store.find(&key(names[2]), NOW), Found::Failure(failed) if failed.is_current()));
         assert!(
             names[..2].iter().all(|name| store.slots().any(|slot| slot.key() == Some(key(name)))),
             "whoever walks the store meets them"
         );
-        assert!(names.iter().all(|name| store.forget(&key(name)) && matches!(store.find(&key(name), NOW), Found::Nothing)));
+        assert!(
+            names.iter().all(|name| store.forget(&key(name)) && matches!(store.find(&key(name), NOW), Found::Nothing))
+        );
     }
 
     fn entry(text: &str, response: &[u8], now: Timestamp) -> Entry {
@@ -430,7 +471,10 @@ mod tests {
         let present = insert(&store, "www.example.com", &good(), later(10));
         assert!(store.restore(&www, entry("www.example.com", &good(), NOW), 0, 7).is_none());
         assert!(store.restore(&www, entry("www.example.com", &good(), later(10)), 0, 7).is_none());
-        assert!(store.restore(&www, entry("www.example.com", &denial(), NOW), 0, 7).is_none(), "an older denial is history");
+        assert!(
+            store.restore(&www, entry("www.example.com", &denial(), NOW), 0, 7).is_none(),
+            "an older denial is history"
+        );
         assert!(present.is_current());
         let restored = store.restore(&www, entry("www.example.com", &good(), later(11)), 0, 7).expect("newer");
         assert_eq!((restored.hits(), present.is_current()), (7, false));
@@ -452,7 +496,13 @@ mod tests {
         store.note_failure(&other, &lack(Failure::Timeout), |_| later(100), 0, NOW);
         let held = failed(&other);
         for index in 0..20_000 {
-            store.note_failure(&key(&format!("random{index}.example.com")), &lack(Failure::Timeout), |_| later(100), 0, NOW);
+            store.note_failure(
+                &key(&format!("random{index}.example.com")),
+                &lack(Failure::Timeout),
+                |_| later(100),
+                0,
+                NOW,
+            );
         }
         store.settle();
         assert_eq!(matches!(store.find(&other, NOW), Found::Failure(_)), held.is_current());
@@ -465,7 +515,8 @@ mod tests {
         (0..3).for_each(|_| {
             slot.hit();
         });
-        let hits: Vec<u32> = (1..5).map(|index| insert(&store, "www.example.com", &good(), later(index)).hits()).collect();
+        let hits: Vec<u32> =
+            (1..5).map(|index| insert(&store, "www.example.com", &good(), later(index)).hits()).collect();
         assert_eq!(hits, [2, 1, 1, 1]);
     }
 
@@ -474,7 +525,9 @@ mod tests {
         for order in [[0, 1], [1, 0]] {
             let store = store();
             for step in order {
-                let what = [entry("www.example.com", &good(), NOW), entry("www.example.com", &denial(), later(10))].into_iter().nth(step);
+                let what = [entry("www.example.com", &good(), NOW), entry("www.example.com", &denial(), later(10))]
+                    .into_iter()
+                    .nth(step);
                 assert!(store.restore(&key("www.example.com"), what.expect("one of two"), 0, 1).is_some());
             }
             assert_eq!(kind(&store, later(11)), Some(Kind::NxDomain), "{order:?}");
@@ -493,7 +546,10 @@ mod tests {
         let undated = || entry("www.example.com", &good(), later(10)).without_date();
         assert!(store.restore(&www, undated(), 0, 1).is_some());
         assert!(store.restore(&www, undated(), 0, 1).is_none(), "not even its like");
-        assert!(store.restore(&www, entry("www.example.com", &good(), NOW), 0, 1).is_some(), "the older date is a date");
+        assert!(
+            store.restore(&www, entry("www.example.com", &good(), NOW), 0, 1).is_some(),
+            "the older date is a date"
+        );
         assert!(store.restore(&www, undated(), 0, 1).is_none());
     }
 
@@ -501,7 +557,8 @@ mod tests {
     fn what_is_forgotten_is_gone_from_every_room() {
         let store = store();
         let www = key("www.example.com");
-        let slots = [insert(&store, "www.example.com", &good(), NOW), insert(&store, "www.example.com", &denial(), later(1))];
+        let slots =
+            [insert(&store, "www.example.com", &good(), NOW), insert(&store, "www.example.com", &denial(), later(1))];
         assert!(store.forget(&www));
         assert!(matches!(store.find(&www, later(2)), Found::Nothing) && slots.iter().all(|slot| !slot.is_current()));
         store.note_failure(&www, &lack(Failure::Timeout), |_| later(100), 0, later(3));
@@ -530,7 +587,9 @@ mod tests {
                 slot.hit();
             }
         }
-        let names = |limit, now| store.hottest_stale(Some(0), limit, now).iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>();
+        let names = |limit, now| {
+            store.hottest_stale(Some(0), limit, now).iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
+        };
         assert_eq!(names(2, later(100)), ["b.example.com. A", "d.example.com. A"]);
         assert!(names(2, later(1)).is_empty(), "fresh names need no refresh");
     }

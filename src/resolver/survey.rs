@@ -1,11 +1,12 @@
 //! Looks over everything that the resolver holds, for whoever shows it: the admin interface.
 //!
-//! Counters are read where they lie. What no counter tells, it finds by walking over all answers: how many are expired, and which name that
-//! is in use will be lost first. That walk takes no lock for longer than one answer and costs some 0.3 µs an answer, on the thread of
-//! who asks.
+//! Counters are read where they lie. What no counter tells, it finds by walking over all answers:
+//! how many are expired, and which name that is in use will be lost first. That walk takes no lock
+//! for longer than one answer and costs some 0.3 µs an answer, on the thread of who asks.
 //!
-//! *In use* is what has been served stale in the present outage: that is known exactly, and is what an application would miss. A name
-//! that is asked for once an hour counts from the first time that it is asked for in the outage.
+//! *In use* is what has been served stale in the present outage: that is known exactly, and is what
+//! an application would miss. A name that is asked for once an hour counts from the first time that
+//! it is asked for in the outage.
 
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::telemetry::events;
 use crate::telemetry::reading::{
-    CacheReading, CriticalReading, OutageReading, PacketReading, PresentOutageReading, Reading, RoomReading, UpstreamReading, seconds,
+    CacheReading, CriticalReading, OutageReading, PacketReading, PresentOutageReading, Reading, RoomReading,
+    UpstreamReading, seconds,
 };
 
 /// What a walk over all answers finds.
@@ -43,19 +45,29 @@ impl Resolver {
         let groups = self.upstreams.groups();
         let present: Vec<Option<PresentOutage>> = (0..groups.len()).map(|group| self.outages.present(group)).collect();
         let walk = self.walk(&present, now);
-        let outages = groups.iter().enumerate().filter(|(_, group)| group.has_upstreams()).map(|(index, group)| OutageReading {
-            zone: group.zone.clone(),
-            begun: self.outages.begun(index),
-            present: present.get(index).and_then(Option::as_ref).map(|outage| show(outage, walk.first.get(index), now)),
-        });
+        let outages =
+            groups.iter().enumerate().filter(|(_, group)| group.has_upstreams()).map(|(index, group)| OutageReading {
+                zone: group.zone.clone(),
+                begun: self.outages.begun(index),
+                present: present
+                    .get(index)
+                    .and_then(Option::as_ref)
+                    .map(|outage| show(outage, walk.first.get(index), now)),
+            });
         Reading {
             ready: self.readiness() == Readiness::Ready,
             upstreams: self.upstreams.all().iter().map(|upstream| show_upstream(upstream, now)).collect(),
             packets: Class::ALL.iter().map(|class| (class.label().to_owned(), self.packets(*class))).collect(),
-            useless_responses: Failure::ALL.iter().map(|failure| (failure.label().to_owned(), self.failures.total(*failure))).collect(),
+            useless_responses: Failure::ALL
+                .iter()
+                .map(|failure| (failure.label().to_owned(), self.failures.total(*failure)))
+                .collect(),
             outages: outages.collect(),
             cache: self.cache(walk.expired),
-            learned: Origin::ALL.iter().map(|origin| (origin.label().to_owned(), self.journal.learned(*origin))).collect(),
+            learned: Origin::ALL
+                .iter()
+                .map(|origin| (origin.label().to_owned(), self.journal.learned(*origin)))
+                .collect(),
             critical: self.critical().iter().map(|critical| show_critical(critical, now)).collect(),
             resolutions_in_flight: u64::try_from(self.in_flight()).unwrap_or(u64::MAX),
             ..Reading::default()
@@ -91,7 +103,8 @@ impl Resolver {
         CacheReading { positive, negative, failed, expired_entries, limit_bytes: self.policy.cache.bytes }
     }
 
-    /// Forgets every name and type that is meant, also what the fleet learned of it so far; gives how many were known here.
+    /// Forgets every name and type that is meant, also what the fleet learned of it so far; gives
+    /// how many were known here.
     pub fn forget_all(&self, meant: &Scope) -> u64 {
         // First, so that nothing comes back in between.
         self.forgotten.lock().note(Arc::clone(meant), self.now());

@@ -1,8 +1,9 @@
 //! The upstreams: which names go where, in what state each one is, and whom a resolution asks.
 //!
-//! Names are routed by the longest matching zone to a *group*: its primary upstreams, and fallback upstreams that are asked only
-//! when no primary answers. Each address is an upstream of its own, with its own breaker. The best state among a group's
-//! primaries is published in an atomic, so that the thread that received a query can decide without a lock. The upstreams that come from
+//! Names are routed by the longest matching zone to a *group*: its primary upstreams, and fallback
+//! upstreams that are asked only when no primary answers. Each address is an upstream of its own,
+//! with its own breaker. The best state among a group's primaries is published in an atomic, so
+//! that the thread that received a query can decide without a lock. The upstreams that come from
 //! the host's `resolv.conf` may be replaced at any time; groups and routes never change.
 
 mod member;
@@ -32,7 +33,8 @@ use slots::Slots;
 const PLAIN_FOR: Duration = Duration::from_secs(3600);
 /// Factor on the p99 round-trip time after which a second attempt is sent.
 const HEDGE_FACTOR: u32 = 4;
-/// The least time before a second attempt: a recursive resolver needs this long for a name it does not know itself.
+/// The least time before a second attempt: a recursive resolver needs this long for a name it does
+/// not know itself.
 const HEDGE_MIN: Duration = Duration::from_millis(100);
 
 /// All upstreams and the way to them.
@@ -62,13 +64,18 @@ impl Upstreams {
         let mut primaries = vec![Vec::new(); zones.len()];
         let mut groups: Vec<Group> = zones.iter().map(|zone| Group::new(zone)).collect();
         for upstream in configured {
-            let served: Vec<usize> = zones.iter().enumerate().filter(|(_, zone)| serves(upstream, zone)).map(|(group, _)| group).collect();
+            let served: Vec<usize> =
+                zones.iter().enumerate().filter(|(_, zone)| serves(upstream, zone)).map(|(group, _)| group).collect();
             for address in &upstream.addresses {
                 let number = slots.add(Upstream::new(upstream, *address, served.clone(), policy));
                 for index in &served {
                     match upstream.role {
-                        Role::Primary => primaries.get_mut(*index).into_iter().for_each(|own: &mut Vec<_>| own.push(number)),
-                        Role::Fallback => groups.get_mut(*index).into_iter().for_each(|group| group.fallbacks.push(number)),
+                        Role::Primary => {
+                            primaries.get_mut(*index).into_iter().for_each(|own: &mut Vec<_>| own.push(number))
+                        }
+                        Role::Fallback => {
+                            groups.get_mut(*index).into_iter().for_each(|group| group.fallbacks.push(number))
+                        }
                     }
                 }
             }
@@ -108,17 +115,21 @@ impl Upstreams {
         self.slots.find(number)
     }
 
-    /// Replaces the addresses of a primary upstream for all names. Addresses that stay keep their number, state and measurements;
-    /// what began with those that go is carried to its end. Gives the numbers of the new ones; nothing changes for no addresses.
+    /// Replaces the addresses of a primary upstream for all names. Addresses that stay keep their
+    /// number, state and measurements; what began with those that go is carried to its end. Gives
+    /// the numbers of the new ones; nothing changes for no addresses.
     pub fn replace(&self, configured: &UpstreamPolicy) -> Vec<usize> {
         let root = self.group_of(ROOT);
         let Some(group) = self.groups.get(root).filter(|_| !configured.addresses.is_empty()) else { return Vec::new() };
         let mut added = Vec::new();
         {
             let mut primaries = group.primaries.write();
-            let (old, mut next): (Vec<usize>, Vec<usize>) =
-                primaries.iter().partition(|number| self.slots.find(**number).is_some_and(|own| own.name == configured.name));
-            let find = |address| old.iter().copied().find(|number| self.slots.find(*number).is_some_and(|own| own.address == address));
+            let (old, mut next): (Vec<usize>, Vec<usize>) = primaries
+                .iter()
+                .partition(|number| self.slots.find(**number).is_some_and(|own| own.name == configured.name));
+            let find = |address| {
+                old.iter().copied().find(|number| self.slots.find(*number).is_some_and(|own| own.address == address))
+            };
             for address in &configured.addresses {
                 next.push(find(*address).unwrap_or_else(|| {
                     let number = self.slots.add(Upstream::new(configured, *address, vec![root], &self.policy));
@@ -182,7 +193,9 @@ impl Upstreams {
     /// How long the upstream's prober waits before its next probe.
     #[must_use]
     pub fn next_probe(&self, upstream: usize, chance: u64) -> Duration {
-        self.slots.find(upstream).map_or(self.policy.health.probe_max, |upstream| upstream.health.lock().next_probe(chance))
+        self.slots
+            .find(upstream)
+            .map_or(self.policy.health.probe_max, |upstream| upstream.health.lock().next_probe(chance))
     }
 
     /// Remembers that an upstream answers only without EDNS.
@@ -192,7 +205,8 @@ impl Upstreams {
         }
     }
 
-    /// Leaves an upstream out until `until`, because it sends our own queries back; true when this is news.
+    /// Leaves an upstream out until `until`, because it sends our own queries back; true when this
+    /// is news.
     pub fn note_loop(&self, upstream: usize, until: Timestamp) -> bool {
         self.slots.find(upstream).is_some_and(|upstream| {
             let before = upstream.looping_until.swap(until.as_micros(), Ordering::Relaxed);
@@ -216,10 +230,12 @@ impl Upstreams {
 
     /// Whom a resolution asks, in order.
     ///
-    /// Primaries that are not down come first, healthy before impaired, else in the configured order; over and over again until all
-    /// sends are planned. Of a name that nothing is known of (`known` is false) the last send goes to a fallback, where there is one; and
-    /// while all primaries are down, fallbacks are asked first, then one primary within the outage budget: the breaker may be wrong.
-    /// What is known came from those who are responsible for the name: a fallback's denial is no news beside it.
+    /// Primaries that are not down come first, healthy before impaired, else in the configured
+    /// order; over and over again until all sends are planned. Of a name that nothing is known of
+    /// (`known` is false) the last send goes to a fallback, where there is one; and while all
+    /// primaries are down, fallbacks are asked first, then one primary within the outage budget:
+    /// the breaker may be wrong. What is known came from those who are responsible for the name: a
+    /// fallback's denial is no news beside it.
     #[must_use]
     pub fn plan(&self, group: usize, class: Class, known: bool, chance: u64, now: Timestamp) -> Plan {
         let attempts = &self.policy.attempts;
@@ -248,19 +264,27 @@ impl Upstreams {
         Plan { targets, timer: self.timer(group), hedge, deadline: self.deadline(group, now), linger: attempts.linger }
     }
 
-    /// How long whoever has nothing waits for an answer: not for long where all that could be asked is down.
+    /// How long whoever has nothing waits for an answer: not for long where all that could be asked
+    /// is down.
     #[must_use]
     pub fn deadline(&self, group: usize, now: Timestamp) -> Duration {
         let attempts = &self.policy.attempts;
-        let asked = |group: &Group| [group.primaries().as_ref(), &group.fallbacks].iter().any(|own| !self.usable(own, now).is_empty());
-        if self.groups.get(group).is_some_and(asked) { attempts.deadline } else { attempts.deadline.min(attempts.second_after) }
+        let asked = |group: &Group| {
+            [group.primaries().as_ref(), &group.fallbacks].iter().any(|own| !self.usable(own, now).is_empty())
+        };
+        if self.groups.get(group).is_some_and(asked) {
+            attempts.deadline
+        } else {
+            attempts.deadline.min(attempts.second_after)
+        }
     }
 
     /// How one upstream is asked.
     #[must_use]
     pub fn target(&self, index: usize, class: Class, now: Timestamp) -> Target {
         let upstream = self.slots.find(index);
-        let plain = upstream.as_ref().is_some_and(|upstream| upstream.plain_until.load(Ordering::Relaxed) > now.as_micros());
+        let plain =
+            upstream.as_ref().is_some_and(|upstream| upstream.plain_until.load(Ordering::Relaxed) > now.as_micros());
         Target {
             upstream: index,
             protocol: upstream.map_or(Protocol::Udp, |upstream| upstream.protocol),
@@ -325,13 +349,15 @@ impl Upstreams {
             .min_by_key(|upstream| upstream.state.load(Ordering::Relaxed));
         let availability = best.as_ref().map_or(encode_state(State::Down), |best| best.state.load(Ordering::Relaxed));
         group.availability.store(availability, Ordering::Relaxed);
-        let timer = best.map(|best| best.health.lock().client_response_timer(self.policy.stale.client_response_timer)).unwrap_or_default();
+        let timer = best
+            .map(|best| best.health.lock().client_response_timer(self.policy.stale.client_response_timer))
+            .unwrap_or_default();
         group.timer.store(u64::try_from(timer.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
-/// Whether an upstream belongs to a zone's group. A fallback without zones is an escape for public names only: it is no fallback
-/// for a zone that has upstreams of its own.
+/// Whether an upstream belongs to a zone's group. A fallback without zones is an escape for public
+/// names only: it is no fallback for a zone that has upstreams of its own.
 fn serves(upstream: &UpstreamPolicy, zone: &[u8]) -> bool {
     if upstream.zones.is_empty() { zone == ROOT } else { upstream.zones.iter().any(|own| &**own == zone) }
 }
@@ -391,7 +417,10 @@ mod tests {
         down(&upstreams, 0);
         assert_eq!(upstreams.availability(0), Availability::Down);
         assert_eq!(order(&upstreams, 0), [1, 0]);
-        assert_eq!(upstreams.plan(0, Class::Miss, false, 0, NOW).targets.last().map(|target| target.class), Some(Class::Outage));
+        assert_eq!(
+            upstreams.plan(0, Class::Miss, false, 0, NOW).targets.last().map(|target| target.class),
+            Some(Class::Outage)
+        );
     }
 
     #[test]
@@ -410,7 +439,10 @@ mod tests {
         down(&upstreams, 0);
         assert_eq!(upstreams.recoveries(0, &name("www.example.com")), 0);
         let _ = upstreams.report(0, Outcome::Answered(Duration::from_millis(1)), NOW);
-        assert_eq!((upstreams.recoveries(0, &name("www.example.com")), upstreams.availability(0)), (1, Availability::Impaired));
+        assert_eq!(
+            (upstreams.recoveries(0, &name("www.example.com")), upstreams.availability(0)),
+            (1, Availability::Impaired)
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A query that has to wait: for a refresh as long as the client response timer runs, or for a resolution until its deadline.
+//! A query that has to wait: for a refresh as long as the client response timer runs, or for a
+//! resolution until its deadline.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -98,7 +99,8 @@ impl Resolver {
                 };
                 self.outages.note_failed(self.upstreams.group_of(waiting.query.key.name()));
                 let mut out = vec![0; answer::UDP_PLAIN + lack.extended_errors.len()];
-                let length = answer::write_error(&waiting.asked(), Rcode::ServFail, reasons, &lack.extended_errors, &mut out);
+                let length =
+                    answer::write_error(&waiting.asked(), Rcode::ServFail, reasons, &lack.extended_errors, &mut out);
                 out.truncate(length);
                 out
             }
@@ -113,11 +115,16 @@ impl Resolver {
             Found::Answer(slot) => self.wait_for_refresh(waiting, slot, now).await,
             Found::Failure(failed) => {
                 let group = self.upstreams.group_of(key.name());
-                let refresh =
-                    if failed.note.holds(|| self.upstreams.recoveries(group, key.name()), now) { Refresh::Failed } else { Refresh::Idle };
+                let refresh = if failed.note.holds(|| self.upstreams.recoveries(group, key.name()), now) {
+                    Refresh::Failed
+                } else {
+                    Refresh::Idle
+                };
                 self.wait_for_answer(waiting, group, refresh, Some(&failed.lack)).await
             }
-            Found::Nothing => self.wait_for_answer(waiting, self.upstreams.group_of(key.name()), Refresh::Idle, None).await,
+            Found::Nothing => {
+                self.wait_for_answer(waiting, self.upstreams.group_of(key.name()), Refresh::Idle, None).await
+            }
         }
     }
 
@@ -125,7 +132,8 @@ impl Resolver {
     async fn wait_for_refresh(self: &Arc<Self>, waiting: &Waiting, slot: Arc<Slot>, now: Timestamp) -> Outcome {
         let key = &waiting.query.key;
         let stale = Shown::Stale { ttl: self.policy.stale.answer_ttl };
-        let freshness = if slot.is_fresh(now) { Freshness::Fresh(decision::Prefetch::NotDue) } else { Freshness::Stale };
+        let freshness =
+            if slot.is_fresh(now) { Freshness::Fresh(decision::Prefetch::NotDue) } else { Freshness::Stale };
         let availability = self.upstreams.availability(slot.group());
         match decision::decide(freshness, self.refresh_state(key, &slot, now), availability) {
             Action::AnswerFresh(_) => Outcome::Entry(slot, Shown::Fresh),
@@ -133,13 +141,21 @@ impl Resolver {
                 self.start_beside(beside, Class::Miss, &waiting.query.key, &slot, now);
                 Outcome::Entry(slot, stale)
             }
-            Action::AwaitRefresh | Action::StartRefresh | Action::AnswerFailure | Action::Join | Action::Forward | Action::LastResort => {
-                let Some(flight) = self.fly(&waiting.query.key, slot.group(), Class::Miss) else { return Outcome::Entry(slot, stale) };
+            Action::AwaitRefresh
+            | Action::StartRefresh
+            | Action::AnswerFailure
+            | Action::Join
+            | Action::Forward
+            | Action::LastResort => {
+                let Some(flight) = self.fly(&waiting.query.key, slot.group(), Class::Miss) else {
+                    return Outcome::Entry(slot, stale);
+                };
                 if flight.is_retransmission(waiting.client, waiting.query.echo.id) {
                     return Outcome::Entry(slot, stale);
                 }
                 let timer = self.upstreams.timer(slot.group());
-                // What was never fresh is for outages (TTL 0): an answer that comes at all is better.
+                // What was never fresh is for outages (TTL 0): an answer that comes at all is
+                // better.
                 let patience = if slot.entry.was_never_fresh() { timer.max(LATE) } else { timer };
                 let rest = patience.saturating_sub(now.since(flight.began()));
                 match watch_until(flight.watch(), rest, Patience::HasStale).await {
@@ -151,7 +167,13 @@ impl Resolver {
     }
 
     /// Waits with nothing in hand.
-    async fn wait_for_answer(self: &Arc<Self>, waiting: &Waiting, group: usize, refresh: Refresh, known: Option<&Lack>) -> Outcome {
+    async fn wait_for_answer(
+        self: &Arc<Self>,
+        waiting: &Waiting,
+        group: usize,
+        refresh: Refresh,
+        known: Option<&Lack>,
+    ) -> Outcome {
         let availability = self.upstreams.availability(group);
         match (decision::decide(Freshness::Absent, refresh, availability), known) {
             (Action::AnswerFailure, Some(lack)) => return Outcome::Lack(lack.clone(), Answered::CachedFailure),
@@ -172,7 +194,9 @@ impl Resolver {
             Some(Ok(slot)) => self.shown(slot),
             Some(Err(Want { truncated: Some(slot), .. })) => Outcome::Entry(slot, Shown::Fresh),
             Some(Err(Want { lack, truncated: None })) => Outcome::Lack(lack, Answered::Failed),
-            None => Outcome::Lack(Lack { failure: Failure::Timeout, extended_errors: Box::default() }, Answered::Failed),
+            None => {
+                Outcome::Lack(Lack { failure: Failure::Timeout, extended_errors: Box::default() }, Answered::Failed)
+            }
         }
     }
 
@@ -185,7 +209,8 @@ impl Resolver {
         }
     }
 
-    /// Something has come back: whoever asks for what it concerns is not to join a resolution from before that has given up.
+    /// Something has come back: whoever asks for what it concerns is not to join a resolution from
+    /// before that has given up.
     pub(super) fn release_flights(&self, concerns: impl Fn(&Key) -> bool) {
         for key in self.flights.release(concerns) {
             if let Found::Answer(slot) = self.store.find(&key, self.now()) {
@@ -228,8 +253,13 @@ fn overload() -> Outcome {
 
 /// Waits for news that end the wait; `None` when none came in time.
 ///
-/// Who joins a resolution that has already given up, and has nothing, goes on waiting for its late answer.
-async fn watch_until(mut progress: watch::Receiver<Progress>, at_most: Duration, patience: Patience) -> Option<Result<Told, Want>> {
+/// Who joins a resolution that has already given up, and has nothing, goes on waiting for its late
+/// answer.
+async fn watch_until(
+    mut progress: watch::Receiver<Progress>,
+    at_most: Duration,
+    patience: Patience,
+) -> Option<Result<Told, Want>> {
     let joined_late = matches!(&*progress.borrow(), Progress::GaveUp(Want { truncated: None, .. }));
     let ends = |progress: &Progress| match (progress, patience) {
         (Progress::Answered(_) | Progress::Recalled(_) | Progress::Ended(_), _)

@@ -1,15 +1,18 @@
-//! What is said to whoever typed the command: results on standard output, everything else on standard error.
+//! What is said to whoever typed the command: results on standard output, everything else on
+//! standard error.
 //!
-//! The macros of the standard library panic when that cannot be written; a sidecar, a health check or the first process of a container must
-//! not end because nobody reads what it says. So nothing else here prints (`lib.rs` has clippy hold that).
+//! The macros of the standard library panic when that cannot be written; a sidecar, a health check
+//! or the first process of a container must not end because nobody reads what it says. So nothing
+//! else here prints (`lib.rs` has clippy hold that).
 //!
 //! | what is wrong | standard output | standard error |
 //! |---|---|---|
 //! | its reader is gone (`holdover status \| head -1`) | the rest is left out | the rest is left out |
 //! | it cannot be written (a full disk) | an error: the command fails with 1 and says so | left out: there is no place to say it |
 //!
-//! A reader that is gone does not change the exit code. It is what `holdover check` and the drill are called for, whether somebody
-//! reads the words or not; a shell that wants the other meaning has `pipefail` for the command that went away.
+//! A reader that is gone does not change the exit code. It is what `holdover check` and the drill
+//! are called for, whether somebody reads the words or not; a shell that wants the other meaning
+//! has `pipefail` for the command that went away.
 
 use std::fmt::Display;
 use std::io::{self, Write};

@@ -37,11 +37,15 @@ pub struct UpstreamChanged<'a> {
 }
 
 impl UpstreamChanged<'_> {
-    /// Writes it to the log. Going down and coming back are worth a line; the twitches of an impaired upstream are for who debugs.
+    /// Writes it to the log. Going down and coming back are worth a line; the twitches of an
+    /// impaired upstream are for who debugs.
     pub fn emit(&self) {
         let (upstream, from, to) = (self.upstream, state(self.from), state(self.to));
         match (self.from, self.to) {
-            (_, State::Down) => warn!(upstream, from, to, "upstream is down: stale answers are served at once, probes look for its return"),
+            (_, State::Down) => warn!(
+                upstream,
+                from, to, "upstream is down: stale answers are served at once, probes look for its return"
+            ),
             (State::Down, _) => info!(upstream, from, to, "upstream answers again"),
             (State::Healthy, _) | (_, State::Healthy) => debug!(upstream, from, to, "upstream state changed"),
             (State::Impaired, State::Impaired) => {}
@@ -194,7 +198,9 @@ impl Ready<'_> {
             (self.upstreams.join(", "), (self.after.as_secs_f64() * 1e6).round() / 1e3, env!("CARGO_PKG_VERSION"));
         match self.awaited {
             0 => info!(upstreams, after_ms, version, "ready"),
-            awaited => info!(upstreams, after_ms, version, awaited, "serving: ready as soon as the critical names are known"),
+            awaited => {
+                info!(upstreams, after_ms, version, awaited, "serving: ready as soon as the critical names are known")
+            }
         }
     }
 }
@@ -271,7 +277,8 @@ pub enum Nuisance {
 
 impl Nuisance {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::NoQuery, Self::OddQuery, Self::Stranger, Self::Crowd, Self::Forgery, Self::Garbage];
+    pub const ALL: [Self; 6] =
+        [Self::NoQuery, Self::OddQuery, Self::Stranger, Self::Crowd, Self::Forgery, Self::Garbage];
 }
 
 /// Something came that nobody should send; told at most once a minute and kind.

@@ -1,4 +1,5 @@
-//! How it stands with the fleet's memory: one vocabulary for the log, metrics, and `holdover status`.
+//! How it stands with the fleet's memory: one vocabulary for the log, metrics, and `holdover
+//! status`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +20,8 @@ pub enum Trouble {
     Slow,
     /// It refuses our user or password, or does not let the user do what is needed.
     Denied,
-    /// No server takes what is published: the sentinels or the cluster know none, or it is just changing.
+    /// No server takes what is published: the sentinels or the cluster know none, or it is just
+    /// changing.
     NoPrimary,
     /// It says that it cannot serve at present.
     Unwilling,
@@ -61,7 +63,9 @@ impl Trouble {
     #[must_use]
     pub const fn advice(self) -> &'static str {
         match self {
-            Self::Files => "a key, password or certificate file cannot be used: the log names it, and `holdover config check`",
+            Self::Files => {
+                "a key, password or certificate file cannot be used: the log names it, and `holdover config check`"
+            }
             Self::NoAddress => "its name resolves to no address: check shared_cache.url, or name an address",
             Self::Unreachable => "it cannot be reached",
             Self::Tls => "TLS fails: check that the server speaks it, and shared_cache.ca_file",

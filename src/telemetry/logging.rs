@@ -1,4 +1,5 @@
-//! Sets the log up: text for people, JSON for machines, on standard error. Nothing is logged once per query above DEBUG.
+//! Sets the log up: text for people, JSON for machines, on standard error. Nothing is logged once
+//! per query above DEBUG.
 
 use std::io::IsTerminal;
 
@@ -21,7 +22,8 @@ pub fn start(level: LevelFilter, format: Format) {
     // The libraries below us log per query at INFO; theirs are only for who debugs.
     let others = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::WARN) };
     let targets = Targets::new().with_default(others).with_target("holdover", level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(targets);
     let _ = match format {
         Format::Text => registry.with(lines.with_target(false)).try_init(),

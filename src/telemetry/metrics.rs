@@ -1,8 +1,10 @@
-//! Every metric: its name, what it means, and where in a [`Reading`] its value is. Nothing else names metrics.
+//! Every metric: its name, what it means, and where in a [`Reading`] its value is. Nothing else
+//! names metrics.
 //!
-//! Nothing is counted here. Whoever answers counts on lines of their own ([`super::tally`]); a scrape adds that up, and costs the
-//! threads that answer nothing. Labels have few values by construction: outcomes, classes, zones and upstreams of the configuration, and
-//! the names that the operator lists. No name that a client asks for becomes a label.
+//! Nothing is counted here. Whoever answers counts on lines of their own ([`super::tally`]); a
+//! scrape adds that up, and costs the threads that answer nothing. Labels have few values by
+//! construction: outcomes, classes, zones and upstreams of the configuration, and the names that
+//! the operator lists. No name that a client asks for becomes a label.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
@@ -108,7 +110,9 @@ fn zones(reading: &Reading, number: fn(&OutageReading) -> u64) -> Vec<Sample> {
 /// A number of each outage under way.
 fn outages(reading: &Reading, number: fn(&PresentOutageReading) -> Option<Value>) -> Vec<Sample> {
     let present = reading.outages.iter().filter_map(|outage| Some((&outage.zone, outage.present.as_ref()?)));
-    present.filter_map(|(zone, present)| Some(Sample { labels: vec![("zone", zone.clone())], value: number(present)? })).collect()
+    present
+        .filter_map(|(zone, present)| Some(Sample { labels: vec![("zone", zone.clone())], value: number(present)? }))
+        .collect()
 }
 
 /// The states of upstreams, each with 0 or 1.
@@ -134,7 +138,9 @@ fn attempts(reading: &Reading) -> Vec<Sample> {
 /// Round-trip times.
 fn round_trips(reading: &Reading) -> Vec<Sample> {
     let measured = reading.upstreams.iter().filter_map(|upstream| Some((upstream, upstream.p99_seconds?)));
-    measured.map(|(own, p99)| Sample { labels: vec![("upstream", own.upstream.clone())], value: Value::Real(p99) }).collect()
+    measured
+        .map(|(own, p99)| Sample { labels: vec![("upstream", own.upstream.clone())], value: Value::Real(p99) })
+        .collect()
 }
 
 /// Ages of stale answers.
@@ -251,7 +257,8 @@ metrics! {
 }
 
 impl Metric {
-    /// Its whole name, as samples bear it (those of a histogram with `_bucket`, `_sum` and `_count` behind).
+    /// Its whole name, as samples bear it (those of a histogram with `_bucket`, `_sum` and `_count`
+    /// behind).
     #[must_use]
     pub fn full_name(&self) -> String {
         let unit = match self.measure {
@@ -296,7 +303,8 @@ impl Metric {
                     sample.encode_histogram::<NoLabelSet>(sum, count, &classes, None)?;
                 }
                 // A mistake in the table above, which its test finds.
-                (Kind::Histogram, Value::Whole(_) | Value::Real(_)) | (Kind::Counter | Kind::Gauge, Value::Sizes(..)) => {
+                (Kind::Histogram, Value::Whole(_) | Value::Real(_))
+                | (Kind::Counter | Kind::Gauge, Value::Sizes(..)) => {
                     return Err(std::fmt::Error);
                 }
             }
@@ -397,7 +405,10 @@ mod tests {
     fn what_there_is_not_is_left_out() {
         let text = render(Reading::default()).unwrap();
         let samples = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
-        assert_eq!((samples("holdover_time_to_cliff"), samples("holdover_persistence"), samples("holdover_ready")), (0, 0, 1));
+        assert_eq!(
+            (samples("holdover_time_to_cliff"), samples("holdover_persistence"), samples("holdover_ready")),
+            (0, 0, 1)
+        );
     }
 
     #[test]

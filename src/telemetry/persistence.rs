@@ -16,7 +16,8 @@ pub enum Persistence {
         /// When it was last written; `None` while nothing had to be written in this run.
         last_write: Option<Timestamp>,
     },
-    /// What is remembered is not kept at present. Queries are answered all the same, and the file is tried again and again.
+    /// What is remembered is not kept at present. Queries are answered all the same, and the file
+    /// is tried again and again.
     Failing {
         /// Since when.
         since: Timestamp,

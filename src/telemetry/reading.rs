@@ -1,8 +1,10 @@
-//! Everything that a running sidecar says about itself at one moment: what `/status`, `/metrics` and `holdover status` show.
+//! Everything that a running sidecar says about itself at one moment: what `/status`, `/metrics`
+//! and `holdover status` show.
 //!
-//! It is plain data that whoever can see it fills in: the resolver, the fronts' counters, the state file. As JSON it is what `/status` gives;
-//! its keys are an interface, so they may be added to, and neither renamed nor removed. Numbers name their unit, times are in seconds, and
-//! `null` means that there is nothing to tell.
+//! It is plain data that whoever can see it fills in: the resolver, the fronts' counters, the state
+//! file. As JSON it is what `/status` gives; its keys are an interface, so they may be added to,
+//! and neither renamed nor removed. Numbers name their unit, times are in seconds, and `null` means
+//! that there is nothing to tell.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -113,7 +115,8 @@ pub struct PresentOutageReading {
     pub names_served_stale: u64,
     /// Queries that were answered with SERVFAIL.
     pub failed: u64,
-    /// The first of the names served stale in it that will pass its maximum stale, as name and type; `null` when none was served.
+    /// The first of the names served stale in it that will pass its maximum stale, as name and
+    /// type; `null` when none was served.
     pub first_to_lose: Option<String>,
     /// When that will be.
     pub time_to_cliff_seconds: Option<f64>,
@@ -175,9 +178,11 @@ pub struct SharedCacheReading {
     pub problem: Option<String>,
     /// For how long it has not been; `null` while it is.
     pub failing_seconds: Option<f64>,
-    /// Names that were missing here while upstreams did not answer, by what came of asking: `found`, `missing`, `late`, `skipped`.
+    /// Names that were missing here while upstreams did not answer, by what came of asking:
+    /// `found`, `missing`, `late`, `skipped`.
     pub asked: BTreeMap<String, u64>,
-    /// Answers that were learned or hot, by what came of publishing: `published`, `unchanged`, `refused`, `unsent`.
+    /// Answers that were learned or hot, by what came of publishing: `published`, `unchanged`,
+    /// `refused`, `unsent`.
     pub published: BTreeMap<String, u64>,
     /// Entries that were ignored, by what was wrong with them: `signature`, `unreadable`.
     pub ignored: BTreeMap<String, u64>,

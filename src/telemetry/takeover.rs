@@ -1,4 +1,5 @@
-//! What `holdover run` says: the file taken over and given back, the sidecar started again, the application without it.
+//! What `holdover run` says: the file taken over and given back, the sidecar started again, the
+//! application without it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -45,8 +46,12 @@ impl GivenBack<'_> {
         let path = self.path.display();
         match self.why {
             Why::Ended => info!(%path, "the original name servers are back"),
-            Why::Orphaned => warn!(%path, "holdover run was killed: the original name servers are back, and the sidecar ends"),
-            Why::Silent => warn!(%path, "the sidecar does not answer: the original name servers are back until it does"),
+            Why::Orphaned => {
+                warn!(%path, "holdover run was killed: the original name servers are back, and the sidecar ends")
+            }
+            Why::Silent => {
+                warn!(%path, "the sidecar does not answer: the original name servers are back until it does")
+            }
         }
     }
 }
@@ -91,6 +96,10 @@ pub struct SidecarEnded<'a> {
 impl SidecarEnded<'_> {
     /// Writes it to the log.
     pub fn emit(&self) {
-        warn!(end = self.end, again_after_seconds = self.again_after.as_secs_f64(), "the sidecar has ended and is started again");
+        warn!(
+            end = self.end,
+            again_after_seconds = self.again_after.as_secs_f64(),
+            "the sidecar has ended and is started again"
+        );
     }
 }

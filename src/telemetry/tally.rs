@@ -1,5 +1,6 @@
-//! Counts what was answered, and what went upstream and came back. One tally per thread that answers, so that counting costs a store to
-//! a line nobody else writes; whoever wants totals adds them up. What happens rarely is counted in one place for all.
+//! Counts what was answered, and what went upstream and came back. One tally per thread that
+//! answers, so that counting costs a store to a line nobody else writes; whoever wants totals adds
+//! them up. What happens rarely is counted in one place for all.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,8 +9,9 @@ use crate::core::budget::Class;
 use crate::core::classify::Failure;
 use crate::core::matching::Mismatch;
 
-/// Upper bounds of the classes in which ages of stale answers are counted, in seconds; the last class has no bound. The age is the time
-/// since the answer expired: seconds are a slow resolver, hours an outage that nears the default maximum of a day.
+/// Upper bounds of the classes in which ages of stale answers are counted, in seconds; the last
+/// class has no bound. The age is the time since the answer expired: seconds are a slow resolver,
+/// hours an outage that nears the default maximum of a day.
 pub const STALE_AGES: [u64; 9] = [1, 10, 60, 600, 3_600, 14_400, 43_200, 86_400, 604_800];
 
 /// What became of a query: one vocabulary for code, log, metrics and reports.
@@ -35,8 +37,16 @@ pub enum Answered {
 
 impl Answered {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 8] =
-        [Self::Fresh, Self::Stale, Self::Failed, Self::CachedFailure, Self::Local, Self::Refused, Self::Dropped, Self::Denied];
+    pub const ALL: [Self; 8] = [
+        Self::Fresh,
+        Self::Stale,
+        Self::Failed,
+        Self::CachedFailure,
+        Self::Local,
+        Self::Refused,
+        Self::Dropped,
+        Self::Denied,
+    ];
 
     /// The metric label.
     #[must_use]
@@ -129,7 +139,8 @@ impl Tally {
     /// How old the stale answers so far were.
     #[must_use]
     pub fn stale_ages(&self) -> StaleAges {
-        let mut ages = StaleAges { sum: Duration::from_millis(self.stale_age_ms.load(Ordering::Relaxed)), ..StaleAges::default() };
+        let mut ages =
+            StaleAges { sum: Duration::from_millis(self.stale_age_ms.load(Ordering::Relaxed)), ..StaleAges::default() };
         for (class, counter) in ages.classes.iter_mut().zip(&self.stale_ages) {
             *class = counter.load(Ordering::Relaxed);
         }
@@ -343,7 +354,8 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_counter_of_its_own() {
-        let (connections, failures, upstream) = (Connections::default(), Failures::default(), UpstreamCounters::default());
+        let (connections, failures, upstream) =
+            (Connections::default(), Failures::default(), UpstreamCounters::default());
         let times = |number: u64, count: &dyn Fn()| (0..number).for_each(|_| count());
         (1..).zip(Connection::ALL).for_each(|(number, kind)| times(number, &|| connections.count(kind)));
         (1..).zip(Failure::ALL).for_each(|(number, kind)| times(number, &|| failures.count(kind)));

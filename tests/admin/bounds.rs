@@ -50,7 +50,10 @@ fn hostile_requests_are_refused_and_cost_nobody_anything() {
     }
     let body = [request("POST /cache", &["Host: localhost", "Transfer-Encoding: chunked"]), endless(20 << 20)].concat();
     assert_eq!(send(admin, &body).status, 413, "a body without an end");
-    let answer = send(admin, &[request("POST /cache", &["Host: localhost", "Content-Length: 2"]), b"\xff\xfe".to_vec()].concat());
+    let answer = send(
+        admin,
+        &[request("POST /cache", &["Host: localhost", "Content-Length: 2"]), b"\xff\xfe".to_vec()].concat(),
+    );
     assert_eq!((answer.status, answer.body.as_str()), (400, "not UTF-8 text\n"));
     assert_eq!(send(admin, &get("/health")).status, 200);
     assert_eq!(sidecar.ask("localhost.", RecordType::A).response_code, ResponseCode::NoError);
@@ -101,7 +104,8 @@ fn the_socket_is_closed_to_others_and_a_dead_ones_place_is_taken() {
     let found = std::fs::symlink_metadata(&path).unwrap();
     assert!(found.file_type().is_socket());
     assert_eq!(found.permissions().mode() & 0o777, 0o600);
-    let files: Vec<PathBuf> = std::fs::read_dir(sidecar.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(sidecar.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files, std::slice::from_ref(&path), "nothing is left beside it");
 
     let mut second = Sidecar::start_with(dead(), tempfile::tempdir().unwrap(), path.to_str().unwrap(), &[]);

@@ -45,7 +45,8 @@ fn answer(mut stream: impl Read) -> Answer {
     }
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status: {head:?}"));
+    let status =
+        head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status: {head:?}"));
     Answer { status, head: head.to_lowercase(), body: body.to_owned() }
 }
 
@@ -63,7 +64,8 @@ pub fn get(path: &str) -> Vec<u8> {
     request(&format!("GET {path}"), &["Host: localhost"])
 }
 
-/// Reads OpenMetrics text strictly (its specification, "Overall Structure" and "Text Format"); gives all samples with their labels.
+/// Reads OpenMetrics text strictly (its specification, "Overall Structure" and "Text Format");
+/// gives all samples with their labels.
 pub fn read_openmetrics(text: &str) -> HashMap<String, f64> {
     let body = text.strip_suffix("# EOF\n").expect("it ends with # EOF and a newline");
     let mut samples = HashMap::new();
@@ -105,7 +107,10 @@ pub fn read_openmetrics(text: &str) -> HashMap<String, f64> {
             let labels = labels.strip_suffix('}').unwrap_or_else(|| panic!("{line}"));
             for label in labels.split("\",") {
                 let (name, value) = label.split_once("=\"").unwrap_or_else(|| panic!("{line}"));
-                assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && !value.contains('\n'), "{line}");
+                assert!(
+                    name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && !value.contains('\n'),
+                    "{line}"
+                );
             }
         }
         assert_eq!(samples.insert(key.to_owned(), value), None, "{line}: twice");

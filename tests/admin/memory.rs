@@ -24,7 +24,11 @@ fn a_sidecar_born_in_the_outage_answers_what_its_sibling_exported() {
     let younger = Sidecar::start(dead(), &[]);
     assert_eq!(younger.ask("www.example.com.", RecordType::A).response_code, ResponseCode::ServFail);
     let done = younger.run(&["cache", "import", &path]);
-    assert_eq!((done.code(), done.stdout.trim()), (0, "2 taken, 0 not newer than what is known, 0 past their time"), "{done:?}");
+    assert_eq!(
+        (done.code(), done.stdout.trim()),
+        (0, "2 taken, 0 not newer than what is known, 0 past their time"),
+        "{done:?}"
+    );
     for name in ["www.example.com.", "db.example.com."] {
         let answer = younger.ask(name, RecordType::A);
         assert_eq!((addresses(&answer), extended_errors(&answer)), (vec!["192.0.2.7".to_owned()], vec![3]), "{name}");
@@ -39,7 +43,8 @@ fn with_nothing_but_a_seed_its_names_are_answered_stale_and_its_mistakes_are_tol
     let folder = tempfile::tempdir().unwrap();
     let (seed, missing, foreign) =
         (file(&folder, "seed.json", SEED), folder.path().join("none.json"), file(&folder, "foreign.json", "<html>"));
-    let mut sidecar = Sidecar::start(dead(), &["--seed", &format!("{seed},{foreign}"), "--seed", missing.to_str().unwrap()]);
+    let mut sidecar =
+        Sidecar::start(dead(), &["--seed", &format!("{seed},{foreign}"), "--seed", missing.to_str().unwrap()]);
     let answer = sidecar.ask("db.example.com.", RecordType::A);
     assert_eq!(addresses(&answer), ["192.0.2.2", "192.0.2.3"]);
     assert_eq!(extended_errors(&answer), [3]);
@@ -85,7 +90,11 @@ fn an_import_with_mistakes_takes_the_rest_and_fails_with_their_lines() {
     let path = file(&sidecar.folder, "seed.json", SEED);
     let done = sidecar.run(&["cache", "import", &path]);
     assert_eq!(done.code(), 1);
-    assert!(done.stdout.starts_with("2 taken") && done.stderr.contains("line 3: name \"a..b.example.com\" is no domain name"), "{done:?}");
+    assert!(
+        done.stdout.starts_with("2 taken")
+            && done.stderr.contains("line 3: name \"a..b.example.com\" is no domain name"),
+        "{done:?}"
+    );
     let foreign = file(&sidecar.folder, "foreign.json", "{}");
     let done = sidecar.run(&["cache", "import", &foreign]);
     assert_eq!(done.code(), 1);
@@ -96,7 +105,9 @@ fn an_import_with_mistakes_takes_the_rest_and_fails_with_their_lines() {
 fn what_is_flushed_is_gone_at_once_and_asked_again() {
     let upstream = upstream(3600, 7);
     let sidecar = Sidecar::start(upstream.address, &[]);
-    for (name, rtype) in [("www.example.com.", RecordType::A), ("www.example.com.", RecordType::AAAA), ("a.corp.test.", RecordType::A)] {
+    for (name, rtype) in
+        [("www.example.com.", RecordType::A), ("www.example.com.", RecordType::AAAA), ("a.corp.test.", RecordType::A)]
+    {
         sidecar.ask(name, rtype);
         sidecar.ask(name, rtype);
     }
@@ -115,7 +126,9 @@ fn what_is_flushed_is_gone_at_once_and_asked_again() {
 
 #[test]
 fn the_seed_of_the_kubernetes_manifest_is_read_as_it_stands() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/kubernetes/sidecar/configmap.yaml")).unwrap();
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/kubernetes/sidecar/configmap.yaml"))
+            .unwrap();
     let map = &YamlLoader::load_from_str(&text).unwrap()[0]["data"];
     assert!(map["holdover.toml"].as_str().unwrap().contains("seed = [\"/etc/holdover/seed.json\"]"));
     let folder = tempfile::tempdir().unwrap();

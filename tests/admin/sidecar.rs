@@ -36,7 +36,17 @@ impl Sidecar {
         for _ in 0..5 {
             let address = loopback();
             let mut command = holdover();
-            command.args(["serve", "--listen", &address.to_string(), "--upstream", &upstream.to_string(), "--admin", admin]).args(flags);
+            command
+                .args([
+                    "serve",
+                    "--listen",
+                    &address.to_string(),
+                    "--upstream",
+                    &upstream.to_string(),
+                    "--admin",
+                    admin,
+                ])
+                .args(flags);
             let mut process = Running::spawn(&mut command);
             if process.wait_for("ready").is_some() {
                 return Self { process, address, admin: admin.to_owned(), folder };

@@ -24,16 +24,24 @@ fn status_and_metrics_tell_of_an_outage_and_what_it_costs() {
         socket.send_to(&query("nobody.example.com.", RecordType::A).to_vec().unwrap(), sidecar.address).unwrap();
         let status = sidecar.status();
         let present = &status["outages"][0]["present"];
-        (present["names_served_stale"].as_u64() > Some(0) && status["upstreams"][0]["state"] == "down").then_some(status)
+        (present["names_served_stale"].as_u64() > Some(0) && status["upstreams"][0]["state"] == "down")
+            .then_some(status)
     });
     let present = &status["outages"][0]["present"];
     assert_eq!(present["first_to_lose"], "www.example.com. A", "{status:#}");
     let cliff = present["time_to_cliff_seconds"].as_f64().unwrap();
     assert!((86_000.0..86_401.0).contains(&cliff), "{cliff}");
-    assert!(status["answers"]["stale"].as_u64() > Some(0) && status["upstreams"][0]["attempts"]["timed_out"].is_u64(), "{status:#}");
+    assert!(
+        status["answers"]["stale"].as_u64() > Some(0) && status["upstreams"][0]["attempts"]["timed_out"].is_u64(),
+        "{status:#}"
+    );
 
     let people = sidecar.run(&["status"]).stdout;
-    assert!(people.contains("OUTAGE") && people.contains("the first name in use is lost in 23 h 59 min: www.example.com. A"), "{people}");
+    assert!(
+        people.contains("OUTAGE")
+            && people.contains("the first name in use is lost in 23 h 59 min: www.example.com. A"),
+        "{people}"
+    );
 
     let answer = send_to_path(sidecar.socket(), &get("/metrics"));
     assert!(answer.status == 200 && answer.head.contains("application/openmetrics-text; version=1.0.0"), "{answer:?}");
@@ -60,11 +68,17 @@ fn health_and_readiness_do_not_ask_upstream() {
 fn without_an_admin_interface_it_says_what_to_configure() {
     let done = run(holdover().arg("status"));
     assert_eq!(done.code(), 1);
-    assert!(done.stderr.contains("no admin interface is configured") && done.stderr.contains("HOLDOVER_ADMIN_ADDRESS"), "{done:?}");
+    assert!(
+        done.stderr.contains("no admin interface is configured") && done.stderr.contains("HOLDOVER_ADMIN_ADDRESS"),
+        "{done:?}"
+    );
     let nobody = dead().to_string();
     let done = run(holdover().arg("status").env("HOLDOVER_ADMIN_ADDRESS", &nobody));
     assert_eq!(done.code(), 1);
-    assert!(done.stderr.contains(&format!("no admin interface at {nobody}")) && done.stderr.contains("Is holdover running"), "{done:?}");
+    assert!(
+        done.stderr.contains(&format!("no admin interface at {nobody}")) && done.stderr.contains("Is holdover running"),
+        "{done:?}"
+    );
     let done = run(holdover().args(["cache", "export", "--admin", "admin.sock"]));
     assert_eq!(done.code(), 64);
     assert!(done.stderr.contains("allowed: an absolute path"), "{done:?}");

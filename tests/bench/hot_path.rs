@@ -1,5 +1,5 @@
-//! What an answer from memory costs, step by step and as a whole: time and allocations (a line without figures of the latter made none). Run by
-//! `cargo bench`.
+//! What an answer from memory costs, step by step and as a whole: time and allocations (a line
+//! without figures of the latter made none). Run by `cargo bench`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
@@ -96,7 +96,11 @@ mod step {
     #[divan::bench(sample_size = 1_000)]
     fn decide(bencher: Bencher<'_, '_>) {
         bencher.bench_local(|| {
-            decision::decide(black_box(Freshness::Fresh(Prefetch::NotDue)), black_box(Refresh::Idle), black_box(Availability::Healthy))
+            decision::decide(
+                black_box(Freshness::Fresh(Prefetch::NotDue)),
+                black_box(Refresh::Idle),
+                black_box(Availability::Healthy),
+            )
         });
     }
 
@@ -106,7 +110,9 @@ mod step {
         let packet = query(&name(1));
         world.resolve(&packet);
         let query = super::parse(&packet);
-        let Found::Answer(slot) = world.resolver.store().find(&query.key, world.now()) else { panic!("nothing is remembered") };
+        let Found::Answer(slot) = world.resolver.store().find(&query.key, world.now()) else {
+            panic!("nothing is remembered")
+        };
         let shown = if stale { Shown::Stale { ttl: Duration::from_secs(30) } } else { Shown::Fresh };
         let mut out = [0; UDP_MAX];
         bencher.bench_local(|| {
@@ -135,7 +141,8 @@ mod receive {
     fn measure(bencher: Bencher<'_, '_>, world: &World, queries: &[Vec<u8>], kind: Answered) {
         let mut out = [0; UDP_MAX];
         let mut round = Round { queries, next: 0 };
-        let others = || Answered::ALL.into_iter().filter(|other| *other != kind).map(|other| world.answered(other)).sum::<u64>();
+        let others =
+            || Answered::ALL.into_iter().filter(|other| *other != kind).map(|other| world.answered(other)).sum::<u64>();
         let before = others();
         bencher.bench_local(|| world.receive(black_box(round.next()), &mut out));
         assert_eq!(others(), before, "only {kind:?}");

@@ -1,7 +1,9 @@
-//! A resolver in a scripted world: a clock that stands still until it is told, and an upstream that answers without a socket.
+//! A resolver in a scripted world: a clock that stands still until it is told, and an upstream that
+//! answers without a socket.
 //!
-//! Everything that has to wait runs on the world's own runtime, and only while the world brings something about. Afterwards
-//! nothing moves beside the caller, so what is measured is the caller's own work. Its timers run out as soon as nothing else is left to do.
+//! Everything that has to wait runs on the world's own runtime, and only while the world brings
+//! something about. Afterwards nothing moves beside the caller, so what is measured is the caller's
+//! own work. Its timers run out as soon as nothing else is left to do.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +25,8 @@ use tokio::runtime::Runtime;
 pub const TTL: u32 = 300;
 /// The client of all queries.
 const CLIENT: ([u8; 4], u16) = ([127, 0, 0, 1], 40_000);
-/// Microseconds between two queries that may have to wait: fewer would spend the budget of packets upstream.
+/// Microseconds between two queries that may have to wait: fewer would spend the budget of packets
+/// upstream.
 const BETWEEN: u64 = 5_000;
 /// Queries after which an upstream that refuses everything must count as down.
 const DOWN_WITHIN: usize = 64;
@@ -46,7 +49,8 @@ impl Chance for Counting {
     }
 }
 
-/// An upstream without a socket: SERVFAIL for names that begin with `fail`, an address for all others; nothing while it is down.
+/// An upstream without a socket: SERVFAIL for names that begin with `fail`, an address for all
+/// others; nothing while it is down.
 struct Scripted {
     /// Whether it refuses everything.
     down: AtomicBool,
@@ -132,7 +136,8 @@ impl World {
         self.runtime.block_on(self.resolver.answer(packet.to_vec(), client, &self.tally)).unwrap()
     }
 
-    /// Answers one query from memory, as the thread does that received it; gives the answer's length.
+    /// Answers one query from memory, as the thread does that received it; gives the answer's
+    /// length.
     pub fn receive(&self, packet: &[u8], out: &mut [u8; UDP_MAX]) -> usize {
         let arrival = Arrival { packet, transport: Transport::Udp, client: SocketAddr::from(CLIENT), now: self.now() };
         match self.resolver.receive(arrival, &self.tally, &mut self.shelf.borrow_mut(), out) {
@@ -151,7 +156,8 @@ impl World {
         self.clock.0.fetch_add(u64::from(TTL + 1) * 1_000_000, Ordering::Relaxed);
     }
 
-    /// Lets everything that is remembered expire, and takes the upstream away until it counts as down.
+    /// Lets everything that is remembered expire, and takes the upstream away until it counts as
+    /// down.
     pub fn begin_outage(&self) {
         self.wire.down.store(true, Ordering::Relaxed);
         self.expire();

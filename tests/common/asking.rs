@@ -12,7 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A socket that waits for answers, with a bound.
 pub fn client(server: SocketAddr) -> UdpSocket {
-    let any: SocketAddr = if server.is_ipv4() { (Ipv4Addr::LOCALHOST, 0).into() } else { (Ipv6Addr::LOCALHOST, 0).into() };
+    let any: SocketAddr =
+        if server.is_ipv4() { (Ipv4Addr::LOCALHOST, 0).into() } else { (Ipv6Addr::LOCALHOST, 0).into() };
     let socket = UdpSocket::bind(any).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.connect(server).unwrap();

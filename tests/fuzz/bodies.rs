@@ -1,5 +1,6 @@
-//! What each fuzz target does with its bytes, and what must hold whatever they are. Used by the targets of cargo-fuzz and by
-//! `tests/fuzz.rs`, which feeds them mutated examples with every `cargo test`.
+//! What each fuzz target does with its bytes, and what must hold whatever they are. Used by the
+//! targets of cargo-fuzz and by `tests/fuzz.rs`, which feeds them mutated examples with every
+//! `cargo test`.
 
 use std::time::Duration;
 
@@ -23,8 +24,14 @@ use holdover::core::time::Timestamp;
 pub type Body = fn(&[u8]);
 
 /// All targets, by the names of their files.
-pub const BODIES: &[(&str, Body)] =
-    &[("question", question), ("response", response), ("config", config), ("seed", seed), ("record", record), ("hosts", hosts)];
+pub const BODIES: &[(&str, Body)] = &[
+    ("question", question),
+    ("response", response),
+    ("config", config),
+    ("seed", seed),
+    ("record", record),
+    ("hosts", hosts),
+];
 
 /// When everything happens.
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -39,7 +46,8 @@ fn policy() -> Policy {
     Settings::standard().policy
 }
 
-/// Walks a message that we wrote to its very end; the last record is an OPT exactly when the query had one.
+/// Walks a message that we wrote to its very end; the last record is an OPT exactly when the query
+/// had one.
 fn walk(message: &[u8], edns: Option<question::Edns>) {
     let mut records = Records::new(message).expect("our own answer has a header and a question");
     let mut last = None;
@@ -63,7 +71,8 @@ pub fn question(packet: &[u8]) {
     for transport in [Transport::Udp, Transport::Stream] {
         let asked = Asked { packet, echo, transport };
         let mut out = vec![0; UDP_MAX];
-        let length = answer::write_error(&asked, code, [Some(answer::ExtendedError::NetworkError), None], &[], &mut out);
+        let length =
+            answer::write_error(&asked, code, [Some(answer::ExtendedError::NetworkError), None], &[], &mut out);
         assert!(length > 0 && length <= asked.limit());
         assert_eq!(Header::read(&out).map(|header| header.id), Ok(echo.id));
         if echo.question_end > 12 {
@@ -79,7 +88,9 @@ pub fn response(bytes: &[u8]) {
     assert!(classify::is_extended_errors(&classify::extended_errors(bytes, 256)));
     let verdict = classify::classify(key.qtype(), bytes);
     let entry = match verdict {
-        Verdict::Positive { .. } | Verdict::Negative { .. } => Entry::remember(&key, bytes, verdict, &policy, NOW).map(|kept| kept.entry),
+        Verdict::Positive { .. } | Verdict::Negative { .. } => {
+            Entry::remember(&key, bytes, verdict, &policy, NOW).map(|kept| kept.entry)
+        }
         Verdict::Truncated => Entry::from_truncated(&key, bytes, &policy, NOW),
         Verdict::Failed(_) => return,
     };
@@ -97,7 +108,11 @@ pub fn response(bytes: &[u8]) {
 /// Writes every answer that can be made of an entry.
 fn serve(entry: &Entry) {
     let opt = |size: [u8; 2]| [&[0, 0, 41, size[0], size[1]][..], &[0; 6]].concat();
-    let plain = [b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00".as_slice(), b"\x03wWw\x07example\x03com\x00\x00\x01\x00\x01"].concat();
+    let plain = [
+        b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00".as_slice(),
+        b"\x03wWw\x07example\x03com\x00\x00\x01\x00\x01",
+    ]
+    .concat();
     let mut with = [plain.clone(), opt([4, 0xd0])].concat();
     with[11] = 1;
     for packet in [plain, with] {
@@ -107,7 +122,8 @@ fn serve(entry: &Entry) {
                 for age in [0, 59, 100_000] {
                     let asked = Asked { packet: &packet, echo: query.echo, transport };
                     let mut out = vec![0xff; room.max(UDP_PLAIN)];
-                    let length = answer::write_entry(&asked, entry, shown, NOW.plus(Duration::from_secs(age)), &mut out);
+                    let length =
+                        answer::write_entry(&asked, entry, shown, NOW.plus(Duration::from_secs(age)), &mut out);
                     assert!(length <= asked.limit(), "{length} bytes for a client that takes {}", asked.limit());
                     assert_eq!(out[..2], packet[..2]);
                     assert_eq!(out[12..33], packet[12..33], "the question byte for byte");
@@ -125,10 +141,15 @@ pub fn config(bytes: &[u8]) {
     match config::file::parse("holdover.toml", &text).and_then(|layer| config::judge::judge(&layer)) {
         Ok(settings) => {
             assert!(!settings.listen.addresses.is_empty());
-            assert!(settings.policy.attempts.sends >= 1 && settings.policy.stale.maximum <= Duration::from_secs(7 * 86_400));
+            assert!(
+                settings.policy.attempts.sends >= 1 && settings.policy.stale.maximum <= Duration::from_secs(7 * 86_400)
+            );
         }
         Err(error) => {
-            assert!(error.to_string().starts_with("holdover.toml:") || error.to_string().contains("\n  holdover.toml:"), "{error}")
+            assert!(
+                error.to_string().starts_with("holdover.toml:") || error.to_string().contains("\n  holdover.toml:"),
+                "{error}"
+            )
         }
     }
 }
@@ -150,9 +171,11 @@ pub fn hosts(bytes: &[u8]) {
     let lines = text.lines().count();
     assert!(read.hosts.names() <= NAMES_MAX && read.mistakes.len() == read.wrong.min(MISTAKES_SHOWN));
     assert!(read.mistakes.iter().all(|mistake| (1..=lines).contains(&mistake.line)));
-    for (name, qtype) in
-        [(&b"\x03www\x07example\x03com\x00"[..], 1), (b"\x02db\x00", 28), (b"\x011\x012\x010\x03192\x07in-addr\x04arpa\x00", 12)]
-    {
+    for (name, qtype) in [
+        (&b"\x03www\x07example\x03com\x00"[..], 1),
+        (b"\x02db\x00", 28),
+        (b"\x011\x012\x010\x03192\x07in-addr\x04arpa\x00", 12),
+    ] {
         let key = Key::new(name, qtype, 1, Dnssec::default());
         let Some(entry) = read.hosts.answer(&key, &policy(), NOW) else { continue };
         assert!(entry.is_servable(NOW) && entry.wire().len() <= 12 + 259 + ADDRESSES_MAX * 28 + 100);

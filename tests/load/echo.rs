@@ -1,9 +1,16 @@
 //! The floor of what a UDP answer costs: sends every query back as its own response.
 //!
-//! Batches, threads and socket options are those of holdover's front, so that the difference between the two is what holdover itself
-//! costs: reading, looking up, deciding, writing. Run by `tests/load/compare`: `echo 127.0.0.1:5300`.
+//! Batches, threads and socket options are those of holdover's front, so that the difference
+//! between the two is what holdover itself costs: reading, looking up, deciding, writing. Run by
+//! `tests/load/compare`: `echo 127.0.0.1:5300`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::cast_possible_truncation, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods
+)]
 #![allow(unsafe_code, reason = "recvmmsg and sendmmsg exist only in C")]
 
 use std::mem::zeroed;
@@ -59,8 +66,11 @@ fn serve(socket: &UdpSocket) {
             headers[index].msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
         }
         let flags = libc::MSG_WAITFORONE;
-        // SAFETY: every header points at buffers of the lengths that it names; none of them is moved.
-        let received = unsafe { libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as _, flags as _, std::ptr::null_mut()) };
+        // SAFETY: every header points at buffers of the lengths that it names; none of them is
+        // moved.
+        let received = unsafe {
+            libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as _, flags as _, std::ptr::null_mut())
+        };
         let Ok(received) = usize::try_from(received) else { continue };
         for index in 0..received {
             vectors[index].iov_len = headers[index].msg_len as usize;
@@ -70,7 +80,9 @@ fn serve(socket: &UdpSocket) {
         let mut sent = 0;
         while sent < received {
             // SAFETY: as above; the lengths are those received.
-            let count = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr().add(sent), (received - sent) as _, 0) };
+            let count = unsafe {
+                libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr().add(sent), (received - sent) as _, 0)
+            };
             sent += usize::try_from(count).unwrap_or(1).max(1);
         }
     }

@@ -59,12 +59,16 @@ impl Disk {
         self.0.lock().unwrap().operations.len()
     }
 
-    /// What lies on it after a power cut behind the first `cut` operations: all up to the last sync; of the rest any part, in any
-    /// order, sector by sector.
+    /// What lies on it after a power cut behind the first `cut` operations: all up to the last
+    /// sync; of the rest any part, in any order, sector by sector.
     pub fn image(&self, cut: usize, dice: &mut StdRng) -> Self {
         let inner = self.0.lock().unwrap();
         let done = &inner.operations[..cut];
-        let synced = if inner.forgetful { 0 } else { done.iter().rposition(|operation| matches!(operation, Operation::Sync)).unwrap_or(0) };
+        let synced = if inner.forgetful {
+            0
+        } else {
+            done.iter().rposition(|operation| matches!(operation, Operation::Sync)).unwrap_or(0)
+        };
         let mut bytes = Vec::new();
         done[..synced].iter().for_each(|operation| Inner::apply(&mut bytes, operation));
         let mut rest: Vec<Operation> = Vec::new();
@@ -72,7 +76,9 @@ impl Disk {
             match operation {
                 Operation::Write(offset, data) => {
                     let sectors = data.chunks(SECTOR).enumerate();
-                    rest.extend(sectors.map(|(index, part)| Operation::Write(offset + (index * SECTOR) as u64, part.to_vec())));
+                    rest.extend(
+                        sectors.map(|(index, part)| Operation::Write(offset + (index * SECTOR) as u64, part.to_vec())),
+                    );
                 }
                 // A length is of the file system, whose journal keeps it in order.
                 Operation::Length(_) => Inner::apply(&mut bytes, operation),
@@ -101,7 +107,10 @@ impl StorageBackend for Disk {
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
         let inner = self.0.lock().unwrap();
         let start = offset as usize;
-        let part = inner.bytes.get(start..start + out.len()).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::UnexpectedEof))?;
+        let part = inner
+            .bytes
+            .get(start..start + out.len())
+            .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::UnexpectedEof))?;
         out.copy_from_slice(part);
         Ok(())
     }

@@ -72,7 +72,10 @@ fn whatever_a_power_cut_leaves_of_the_writes_is_the_last_whole_transaction_or_th
         let found = content(&opened);
         let last = commits.iter().rposition(|(at, _)| *at <= cut).unwrap();
         let possible = &commits[last..(last + 2).min(commits.len())];
-        assert!(possible.iter().any(|(_, content)| *content == found), "round {round}, cut at {cut}: neither commit {last} nor the next");
+        assert!(
+            possible.iter().any(|(_, content)| *content == found),
+            "round {round}, cut at {cut}: neither commit {last} nor the next"
+        );
         lost += u32::from(cut > commits[last].0 && commits[last].1 == found);
     }
     assert!(lost > 20, "cuts hit transactions under way: {lost}");
@@ -80,7 +83,8 @@ fn whatever_a_power_cut_leaves_of_the_writes_is_the_last_whole_transaction_or_th
 
 #[test]
 fn a_sync_that_is_left_out_would_be_noticed() {
-    // The test above must be able to fail: a disk that forgets what it was told to sync loses commits.
+    // The test above must be able to fail: a disk that forgets what it was told to sync loses
+    // commits.
     let mut dice = StdRng::seed_from_u64(6);
     let disk = Disk::forgetful();
     let mut file = File::on(disk.clone(), FORMATS).unwrap();
@@ -126,7 +130,11 @@ fn a_file_of_an_older_version_is_read_and_becomes_one_of_this() {
     transaction.commit().unwrap();
     drop(database);
     let open = |formats| {
-        File::on(redb::backends::FileBackend::new(std::fs::File::options().read(true).write(true).open(&path).unwrap()).unwrap(), formats)
+        File::on(
+            redb::backends::FileBackend::new(std::fs::File::options().read(true).write(true).open(&path).unwrap())
+                .unwrap(),
+            formats,
+        )
     };
     {
         let mut file = open(OLDER).unwrap();

@@ -70,7 +70,10 @@ trait AsAnotherUser {
 
 impl AsAnotherUser for std::process::Command {
     fn uid_and_run(&mut self, uid: u32) -> bool {
-        std::os::unix::process::CommandExt::uid(self, uid).arg("--version").output().is_ok_and(|out| out.status.success())
+        std::os::unix::process::CommandExt::uid(self, uid)
+            .arg("--version")
+            .output()
+            .is_ok_and(|out| out.status.success())
     }
 }
 

@@ -105,14 +105,16 @@ impl Memory {
         Self { resolver, hands, policy, runtime }
     }
 
-    /// The host as this run sees it, in one boot: `passed` is what has really passed since [`START`], where the clock does not tell.
+    /// The host as this run sees it, in one boot: `passed` is what has really passed since
+    /// [`START`], where the clock does not tell.
     pub fn host(&self, passed: Option<Duration>) -> Host {
         let booted_at = passed.map_or(START.minus(UP), |passed| self.resolver.now().minus(passed).minus(UP));
         Host { boot: Some(1), booted_at }
     }
 
     pub fn keep(&self, path: &Path, host: Host) -> StateFile {
-        let options = Options { path: path.to_owned(), write_every: Duration::from_millis(2), host, policy: self.policy.clone() };
+        let options =
+            Options { path: path.to_owned(), write_every: Duration::from_millis(2), host, policy: self.policy.clone() };
         StateFile::start(options, &self.resolver).unwrap()
     }
 
@@ -136,7 +138,8 @@ impl Memory {
         assert!(self.resolver.restore(&key(name), entry(name, 0, self.resolver.now()), 0, Origin::Upstream));
     }
 
-    /// Waits until what was learned at this moment of the clock is in the file. Each moment is waited for once.
+    /// Waits until what was learned at this moment of the clock is in the file. Each moment is
+    /// waited for once.
     pub fn wait_for_write(&self, state: &StateFile) {
         let end = Instant::now() + Duration::from_secs(20);
         let now = self.resolver.now();

@@ -50,7 +50,11 @@ fn a_file_that_is_none_never_prevents_the_start_and_is_kept_aside_at_most_three_
     let newer = || {
         let database = redb::Database::create(&path).unwrap();
         let transaction = database.begin_write().unwrap();
-        transaction.open_table(redb::TableDefinition::<&str, u128>::new("about")).unwrap().insert("format", FORMAT + 1).unwrap();
+        transaction
+            .open_table(redb::TableDefinition::<&str, u128>::new("about"))
+            .unwrap()
+            .insert("format", FORMAT + 1)
+            .unwrap();
         transaction.commit().unwrap();
     };
     // Ours, cut in the middle.
@@ -78,7 +82,11 @@ fn a_file_that_is_none_never_prevents_the_start_and_is_kept_aside_at_most_three_
         again.kill();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1 + (index + 1).min(3));
     }
-    assert_eq!(std::fs::read(folder.path().join("state.redb.aside-1")).unwrap(), vec![b'x'; 100_000], "the first is still what it was");
+    assert_eq!(
+        std::fs::read(folder.path().join("state.redb.aside-1")).unwrap(),
+        vec![b'x'; 100_000],
+        "the first is still what it was"
+    );
 }
 
 #[test]

@@ -28,7 +28,9 @@ impl Sidecar {
         for _ in 0..5 {
             let address = loopback();
             let mut command = holdover();
-            command.args(["serve", "--listen", &address.to_string(), "--upstream", &upstream.to_string(), "--state"]).arg(state);
+            command
+                .args(["serve", "--listen", &address.to_string(), "--upstream", &upstream.to_string(), "--state"])
+                .arg(state);
             command.env("HOLDOVER_STATE_WRITE_EVERY", "100ms").env("HOLDOVER_DRAIN_IDLE", "0s");
             prepare(&mut command);
             let mut process = Running::spawn(&mut command);
@@ -56,7 +58,14 @@ impl Sidecar {
     #[track_caller]
     pub fn expect_all(&self, names: &[String]) {
         let missing: Vec<_> = names.iter().filter(|name| !self.knows(name)).collect();
-        assert!(missing.is_empty(), "{} of {} are lost, such as {}\n{:#?}", missing.len(), names.len(), missing[0], self.process.log());
+        assert!(
+            missing.is_empty(),
+            "{} of {} are lost, such as {}\n{:#?}",
+            missing.len(),
+            names.len(),
+            missing[0],
+            self.process.log()
+        );
     }
 
     pub fn kill(self) {

@@ -47,7 +47,8 @@ fn a_clock_that_is_set_by_days_between_two_runs_of_one_boot_ends_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.redb");
     keep(&path, 50, &Memory::at(START));
-    // Ten seconds have passed, whatever the clock says; each time the rows are put on the new timeline.
+    // Ten seconds have passed, whatever the clock says; each time the rows are put on the new
+    // timeline.
     for (days, back) in [(3, false), (40, true), (300, false)] {
         let now = if back { START.minus(DAY * days) } else { START.plus(DAY * days) }.plus(Duration::from_secs(10));
         let memory = Memory::at(now);
@@ -88,7 +89,8 @@ fn a_denial_beside_a_good_answer_comes_back_as_a_denial_and_what_was_forgotten_b
 fn rows_never_outnumber_the_memory_by_much_in_a_flood_and_the_file_stays_small() {
     let folder = tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "." }).unwrap();
     let path = folder.path().join("state.redb");
-    // A week of churn in steps of ten minutes: of 2 000 answers of 50 to 3 000 bytes a tenth is learned anew each time, and some are new.
+    // A week of churn in steps of ten minutes: of 2 000 answers of 50 to 3 000 bytes a tenth is
+    // learned anew each time, and some are new.
     let memory = Memory::with_room(START, 2_000);
     let state = memory.keep(&path, memory.host(None));
     let mut dice = StdRng::seed_from_u64(8);
@@ -115,7 +117,8 @@ fn rows_never_outnumber_the_memory_by_much_in_a_flood_and_the_file_stays_small()
     let (stored, length) = (file.stored_bytes().unwrap(), file.length());
     println!("after a week: {stored} bytes of answers in a file of {length}, at most {peak}");
     assert!(length <= (3 * stored).max(8 << 20), "{length} for {stored}");
-    // redb doubles what it needs, so for some minutes after it was compacted the file may be as long as that.
+    // redb doubles what it needs, so for some minutes after it was compacted the file may be as
+    // long as that.
     assert!(peak <= (5 * stored).max(16 << 20), "{peak} for {stored}");
 }
 

@@ -23,7 +23,10 @@ fn several_addresses_are_comma_separated_or_repeated() {
     for server in further.into_iter().chain([sidecar.address]) {
         assert_eq!(addresses(&ask(server, &query("many.example.com.", RecordType::A))), ["192.0.2.7"], "{server}");
         assert_eq!(addresses(&ask_tcp(server, &query("many.example.com.", RecordType::A))), ["192.0.2.7"], "{server}");
-        assert!(sidecar.process.log().iter().any(|line| line.contains("listening") && line.contains(&server.to_string())), "{server}");
+        assert!(
+            sidecar.process.log().iter().any(|line| line.contains("listening") && line.contains(&server.to_string())),
+            "{server}"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! The built binary as a child process: started, watched, ended; no wait is without a bound, and no child outlives its test.
+//! The built binary as a child process: started, watched, ended; no wait is without a bound, and no
+//! child outlives its test.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -17,7 +18,8 @@ pub const PATIENCE: Duration = Duration::from_secs(15);
 /// Ports that were handed out in this test process.
 static TAKEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
 
-/// An address of this host whose port is free for UDP and TCP, and that no other test in this process gets.
+/// An address of this host whose port is free for UDP and TCP, and that no other test in this
+/// process gets.
 pub fn free_address(ip: impl Into<IpAddr>) -> SocketAddr {
     let ip = ip.into();
     for _ in 0..100 {
@@ -36,8 +38,8 @@ pub fn loopback() -> SocketAddr {
     free_address(Ipv4Addr::LOCALHOST)
 }
 
-/// Has children of this process hear what ends them: a shell without job control has what it starts in the background ignore Ctrl-C,
-/// and who ignores it hands that on.
+/// Has children of this process hear what ends them: a shell without job control has what it starts
+/// in the background ignore Ctrl-C, and who ignores it hands that on.
 fn hear_signals() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -146,7 +148,8 @@ impl Running {
         self.stderr.lines()
     }
 
-    /// Waits for a line of standard error that contains this; `None` when the child ended without one.
+    /// Waits for a line of standard error that contains this; `None` when the child ended without
+    /// one.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) -> Option<String> {
         let end = Instant::now() + PATIENCE;

@@ -18,8 +18,16 @@ fn sigterm_and_sigint_drain_and_end_with_0() {
                 assert_eq!(addresses(&sidecar.ask(&query("meanwhile.example.com.", RecordType::A))), ["192.0.2.7"]);
                 let ended = sidecar.process.finish(Duration::from_secs(8));
                 assert_eq!(ended.code(), 0, "{ended:?}");
-                assert!(began.elapsed() >= Duration::from_millis(1900), "it waits until two seconds have been idle: {:?}", began.elapsed());
-                assert!(ended.stderr.lines().last().is_some_and(|line| line.contains("stopped answered=2")), "{}", ended.stderr);
+                assert!(
+                    began.elapsed() >= Duration::from_millis(1900),
+                    "it waits until two seconds have been idle: {:?}",
+                    began.elapsed()
+                );
+                assert!(
+                    ended.stderr.lines().last().is_some_and(|line| line.contains("stopped answered=2")),
+                    "{}",
+                    ended.stderr
+                );
             });
         }
     });
@@ -41,7 +49,10 @@ fn a_second_signal_ends_the_drain() {
 fn a_drain_under_load_ends_at_its_maximum() {
     let upstream = upstream(60, 7);
     let sidecar = Sidecar::start_with(|command, _| {
-        command.args(["--upstream", &upstream.address.to_string()]).env("HOLDOVER_DRAIN_IDLE", "1s").env("HOLDOVER_DRAIN_MAXIMUM", "1s");
+        command
+            .args(["--upstream", &upstream.address.to_string()])
+            .env("HOLDOVER_DRAIN_IDLE", "1s")
+            .env("HOLDOVER_DRAIN_MAXIMUM", "1s");
     });
     let server = sidecar.address;
     sidecar.process.signal(Signal::TERM);
@@ -58,7 +69,8 @@ fn a_drain_under_load_ends_at_its_maximum() {
     assert_eq!(ended.code(), 0, "{ended:?}");
 }
 
-/// Asks a slow upstream, ends the process meanwhile, and expects the answer. `idle` is `drain.idle`.
+/// Asks a slow upstream, ends the process meanwhile, and expects the answer. `idle` is
+/// `drain.idle`.
 #[track_caller]
 fn expect_an_answer_in_the_drain(idle: &str, via: Via) {
     let upstream = Upstream::start(|query, _| Reaction::Late(Duration::from_millis(1300), address(query, 60, 7)));

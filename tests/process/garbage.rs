@@ -67,7 +67,8 @@ fn garbage_is_survived_and_told_once() {
     assert_eq!(addresses(&sidecar.ask(&query("alive-udp.example.com.", RecordType::A))), ["192.0.2.7"]);
     assert_eq!(addresses(&ask_tcp(sidecar.address, &query("alive-tcp.example.com.", RecordType::A))), ["192.0.2.7"]);
     for kind in ["packets from clients were dropped", "queries were refused"] {
-        let line = sidecar.process.wait_for(kind).unwrap_or_else(|| panic!("no {kind:?}: {:#?}", sidecar.process.log()));
+        let line =
+            sidecar.process.wait_for(kind).unwrap_or_else(|| panic!("no {kind:?}: {:#?}", sidecar.process.log()));
         assert!(number(&line, "count") > 100.0, "{line}");
     }
     let log = sidecar.process.log();
@@ -84,7 +85,9 @@ fn memory_stays_flat_however_much_garbage_comes() {
     let socket = client(sidecar.address);
     // The kernel may have no room for a query behind the flood; a client asks again.
     let alive = query("alive.example.com.", RecordType::A);
-    let known = || addresses(&(0..5).find_map(|_| try_ask(sidecar.address, &alive, Duration::from_secs(2))).expect("an answer"));
+    let known = || {
+        addresses(&(0..5).find_map(|_| try_ask(sidecar.address, &alive, Duration::from_secs(2))).expect("an answer"))
+    };
     assert_eq!(known(), ["192.0.2.7"]);
     let flood = |dice: &mut Dice, packets: usize, connections: usize| {
         for index in 0..packets {
@@ -104,9 +107,11 @@ fn memory_stays_flat_however_much_garbage_comes() {
     flood(&mut dice, 60_000, 600);
     let after = sidecar.process.resident_kib();
     eprintln!("{before} KiB, then {after} KiB");
-    // 64 connections may hold a frame each: 4 MiB. Mutated names that resolve fill the cache, 8 MiB at the most.
+    // 64 connections may hold a frame each: 4 MiB. Mutated names that resolve fill the cache, 8 MiB
+    // at the most.
     assert!(after < before + 12 * 1024, "{before} KiB, then {after} KiB");
-    // One that is known: what the flood asks for stands before the packet budget, and so would a new one.
+    // One that is known: what the flood asks for stands before the packet budget, and so would a
+    // new one.
     assert_eq!(known(), ["192.0.2.7"]);
 }
 
@@ -145,7 +150,10 @@ fn garbage_from_the_upstream_is_survived_and_told_once() {
     for index in 0..50 {
         socket.send(&query(&format!("noise{index}.example.com."), RecordType::A).to_vec().unwrap()).unwrap();
     }
-    let good = (0..50).map(|_| receive(&socket)).filter(|answer| answer.metadata.response_code == ResponseCode::NoError).count();
+    let good = (0..50)
+        .map(|_| receive(&socket))
+        .filter(|answer| answer.metadata.response_code == ResponseCode::NoError)
+        .count();
     eprintln!("{good} of 50 names were made out through the noise");
     assert_eq!(addresses(&sidecar.ask(&query("clear.example.com.", RecordType::A))), ["192.0.2.7"]);
     let line = sidecar.process.wait_for("belong to no query").expect("a line");

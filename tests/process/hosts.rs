@@ -71,7 +71,10 @@ fn without_a_hosts_file_that_can_be_read_it_starts_all_the_same() {
         ("/dev/zero", "is not a file"),
     ] {
         let sidecar = Sidecar::start(&upstream, &["--hosts", wrong]);
-        assert!(sidecar.process.log().iter().any(|line| line.contains("hosts file not read") && line.contains(told)), "{wrong}");
+        assert!(
+            sidecar.process.log().iter().any(|line| line.contains("hosts file not read") && line.contains(told)),
+            "{wrong}"
+        );
         assert_eq!(addresses(&sidecar.ask(&query("www.example.com.", RecordType::A))), ["192.0.2.7"]);
     }
 }

@@ -23,14 +23,20 @@ fn live_through_an_outage(format: &str) -> Vec<String> {
         }
     };
     until(&sidecar, "outage begins", &|answer| {
-        assert_eq!((addresses(answer), answer.metadata.response_code), (vec!["192.0.2.1".to_owned()], ResponseCode::NoError));
+        assert_eq!(
+            (addresses(answer), answer.metadata.response_code),
+            (vec!["192.0.2.1".to_owned()], ResponseCode::NoError)
+        );
     });
     for name in &names {
         let answer = sidecar.ask(name);
         assert_eq!(addresses(&answer), ["192.0.2.1"]);
         assert_eq!(extended_errors(&answer), [3], "EDE 3, stale answer (RFC 8914)");
     }
-    assert_eq!(sidecar.ask(&query("unknown.example.com.", RecordType::A)).metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(
+        sidecar.ask(&query("unknown.example.com.", RecordType::A)).metadata.response_code,
+        ResponseCode::ServFail
+    );
     upstream.set(|query, _| Reaction::Send(address(query, 60, 2)));
     until(&sidecar, "outage ends", &|answer| assert_eq!(answer.metadata.response_code, ResponseCode::NoError));
     // Names are fresh again one probe or refresh after the upstream is.
@@ -66,8 +72,13 @@ fn an_outage_is_one_line_when_it_begins_and_one_when_it_ends() {
 #[test]
 fn an_outage_in_json_is_one_object_a_line() {
     let log = live_through_an_outage("json");
-    let objects: Vec<Value> = log.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
-    assert!(objects.iter().all(|object| object["timestamp"].is_string() && object["level"].is_string() && object["message"].is_string()));
+    let objects: Vec<Value> =
+        log.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
+    assert!(
+        objects.iter().all(|object| object["timestamp"].is_string()
+            && object["level"].is_string()
+            && object["message"].is_string())
+    );
     let with = |text: &str| objects.iter().filter(|object| object["message"] == text).collect::<Vec<_>>();
     let (began, ended) = (with("outage begins"), with("outage ends"));
     assert_eq!((began.len(), ended.len()), (1, 1), "{log:#?}");

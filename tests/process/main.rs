@@ -1,4 +1,5 @@
-//! The process as its operator meets it: the built binary, real sockets, signals, exit codes, and what it writes to the log.
+//! The process as its operator meets it: the built binary, real sockets, signals, exit codes, and
+//! what it writes to the log.
 
 #![allow(
     clippy::unwrap_used,
@@ -57,8 +58,8 @@ impl Sidecar {
         })
     }
 
-    /// Starts one with the arguments that `prepare` adds to `serve --listen ADDRESS`. A port that somebody else took meanwhile is
-    /// given up for another.
+    /// Starts one with the arguments that `prepare` adds to `serve --listen ADDRESS`. A port that
+    /// somebody else took meanwhile is given up for another.
     #[track_caller]
     fn start_with(prepare: impl Fn(&mut Command, SocketAddr)) -> Self {
         for _ in 0..5 {
@@ -103,7 +104,9 @@ fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
 
 /// The number behind `name=` in a line of text.
 fn number(line: &str, name: &str) -> f64 {
-    let word =
-        line.split_whitespace().find_map(|word| word.strip_prefix(&format!("{name}="))).unwrap_or_else(|| panic!("no {name}: {line}"));
+    let word = line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix(&format!("{name}=")))
+        .unwrap_or_else(|| panic!("no {name}: {line}"));
     word.parse().unwrap()
 }

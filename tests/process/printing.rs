@@ -1,4 +1,5 @@
-//! Whoever reads what holdover prints may go away, and the disk behind it may be full: neither is a reason to panic, nor to stop serving.
+//! Whoever reads what holdover prints may go away, and the disk behind it may be full: neither is a
+//! reason to panic, nor to stop serving.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -31,7 +32,8 @@ fn commands(sidecar: &Sidecar, admin: &str, folder: &Path) -> Vec<Vec<String>> {
     let (resolv_conf, seed) = (folder.join("resolv.conf"), folder.join("seed.json"));
     std::fs::write(&resolv_conf, "nameserver 192.0.2.1\n").unwrap();
     std::fs::write(&seed, r#"{"format": "holdover-seed", "version": 1, "answers": []}"#).unwrap();
-    let (resolv_conf, seed, server) = (resolv_conf.to_str().unwrap(), seed.to_str().unwrap(), sidecar.address.to_string());
+    let (resolv_conf, seed, server) =
+        (resolv_conf.to_str().unwrap(), seed.to_str().unwrap(), sidecar.address.to_string());
     let lines: &[&[&str]] = &[
         &["--help"],
         &["--version"],
@@ -73,7 +75,10 @@ fn a_reader_that_goes_away_ends_a_command_quietly_and_a_full_disk_is_told() {
                 let (code, stderr) = run_into(closed_pipe(), &arguments);
                 assert!(code == Some(0) || (is_drill && code == Some(1)), "{arguments:?}: {code:?} {stderr}");
                 let quiet = is_drill || stderr.is_empty();
-                assert!(quiet && !stderr.contains("panicked") && !stderr.contains("standard output"), "{arguments:?}: {stderr}");
+                assert!(
+                    quiet && !stderr.contains("panicked") && !stderr.contains("standard output"),
+                    "{arguments:?}: {stderr}"
+                );
                 let (code, stderr) = run_into(full_disk(), &arguments);
                 assert!(code == Some(1) && !stderr.contains("panicked"), "{arguments:?}: {code:?} {stderr}");
                 assert!(
@@ -95,7 +100,10 @@ fn a_log_that_cannot_be_written_stops_nothing() {
         let check = || run_with(&["check", "--server", &address.to_string(), "--timeout", "200ms"]);
         let began = Instant::now();
         while check().code() != 0 {
-            assert!(began.elapsed() < PATIENCE && process.try_wait().unwrap().is_none(), "it serves although nobody reads its log");
+            assert!(
+                began.elapsed() < PATIENCE && process.try_wait().unwrap().is_none(),
+                "it serves although nobody reads its log"
+            );
         }
         process.kill().unwrap();
         process.wait().unwrap();
@@ -115,7 +123,12 @@ fn complaints_that_cannot_be_written_do_not_change_the_exit_code() {
     ];
     for (arguments, code) in cases {
         for broken in [closed_pipe, full_disk] {
-            let ended = Command::new(holdover().get_program()).args(arguments).stdout(Stdio::null()).stderr(broken()).status().unwrap();
+            let ended = Command::new(holdover().get_program())
+                .args(arguments)
+                .stdout(Stdio::null())
+                .stderr(broken())
+                .status()
+                .unwrap();
             assert_eq!(ended.code(), Some(code), "{arguments:?}");
         }
     }

@@ -22,10 +22,16 @@ fn wrong_usage_ends_with_64() {
         (&["serve", "--listen", "127.0.0.1:70000"], "--listen"),
         (&["serve", "--listen", "127.0.0.1:0", "--upstream", "dns.example.com"], "--upstream"),
         (&["serve", "--listen", "127.0.0.1:0", "--upstream", ""], "--upstream"),
-        (&["serve", "--listen", "127.0.0.1:0", "--upstream", "192.0.2.1:0"], "names 192.0.2.1:0, where no resolver can be"),
+        (
+            &["serve", "--listen", "127.0.0.1:0", "--upstream", "192.0.2.1:0"],
+            "names 192.0.2.1:0, where no resolver can be",
+        ),
         (&["serve", "--listen", "127.0.0.1:0", "--upstream", "0.0.0.0"], "names 0.0.0.0:53, where no resolver can be"),
         (&["serve", "--listen", "127.0.0.1:0", "--upstream", "ff02::1"], "where no resolver can be"),
-        (&["serve", "--listen", "224.0.0.1:5353", "--upstream", "192.0.2.1"], "names 224.0.0.1:5353, which is a group of hosts"),
+        (
+            &["serve", "--listen", "224.0.0.1:5353", "--upstream", "192.0.2.1"],
+            "names 224.0.0.1:5353, which is a group of hosts",
+        ),
     ];
     for (arguments, told) in cases {
         let ended = run_with(arguments);
@@ -37,7 +43,9 @@ fn wrong_usage_ends_with_64() {
 
 #[test]
 fn help_and_version_are_no_mistakes() {
-    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"], &["drill", "--help"], &["config", "check", "--help"]] {
+    for arguments in
+        [&["--help"][..], &["--version"], &["serve", "--help"], &["drill", "--help"], &["config", "check", "--help"]]
+    {
         let ended = run_with(arguments);
         assert_eq!(ended.code(), 0, "{ended:?}");
         assert!(ended.stderr.is_empty() && ended.stdout.contains("holdover"), "{ended:?}");
@@ -50,7 +58,10 @@ fn an_unknown_key_is_told_with_line_and_nearest_known_key() {
     for arguments in [&["serve", "--config", &path][..], &["config", "check", "--config", &path]] {
         let ended = run_with(arguments);
         assert_eq!(ended.code(), 78, "{ended:?}");
-        assert_eq!(ended.stderr, format!("holdover: {path}:5: key \"maximun\" in [stale] is not known. Did you mean \"maximum\"?"));
+        assert_eq!(
+            ended.stderr,
+            format!("holdover: {path}:5: key \"maximun\" in [stale] is not known. Did you mean \"maximum\"?")
+        );
     }
 }
 
@@ -63,7 +74,11 @@ fn a_file_that_is_missing_or_broken_is_told_with_its_path() {
     let missing = format!("{path}.missing");
     let ended = run_with(&["config", "check", "--config", &missing]);
     assert_eq!(ended.code(), 78, "{ended:?}");
-    assert!(ended.stderr.starts_with(&format!("holdover: {missing}: the configuration file cannot be read: ")), "{}", ended.stderr);
+    assert!(
+        ended.stderr.starts_with(&format!("holdover: {missing}: the configuration file cannot be read: ")),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -103,7 +118,8 @@ fn the_default_file_is_printed_and_valid() {
 #[test]
 fn flags_cover_variables_which_cover_the_file() {
     let by = [11, 12, 13].map(|last| upstream(60, last));
-    let is_json = |sidecar: &Sidecar| sidecar.process.log().iter().all(|line| serde_json::from_str::<Value>(line).is_ok());
+    let is_json =
+        |sidecar: &Sidecar| sidecar.process.log().iter().all(|line| serde_json::from_str::<Value>(line).is_ok());
     let answer = |sidecar: &Sidecar| addresses(&sidecar.ask(&query("who.example.com.", RecordType::A))).join(" ");
     let text = format!("[log]\nformat = \"json\"\n[[upstream]]\naddresses = [\"{}\"]\n", by[0].address);
     let (_folder, path) = file("holdover.toml", &text);
@@ -111,8 +127,11 @@ fn flags_cover_variables_which_cover_the_file() {
         command.args(["--config", &path]);
     });
     assert_eq!((answer(&from_file).as_str(), is_json(&from_file)), ("192.0.2.11", true));
-    let variables =
-        [("HOLDOVER_CONFIG", path.clone()), ("HOLDOVER_LOG_FORMAT", "text".into()), ("HOLDOVER_UPSTREAM", by[1].address.to_string())];
+    let variables = [
+        ("HOLDOVER_CONFIG", path.clone()),
+        ("HOLDOVER_LOG_FORMAT", "text".into()),
+        ("HOLDOVER_UPSTREAM", by[1].address.to_string()),
+    ];
     let from_variables = Sidecar::start_with(|command, _| {
         command.envs(variables.clone());
     });
@@ -128,8 +147,13 @@ fn the_listen_address_of_a_flag_covers_that_of_a_variable() {
     let upstream = upstream(60, 7);
     let covered = loopback();
     let sidecar = Sidecar::start_with(|command, _| {
-        command.args(["--upstream", &upstream.address.to_string()]).env("HOLDOVER_LISTEN_ADDRESSES", covered.to_string());
+        command
+            .args(["--upstream", &upstream.address.to_string()])
+            .env("HOLDOVER_LISTEN_ADDRESSES", covered.to_string());
     });
     assert_eq!(addresses(&sidecar.ask(&query("here.example.com.", RecordType::A))), ["192.0.2.7"]);
-    assert!(TcpStream::connect_timeout(&covered, Duration::from_secs(1)).is_err(), "nobody listens where the variable said");
+    assert!(
+        TcpStream::connect_timeout(&covered, Duration::from_secs(1)).is_err(),
+        "nobody listens where the variable said"
+    );
 }

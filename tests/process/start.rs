@@ -19,7 +19,10 @@ fn a_resolv_conf_without_an_upstream_is_told_and_read_again() {
         let (_folder, path) = file("resolv.conf", &format!("search example.com\n{text}\n"));
         let mut sidecar = starts(&path);
         let line = sidecar.process.wait_for("there is no upstream yet").expect("a line");
-        assert!(line.contains(&format!("{path}:2: ")) && line.contains(text) && line.contains("is not understood, and "), "{line}");
+        assert!(
+            line.contains(&format!("{path}:2: ")) && line.contains(text) && line.contains("is not understood, and "),
+            "{line}"
+        );
     }
 }
 
@@ -50,7 +53,8 @@ fn a_resolv_conf_that_names_only_holdover_is_a_configuration_error() {
     let (_folder, path) = file("resolv.conf", "nameserver 127.0.0.1\n");
     let ended = run_with(&["serve", "--listen", "127.0.0.1", "--resolv-conf", &path]);
     assert_eq!(ended.code(), 78, "{ended:?}");
-    let told = format!("holdover: {path}: names only holdover itself (127.0.0.1:53), so there is nobody to forward to; ");
+    let told =
+        format!("holdover: {path}: names only holdover itself (127.0.0.1:53), so there is nobody to forward to; ");
     assert!(ended.stderr.starts_with(&told), "{}", ended.stderr);
     assert!(ended.stderr.ends_with("--upstream"), "{}", ended.stderr);
 }
@@ -112,7 +116,8 @@ fn a_port_in_use_ends_the_start_with_its_address_and_advice() {
 fn a_second_holdover_on_the_same_port_does_not_start_and_the_first_goes_on() {
     let upstream = upstream(60, 7);
     let first = Sidecar::start(&upstream, &[]);
-    let ended = run_with(&["serve", "--listen", &first.address.to_string(), "--upstream", &upstream.address.to_string()]);
+    let ended =
+        run_with(&["serve", "--listen", &first.address.to_string(), "--upstream", &upstream.address.to_string()]);
     expect_in_use(&ended, first.address, "TCP");
     for index in 0..20 {
         assert_eq!(addresses(&first.ask(&query(&format!("n{index}.example.com."), RecordType::A))), ["192.0.2.7"]);
@@ -123,10 +128,15 @@ fn a_second_holdover_on_the_same_port_does_not_start_and_the_first_goes_on() {
 fn an_address_of_another_host_is_told() {
     let ended = run_with(&["serve", "--listen", "198.51.100.1:5353", "--upstream", "192.0.2.2"]);
     assert_ne!(ended.code(), 0);
-    assert!(ended.stderr.contains("cannot listen on 198.51.100.1:5353 (TCP): this host has no such address"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("cannot listen on 198.51.100.1:5353 (TCP): this host has no such address"),
+        "{}",
+        ended.stderr
+    );
 }
 
-/// A command that runs the binary without any privilege where port 53 needs one; `Err` says why this host cannot.
+/// A command that runs the binary without any privilege where port 53 needs one; `Err` says why
+/// this host cannot.
 fn without_privilege(folder: &tempfile::TempDir) -> Result<Command, &'static str> {
     if !rustix::process::geteuid().is_root() {
         return Err("not root, so neither setpriv nor a network namespace can be used");
@@ -136,10 +146,11 @@ fn without_privilege(folder: &tempfile::TempDir) -> Result<Command, &'static str
     std::fs::copy(env!("CARGO_BIN_EXE_holdover"), &copy).unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-    let reserved =
-        std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").map_or(1024, |text| text.trim().parse().unwrap());
+    let reserved = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .map_or(1024, |text| text.trim().parse().unwrap());
     // Containers often open all ports; a new network namespace reserves them again.
-    let words: Vec<&str> = if reserved > 53 { Vec::new() } else { vec!["unshare", "--net"] }.into_iter().chain(setpriv).collect();
+    let words: Vec<&str> =
+        if reserved > 53 { Vec::new() } else { vec!["unshare", "--net"] }.into_iter().chain(setpriv).collect();
     let works = clean(words[0]).args(&words[1..]).arg("true").status().is_ok_and(|status| status.success());
     if !works {
         return Err("setpriv or unshare is missing or not allowed");

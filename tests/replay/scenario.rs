@@ -68,7 +68,9 @@ pub fn play(text: &str) -> Complaints {
 
 /// A duration in the words of the configuration.
 fn duration(word: &str, line: usize) -> Duration {
-    word.split('+').map(|part| read_duration(part).unwrap_or_else(|| panic!("line {line}: {part} is no duration"))).sum()
+    word.split('+')
+        .map(|part| read_duration(part).unwrap_or_else(|| panic!("line {line}: {part} is no duration")))
+        .sum()
 }
 
 /// Reads the configuration as the binary would.
@@ -77,7 +79,10 @@ fn settings(configuration: &str, upstreams: &[String]) -> Settings {
     for upstream in upstreams {
         let mut words = upstream.split_whitespace();
         let address = words.next().unwrap();
-        text.push_str(&format!("\n[[upstream]]\nname = \"{}\"\naddresses = [\"{address}\"]\n", address.replace([':', '[', ']'], "-")));
+        text.push_str(&format!(
+            "\n[[upstream]]\nname = \"{}\"\naddresses = [\"{address}\"]\n",
+            address.replace([':', '[', ']'], "-")
+        ));
         while let Some(word) = words.next() {
             match word {
                 "fallback" => text.push_str("role = \"fallback\"\n"),
@@ -128,16 +133,28 @@ impl Stage {
                 let times: Vec<Duration> = self.counted().iter().map(|sent| sent.at).collect();
                 let most: usize = most.parse().unwrap();
                 let second = Duration::from_secs(1);
-                let peak = times.iter().map(|from| times.iter().filter(|at| (*from..*from + second).contains(*at)).count()).max();
+                let peak = times
+                    .iter()
+                    .map(|from| times.iter().filter(|at| (*from..*from + second).contains(*at)).count())
+                    .max();
                 self.check(peak.unwrap_or(0) <= most, line, || format!("{peak:?} packets in one second"));
             }
             ["sources-distinct"] => {
                 let ids: Vec<[u8; 2]> = self.counted().iter().map(|sent| [sent.query[0], sent.query[1]]).collect();
-                self.check(ids.len() > 1 && ids.windows(2).all(|pair| pair[0] != pair[1]), line, || "an ID was used twice in a row".into());
+                self.check(ids.len() > 1 && ids.windows(2).all(|pair| pair[0] != pair[1]), line, || {
+                    "an ID was used twice in a row".into()
+                });
             }
             ["state", address, expected] => {
                 let address: SocketAddr = address.parse().unwrap();
-                let upstream = self.world.resolver.upstreams().all().into_iter().find(|upstream| upstream.address == address).unwrap();
+                let upstream = self
+                    .world
+                    .resolver
+                    .upstreams()
+                    .all()
+                    .into_iter()
+                    .find(|upstream| upstream.address == address)
+                    .unwrap();
                 let state = match upstream.state() {
                     State::Healthy => "healthy",
                     State::Impaired => "impaired",
@@ -148,7 +165,10 @@ impl Stage {
             ["critical", name, rtype, expected @ ..] => {
                 let critical = self.world.resolver.critical();
                 let wanted = format!("{name}. {rtype}");
-                let own = critical.iter().find(|critical| critical.key.to_string() == wanted).unwrap_or_else(|| panic!("{wanted}?"));
+                let own = critical
+                    .iter()
+                    .find(|critical| critical.key.to_string() == wanted)
+                    .unwrap_or_else(|| panic!("{wanted}?"));
                 let mut words = vec![own.standing.label()];
                 words.extend(own.too_old_since.map(|_| "too-old"));
                 words.extend(own.last_failure.map(|_| "failed"));
@@ -171,7 +191,12 @@ impl Stage {
 
     fn check(&self, holds: bool, line: &Line, otherwise: impl FnOnce() -> String) {
         if !holds {
-            self.complaints.lock().unwrap().push(format!("{}: `{}`: {}", line.number, line.words.join(" "), otherwise()));
+            self.complaints.lock().unwrap().push(format!(
+                "{}: `{}`: {}",
+                line.number,
+                line.words.join(" "),
+                otherwise()
+            ));
         }
     }
 
@@ -191,7 +216,8 @@ impl Stage {
             words.next();
         }
         let name = words.next().unwrap_or_else(|| panic!("line {line}: no name")).to_owned();
-        let rtype = words.next().and_then(|word| word.strip_suffix(':')).unwrap_or_else(|| panic!("line {line}: no `TYPE:`"));
+        let rtype =
+            words.next().and_then(|word| word.strip_suffix(':')).unwrap_or_else(|| panic!("line {line}: no `TYPE:`"));
         let rtype = if rtype == "*" { None } else { Some(rtype_of(rtype)) };
         let mut words: Vec<String> = words.map(str::to_owned).collect();
         let mut odds = 100;
@@ -232,7 +258,10 @@ impl Stage {
 
     /// `NAME TYPE [plain] [rd0] [from C] [id N] [every D until T] -> EXPECTATION`
     fn ask(&mut self, words: &[&str], line: &Line) {
-        let arrow = words.iter().position(|word| *word == "->").unwrap_or_else(|| panic!("line {}: no expectation", line.number));
+        let arrow = words
+            .iter()
+            .position(|word| *word == "->")
+            .unwrap_or_else(|| panic!("line {}: no expectation", line.number));
         let (asked, expected) = (&words[..arrow], &words[arrow + 1..]);
         let option = |name: &str| asked.iter().position(|word| *word == name).map(|place| asked[place + 1]);
         let client: SocketAddr = option("from").unwrap_or("127.0.0.1:4000").parse().unwrap();
@@ -247,7 +276,8 @@ impl Stage {
         while at <= until {
             let begin = at.saturating_sub(self.world.clock.elapsed());
             let (complaints, number) = (Arc::clone(&self.complaints), line.number);
-            let (text, expected) = (line.words.join(" "), expected.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+            let (text, expected) =
+                (line.words.join(" "), expected.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
             let ask = self.world.ask(packet.clone(), client);
             self.asked.push(tokio::spawn(async move {
                 tokio::time::sleep(begin).await;
@@ -267,7 +297,9 @@ fn looks_for_a_loop(sent: &Sent) -> bool {
 }
 
 fn rtype_of(word: &str) -> RecordType {
-    word.strip_prefix("TYPE").and_then(|number| number.parse::<u16>().ok()).map_or_else(|| word.parse().unwrap(), RecordType::from)
+    word.strip_prefix("TYPE")
+        .and_then(|number| number.parse::<u16>().ok())
+        .map_or_else(|| word.parse().unwrap(), RecordType::from)
 }
 
 /// What the upstreams do with a packet.
@@ -278,7 +310,9 @@ fn react(rules: &[Rule], dice: &Dice, sent: &Sent) -> Reaction {
         rule.server.is_none_or(|server| server == sent.server)
             && rule.protocol.is_none_or(|protocol| protocol == sent.protocol)
             && rule.rtype.is_none_or(|own| own == rtype)
-            && (rule.name == "*" || rule.name == name || rule.name.strip_prefix('*').is_some_and(|suffix| name.ends_with(suffix)))
+            && (rule.name == "*"
+                || rule.name == name
+                || rule.name.strip_prefix('*').is_some_and(|suffix| name.ends_with(suffix)))
             && (rule.odds == 100 || dice.below(100) < rule.odds)
     };
     rules.iter().rev().find(fits).map_or(Reaction::Silence, |rule| reaction(rule, sent))
@@ -340,14 +374,20 @@ fn judge(reply: &Reply, expected: &[String]) -> Result<(), String> {
         && options.get("within").is_none_or(|within| reply.took <= duration(within, 0))
         && options.get("after").is_none_or(|after| reply.took >= duration(after, 0))
         && (!words.contains(&"at-once") || reply.at_once);
-    if holds { Ok(()) } else { Err(format!("got {seen} after {:?}{}", reply.took, if reply.at_once { ", at once" } else { "" })) }
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("got {seen} after {:?}{}", reply.took, if reply.at_once { ", at once" } else { "" }))
+    }
 }
 
 fn kind_holds(seen: &Seen, words: &[&str]) -> bool {
     let items = |word: Option<&&str>| match word {
         Some(items) if items.contains(['.', ':', '#']) => {
-            let wanted: Vec<String> =
-                items.split(',').map(|item| item.trim_start_matches("cname:").trim_end_matches('.').to_owned()).collect();
+            let wanted: Vec<String> = items
+                .split(',')
+                .map(|item| item.trim_start_matches("cname:").trim_end_matches('.').to_owned())
+                .collect();
             let got: Vec<String> = seen.data.iter().map(|item| item.trim_end_matches('.').to_owned()).collect();
             items.contains('#') || wanted == got
         }

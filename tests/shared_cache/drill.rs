@@ -7,9 +7,13 @@ use super::*;
 fn drill(server: &Server) -> (binary::Finished, serde_json::Value, bool) {
     let arguments = ["drill", "--json", "--scenario", "restart", "--qps", "100", "--names", "30", "--duration", "16s"];
     let ended = Running::spawn(holdover().args(arguments).args(["--shared-cache", &server.url()])).finish(PATIENCE * 3);
-    let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    let report: serde_json::Value =
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     let checks = report["checks"].as_array().unwrap();
-    let check = checks.iter().find(|check| check["promise"].as_str().unwrap().starts_with("a new, empty instance")).expect("a check");
+    let check = checks
+        .iter()
+        .find(|check| check["promise"].as_str().unwrap().starts_with("a new, empty instance"))
+        .expect("a check");
     let kept = check["kept"].as_bool().unwrap();
     (ended, report, kept)
 }
@@ -24,7 +28,8 @@ fn a_new_instance_beside_one_that_was_killed_lives_from_the_shared_cache() {
     assert!(kept, "{report:#}");
     assert!(report["newcomer"]["phases"]["fault"]["stale"].as_u64().is_some_and(|stale| stale > 0), "{report:#}");
     assert_eq!(report["newcomer"]["phases"]["warm-up"]["queries"], 0, "{report:#}");
-    // One late answer among some hundred of the others breaks their promise; on a host that is busy with other tests that may be the host.
+    // One late answer among some hundred of the others breaks their promise; on a host that is busy
+    // with other tests that may be the host.
     assert!(matches!(ended.code(), 0 | 1), "{ended:?}");
     let left: Vec<String> = server.say(&["KEYS", "*"]);
     assert!(!left.is_empty() && left.iter().all(|key| key.contains("drill-")), "{left:?}");
@@ -41,6 +46,9 @@ fn without_a_server_the_new_instance_knows_nothing_and_the_drill_says_so() {
     let (ended, report, kept) = drill(&server);
     assert_eq!((ended.code(), kept), (1, false), "{report:#}");
     // One that came at the end of it may have been answered after it.
-    assert!(report["newcomer"]["phases"]["fault"]["answered_percent"].as_f64().is_some_and(|percent| percent < 50.0), "{report:#}");
+    assert!(
+        report["newcomer"]["phases"]["fault"]["answered_percent"].as_f64().is_some_and(|percent| percent < 50.0),
+        "{report:#}"
+    );
     assert!(report["newcomer"]["phases"]["heal"]["fresh"].as_u64().is_some_and(|fresh| fresh > 0), "{report:#}");
 }

@@ -25,7 +25,8 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Starts one before this upstream that shares at this URL; further settings are `HOLDOVER_SHARED_CACHE_…` without its beginning.
+    /// Starts one before this upstream that shares at this URL; further settings are
+    /// `HOLDOVER_SHARED_CACHE_…` without its beginning.
     #[track_caller]
     pub fn start(upstream: SocketAddr, url: &str, settings: &[(&str, &str)]) -> Self {
         Self::start_with(upstream, url, settings, |_| ())
@@ -33,7 +34,12 @@ impl Instance {
 
     /// The same, with whatever else is changed of its command.
     #[track_caller]
-    pub fn start_with(upstream: SocketAddr, url: &str, settings: &[(&str, &str)], change: impl Fn(&mut Command)) -> Self {
+    pub fn start_with(
+        upstream: SocketAddr,
+        url: &str,
+        settings: &[(&str, &str)],
+        change: impl Fn(&mut Command),
+    ) -> Self {
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
             let key = write(folder.path(), "fleet.key", &format!("{KEY}\n"));
@@ -42,7 +48,8 @@ impl Instance {
             command.args(["serve", "--listen", &address.to_string(), "--upstream", &upstream.to_string()]);
             command.arg("--admin").arg(folder.path().join("admin.sock"));
             command.env("HOLDOVER_SHARED_CACHE_URL", url).env("HOLDOVER_SHARED_CACHE_KEY_FILE", key);
-            // Far above the default: what is tested is what happens, on a host that may be busy, not how fast.
+            // Far above the default: what is tested is what happens, on a host that may be busy,
+            // not how fast.
             command.env("HOLDOVER_SHARED_CACHE_TIMEOUT", "300ms");
             settings.iter().for_each(|(name, value)| {
                 command.env(format!("HOLDOVER_SHARED_CACHE_{name}"), value);

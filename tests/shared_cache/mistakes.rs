@@ -10,7 +10,9 @@ fn a_wrong_password_is_told_and_never_shown() {
     let server = Server::start(&["--requirepass", "right"]);
     let upstream = upstream();
     let instance = Instance::start(upstream.address, &server.url(), &[("PASSWORD", "not-the-right-one")]);
-    instance.wait_until("it is refused", |status| status["problem"].as_str().is_some_and(|problem| problem.contains("password")));
+    instance.wait_until("it is refused", |status| {
+        status["problem"].as_str().is_some_and(|problem| problem.contains("password"))
+    });
     assert_eq!(instance.addresses("www.example.com"), ["192.0.2.1"]);
     let told = format!("{} {:?}", instance.everything(), instance.process.log());
     assert!(!told.contains("not-the-right-one") && !told.contains(KEY), "{told}");
@@ -40,7 +42,11 @@ fn each_mistake_in_the_configuration_is_told_and_no_secret_with_it() {
         });
         let finished = run(&mut command);
         assert_eq!(finished.code(), 78, "{settings:?}");
-        assert!(finished.stderr.contains(told) && !finished.stderr.contains("s3cret"), "{settings:?}: {}", finished.stderr);
+        assert!(
+            finished.stderr.contains(told) && !finished.stderr.contains("s3cret"),
+            "{settings:?}: {}",
+            finished.stderr
+        );
     }
 }
 
@@ -69,7 +75,11 @@ fn files_that_cannot_be_used_are_told_and_queries_are_answered_without_them() {
         set(check.args(["config", "check"]));
         let finished = run(&mut check);
         assert_eq!((finished.code(), finished.stdout.trim()), (0, "the configuration is valid"), "{settings:?}");
-        assert!(finished.stderr.contains(told) && !finished.stderr.contains("too-short"), "{settings:?}: {}", finished.stderr);
+        assert!(
+            finished.stderr.contains(told) && !finished.stderr.contains("too-short"),
+            "{settings:?}: {}",
+            finished.stderr
+        );
         let mut serve = holdover();
         set(serve.args(["serve", "--listen", &binary::loopback().to_string(), "--upstream", "192.0.2.1"]));
         let mut served = Running::spawn(&mut serve);
@@ -88,7 +98,9 @@ fn a_key_that_is_mounted_late_is_read_then() {
     let path = folder.path().join("late");
     let (server, upstream) = (Server::start(&[]), upstream());
     let instance = Instance::start(upstream.address, &server.url(), &[("KEY_FILE", path.to_str().unwrap())]);
-    instance.wait_until("the file is missed", |status| status["problem"].as_str().is_some_and(|problem| problem.contains("config check")));
+    instance.wait_until("the file is missed", |status| {
+        status["problem"].as_str().is_some_and(|problem| problem.contains("config check"))
+    });
     assert_eq!(instance.addresses("www.example.com"), ["192.0.2.1"]);
     let _ = write(folder.path(), "late", KEY);
     instance.wait_until("it is used", |status| status["reached"] == true);

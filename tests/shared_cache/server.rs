@@ -1,4 +1,5 @@
-//! Real servers from Debian on loopback, each in a folder of its own: `redis-server`, alone, as sentinel, as member of a cluster.
+//! Real servers from Debian on loopback, each in a folder of its own: `redis-server`, alone, as
+//! sentinel, as member of a cluster.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use super::binary::{PATIENCE, loopback};
 /// The program; Valkey's takes the same arguments.
 const PROGRAM: &str = "redis-server";
 
-/// Whether there is a server to test with; says why not, and is a failure where one has to be there.
+/// Whether there is a server to test with; says why not, and is a failure where one has to be
+/// there.
 pub fn is_here() -> bool {
     let here = Command::new(PROGRAM).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !here {
@@ -50,7 +52,20 @@ impl Server {
         self.kill();
         let dir = self.folder.path().to_str().unwrap().to_owned();
         let port = self.port.to_string();
-        let common = ["--port", &port, "--bind", "127.0.0.1", "--dir", &dir, "--save", "", "--appendonly", "no", "--daemonize", "no"];
+        let common = [
+            "--port",
+            &port,
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            &dir,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--daemonize",
+            "no",
+        ];
         let mut command = Command::new(PROGRAM);
         command.args(common).args(&self.arguments);
         self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
@@ -107,7 +122,8 @@ impl Server {
         self.tell(&words)
     }
 
-    /// Sends it a command of bytes; on a new connection where one is cut, as a sentinel cuts those of a replica that it promotes.
+    /// Sends it a command of bytes; on a new connection where one is cut, as a sentinel cuts those
+    /// of a replica that it promotes.
     #[track_caller]
     pub fn tell<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> T {
         let mut command = redis::Cmd::new();
@@ -117,7 +133,10 @@ impl Server {
         let ask = || command.query(&mut redis::Client::open(self.url())?.get_connection_with_timeout(PATIENCE)?);
         let mut reply = ask();
         for _ in 0..4 {
-            if !reply.as_ref().is_err_and(|problem: &redis::RedisError| problem.is_connection_dropped() || problem.is_io_error()) {
+            if !reply
+                .as_ref()
+                .is_err_and(|problem: &redis::RedisError| problem.is_connection_dropped() || problem.is_io_error())
+            {
                 break;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -154,13 +173,19 @@ impl Certificates {
         let extensions = "subjectAltName=IP:127.0.0.1,DNS:cache.example.com\nbasicConstraints=critical,CA:FALSE\n";
         std::fs::write(own.file("server.ext"), extensions).unwrap();
         own.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test -keyout ca.key -out ca.pem");
-        own.openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=cache -keyout server.key -out server.csr");
+        own.openssl(
+            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=cache -keyout server.key -out server.csr",
+        );
         own.openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.pem");
         own
     }
 
     fn openssl(&self, arguments: &str) {
-        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(self.folder.path()).output().expect("openssl");
+        let output = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(self.folder.path())
+            .output()
+            .expect("openssl");
         assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -181,10 +206,17 @@ pub fn cluster() -> [Server; 3] {
         Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"])
     });
     let addresses = members.iter().map(|server| format!("127.0.0.1:{}", server.port));
-    let output = Command::new("redis-cli").args(["--cluster", "create"]).args(addresses).arg("--cluster-yes").output().expect("redis-cli");
+    let output = Command::new("redis-cli")
+        .args(["--cluster", "create"])
+        .args(addresses)
+        .arg("--cluster-yes")
+        .output()
+        .expect("redis-cli");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     for member in &members {
-        member.wait_until("the cluster is whole", |own| own.say::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok"));
+        member.wait_until("the cluster is whole", |own| {
+            own.say::<String>(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+        });
     }
     members
 }

@@ -23,9 +23,12 @@ fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
         settings.policy.cache.entries = 100;
         settings.policy.cache.bytes = 1 << 20;
         settings.policy.critical = critical(&names, 3 * MINUTE);
-        let weather = Weather::constant("192.0.2.53:53", vec![(10 * MINUTE, Fault::Blackhole), (20 * MINUTE, Fault::None)]);
+        let weather =
+            Weather::constant("192.0.2.53:53", vec![(10 * MINUTE, Fault::Blackhole), (20 * MINUTE, Fault::None)]);
         let play = Play::new(6, settings, Zone::steady(4_000, &Dice::new(6)), weather);
-        let all = |play: &Play, standing: Standing| play.world.resolver.critical().iter().all(|critical| critical.standing == standing);
+        let all = |play: &Play, standing: Standing| {
+            play.world.resolver.critical().iter().all(|critical| critical.standing == standing)
+        };
         assert_eq!(play.world.resolver.readiness(), Readiness::NotYet);
         // Whoever keeps the memory elsewhere hears of each, and of each refresh.
         let journal = play.world.resolver.journal();
@@ -42,7 +45,8 @@ fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
         tokio::time::sleep(2 * MINUTE).await;
         assert_eq!(learned().len(), names.len(), "refreshed though nobody asks");
         assert_eq!(play.world.resolver.readiness(), Readiness::Ready);
-        let missing = || play.world.resolver.critical().iter().filter(|critical| critical.standing == Standing::Missing).count();
+        let missing =
+            || play.world.resolver.critical().iter().filter(|critical| critical.standing == Standing::Missing).count();
         // Forty times as many good names as fit, and as many that do not exist.
         let mut asked = 0;
         while play.world.clock.elapsed() < 10 * MINUTE {
@@ -54,12 +58,15 @@ fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
             assert_eq!(missing(), 0, "not for a moment");
         }
         assert!(play.world.resolver.sends().total(Class::Critical) > 100, "they were refreshed without traffic");
-        let fresh = play.world.resolver.critical().iter().filter(|critical| critical.standing == Standing::Fresh).count();
+        let fresh =
+            play.world.resolver.critical().iter().filter(|critical| critical.standing == Standing::Fresh).count();
         assert!(fresh >= 8, "{fresh} of 10 fresh; one whose TTL is a second may just be asked for");
         let before = play.witness.sums();
         for number in 0..200_000_usize {
             let packet = message::query(&format!("y{number}.flood.test."), RecordType::AAAA, number as u16, true);
-            drop(tokio::spawn(play.world.ask(packet, SocketAddr::from(([127, 0, 0, 1], 1024 + (number % 60_000) as u16)))));
+            drop(tokio::spawn(
+                play.world.ask(packet, SocketAddr::from(([127, 0, 0, 1], 1024 + (number % 60_000) as u16))),
+            ));
             if number % 100 == 0 {
                 drop(play.ask(number / 100 % 10));
             }
@@ -77,9 +84,21 @@ fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
         );
         tokio::time::sleep(5 * MINUTE).await;
         assert!(all(&play, Standing::Stale));
-        assert!(play.world.resolver.critical().iter().all(|critical| critical.too_old_since.is_some() && critical.age > Some(3 * MINUTE)));
+        assert!(
+            play.world
+                .resolver
+                .critical()
+                .iter()
+                .all(|critical| critical.too_old_since.is_some() && critical.age > Some(3 * MINUTE))
+        );
         tokio::time::sleep(20 * MINUTE - play.world.clock.elapsed() + 30 * SECOND).await;
-        assert!(play.world.resolver.critical().iter().all(|critical| critical.too_old_since.is_none() && critical.age < Some(MINUTE)));
+        assert!(
+            play.world
+                .resolver
+                .critical()
+                .iter()
+                .all(|critical| critical.too_old_since.is_none() && critical.age < Some(MINUTE))
+        );
         play.settle().await;
     });
 }
@@ -91,7 +110,8 @@ fn s15_thirty_sidecars_with_critical_names_do_not_come_back_in_one_moment() {
         settings.policy.critical = critical(&(0..20).collect::<Vec<_>>(), 60 * MINUTE);
         let plays: Vec<Play> = (0..30)
             .map(|seed| {
-                let weather = Weather::constant("192.0.2.53:53", vec![(MINUTE, Fault::Blackhole), (11 * MINUTE, Fault::None)]);
+                let weather =
+                    Weather::constant("192.0.2.53:53", vec![(MINUTE, Fault::Blackhole), (11 * MINUTE, Fault::None)]);
                 Play::new(seed, settings.clone(), Zone::steady(20, &Dice::new(3)), weather)
             })
             .collect();
@@ -103,7 +123,11 @@ fn s15_thirty_sidecars_with_critical_names_do_not_come_back_in_one_moment() {
             assert!(play.world.resolver.critical().iter().all(|critical| critical.age < Some(MINUTE)));
         }
         times.sort_unstable();
-        let peak = times.iter().enumerate().map(|(index, from)| times[index..].iter().take_while(|at| **at < from + 1000).count()).max();
+        let peak = times
+            .iter()
+            .enumerate()
+            .map(|(index, from)| times[index..].iter().take_while(|at| **at < from + 1000).count())
+            .max();
         println!("600 critical names behind one interface come back with {peak:?} packets in the worst second");
         assert!(peak < Some(512), "{peak:?} packets in one second, half of what the interface lets through");
     });
@@ -123,16 +147,22 @@ fn a_flood_that_takes_every_place_leaves_some_for_refreshing_critical_names() {
         let (mut full, mut oldest) = (0, Duration::ZERO);
         for number in 0..30_000_usize {
             let packet = message::query(&format!("z{number}.flood.test."), RecordType::AAAA, number as u16, true);
-            drop(tokio::spawn(play.world.ask(packet, SocketAddr::from(([127, 0, 0, 1], 1024 + (number % 60_000) as u16)))));
+            drop(tokio::spawn(
+                play.world.ask(packet, SocketAddr::from(([127, 0, 0, 1], 1024 + (number % 60_000) as u16))),
+            ));
             tokio::time::sleep(Duration::from_millis(1)).await;
             full += usize::from(play.world.resolver.in_flight() >= 50);
             if number > 10_000 {
-                oldest = oldest.max(play.world.resolver.critical().iter().filter_map(|critical| critical.age).max().unwrap_or(MINUTE));
+                oldest = oldest.max(
+                    play.world.resolver.critical().iter().filter_map(|critical| critical.age).max().unwrap_or(MINUTE),
+                );
             }
         }
         assert!(full > 25_000, "there was no place for most of the time: {full}");
         let asked = play.world.resolver.sends().total(Class::Critical);
-        println!("places taken in {full} of 30 000 moments, {asked} packets for critical names, which were {oldest:?} old at the most");
+        println!(
+            "places taken in {full} of 30 000 moments, {asked} packets for critical names, which were {oldest:?} old at the most"
+        );
         // Without places of their own these names get 15 in this world.
         assert!(asked >= 20, "{asked} packets for three names that may be five seconds old, in half a minute");
     });
@@ -152,7 +182,8 @@ fn sidecars_that_started_together_do_not_refresh_their_critical_names_together()
         tokio::time::sleep(20 * MINUTE).await;
         let second = |play: &Play| {
             let sent = play.world.network.sent.lock().unwrap();
-            // The second refresh and later ones: the first answers came within milliseconds of each other.
+            // The second refresh and later ones: the first answers came within milliseconds of each
+            // other.
             sent.iter()
                 .filter(|sent| message::question(&sent.query).is_some_and(|(name, _)| name == Zone::text(0)))
                 .nth(2)
@@ -182,6 +213,10 @@ fn a_critical_name_that_is_flushed_is_asked_for_at_once() {
         let (key, sends) = (resolver.critical()[0].key.clone(), play.world.sends());
         assert!(resolver.forget(&key));
         tokio::time::sleep(3 * SECOND).await;
-        assert!(play.world.sends() > sends && resolver.critical()[0].age < Some(3 * SECOND), "{:?}", resolver.critical());
+        assert!(
+            play.world.sends() > sends && resolver.critical()[0].age < Some(3 * SECOND),
+            "{:?}",
+            resolver.critical()
+        );
     });
 }

@@ -29,7 +29,8 @@ pub fn settings(upstreams: &[(&str, Role)]) -> Settings {
 pub fn critical(names: &[usize], max_age: Duration) -> Vec<CriticalName> {
     let wire = |text: String| {
         let labels = text.trim_end_matches('.').split('.');
-        let labels = labels.flat_map(|label| std::iter::once(label.len() as u8).chain(label.bytes()).collect::<Vec<u8>>());
+        let labels =
+            labels.flat_map(|label| std::iter::once(label.len() as u8).chain(label.bytes()).collect::<Vec<u8>>());
         labels.chain([0]).collect()
     };
     names.iter().map(|name| CriticalName { name: wire(Zone::text(*name)), types: vec![28], max_age }).collect()
@@ -52,7 +53,8 @@ pub struct Play {
 impl Play {
     pub fn new(seed: u64, settings: Settings, zone: Zone, weather: Weather) -> Self {
         let (zone, weather) = (Arc::new(zone), Arc::new(weather));
-        let witness = Arc::new(Witness::new(seed, Arc::clone(&zone), Arc::clone(&weather), settings.policy.stale.maximum));
+        let witness =
+            Arc::new(Witness::new(seed, Arc::clone(&zone), Arc::clone(&weather), settings.policy.stale.maximum));
         let (truth, sky, dice) = (Arc::clone(&zone), Arc::clone(&weather), Dice::new(seed ^ 0x5eed));
         let world = World::new(settings, seed, move |sent| sky.react(&truth, &dice, sent));
         Self { world, zone, weather, witness, dice: Dice::new(seed.wrapping_mul(31)) }
@@ -72,7 +74,8 @@ impl Play {
         let id = (number >> 32) as u16;
         let packet = message::query(&Zone::text(name), RecordType::AAAA, id, true);
         let asked = self.witness.asked(name, id, self.world.clock.elapsed());
-        let (witness, clock, ask) = (Arc::clone(&self.witness), Arc::clone(&self.world.clock), self.world.ask(packet, client));
+        let (witness, clock, ask) =
+            (Arc::clone(&self.witness), Arc::clone(&self.world.clock), self.world.ask(packet, client));
         tokio::spawn(async move {
             let reply = ask.await;
             witness.answered(&asked, &reply, clock.elapsed());

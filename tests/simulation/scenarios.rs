@@ -42,12 +42,13 @@ fn s01_seoul_84_minutes_and_the_healing() {
 
 #[test]
 fn s06_goodput_does_not_fall_as_load_rises_behind_a_cap() {
-    // An interface that silently drops everything above 1024 packets a second, as EC2's does: the budget stays below it, so that
-    // nothing is dropped, whatever the load.
+    // An interface that silently drops everything above 1024 packets a second, as EC2's does: the
+    // budget stays below it, so that nothing is dropped, whatever the load.
     let goodput = |rate: u64| {
         in_virtual_time(async move {
             let weather = Weather::constant("192.0.2.53:53", vec![(Duration::ZERO, Fault::Cap(1024))]);
-            let play = Play::new(rate, settings(&[("192.0.2.53:53", Role::Primary)]), Zone::steady(1, &Dice::new(1)), weather);
+            let play =
+                Play::new(rate, settings(&[("192.0.2.53:53", Role::Primary)]), Zone::steady(1, &Dice::new(1)), weather);
             let mut answered = 0;
             let mut asked = Vec::new();
             for number in 0..rate * 8 {
@@ -74,8 +75,10 @@ fn s06_goodput_does_not_fall_as_load_rises_behind_a_cap() {
 #[test]
 fn s14_a_flood_of_unique_names_in_an_outage_costs_hot_names_nothing() {
     in_virtual_time(async {
-        let weather = Weather::constant("192.0.2.53:53", vec![(2 * MINUTE, Fault::Blackhole), (3 * MINUTE, Fault::None)]);
-        let play = Play::new(14, settings(&[("192.0.2.53:53", Role::Primary)]), Zone::steady(300, &Dice::new(14)), weather);
+        let weather =
+            Weather::constant("192.0.2.53:53", vec![(2 * MINUTE, Fault::Blackhole), (3 * MINUTE, Fault::None)]);
+        let play =
+            Play::new(14, settings(&[("192.0.2.53:53", Role::Primary)]), Zone::steady(300, &Dice::new(14)), weather);
         play.warm_up().await;
         play.load(2 * MINUTE - play.world.clock.elapsed(), 50).await;
         let before = play.witness.sums();
@@ -86,7 +89,10 @@ fn s14_a_flood_of_unique_names_in_an_outage_costs_hot_names_nothing() {
             let ask = play.world.ask(packet, client);
             drop(tokio::spawn(async move {
                 let reply = ask.await;
-                assert!(reply.bytes.is_some() && reply.took <= Duration::from_millis(2_100), "each gets its SERVFAIL, soon");
+                assert!(
+                    reply.bytes.is_some() && reply.took <= Duration::from_millis(2_100),
+                    "each gets its SERVFAIL, soon"
+                );
             }));
             if number % 100 == 0 {
                 drop(play.ask(play.pick()));
@@ -118,7 +124,8 @@ fn s01_a_half_healed_upstream_does_not_flap() {
         let mut phases = vec![(MINUTE, Fault::Blackhole)];
         phases.extend((0..40).map(|minute| ((2 + minute) * MINUTE, Fault::Loss(950 - 23 * minute as u64))));
         let weather = Weather::constant("192.0.2.53:53", phases);
-        let play = Play::new(3, settings(&[("192.0.2.53:53", Role::Primary)]), Zone::steady(100, &Dice::new(3)), weather);
+        let play =
+            Play::new(3, settings(&[("192.0.2.53:53", Role::Primary)]), Zone::steady(100, &Dice::new(3)), weather);
         let (mut outages, mut downs, mut last, mut outage) = (0, 0, State::Healthy, false);
         for _ in 0..42 * 60 {
             play.load(SECOND, 20).await;
@@ -137,7 +144,8 @@ fn s01_a_half_healed_upstream_does_not_flap() {
 fn what_is_known_survives_a_day_of_silence_and_not_more() {
     in_virtual_time(async {
         let weather = Weather::constant("192.0.2.53:53", vec![(MINUTE, Fault::Blackhole)]);
-        let play = Play::new(9, settings(&[("192.0.2.53:53", Role::Primary)]), Zone::steady(20, &Dice::new(9)), weather);
+        let play =
+            Play::new(9, settings(&[("192.0.2.53:53", Role::Primary)]), Zone::steady(20, &Dice::new(9)), weather);
         play.load(MINUTE, 20).await;
         for _ in 0..24 * 4 - 1 {
             play.load(2 * SECOND, 10).await;

@@ -61,7 +61,11 @@ impl Zone {
     /// Names that exist, with TTLs of 1 to 60 s.
     pub fn steady(names: usize, dice: &Dice) -> Self {
         let ttls = [1, 2, 5, 10, 30, 60];
-        let story = |_| Story { ttl: ttls[dice.below(6) as usize], period: Duration::from_secs(600), changes: Changes::Address };
+        let story = |_| Story {
+            ttl: ttls[dice.below(6) as usize],
+            period: Duration::from_secs(600),
+            changes: Changes::Address,
+        };
         Self { stories: (0..names).map(story).collect() }
     }
 
@@ -107,7 +111,8 @@ impl Zone {
 
     /// The response of an authority that knows.
     pub fn response(&self, query: &[u8], at: Duration) -> Vec<u8> {
-        let known = message::question(query).and_then(|(text, _)| Self::index(&text)).filter(|name| *name < self.names());
+        let known =
+            message::question(query).and_then(|(text, _)| Self::index(&text)).filter(|name| *name < self.names());
         let Some(name) = known else { return message::negative(query, ResponseCode::NXDomain, 60) };
         let ttl = self.ttl(name);
         match self.fact(name, at) {

@@ -53,7 +53,11 @@ pub struct Weather {
 impl Weather {
     /// One upstream with these phases.
     pub fn constant(address: &str, phases: Phases) -> Self {
-        Self { upstreams: vec![(address.parse().unwrap(), phases)], recent: Mutex::default(), capped: AtomicU64::new(0) }
+        Self {
+            upstreams: vec![(address.parse().unwrap(), phases)],
+            recent: Mutex::default(),
+            capped: AtomicU64::new(0),
+        }
     }
 
     /// Phases of half a minute to twenty, the last of them fine.
@@ -89,7 +93,11 @@ impl Weather {
 
     /// The fault of an upstream at a moment, and when it began.
     fn fault(phases: &Phases, at: Duration) -> (Fault, Duration) {
-        phases.iter().rev().find(|(from, _)| *from <= at).map_or((Fault::None, Duration::ZERO), |(from, fault)| (*fault, *from))
+        phases
+            .iter()
+            .rev()
+            .find(|(from, _)| *from <= at)
+            .map_or((Fault::None, Duration::ZERO), |(from, fault)| (*fault, *from))
     }
 
     /// Since when every upstream is fine.
@@ -98,7 +106,10 @@ impl Weather {
         for (_, phases) in &self.upstreams {
             match Self::fault(phases, at) {
                 (Fault::None, _) => {
-                    let trouble = phases.windows(2).filter(|pair| pair[0].1 != Fault::None && pair[1].0 <= at).map(|pair| pair[1].0);
+                    let trouble = phases
+                        .windows(2)
+                        .filter(|pair| pair[0].1 != Fault::None && pair[1].0 <= at)
+                        .map(|pair| pair[1].0);
                     calm = calm.max(trouble.max().unwrap_or_default());
                 }
                 _ => return None,
@@ -113,7 +124,9 @@ impl Weather {
 
     /// What becomes of a packet.
     pub fn react(&self, zone: &Zone, dice: &Dice, sent: &Sent) -> Reaction {
-        let Some((_, phases)) = self.upstreams.iter().find(|(address, _)| *address == sent.server) else { return Reaction::Silence };
+        let Some((_, phases)) = self.upstreams.iter().find(|(address, _)| *address == sent.server) else {
+            return Reaction::Silence;
+        };
         let (fault, began) = Self::fault(phases, sent.at);
         let into = sent.at.saturating_sub(began);
         let quick = Duration::from_micros(300 + dice.below(5_000));
@@ -124,12 +137,18 @@ impl Weather {
             Fault::Blackhole => Reaction::Silence,
             Fault::Loss(permille) if dice.below(1000) < permille => Reaction::Silence,
             Fault::ServFail(permille) if dice.below(1000) < permille => servfail(),
-            Fault::ServFailSuffix if message::question(&sent.query).is_some_and(|(name, _)| name.ends_with(".s3.test.")) => servfail(),
+            Fault::ServFailSuffix
+                if message::question(&sent.query).is_some_and(|(name, _)| name.ends_with(".s3.test.")) =>
+            {
+                servfail()
+            }
             Fault::Loss(_) | Fault::ServFail(_) | Fault::ServFailSuffix => good(quick),
             Fault::Refused => Reaction::Answer(quick, message::empty(&sent.query, ResponseCode::Refused, true)),
             Fault::Slow => good(Duration::from_millis(1_000 + dice.below(3_000))),
             Fault::Closed => Reaction::Error(quick, WireError::Refused),
-            Fault::Garbage => Reaction::Answer(quick, vec![sent.query[0], sent.query[1], 0x81, 0x80, 0, 9, 0, 9, 0, 0, 0, 0, 63, 1]),
+            Fault::Garbage => {
+                Reaction::Answer(quick, vec![sent.query[0], sent.query[1], 0x81, 0x80, 0, 9, 0, 9, 0, 0, 0, 0, 63, 1])
+            }
             Fault::Flap if (into.as_secs() / 3).is_multiple_of(2) => Reaction::Silence,
             Fault::Flap => good(quick),
             Fault::Seoul => match fate(Scenario::Seoul, into, Duration::ZERO, 1.0, 0, dice.below(u64::MAX)) {

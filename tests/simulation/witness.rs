@@ -1,4 +1,5 @@
-//! Watches every answer and every packet, and holds them against what is true and what was promised.
+//! Watches every answer and every packet, and holds them against what is true and what was
+//! promised.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +20,8 @@ const FRESH_MAX: Duration = Duration::from_secs(3_600);
 const NEGATIVE_MAX: Duration = Duration::from_secs(30);
 /// An answer may be so old when it arrives: the time that a resolution waits for a late one.
 const LINGER: Duration = Duration::from_secs(7);
-/// After the last trouble, names may be stale for so long: the longest failure recheck, and the time to notice.
+/// After the last trouble, names may be stale for so long: the longest failure recheck, and the
+/// time to notice.
 const CALM_AFTER: Duration = Duration::from_secs(40);
 /// Packets in any second.
 const PACKETS_MAX: usize = 900;
@@ -69,7 +71,8 @@ struct Memory {
     life: u64,
     stops: u64,
     stopped_at: Duration,
-    /// By how much restored answers may be older than they seem: the wall clock was set back, and nobody could know.
+    /// By how much restored answers may be older than they seem: the wall clock was set back, and
+    /// nobody could know.
     doubt: Duration,
 }
 
@@ -115,7 +118,8 @@ impl Witness {
         Written { known: memory.known.clone(), newest: memory.newest.clone() }
     }
 
-    /// The process was restarted with what was written. `moved` is by how much the wall clock was moved, where the process cannot know.
+    /// The process was restarted with what was written. `moved` is by how much the wall clock was
+    /// moved, where the process cannot know.
     pub fn process_restored(&self, written: Written, moved: Shift) {
         let mut memory = self.memory.lock().unwrap();
         memory.life += 1;
@@ -124,7 +128,9 @@ impl Witness {
         memory.known = written.known;
         match moved {
             // All seems to be older by so much.
-            Shift::Ahead(by) => memory.known.iter_mut().for_each(|known| *known = known.and_then(|at| at.checked_sub(by))),
+            Shift::Ahead(by) => {
+                memory.known.iter_mut().for_each(|known| *known = known.and_then(|at| at.checked_sub(by)))
+            }
             Shift::Back(by) => memory.doubt += by,
         }
     }
@@ -180,12 +186,18 @@ impl Witness {
         let fact = self.fact(seen, asked.name, place);
         let (life, most) = match fact {
             Fact::Address(_) => (Duration::from_secs(self.zone.ttl(asked.name).into()), FRESH_MAX),
-            Fact::NxDomain | Fact::NoData => (Duration::from_secs(self.zone.ttl(asked.name).max(1).into()), NEGATIVE_MAX),
+            Fact::NxDomain | Fact::NoData => {
+                (Duration::from_secs(self.zone.ttl(asked.name).max(1).into()), NEGATIVE_MAX)
+            }
         };
-        let oldest = if seen.stale { self.maximum_stale + life + LINGER } else { life.min(most) + LINGER } + memory.doubt;
+        let oldest =
+            if seen.stale { self.maximum_stale + life + LINGER } else { life.min(most) + LINGER } + memory.doubt;
         // A process that was stopped takes what lay ready for it.
-        let stopped =
-            if asked.stops == memory.stops && now.saturating_sub(memory.stopped_at) > oldest { Duration::ZERO } else { oldest + FRESH_MAX };
+        let stopped = if asked.stops == memory.stops && now.saturating_sub(memory.stopped_at) > oldest {
+            Duration::ZERO
+        } else {
+            oldest + FRESH_MAX
+        };
         let from = now.saturating_sub(oldest + stopped);
         assert!(self.zone.was_true(asked.name, fact, from, now), "{place}: {seen} was not true since {from:?}");
         if let Fact::Address(version) = fact {
@@ -196,12 +208,14 @@ impl Witness {
         assert!(!seen.stale || !seen.ttls.contains(&0), "{place}: a stale answer with TTL 0: {seen}");
         if seen.stale {
             memory.sums.stale += 1;
-            let calm = self.weather.calm_since(now).is_some_and(|since| now > since.max(memory.stopped_at) + CALM_AFTER);
+            let calm =
+                self.weather.calm_since(now).is_some_and(|since| now > since.max(memory.stopped_at) + CALM_AFTER);
             assert!(!calm, "{place}: stale, though every upstream has been fine for long: {seen}");
         } else {
             memory.sums.fresh += 1;
             if asked.life == memory.life && self.zone.ttl(asked.name) > 0 {
-                // It was fresh when it was given, so it lives at least as long as from its last second on.
+                // It was fresh when it was given, so it lives at least as long as from its last
+                // second on.
                 memory.known[asked.name] = Some(now);
             }
         }

@@ -26,7 +26,12 @@ fn where_others_wrote_the_file_the_sidecar_ends_for_good_and_it_is_said_once() {
     kill_process(sidecar, Signal::CONT).unwrap();
     eventually("a sidecar that nobody asks ends", PATIENCE, || !is_alive(sidecar));
     std::thread::sleep(Duration::from_secs(3));
-    assert_eq!((sidecars(shim.id()), times(&shim, "without holdover"), times(&shim, "started again")), (vec![], 1, 0), "{:#?}", shim.log());
+    assert_eq!(
+        (sidecars(shim.id()), times(&shim, "without holdover"), times(&shim, "started again")),
+        (vec![], 1, 0),
+        "{:#?}",
+        shim.log()
+    );
     assert_eq!(shim.end_input().finish(PATIENCE).code(), 5);
     assert_eq!(file.read(), "nameserver 192.0.2.9\n");
 }
@@ -42,7 +47,12 @@ fn where_the_file_cannot_be_taken_over_again_the_sidecar_ends_for_good_and_it_is
     shim.wait_for("the application runs without holdover").expect("it is said");
     eventually("a sidecar that nobody asks ends", PATIENCE, || !is_alive(sidecar));
     std::thread::sleep(Duration::from_secs(5));
-    assert_eq!((sidecars(shim.id()), times(&shim, "without holdover"), times(&shim, "started again")), (vec![], 1, 0), "{:#?}", shim.log());
+    assert_eq!(
+        (sidecars(shim.id()), times(&shim, "without holdover"), times(&shim, "started again")),
+        (vec![], 1, 0),
+        "{:#?}",
+        shim.log()
+    );
     assert_eq!(shim.end_input().finish(PATIENCE).code(), 5);
 }
 
@@ -56,9 +66,16 @@ fn where_the_file_goes_on_naming_holdover_the_sidecar_is_looked_after() {
     kill_process(first, Signal::STOP).unwrap();
     shim.wait_for("was written by somebody else").expect("it is said");
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!((times(&shim, "was written by somebody else"), times(&shim, "without holdover")), (1, 0), "{:#?}", shim.log());
+    assert_eq!(
+        (times(&shim, "was written by somebody else"), times(&shim, "without holdover")),
+        (1, 0),
+        "{:#?}",
+        shim.log()
+    );
     kill_process(first, Signal::KILL).unwrap();
-    eventually("another answers", PATIENCE, || sidecars(shim.id()).iter().any(|pid| *pid != first) && ask(server, "localhost.").is_some());
+    eventually("another answers", PATIENCE, || {
+        sidecars(shim.id()).iter().any(|pid| *pid != first) && ask(server, "localhost.").is_some()
+    });
     assert_eq!(shim.end_input().finish(PATIENCE).code(), 5);
     assert_eq!(file.read(), theirs);
 }

@@ -1,5 +1,5 @@
-//! `holdover resolvconf` and `holdover run` as their users meet them: the built binary, real files, real child processes; mount and
-//! process namespaces where this user may make them.
+//! `holdover resolvconf` and `holdover run` as their users meet them: the built binary, real files,
+//! real child processes; mount and process namespaces where this user may make them.
 
 #![allow(
     clippy::unwrap_used,
@@ -49,7 +49,8 @@ struct File {
 }
 
 /// Made by hand: not text throughout, and without an end to its last line.
-const ORIGINAL: &[u8] = b"# \xffmine\nnameserver 127.0.0.77\nnameserver 127.0.0.78\nsearch example.com\noptions ndots:2 rotate";
+const ORIGINAL: &[u8] =
+    b"# \xffmine\nnameserver 127.0.0.77\nnameserver 127.0.0.78\nsearch example.com\noptions ndots:2 rotate";
 
 impl File {
     fn of(bytes: &[u8]) -> Self {
@@ -72,7 +73,10 @@ impl File {
     }
 
     fn names(&self) -> Vec<String> {
-        fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 
     /// Runs `holdover resolvconf` on it.
@@ -116,9 +120,11 @@ fn ask(server: SocketAddr, name: &str) -> Option<Vec<String>> {
 /// The sidecars of this `holdover run`.
 fn sidecars(shim: u32) -> Vec<Pid> {
     let mark = format!("--sidecar-of={shim}");
-    let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let processes =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let is_sidecar = |pid: &i32| {
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == mark.as_bytes()))
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == mark.as_bytes()))
     };
     processes.filter(is_sidecar).filter_map(Pid::from_raw).collect()
 }

@@ -1,4 +1,5 @@
-//! Mount points, libc itself, systemd-resolved, and the first process of a container: in namespaces, where this user may make them.
+//! Mount points, libc itself, systemd-resolved, and the first process of a container: in
+//! namespaces, where this user may make them.
 
 use super::*;
 
@@ -43,8 +44,14 @@ fn a_mount_point_is_written_in_place_and_a_read_only_one_is_said() {
         $H run --listen 127.0.0.1:5399 --nameserver 127.0.0.1 --resolv-conf $D/resolv.conf -- echo the application runs";
     let finished = in_namespaces(&["--mount", "--net"], file.folder.path(), &format!("ip link set lo up; {script}"));
     assert_eq!(finished.code(), 0, "{finished:?}");
-    assert!(finished.stderr.contains("its file system is read-only") && finished.stderr.contains("runs without holdover"), "{finished:?}");
-    assert!(finished.stdout.ends_with("mounted\nresolv.conf\nthe application runs"), "nothing is left beside it: {finished:?}");
+    assert!(
+        finished.stderr.contains("its file system is read-only") && finished.stderr.contains("runs without holdover"),
+        "{finished:?}"
+    );
+    assert!(
+        finished.stdout.ends_with("mounted\nresolv.conf\nthe application runs"),
+        "nothing is left beside it: {finished:?}"
+    );
     assert_eq!(fs::read(file.beside("mounted")).unwrap(), ORIGINAL);
 }
 
@@ -62,7 +69,10 @@ fn libc_asks_holdover_after_the_takeover_and_not_before() {
         cat /etc/resolv.conf";
     let finished = in_namespaces(&["--mount", "--net"], file.folder.path(), script);
     assert_eq!(finished.code(), 0, "{finished:?}");
-    assert!(finished.stdout.starts_with("::1 ") && finished.stdout.ends_with("\nnameserver 127.0.0.77"), "{finished:?}");
+    assert!(
+        finished.stdout.starts_with("::1 ") && finished.stdout.ends_with("\nnameserver 127.0.0.77"),
+        "{finished:?}"
+    );
 }
 
 #[test]
@@ -86,8 +96,12 @@ fn behind_the_stub_of_systemd_resolved_its_upstreams_are_used() {
     let finished = in_namespaces(&["--mount", "--net"], file.folder.path(), &format!("ip link set lo up; {script}"));
     assert_eq!(finished.code(), 0, "{finished:?}");
     assert!(finished.stderr.contains("resolv.conf@127.0.0.77:53, resolv.conf@127.0.0.78:53"), "{finished:?}");
-    let (text, shown) = finished.stdout.split_once("/run/systemd/resolve/stub-resolv.conf\n").expect("it is a link again");
-    assert!(is_ours(text) && text.ends_with("\nnameserver 127.0.0.1\noptions edns0\n"), "no stub, no second, no trust in AD: {text}");
+    let (text, shown) =
+        finished.stdout.split_once("/run/systemd/resolve/stub-resolv.conf\n").expect("it is a link again");
+    assert!(
+        is_ours(text) && text.ends_with("\nnameserver 127.0.0.1\noptions edns0\n"),
+        "no stub, no second, no trust in AD: {text}"
+    );
     let shown: Value = serde_json::from_str(shown).unwrap();
     assert_eq!(shown["upstreams"], serde_json::json!(["127.0.0.79"]), "its upstreams of today");
 }
@@ -99,7 +113,8 @@ fn as_the_first_process_it_collects_orphans() {
     }
     let file = File::of(ORIGINAL);
     // The inner shell ends at once, its child is an orphan; then it ends, too.
-    let application = "sh -c 'sleep 0.2 & exit 0'; sleep 1; grep -l '^State:.Z' /proc/[0-9]*/status || echo no zombies; exit 6";
+    let application =
+        "sh -c 'sleep 0.2 & exit 0'; sleep 1; grep -l '^State:.Z' /proc/[0-9]*/status || echo no zombies; exit 6";
     let mut command = clean("unshare");
     command.args(["--pid", "--fork", "--mount-proc"]);
     let inner = file.run(loopback(), &[]);

@@ -10,7 +10,8 @@ fn when_the_shim_is_killed_its_sidecar_gives_the_file_back_and_ends() {
     let mut command = file.run(server, &["--upstream", &upstream.address.to_string()]);
     command.env("HOLDOVER_DRAIN_MAXIMUM", "3s").env("HOLDOVER_DRAIN_IDLE", "3s");
     let ended = file.beside("ended");
-    let mut shim = Running::spawn(command.args(["sh", "-c", &format!("while ! [ -e {} ]; do sleep 0.05; done", ended.display())]));
+    let mut shim =
+        Running::spawn(command.args(["sh", "-c", &format!("while ! [ -e {} ]; do sleep 0.05; done", ended.display())]));
     shim.wait_for("points at holdover").expect("it starts");
     let orphan = sidecars(shim.id());
     assert_eq!(orphan.len(), 1);
@@ -28,7 +29,8 @@ fn when_the_shim_is_killed_its_sidecar_gives_the_file_back_and_ends() {
     fs::write(&ended, "").unwrap();
     let killed = shim.finish(PATIENCE);
     assert!(
-        killed.status.code().is_none() && killed.stderr.contains("the original name servers are back, and the sidecar ends"),
+        killed.status.code().is_none()
+            && killed.stderr.contains("the original name servers are back, and the sidecar ends"),
         "{killed:?}"
     );
 }

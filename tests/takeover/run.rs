@@ -90,7 +90,9 @@ fn a_sidecar_that_is_killed_or_hangs_is_started_again_and_the_application_goes_o
     let server = loopback();
     let upstream = Upstream::start(|query, _| Reaction::Send(address(query, 60, 7)));
     let mut shim = Running::spawn(
-        file.run(server, &["--upstream", &upstream.address.to_string()]).args(["sh", "-c", "read x; exit 5"]).stdin(Stdio::piped()),
+        file.run(server, &["--upstream", &upstream.address.to_string()])
+            .args(["sh", "-c", "read x; exit 5"])
+            .stdin(Stdio::piped()),
     );
     shim.wait_for("points at holdover").expect("it starts");
     assert_eq!(ask(server, "www.example.com.").unwrap(), ["192.0.2.7"]);
@@ -117,7 +119,8 @@ fn the_application_runs_without_holdover_unless_strict() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let fine = loopback();
-    // The port is taken; the configuration is wrong; there is no file; the original can be kept nowhere.
+    // The port is taken; the configuration is wrong; there is no file; the original can be kept
+    // nowhere.
     let cases: [(SocketAddr, &[&str], u8); 4] = [
         (address, &[], 69),
         (fine, &["--maximum-stale", "9y"], 64),
@@ -146,16 +149,22 @@ fn the_application_runs_without_holdover_unless_strict() {
 fn a_holdover_that_answers_already_is_used() {
     let file = File::of(ORIGINAL);
     let server = loopback();
-    let mut other = Running::spawn(holdover().args(["serve", "--listen", &server.to_string(), "--upstream", "127.0.0.1:9"]));
+    let mut other =
+        Running::spawn(holdover().args(["serve", "--listen", &server.to_string(), "--upstream", "127.0.0.1:9"]));
     other.wait_for("ready").expect("it starts");
-    let mut shim = Running::spawn(file.run(server, &["--upstream", "127.0.0.1:9"]).args(["sh", "-c", "read x"]).stdin(Stdio::piped()));
+    let mut shim = Running::spawn(
+        file.run(server, &["--upstream", "127.0.0.1:9"]).args(["sh", "-c", "read x"]).stdin(Stdio::piped()),
+    );
     shim.wait_for("points at holdover").expect("it starts");
     assert!(sidecars(shim.id()).is_empty() && is_ours(&file.read()));
-    // When it goes, the original name servers are back, and one of our own takes its place if it does not come again.
+    // When it goes, the original name servers are back, and one of our own takes its place if it
+    // does not come again.
     drop(other);
     eventually("the file is given back", Duration::from_secs(8), || fs::read(&file.path).unwrap() == ORIGINAL);
     assert!(sidecars(shim.id()).is_empty(), "it may come again, with what it remembers");
-    eventually("our own answers", Duration::from_secs(25), || sidecars(shim.id()).len() == 1 && ask(server, "localhost.").is_some());
+    eventually("our own answers", Duration::from_secs(25), || {
+        sidecars(shim.id()).len() == 1 && ask(server, "localhost.").is_some()
+    });
     let _ = shim.end_input().finish(PATIENCE);
     assert_eq!(fs::read(&file.path).unwrap(), ORIGINAL);
 }

@@ -1,4 +1,5 @@
-//! `holdover run` in a real terminal: what Ctrl-C and Ctrl-Z do to the application, to holdover, and to the sidecar.
+//! `holdover run` in a real terminal: what Ctrl-C and Ctrl-Z do to the application, to holdover,
+//! and to the sidecar.
 #![allow(unsafe_code, reason = "a child gets a terminal of its own between fork and exec, which only pre_exec can do")]
 
 use std::io::{Read, Write};
@@ -96,7 +97,8 @@ fn state(pid: u32) -> Option<char> {
 #[test]
 fn ctrl_c_reaches_the_application_once_and_its_exit_code_passes_through() {
     let file = File::of(ORIGINAL);
-    // It waits busily, so that its trap runs between the terminal's signal and one that holdover passes on: of two at once it would see one.
+    // It waits busily, so that its trap runs between the terminal's signal and one that holdover
+    // passes on: of two at once it would see one.
     let script = "n=0; trap 'n=$((n+1))' INT; echo is-up; while [ $n -eq 0 ]; do :; done
                   i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo interrupted $n times; exit 5";
     let mut terminal = Terminal::run(file.run(loopback(), &[]).args(["sh", "-c", script]));
@@ -129,14 +131,18 @@ fn ctrl_z_stops_the_application_and_not_the_sidecar_and_fg_goes_on() {
     let mut terminal = Terminal::run(command.arg("-i").env("PS1", "ready> ").env_remove("ENV"));
     terminal.wait_for("ready> ");
     let inner = file.run(server, &[]);
-    let words: Vec<String> =
-        [inner.get_program()].into_iter().chain(inner.get_args()).map(|word| word.to_str().unwrap().to_owned()).collect();
-    // The application tells its own number and that of its parent, which is holdover. It starts nothing: a shell that is just in vfork(2) when
-    // its child is stopped is not.
+    let words: Vec<String> = [inner.get_program()]
+        .into_iter()
+        .chain(inner.get_args())
+        .map(|word| word.to_str().unwrap().to_owned())
+        .collect();
+    // The application tells its own number and that of its parent, which is holdover. It starts
+    // nothing: a shell that is just in vfork(2) when its child is stopped is not.
     terminal.type_in(&format!("{} sh -c 'echo pids=$PPID,$$,is-up; exec sleep 100'\n", words.join(" ")));
     terminal.wait_for(",is-up\r\n");
     let shown = terminal.shown();
-    let pids = shown.lines().find_map(|line| line.trim().strip_prefix("pids=")?.strip_suffix(",is-up")).expect("numbers");
+    let pids =
+        shown.lines().find_map(|line| line.trim().strip_prefix("pids=")?.strip_suffix(",is-up")).expect("numbers");
     let pids: Vec<u32> = pids.split(',').map(|pid| pid.parse().unwrap()).collect();
     let stopped = |pid: &u32| state(*pid) == Some('T');
     terminal.type_in("\x1a");

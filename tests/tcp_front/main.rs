@@ -1,6 +1,12 @@
 //! The TCP front on real loopback sockets: pipelining, limits, slow and rude clients, and the end.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, unreachable_pub, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../common/frames.rs"]
 mod frames;
@@ -23,8 +29,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Echoes queries; the first label says how: `slow` waits for `release`, `silent` gives nothing, `large` gives 65 535 bytes,
-/// `fails` panics.
+/// Echoes queries; the first label says how: `slow` waits for `release`, `silent` gives nothing,
+/// `large` gives 65 535 bytes, `fails` panics.
 struct Echo {
     /// Queries that came.
     asked: AtomicUsize,

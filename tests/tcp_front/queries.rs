@@ -70,7 +70,8 @@ async fn no_more_queries_than_allowed_are_in_flight_and_none_is_lost() {
     assert_eq!(ids, (0..10).collect::<Vec<_>>());
 }
 
-/// Asks so many queries, closes the sending side, lets the answers go once the front has seen that, and counts them.
+/// Asks so many queries, closes the sending side, lets the answers go once the front has seen that,
+/// and counts them.
 async fn answers_after_half_close(queries: u16) -> usize {
     let front = start(limits()).await;
     let mut stream = front.connect().await;
@@ -88,7 +89,11 @@ async fn answers_after_half_close(queries: u16) -> usize {
 
 #[tokio::test]
 async fn a_client_that_closes_its_side_still_gets_its_answers() {
-    assert_eq!(answers_after_half_close(3).await, 3, "fewer than may be in flight: the end is read while they are pending");
+    assert_eq!(
+        answers_after_half_close(3).await,
+        3,
+        "fewer than may be in flight: the end is read while they are pending"
+    );
     assert_eq!(answers_after_half_close(10).await, 10, "more: the end is read after them");
 }
 
@@ -119,7 +124,8 @@ async fn a_client_that_does_not_fetch_its_answers_holds_little_and_is_closed() {
         ended = timeout(Duration::from_secs(5), ask_for_ever) => ended.expect("closed after the write timeout"),
         () = async { while works(&mut other).await { sleep(Duration::from_millis(20)).await; } } => panic!("the other client suffers"),
     }
-    // What the kernel buffers (some megabytes on loopback) was answered; behind it at most the allowed queries.
+    // What the kernel buffers (some megabytes on loopback) was answered; behind it at most the
+    // allowed queries.
     let asked = front.echo.asked.load(Ordering::Relaxed);
     assert!(asked < 400, "{asked}");
 }

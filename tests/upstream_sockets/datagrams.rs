@@ -84,7 +84,8 @@ async fn every_exchange_has_its_own_port_and_dropping_it_frees_its_socket() {
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
     }
-    // Twenty draws from 28 000 ports: two equal ones happen once in 150 runs, three collisions never.
+    // Twenty draws from 28 000 ports: two equal ones happen once in 150 runs, three collisions
+    // never.
     assert!(ports.len() >= 18, "{ports:?}");
 }
 

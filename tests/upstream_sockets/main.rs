@@ -1,6 +1,13 @@
-//! The way upstream on real loopback sockets: what comes back, what is ignored, and how soon a failure is known.
+//! The way upstream on real loopback sockets: what comes back, what is ignored, and how soon a
+//! failure is known.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, unreachable_pub, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../common/frames.rs"]
 mod frames;

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A response with RDATA that hickory cannot read: an SVCB whose parameters are cut off, and an unknown type without data.
+/// A response with RDATA that hickory cannot read: an SVCB whose parameters are cut off, and an
+/// unknown type without data.
 fn malformed_response(query: &[u8]) -> Vec<u8> {
     let mut bytes = response(query);
     bytes[7] = 2;
@@ -26,7 +27,8 @@ async fn one_connection_carries_several_queries_answered_out_of_order_each_with_
     let (listener, server) = tcp_server().await;
     let wire = SocketWire::new(LIMITS);
     let asked = [query(7, "one"), query(7, "two"), query(9, "three")];
-    let waiting: Vec<_> = asked.iter().map(|query| tokio::spawn(wire.exchange(Protocol::Tcp, server, query.clone()))).collect();
+    let waiting: Vec<_> =
+        asked.iter().map(|query| tokio::spawn(wire.exchange(Protocol::Tcp, server, query.clone()))).collect();
     let mut stream = accept(&listener).await;
     let mut received = Vec::new();
     for _ in &asked {
@@ -43,7 +45,11 @@ async fn one_connection_carries_several_queries_answered_out_of_order_each_with_
         assert_eq!(outcome.await.unwrap(), Ok(response(query)));
     }
     assert_eq!(
-        (wire.counters().total(Carried::Connection), wire.counters().total(Carried::Streamed), wire.counters().total(Carried::Accepted)),
+        (
+            wire.counters().total(Carried::Connection),
+            wire.counters().total(Carried::Streamed),
+            wire.counters().total(Carried::Accepted)
+        ),
         (1, 3, 3)
     );
 }
@@ -72,7 +78,8 @@ async fn rdata_that_hickory_cannot_read_passes_untouched_over_both_protocols() {
 
 #[tokio::test]
 async fn hickorys_own_exchange_would_lose_such_a_response() {
-    // Why `upstream/stream.rs` stays below `DnsExchange`. Should this fail after an upgrade, reconsider.
+    // Why `upstream/stream.rs` stays below `DnsExchange`. Should this fail after an upgrade,
+    // reconsider.
     let (listener, server) = tcp_server().await;
     let bound = Duration::from_millis(200);
     let provider = TokioRuntimeProvider::new();
@@ -214,7 +221,8 @@ async fn frames_that_belong_to_no_query_are_ignored_on_a_stream_too() {
 async fn no_more_queries_than_allowed_are_in_flight_on_a_connection_and_dropping_one_makes_room() {
     let (listener, server) = tcp_server().await;
     let wire = SocketWire::new(LIMITS);
-    let waiting: Vec<_> = (0..4).map(|id| tokio::spawn(wire.exchange(Protocol::Tcp, server, query(id, "www")))).collect();
+    let waiting: Vec<_> =
+        (0..4).map(|id| tokio::spawn(wire.exchange(Protocol::Tcp, server, query(id, "www")))).collect();
     let mut stream = accept(&listener).await;
     for _ in 0..4 {
         read_frame(&mut stream).await.unwrap();
@@ -273,6 +281,10 @@ async fn what_no_stream_can_carry_is_refused_on_our_own_side() {
     let (_listener, server) = tcp_server().await;
     let wire = SocketWire::new(LIMITS);
     for length in [0, 11, 65_536] {
-        assert_eq!(wire.exchange(Protocol::Tcp, server, vec![0; length]).await, Err(WireError::Exhausted), "{length} bytes");
+        assert_eq!(
+            wire.exchange(Protocol::Tcp, server, vec![0; length]).await,
+            Err(WireError::Exhausted),
+            "{length} bytes"
+        );
     }
 }

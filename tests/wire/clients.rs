@@ -49,7 +49,9 @@ fn a_client_without_edns_gets_no_opt_and_at_most_512_bytes() {
         Reaction::Send(message.to_vec().unwrap())
     });
     let sidecar = Sidecar::start(settings(&upstream));
-    let bytes = sidecar.exchange(&plain_query("big.example.com.", RecordType::A).to_vec().unwrap(), Duration::from_secs(3)).unwrap();
+    let bytes = sidecar
+        .exchange(&plain_query("big.example.com.", RecordType::A).to_vec().unwrap(), Duration::from_secs(3))
+        .unwrap();
     let reply = hickory_proto::op::Message::from_vec(&bytes).unwrap();
     assert!(bytes.len() <= 512 && reply.metadata.truncation && reply.edns.is_none());
     assert!(reply.answers.len() > 20, "filled with what fits: {}", reply.answers.len());
@@ -115,7 +117,11 @@ fn unreadable_and_odd_queries_get_their_code_and_responses_none() {
 fn two_queries_in_one_segment_are_answered_as_they_complete() {
     let upstream = Upstream::start(|query, _| {
         let bytes = address(query, 60, 1);
-        if qname(query).to_string().starts_with("slow") { Reaction::Late(Duration::from_millis(300), bytes) } else { Reaction::Send(bytes) }
+        if qname(query).to_string().starts_with("slow") {
+            Reaction::Late(Duration::from_millis(300), bytes)
+        } else {
+            Reaction::Send(bytes)
+        }
     });
     let sidecar = Sidecar::start(settings(&upstream));
     let mut stream = sidecar.connect();
@@ -137,7 +143,11 @@ fn clients_that_are_not_allowed_are_dropped() {
     let mut closed = settings(&upstream);
     closed.listen.clients = vec!["192.0.2.0/24".parse().unwrap()];
     let sidecar = Sidecar::start(closed);
-    assert!(sidecar.exchange(&plain_query("www.example.com.", RecordType::A).to_vec().unwrap(), Duration::from_millis(300)).is_none());
+    assert!(
+        sidecar
+            .exchange(&plain_query("www.example.com.", RecordType::A).to_vec().unwrap(), Duration::from_millis(300))
+            .is_none()
+    );
     let mut stream = sidecar.connect();
     write_frame(&mut stream, &plain_query("www.example.com.", RecordType::A).to_vec().unwrap());
     assert!(read_frame(&mut stream).is_none());

@@ -1,4 +1,5 @@
-//! The lines of "on the wire", on real sockets: a real sidecar, a scripted upstream, packets as clients send them.
+//! The lines of "on the wire", on real sockets: a real sidecar, a scripted upstream, packets as
+//! clients send them.
 
 #![allow(
     clippy::unwrap_used,
@@ -42,7 +43,8 @@ fn settings(upstream: &Upstream) -> Settings {
     settings
 }
 
-/// A sidecar before a well-behaved upstream: addresses, NODATA under `nodata`, NXDOMAIN under `gone`.
+/// A sidecar before a well-behaved upstream: addresses, NODATA under `nodata`, NXDOMAIN under
+/// `gone`.
 fn healthy(ttl: u32) -> (Upstream, Sidecar) {
     let upstream = Upstream::start(move |query, _| Reaction::Send(well_behaved(query, ttl)));
     let sidecar = Sidecar::start(settings(&upstream));

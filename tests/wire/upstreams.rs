@@ -43,7 +43,11 @@ fn truncated_by_udp_is_asked_over_tcp() {
 #[test]
 fn an_upstream_that_does_not_know_edns_is_asked_without() {
     let upstream = Upstream::start(|query, _| {
-        Reaction::Send(if query.edns.is_some() { response(query, ResponseCode::FormErr).to_vec().unwrap() } else { address(query, 60, 1) })
+        Reaction::Send(if query.edns.is_some() {
+            response(query, ResponseCode::FormErr).to_vec().unwrap()
+        } else {
+            address(query, 60, 1)
+        })
     });
     let sidecar = Sidecar::start(settings(&upstream));
     assert_eq!(addresses(&sidecar.ask(&query("www.example.com.", RecordType::A))), ["192.0.2.1"]);
@@ -67,7 +71,8 @@ fn a_closed_port_is_noticed_at_once() {
 
 #[test]
 fn a_loop_through_another_forwarder_does_not_amplify() {
-    // A forwarder that sends everything back to the sidecar: its address is learnt after the sidecar is up.
+    // A forwarder that sends everything back to the sidecar: its address is learnt after the
+    // sidecar is up.
     let relay = UdpSocket::bind("127.0.0.1:0").unwrap();
     let upstream = Upstream::start(|_, _| Reaction::Silence);
     let mut looped = settings(&upstream);
@@ -102,7 +107,12 @@ fn what_is_said_between_two_hops_stays_between_them() {
     let mut asked = query("www.example.com.", RecordType::A);
     // Client subnet, cookie, and an option that nobody knows.
     for (code, data) in [(8, vec![0, 1, 24, 0, 192, 0, 2]), (10, vec![7; 8]), (65_001, vec![1])] {
-        asked.edns.as_mut().unwrap().options_mut().insert(hickory_proto::rr::rdata::opt::EdnsOption::Unknown(code, data));
+        asked
+            .edns
+            .as_mut()
+            .unwrap()
+            .options_mut()
+            .insert(hickory_proto::rr::rdata::opt::EdnsOption::Unknown(code, data));
     }
     asked.edns.as_mut().unwrap().set_max_payload(4096);
     let reply = sidecar.ask(&asked);
@@ -121,13 +131,25 @@ fn any_is_forwarded_and_neither_made_of_other_types_nor_their_source() {
         let name = qname(query);
         both.add_answer(record(&name, [192, 0, 2, 7]));
         both.add_answer(record(&name, [192, 0, 2, 8]));
-        Reaction::Send(if query.queries[0].query_type() == RecordType::ANY { both.to_vec().unwrap() } else { address(query, 60, 1) })
+        Reaction::Send(if query.queries[0].query_type() == RecordType::ANY {
+            both.to_vec().unwrap()
+        } else {
+            address(query, 60, 1)
+        })
     });
     let sidecar = Sidecar::start(settings(&upstream));
     assert_eq!(addresses(&sidecar.ask(&query("www.example.com.", RecordType::A))), ["192.0.2.1"]);
-    assert_eq!(addresses(&sidecar.ask(&query("www.example.com.", RecordType::ANY))), ["192.0.2.7", "192.0.2.8"], "not made of A");
+    assert_eq!(
+        addresses(&sidecar.ask(&query("www.example.com.", RecordType::ANY))),
+        ["192.0.2.7", "192.0.2.8"],
+        "not made of A"
+    );
     assert_eq!(addresses(&sidecar.ask(&query("web.example.com.", RecordType::ANY))), ["192.0.2.7", "192.0.2.8"]);
-    assert_eq!(addresses(&sidecar.ask(&query("web.example.com.", RecordType::A))), ["192.0.2.1"], "A is asked for by itself");
+    assert_eq!(
+        addresses(&sidecar.ask(&query("web.example.com.", RecordType::A))),
+        ["192.0.2.1"],
+        "A is asked for by itself"
+    );
     assert_eq!(upstream.seen(), 4);
 }
 
@@ -157,10 +179,18 @@ fn what_upstream_says_about_an_error_is_passed_on() {
     let sidecar = Sidecar::start(settings(&upstream));
     for _ in 0..2 {
         let reply = sidecar.ask(&query("www.example.com.", RecordType::A));
-        assert_eq!((extended_errors(&reply), reply.edns.as_ref().unwrap().options().as_ref().len()), (vec![6], 1), "also from memory");
+        assert_eq!(
+            (extended_errors(&reply), reply.edns.as_ref().unwrap().options().as_ref().len()),
+            (vec![6], 1),
+            "also from memory"
+        );
     }
     assert_eq!(extended_errors(&sidecar.ask(&query("bogus.example.com.", RecordType::A))), [22, 6]);
-    assert_eq!(extended_errors(&sidecar.ask(&query("bogus.example.com.", RecordType::A))), [13, 22, 6], "from the failure cache");
+    assert_eq!(
+        extended_errors(&sidecar.ask(&query("bogus.example.com.", RecordType::A))),
+        [13, 22, 6],
+        "from the failure cache"
+    );
     let plain = sidecar.ask(&plain_query("bogus.example.com.", RecordType::A));
     assert!(plain.edns.is_none(), "and nothing to who sent no OPT");
 }
@@ -176,9 +206,12 @@ fn answers_of_almost_64_kib_come_over_tcp_in_the_order_of_the_upstream() {
         message.metadata.truncation = via == Via::Udp;
         let mut bytes = message.to_vec().unwrap();
         if via == Via::Tcp {
-            // By hand, each owner a pointer to the question: hickory writes long messages at such length that they do not fit.
+            // By hand, each owner a pointer to the question: hickory writes long messages at such
+            // length that they do not fit.
             bytes[6..8].copy_from_slice(&4_000_u16.to_be_bytes());
-            bytes.extend(records.iter().flat_map(|address| [&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4], &address[..]].concat()));
+            bytes.extend(
+                records.iter().flat_map(|address| [&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4], &address[..]].concat()),
+            );
         }
         Reaction::Send(bytes)
     });

@@ -45,7 +45,9 @@ pub fn positive(query: &[u8], items: &[&str], ttl: u32) -> Vec<u8> {
         let data = if let Some(target) = item.strip_prefix("cname:") {
             RData::CNAME(CNAME(Name::from_ascii(target).unwrap()))
         } else if let Some(hex) = item.strip_prefix('#') {
-            let bytes = (0..hex.len() / 2).map(|index| u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).unwrap()).collect();
+            let bytes = (0..hex.len() / 2)
+                .map(|index| u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).unwrap())
+                .collect();
             RData::Unknown { code: rtype, rdata: NULL::with(bytes) }
         } else if item.contains(':') {
             RData::AAAA(AAAA(item.parse().unwrap()))

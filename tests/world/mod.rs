@@ -1,6 +1,8 @@
-//! The real resolver in a world of its own: time that a test moves, seeded dice, upstreams that do what the test says.
+//! The real resolver in a world of its own: time that a test moves, seeded dice, upstreams that do
+//! what the test says.
 //!
-//! Used by `replay.rs` and `simulation.rs`. Nothing here waits for real: under tokio's paused clock 84 minutes pass in a moment.
+//! Used by `replay.rs` and `simulation.rs`. Nothing here waits for real: under tokio's paused clock
+//! 84 minutes pass in a moment.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
@@ -34,7 +36,8 @@ pub const EPOCH: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// Time as tokio's clock has it.
 pub struct WorldClock {
     began: Instant,
-    /// What the wall clock would have said when the world began, had it always gone as it does now; that is when the host was booted.
+    /// What the wall clock would have said when the world began, had it always gone as it does now;
+    /// that is when the host was booted.
     wall: Timestamp,
 }
 
@@ -135,14 +138,20 @@ impl Drop for Open {
 }
 
 impl Wire for Network {
-    fn exchange(&self, protocol: Protocol, server: SocketAddr, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, WireError>> {
+    fn exchange(
+        &self,
+        protocol: Protocol,
+        server: SocketAddr,
+        query: Vec<u8>,
+    ) -> PortFuture<Result<Vec<u8>, WireError>> {
         let sent = Sent { at: self.clock.elapsed(), server, protocol, query };
         let script = Arc::clone(&self.script.lock().unwrap());
         let reaction = script(&sent);
         self.sent.lock().unwrap().push(sent);
         self.open.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let open = Open(Arc::clone(&self.open));
-        let (resolver, query) = (self.resolver.lock().unwrap().upgrade(), self.sent.lock().unwrap().last().unwrap().query.clone());
+        let (resolver, query) =
+            (self.resolver.lock().unwrap().upgrade(), self.sent.lock().unwrap().last().unwrap().query.clone());
         Box::pin(async move {
             let _open = open;
             match reaction {
@@ -167,7 +176,12 @@ impl Wire for Network {
 /// What becomes of our own query that comes back to us as a client's.
 async fn sent_back(resolver: &Arc<Resolver>, query: &[u8]) -> Vec<u8> {
     let (tally, mut out) = (Tally::default(), vec![0; 4096]);
-    let arrival = Arrival { packet: query, transport: Transport::Udp, client: "192.0.2.99:53".parse().unwrap(), now: resolver.now() };
+    let arrival = Arrival {
+        packet: query,
+        transport: Transport::Udp,
+        client: "192.0.2.99:53".parse().unwrap(),
+        now: resolver.now(),
+    };
     match resolver.receive(arrival, &tally, &mut Shelf::none(), &mut out) {
         Disposition::Answered(length) => out[..length].to_vec(),
         Disposition::Dropped => std::future::pending().await,
@@ -200,7 +214,13 @@ pub struct Reply {
 
 /// An upstream with one address.
 pub fn upstream(address: &str, role: Role) -> UpstreamPolicy {
-    UpstreamPolicy { name: address.to_owned(), addresses: vec![address.parse().unwrap()], protocol: Protocol::Udp, zones: Vec::new(), role }
+    UpstreamPolicy {
+        name: address.to_owned(),
+        addresses: vec![address.parse().unwrap()],
+        protocol: Protocol::Udp,
+        zones: Vec::new(),
+        role,
+    }
 }
 
 impl World {
@@ -221,7 +241,8 @@ impl World {
     }
 
     fn start(settings: &Settings, clock: &Arc<WorldClock>, dice: &Arc<Dice>, network: &Arc<Network>) -> Arc<Resolver> {
-        let ports = Ports { clock: Arc::clone(clock) as _, chance: Arc::clone(dice) as _, wire: Arc::clone(network) as _ };
+        let ports =
+            Ports { clock: Arc::clone(clock) as _, chance: Arc::clone(dice) as _, wire: Arc::clone(network) as _ };
         let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
         *network.resolver.lock().unwrap() = Arc::downgrade(&resolver);
         resolver
@@ -246,7 +267,8 @@ impl World {
         Saved { records: slots.map(|slot| (slot.key().unwrap(), record(&slot))).collect(), booted_at: self.clock.wall }
     }
 
-    /// Ends the resolver as a crash would, moves the wall clock, and starts one that has what was saved.
+    /// Ends the resolver as a crash would, moves the wall clock, and starts one that has what was
+    /// saved.
     pub fn restart_from(&mut self, saved: &Saved, moved: Shift, boot: Boot) {
         let wall = match moved {
             Shift::Ahead(by) => self.clock.wall.plus(by),

@@ -36,7 +36,9 @@ pub struct Client {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody is there.
-    #[error("no admin interface at {admin}: {source}. Is holdover running, with --admin {admin} or [admin] address = \"{admin}\"?")]
+    #[error(
+        "no admin interface at {admin}: {source}. Is holdover running, with --admin {admin} or [admin] address = \"{admin}\"?"
+    )]
     NobodyThere {
         /// Where.
         admin: Admin,
@@ -104,7 +106,8 @@ impl Client {
     /// [`ClientError`].
     pub async fn flush(&self, scope: &Scope) -> Result<Flushed, ClientError> {
         let wanted = [("name", &scope.name), ("below", &scope.below), ("type", &scope.rtype)];
-        let wanted: Vec<String> = wanted.iter().filter_map(|(key, value)| Some(format!("{key}={}", escape(value.as_deref()?)))).collect();
+        let wanted: Vec<String> =
+            wanted.iter().filter_map(|(key, value)| Some(format!("{key}={}", escape(value.as_deref()?)))).collect();
         self.json(Method::POST, &format!("/flush?{}", wanted.join("&")), Bytes::new()).await
     }
 
@@ -154,11 +157,19 @@ impl Client {
     }
 
     /// Sends one request over a new connection.
-    async fn exchange<S>(&self, stream: S, method: Method, path: &str, host: &str, body: Bytes) -> Result<Response<Incoming>, ClientError>
+    async fn exchange<S>(
+        &self,
+        stream: S,
+        method: Method,
+        path: &str,
+        host: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (mut sender, connection) = self.within(http1::handshake(TokioIo::new(stream))).await?.map_err(|error| self.stranger(&error))?;
+        let (mut sender, connection) =
+            self.within(http1::handshake(TokioIo::new(stream))).await?.map_err(|error| self.stranger(&error))?;
         // Ends with the connection, at the latest with the runtime of this one command.
         tokio::spawn(async move {
             let _ = connection.await;
@@ -177,7 +188,9 @@ impl Client {
 
     /// Waits no longer than may be.
     async fn within<T>(&self, waiting: impl Future<Output = T>) -> Result<T, ClientError> {
-        timeout(self.timeout, waiting).await.map_err(|_| ClientError::TimedOut { admin: self.admin.clone(), within: self.timeout })
+        timeout(self.timeout, waiting)
+            .await
+            .map_err(|_| ClientError::TimedOut { admin: self.admin.clone(), within: self.timeout })
     }
 
     /// It does not answer like holdover.

@@ -10,8 +10,8 @@
 //! | `POST /cache` | takes a seed in; gives [`Imported`] as JSON | may not |
 //! | `POST /flush?name=&below=&type=` | forgets, also in the state file; gives [`Flushed`] as JSON | may not |
 //!
-//! A web page that a browser on this host shows is kept away from the memory, too: it would send an `Origin`, or, having made a name of its own
-//! lead here, that name as `Host`.
+//! A web page that a browser on this host shows is kept away from the memory, too: it would send an
+//! `Origin`, or, having made a name of its own lead here, that name as `Host`.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -128,7 +128,10 @@ impl Desk {
     }
 
     /// Does what takes long on a thread beside, one at a time.
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce(&dyn Sidecar) -> T + Send + 'static) -> Result<T, Response> {
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Sidecar) -> T + Send + 'static,
+    ) -> Result<T, Response> {
         let sidecar = Arc::clone(&self.sidecar);
         let failed = |_| told(StatusCode::INTERNAL_SERVER_ERROR, "that failed");
         let Ok(permit) = Arc::clone(&self.walk).acquire_owned().await else { return Err(failed(())) };
@@ -158,7 +161,9 @@ fn json(value: &impl Serialize) -> Response {
 async fn ready(State(desk): State<Desk>) -> Response {
     match desk.sidecar.readiness() {
         Readiness::Ready => told(StatusCode::OK, "ready"),
-        Readiness::NotYet => told(StatusCode::SERVICE_UNAVAILABLE, "waits for its critical names; queries are answered"),
+        Readiness::NotYet => {
+            told(StatusCode::SERVICE_UNAVAILABLE, "waits for its critical names; queries are answered")
+        }
     }
 }
 
@@ -179,10 +184,16 @@ async fn show_status(State(desk): State<Desk>) -> Response {
 /// Keeps web pages away.
 fn from_a_page(headers: &HeaderMap) -> Option<Response> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let bare = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())).map_or(host, |(bare, _)| bare);
+    let bare = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+        .map_or(host, |(bare, _)| bare);
     let is_here = bare.is_empty() || bare == "localhost" || bare.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     if headers.contains_key(header::ORIGIN) || !is_here {
-        return Some(told(StatusCode::FORBIDDEN, "not for web pages: send no Origin, and localhost or an address as Host"));
+        return Some(told(
+            StatusCode::FORBIDDEN,
+            "not for web pages: send no Origin, and localhost or an address as Host",
+        ));
     }
     None
 }
@@ -227,7 +238,9 @@ async fn import(State(desk): State<Desk>, headers: HeaderMap, request: Request) 
         Ok(Err(error)) => return told(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(_) => return told(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
     };
-    let Ok(text) = String::from_utf8(body.to_bytes().into()) else { return told(StatusCode::BAD_REQUEST, "not UTF-8 text") };
+    let Ok(text) = String::from_utf8(body.to_bytes().into()) else {
+        return told(StatusCode::BAD_REQUEST, "not UTF-8 text");
+    };
     match desk.work(move |sidecar| sidecar.import(&text)).await {
         Ok(Ok(imported)) => json(&imported),
         Ok(Err(reason)) => told(StatusCode::BAD_REQUEST, &reason),
@@ -236,7 +249,11 @@ async fn import(State(desk): State<Desk>, headers: HeaderMap, request: Request) 
 }
 
 /// Forgets.
-async fn flush(State(desk): State<Desk>, headers: HeaderMap, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
+async fn flush(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Response {
     if let Some(refusal) = from_a_page(&headers) {
         return refusal;
     }

@@ -1,4 +1,5 @@
-//! Why a `resolv.conf` is not taken over or given back, in the words of somebody who wants it to be.
+//! Why a `resolv.conf` is not taken over or given back, in the words of somebody who wants it to
+//! be.
 
 use std::io;
 use std::net::IpAddr;

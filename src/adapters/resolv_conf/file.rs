@@ -1,11 +1,13 @@
-//! Replaces a small file: by rename, so that every reader sees the old or the new one; in place where a rename cannot be had.
+//! Replaces a small file: by rename, so that every reader sees the old or the new one; in place
+//! where a rename cannot be had.
 //!
 //! | where | how |
 //! |---|---|
 //! | a file, or a symbolic link | a new file beside it, synchronised, renamed over it. A link itself is replaced: its target belongs to somebody who writes it |
 //! | a mount point (a container's `/etc/resolv.conf`), or a folder that cannot be written | in place: one write over the old bytes, then cut to length. Readers see new lines before old ones for an instant, never an empty file, which libc takes for "ask 127.0.0.1" |
 //!
-//! Writing in place that fails half-way puts the old bytes back. A full disk fails before the old file is touched, where it is replaced by rename.
+//! Writing in place that fails half-way puts the old bytes back. A full disk fails before the old
+//! file is touched, where it is replaced by rename.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -23,7 +25,8 @@ pub enum How {
     InPlace,
 }
 
-/// Puts these bytes where `path` is, as a file with these permissions and owner; a link becomes a link again.
+/// Puts these bytes where `path` is, as a file with these permissions and owner; a link becomes a
+/// link again.
 ///
 /// # Errors
 /// What the system says about the last way that was tried.
@@ -39,7 +42,9 @@ pub(super) fn put(path: &Path, bytes: &[u8], was: &Was) -> io::Result<How> {
     let _ = fs::remove_file(&temporary);
     let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
     match error.kind() {
-        io::ErrorKind::ResourceBusy | io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem if is_file => {
+        io::ErrorKind::ResourceBusy | io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            if is_file =>
+        {
             write_in_place(path, bytes).map(|()| How::InPlace)
         }
         _ => Err(error),
@@ -104,7 +109,10 @@ mod tests {
         // A predecessor of the same process number was killed.
         fs::write(beside(&path), "torn").unwrap();
         assert_eq!(put(&path, b"new", &PLAIN).unwrap(), How::Renamed);
-        assert_eq!((fs::read(&path).unwrap(), fs::metadata(&path).unwrap().permissions().mode() & 0o777), (b"new".to_vec(), 0o640));
+        assert_eq!(
+            (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().permissions().mode() & 0o777),
+            (b"new".to_vec(), 0o640)
+        );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

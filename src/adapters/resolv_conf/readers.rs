@@ -1,7 +1,9 @@
-//! Finds out what kinds of programs read the host's `resolv.conf`: which libc's loaders are there, and whether systemd-resolved runs.
+//! Finds out what kinds of programs read the host's `resolv.conf`: which libc's loaders are there,
+//! and whether systemd-resolved runs.
 //!
-//! A loader is where its ABI says that it is (`/lib/ld-musl-x86_64.so.1`, `/lib64/ld-linux-x86-64.so.2`), on every distribution. Alpine's gcompat
-//! puts a link at glibc's place; that is no glibc.
+//! A loader is where its ABI says that it is (`/lib/ld-musl-x86_64.so.1`,
+//! `/lib64/ld-linux-x86-64.so.2`), on every distribution. Alpine's gcompat puts a link at glibc's
+//! place; that is no glibc.
 
 use std::path::Path;
 
@@ -23,7 +25,9 @@ pub fn readers(root: &Path) -> Readers {
                 readers.musl = true;
             } else if name.starts_with("ld-linux") || name.starts_with("ld64.so") {
                 let target = std::fs::canonicalize(entry.path());
-                let real = target.is_ok_and(|target| !["musl", "gcompat"].iter().any(|other| target.to_string_lossy().contains(other)));
+                let real = target.is_ok_and(|target| {
+                    !["musl", "gcompat"].iter().any(|other| target.to_string_lossy().contains(other))
+                });
                 readers.glibc |= real;
             }
         }

@@ -22,7 +22,9 @@ use super::error::TakeoverError;
 use super::file::{How, put};
 use super::{READABLE, ResolvConfError, load, load_bytes, load_kept, places};
 use crate::core::resolv_conf::{Nameserver, ResolvConf, Writer, is_marked};
-use crate::core::takeover::{self, Fallback, Kept, Readers, Second, Was, is_usable_source, kept_in, leads_back, upstreams};
+use crate::core::takeover::{
+    self, Fallback, Kept, Readers, Second, Was, is_usable_source, kept_in, leads_back, upstreams,
+};
 
 /// Which file, and where its original is kept.
 #[derive(Clone, Debug)]
@@ -101,7 +103,8 @@ pub struct Plan {
 pub struct Applied {
     /// How it was written; `None` where it was as it should be.
     pub how: Option<How>,
-    /// Where the original is kept; `None` where a predecessor's copy is gone, and no other could be made.
+    /// Where the original is kept; `None` where a predecessor's copy is gone, and no other could be
+    /// made.
     pub kept: Option<PathBuf>,
     /// The second name server.
     pub second: Second,
@@ -203,13 +206,20 @@ impl Place {
         }
         let plan = sight.plan(wish, Path::new(""));
         match (wish.upstreams, plan.upstreams.is_empty(), plan.circle) {
-            (Upstreams::File, true, true) => return Err(TakeoverError::Circle { file: self.file.clone(), own: wish.own }),
+            (Upstreams::File, true, true) => {
+                return Err(TakeoverError::Circle { file: self.file.clone(), own: wish.own });
+            }
             (Upstreams::File, true, false) => return Err(TakeoverError::Empty(self.file.clone())),
             (Upstreams::File, false, _) | (Upstreams::Configured, _, _) => {}
         }
         let live = sight.writer.live_source().map(str::to_owned);
-        let kept =
-            |wrote| Kept { file: display(&self.file), was: sight.was.clone(), live: live.clone(), wrote, original: sight.bytes.clone() };
+        let kept = |wrote| Kept {
+            file: display(&self.file),
+            was: sight.was.clone(),
+            live: live.clone(),
+            wrote,
+            original: sight.bytes.clone(),
+        };
         let (place, text) = self.keep(|place| {
             let text = sight.plan(wish, place).text;
             (kept(text.clone()).write(), text)
@@ -221,11 +231,14 @@ impl Place {
         Ok(Applied { how: Some(how), kept: Some(place), second: plan.second, writer: plan.writer })
     }
 
-    /// Takes up what a predecessor left; what it wrote is renewed where today's wish differs, and the kept copy where it is gone.
+    /// Takes up what a predecessor left; what it wrote is renewed where today's wish differs, and
+    /// the kept copy where it is gone.
     fn take_up(&self, sight: &Sight, wish: &Wish) -> Result<Applied, TakeoverError> {
         let Some(kept) = &sight.kept else {
-            // It stays as it is: the address in it is ours, and its second name server is all that is known of the original.
-            let second = ResolvConf::read(&sight.text()).nameservers.into_iter().find(|nameserver| nameserver.ip != wish.own);
+            // It stays as it is: the address in it is ours, and its second name server is all that
+            // is known of the original.
+            let second =
+                ResolvConf::read(&sight.text()).nameservers.into_iter().find(|nameserver| nameserver.ip != wish.own);
             let second = second.map_or(Second::LeftOut(takeover::LeftOut::Nobody), Second::Written);
             return Ok(Applied { how: None, kept: None, second, writer: Writer::Unknown });
         };
@@ -239,7 +252,9 @@ impl Place {
         let place = sight.kept_in.clone().or_else(|| Some(self.keep(again).ok()?.0));
         let named = place.as_deref().or_else(|| kept_in(&kept.wrote).map(Path::new));
         let plan = sight.plan(wish, named.unwrap_or(Path::new("")));
-        if let Some(place) = sight.kept_in.as_ref().filter(|_| plan.text != kept.wrote || plan.text.as_bytes() != sight.bytes) {
+        if let Some(place) =
+            sight.kept_in.as_ref().filter(|_| plan.text != kept.wrote || plan.text.as_bytes() != sight.bytes)
+        {
             put(place, &renewed(&plan.text), &plain(&sight.was)).map_err(|source| unwritable(place, source))?;
         }
         if plan.text.as_bytes() == sight.bytes {
@@ -257,13 +272,16 @@ impl Place {
         Ok(Applied { how: Some(how), kept: place, second: plan.second, writer: plan.writer })
     }
 
-    /// Keeps what `bytes` makes in the first place that takes it. A file there that is not a kept original of this file is left alone.
+    /// Keeps what `bytes` makes in the first place that takes it. A file there that is not a kept
+    /// original of this file is left alone.
     fn keep(&self, bytes: impl Fn(&Path) -> (Vec<u8>, String)) -> Result<(PathBuf, String), TakeoverError> {
         let mut complaints = Vec::new();
         for place in self.candidates() {
             let taken = match load_kept(&place) {
                 Ok(kept) if Path::new(&kept.file) != self.file => Some(format!("keeps the original of {}", kept.file)),
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => Some("is a file that holdover did not make".to_owned()),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    Some("is a file that holdover did not make".to_owned())
+                }
                 Ok(_) | Err(_) => None,
             };
             let (bytes, text) = bytes(&place);
@@ -306,7 +324,11 @@ impl Place {
             Restored::Written(written.map_err(|cause| TakeoverError::Unwritable { file: self.file.clone(), cause })?)
         } else {
             let writer = Writer::of(&text, target.as_deref());
-            return Err(TakeoverError::ChangedSince { file: self.file.clone(), writer, kept: place.unwrap_or_default() });
+            return Err(TakeoverError::ChangedSince {
+                file: self.file.clone(),
+                writer,
+                kept: place.unwrap_or_default(),
+            });
         };
         // Where it cannot be removed, the next takeover writes over it.
         let _ = place.map(fs::remove_file);
@@ -357,7 +379,8 @@ impl Sight {
         link(&self.was)
     }
 
-    /// Whether it is as holdover wrote it; `None` where holdover did not write it or no copy is kept.
+    /// Whether it is as holdover wrote it; `None` where holdover did not write it or no copy is
+    /// kept.
     #[must_use]
     pub fn is_unchanged(&self) -> Option<bool> {
         let kept = self.kept.as_ref().filter(|_| self.writer == Writer::Holdover && self.kept_in.is_some())?;
@@ -369,7 +392,10 @@ impl Sight {
     pub fn is_mounted(&self) -> bool {
         let Ok(path) = fs::canonicalize(&self.file) else { return false };
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        mounts.lines().filter_map(|mount| mount.split(' ').nth(4)).any(|point| Path::new(&point.replace("\\040", " ")) == path)
+        mounts
+            .lines()
+            .filter_map(|mount| mount.split(' ').nth(4))
+            .any(|point| Path::new(&point.replace("\\040", " ")) == path)
     }
 
     /// What would be written, with the original kept in `place`.
@@ -383,7 +409,11 @@ impl Sight {
             }
             Some(_) | None => {
                 // A stub's own file names nobody; others are up to date themselves.
-                let live = if self.writer == Writer::ResolvedStub { self.writer.live_source().map(str::to_owned) } else { None };
+                let live = if self.writer == Writer::ResolvedStub {
+                    self.writer.live_source().map(str::to_owned)
+                } else {
+                    None
+                };
                 (self.text(), self.writer, live)
             }
         };

@@ -29,7 +29,8 @@ const fn date(day: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-/// Reads RFC 3339 text from 1970 on: `2026-11-24T12:04:32Z`, with a fraction and an offset if wanted.
+/// Reads RFC 3339 text from 1970 on: `2026-11-24T12:04:32Z`, with a fraction and an offset if
+/// wanted.
 pub(super) fn read(text: &str) -> Option<Timestamp> {
     let (whole, rest) = text.split_at_checked(19)?;
     let bytes = whole.as_bytes();

@@ -1,8 +1,9 @@
 //! Names, types and RDATA as text and back (RFC 1035 §5.1, RFC 3597).
 //!
-//! RDATA are shown in presentation format where hickory-proto can write a text that it reads back as the same bytes, else in the generic
-//! form of RFC 3597 §5: `\# 4 c0000201`. Types whose RDATA may hold compressed names (RFC 3597 §4) and that hickory-proto cannot read are
-//! refused: their bytes mean nothing outside their message.
+//! RDATA are shown in presentation format where hickory-proto can write a text that it reads back
+//! as the same bytes, else in the generic form of RFC 3597 §5: `\# 4 c0000201`. Types whose RDATA
+//! may hold compressed names (RFC 3597 §4) and that hickory-proto cannot read are refused: their
+//! bytes mean nothing outside their message.
 
 use std::fmt::Write;
 
@@ -12,8 +13,8 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, B
 use crate::core::key::{NAME_MAX, NameText};
 use crate::core::message::Record;
 
-/// Types whose RDATA may hold compressed names (RFC 3597 §4): NS, MD, MF, CNAME, SOA, MB, MG, MR, PTR, MINFO, MX, RP, AFSDB, RT, SIG, PX,
-/// NXT, SRV, NAPTR, KX, DNAME.
+/// Types whose RDATA may hold compressed names (RFC 3597 §4): NS, MD, MF, CNAME, SOA, MB, MG, MR,
+/// PTR, MINFO, MX, RP, AFSDB, RT, SIG, PX, NXT, SRV, NAPTR, KX, DNAME.
 const COMPRESSIBLE: &[u16] = &[2, 3, 4, 5, 6, 7, 8, 9, 12, 14, 15, 17, 18, 21, 24, 26, 30, 33, 35, 36, 39];
 
 /// Shows a name.
@@ -133,7 +134,8 @@ fn generic(bytes: &[u8]) -> String {
 
 /// Reads RDATA in either form.
 pub(super) fn read_data(rtype: u16, text: &str) -> Option<Vec<u8>> {
-    // Presentation format is ASCII; other bytes are written \DDD. hickory-proto would take a name for an internationalised one.
+    // Presentation format is ASCII; other bytes are written \DDD. hickory-proto would take a name
+    // for an internationalised one.
     if !text.is_ascii() {
         return None;
     }
@@ -156,10 +158,14 @@ fn read_presentation(rtype: u16, text: &str) -> Option<Vec<u8>> {
 fn read_generic(text: &str) -> Option<Vec<u8>> {
     let mut words = text.split_ascii_whitespace();
     let length: u16 = words.next()?.parse().ok()?;
-    let digits: Vec<u8> =
-        words.flat_map(str::bytes).map(|byte| char::from(byte).to_digit(16)).map(|d| u8::try_from(d?).ok()).collect::<Option<_>>()?;
+    let digits: Vec<u8> = words
+        .flat_map(str::bytes)
+        .map(|byte| char::from(byte).to_digit(16))
+        .map(|d| u8::try_from(d?).ok())
+        .collect::<Option<_>>()?;
     let (pairs, odd) = digits.as_chunks::<2>();
-    (odd.is_empty() && pairs.len() == usize::from(length)).then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+    (odd.is_empty() && pairs.len() == usize::from(length))
+        .then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
 #[cfg(test)]
@@ -197,9 +203,15 @@ mod tests {
         assert_eq!(read_data(1, "\\# 4 c000 0201"), Some(vec![192, 0, 2, 1]));
         assert_eq!(read_data(16, "\"two words\""), Some(b"\x09two words".to_vec()));
         assert_eq!(read_data(5, "www.example.com."), Some(b"\x03www\x07example\x03com\x00".to_vec()));
-        for (rtype, text) in
-            [(1, "192.0.2"), (1, "\\# 5 c0000201"), (1, "\\# 4 c000020"), (1, "\\#"), (1, ""), (65_280, "abc"), (1, "192.0.2.1\n")]
-        {
+        for (rtype, text) in [
+            (1, "192.0.2"),
+            (1, "\\# 5 c0000201"),
+            (1, "\\# 4 c000020"),
+            (1, "\\#"),
+            (1, ""),
+            (65_280, "abc"),
+            (1, "192.0.2.1\n"),
+        ] {
             assert_eq!(read_data(rtype, text), None, "{text}");
         }
     }

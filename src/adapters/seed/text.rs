@@ -34,7 +34,8 @@ struct File<'a> {
     format: String,
     /// Of which version.
     version: u32,
-    /// The answers, each read on its own, so that a mistake costs one and a large file little memory.
+    /// The answers, each read on its own, so that a mistake costs one and a large file little
+    /// memory.
     #[serde(borrow)]
     answers: Vec<&'a RawValue>,
 }
@@ -154,11 +155,17 @@ pub enum SeedError {
     Shape(#[from] Mistake),
 }
 
-/// Reads a seed's text, and hands over each answer as it is read: a large seed must not lie in memory twice.
+/// Reads a seed's text, and hands over each answer as it is read: a large seed must not lie in
+/// memory twice.
 ///
 /// # Errors
 /// [`SeedError::Shape`] when it is no seed.
-pub fn read_text(text: &str, policy: &Policy, now: Timestamp, mut take: impl FnMut(Seedling)) -> Result<Leftovers, SeedError> {
+pub fn read_text(
+    text: &str,
+    policy: &Policy,
+    now: Timestamp,
+    mut take: impl FnMut(Seedling),
+) -> Result<Leftovers, SeedError> {
     let file: File<'_> = serde_json::from_str(text).map_err(|error| shape(error.line(), &error.to_string()))?;
     if file.format != FORMAT || file.version != VERSION {
         let what = format!("format \"{}\" version {}", file.format, file.version);
@@ -186,14 +193,16 @@ pub fn read_text(text: &str, policy: &Policy, now: Timestamp, mut take: impl FnM
 
 /// A mistake in the outermost part.
 fn shape(line: usize, what: &str) -> Mistake {
-    let what =
-        format!("{what}. Allowed: {{\"format\":\"{FORMAT}\",\"version\":{VERSION},\"answers\":[…]}}, as `holdover cache export` writes it");
+    let what = format!(
+        "{what}. Allowed: {{\"format\":\"{FORMAT}\",\"version\":{VERSION},\"answers\":[…]}}, as `holdover cache export` writes it"
+    );
     Mistake { line: line.max(1), what }
 }
 
 /// Reads one answer; `None` when it is past its time.
 fn read_answer(text: &str, policy: &Policy, now: Timestamp) -> Result<Option<Seedling>, Mistake> {
-    let answer: Answer = serde_json::from_str(text).map_err(|error| Mistake { line: error.line().max(1), what: error.to_string() })?;
+    let answer: Answer =
+        serde_json::from_str(text).map_err(|error| Mistake { line: error.line().max(1), what: error.to_string() })?;
     make(&answer, policy, now).map_err(|what| Mistake { line: 1, what })
 }
 
@@ -202,17 +211,21 @@ fn make(answer: &Answer, policy: &Policy, now: Timestamp) -> Result<Option<Seedl
     let key = read_key(answer)?;
     let response = compose(answer, &key)?;
     let verdict = classify::classify(key.qtype(), &response);
-    // Aliases that lead to nothing are NODATA; anything else without a record of the type asked for is a slip of the pen.
-    let aliases = |record: &Resource| record.rtype.as_deref().and_then(read_type).is_some_and(|rtype| ALIASES.contains(&rtype));
+    // Aliases that lead to nothing are NODATA; anything else without a record of the type asked for
+    // is a slip of the pen.
+    let aliases =
+        |record: &Resource| record.rtype.as_deref().and_then(read_type).is_some_and(|rtype| ALIASES.contains(&rtype));
     if matches!(verdict, Verdict::Negative { .. }) && !answer.records.iter().all(aliases) {
-        return Err(format!("{key}: no record answers it. Allowed: a record of its type, with the aliases that lead to it, or no record"));
+        return Err(format!(
+            "{key}: no record answers it. Allowed: a record of its type, with the aliases that lead to it, or no record"
+        ));
     }
     let remember = |at| Entry::remember(&key, &response, verdict, policy, at).map(|remembered| remembered.entry);
     let unusable = |_| format!("{key}: is no answer that can be remembered");
     let entry = match &answer.stored {
         Some(text) => {
-            let stored =
-                moment::read(text).ok_or_else(|| format!("{key}: stored \"{text}\" is no moment. Allowed: 2026-11-24T12:00:00Z"))?;
+            let stored = moment::read(text)
+                .ok_or_else(|| format!("{key}: stored \"{text}\" is no moment. Allowed: 2026-11-24T12:00:00Z"))?;
             remember(stored).map_err(unusable)?
         }
         None => {
@@ -253,7 +266,11 @@ fn compose(answer: &Answer, key: &Key) -> Result<Vec<u8>, String> {
         Rcode::NxDomain => 3,
     };
     let authentic = if answer.authentic { message::FLAG_AUTHENTIC } else { 0 };
-    let flags = message::FLAG_RESPONSE | message::FLAG_RECURSION_DESIRED | message::FLAG_RECURSION_AVAILABLE | authentic | rcode;
+    let flags = message::FLAG_RESPONSE
+        | message::FLAG_RECURSION_DESIRED
+        | message::FLAG_RECURSION_AVAILABLE
+        | authentic
+        | rcode;
     let mut out = Vec::new();
     let count = |records: &[Resource]| u16::try_from(records.len()).map_err(|_| format!("{key}: too many records"));
     for field in [0, flags, 1, count(&answer.records)?, count(&answer.authority)?, 0] {
@@ -265,10 +282,14 @@ fn compose(answer: &Answer, key: &Key) -> Result<Vec<u8>, String> {
         let rtype = record.rtype.as_deref().map_or_else(|| Ok(key.qtype()), known_type)?;
         let data = read_data(rtype, &record.data).ok_or_else(|| {
             let shown = show_type(rtype);
-            format!("data \"{}\" is no {shown}. Allowed: presentation format such as 192.0.2.1 for A, or \\# 4 c0000201", record.data)
+            format!(
+                "data \"{}\" is no {shown}. Allowed: presentation format such as 192.0.2.1 for A, or \\# 4 c0000201",
+                record.data
+            )
         })?;
         let owner = record.name.as_deref().map_or_else(|| Some(key.name().to_vec()), read_name);
-        let owner = owner.ok_or_else(|| format!("name \"{}\" is no domain name", record.name.as_deref().unwrap_or_default()))?;
+        let owner = owner
+            .ok_or_else(|| format!("name \"{}\" is no domain name", record.name.as_deref().unwrap_or_default()))?;
         if owner == key.name() {
             // A pointer to the question.
             out.extend([0xc0, 0x0c]);
@@ -300,7 +321,12 @@ pub(super) fn show(key: &Key, entry: &Entry, hits: u32) -> Option<String> {
             return None;
         }
         let name = Some(show_name(&owner(wire, &record)?));
-        section.push(Resource { name, rtype: Some(show_type(record.rtype)), ttl: Some(record.ttl), data: show_data(wire, &record)? });
+        section.push(Resource {
+            name,
+            rtype: Some(show_type(record.rtype)),
+            ttl: Some(record.ttl),
+            data: show_data(wire, &record)?,
+        });
     }
     let words = [(key.dnssec().dnssec_ok, "do"), (key.dnssec().checking_disabled, "cd")];
     let answer = Answer {

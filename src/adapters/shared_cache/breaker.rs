@@ -1,7 +1,9 @@
-//! When the server is tried again: at once after the first failure, then ever more rarely, each instance at a time of its own.
+//! When the server is tried again: at once after the first failure, then ever more rarely, each
+//! instance at a time of its own.
 //!
-//! While it waits nobody is asked anything and nothing is sent; who would like to know a name does without. It closes with the first
-//! commands that are answered in time, not with a connection alone: a server that accepts and then says nothing stays out.
+//! While it waits nobody is asked anything and nothing is sent; who would like to know a name does
+//! without. It closes with the first commands that are answered in time, not with a connection
+//! alone: a server that accepts and then says nothing stays out.
 
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ use crate::core::time::Timestamp;
 const WAIT_MIN: Duration = Duration::from_millis(100);
 /// Longest wait: how late the return of the server is noticed.
 const WAIT_MAX: Duration = Duration::from_secs(15);
-/// Failures in a row after which it counts as lost: a connection that breaks and comes back at once is no outage.
+/// Failures in a row after which it counts as lost: a connection that breaks and comes back at once
+/// is no outage.
 const LOST_AFTER: u32 = 2;
 
 /// The breaker.
@@ -29,7 +32,8 @@ impl Breaker {
         Self { failures: 0, since: now }
     }
 
-    /// Notes a failure; tells how long to wait before the next try. `chance` is a uniformly distributed number.
+    /// Notes a failure; tells how long to wait before the next try. `chance` is a uniformly
+    /// distributed number.
     pub(super) fn fail(&mut self, chance: u64, now: Timestamp) -> Duration {
         if self.failures == 0 {
             self.since = now;

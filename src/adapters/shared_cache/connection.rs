@@ -1,7 +1,9 @@
-//! One connection to one server: commands go out together, their replies come back in order, all within one deadline.
+//! One connection to one server: commands go out together, their replies come back in order, all
+//! within one deadline.
 //!
-//! It works in lock-step, and holds at most one answer's worth of bytes. A connection on which something went wrong, or whose reply did
-//! not come in time, is dropped: what comes late can then never be taken for the reply to something else.
+//! It works in lock-step, and holds at most one answer's worth of bytes. A connection on which
+//! something went wrong, or whose reply did not come in time, is dropped: what comes late can then
+//! never be taken for the reply to something else.
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,11 +34,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to a server, which is to prove that it is `host` where there is TLS; each of both may take so long.
+    /// Connects to a server, which is to prove that it is `host` where there is TLS; each of both
+    /// may take so long.
     ///
     /// # Errors
     /// [`Trouble::Unreachable`], [`Trouble::Tls`].
-    pub(super) async fn open(address: SocketAddr, host: &str, tls: Option<&Tls>, within: Duration) -> Result<Self, Trouble> {
+    pub(super) async fn open(
+        address: SocketAddr,
+        host: &str,
+        tls: Option<&Tls>,
+        within: Duration,
+    ) -> Result<Self, Trouble> {
         let connected = tokio::time::timeout(within, TcpStream::connect(address)).await;
         let stream = connected.map_err(|_| Trouble::Unreachable)?.map_err(|_| Trouble::Unreachable)?;
         let _ = stream.set_nodelay(true);
@@ -50,7 +58,8 @@ impl Connection {
         Ok(Self { stream, received: Vec::new() })
     }
 
-    /// Sends commands and brings back the reply to each, for better or worse; gives the connection back when it can be used again.
+    /// Sends commands and brings back the reply to each, for better or worse; gives the connection
+    /// back when it can be used again.
     ///
     /// Cancel safe: dropping the future drops the connection.
     ///

@@ -1,7 +1,9 @@
-//! Addresses of the servers, by way of holdover itself: when the shared cache is needed, DNS is down, and only our own memory knows where it is.
+//! Addresses of the servers, by way of holdover itself: when the shared cache is needed, DNS is
+//! down, and only our own memory knows where it is.
 //!
-//! A host that is an address is just that. A name is asked for like any client's, so what is remembered of it is served stale, kept in the
-//! state file and refreshed while it is in use. What a name had last is kept here as well. Full names only; search domains are not tried.
+//! A host that is an address is just that. A name is asked for like any client's, so what is
+//! remembered of it is served stale, kept in the state file and refreshed while it is in use. What
+//! a name had last is kept here as well. Full names only; search domains are not tried.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use crate::telemetry::tally::Tally;
 const LOOKUP_MAX: Duration = Duration::from_millis(700);
 /// Addresses that one name is tried at.
 const ADDRESSES_MAX: usize = 4;
-/// Names whose last addresses are kept: those of the configuration, and those to which servers point.
+/// Names whose last addresses are kept: those of the configuration, and those to which servers
+/// point.
 const NAMES_MAX: usize = 32;
 /// Types of addresses, in the order in which they are asked for.
 const TYPES: [u16; 2] = [1, 28];
@@ -57,7 +60,9 @@ impl Directory {
         let _ = tokio::time::timeout(LOOKUP_MAX, lookup).await;
         let known = self.known.iter().position(|(name, _)| name == host);
         match known {
-            Some(at) if found.is_empty() => found = self.known.get(at).map(|(_, known)| known.clone()).unwrap_or_default(),
+            Some(at) if found.is_empty() => {
+                found = self.known.get(at).map(|(_, known)| known.clone()).unwrap_or_default()
+            }
             _ if found.is_empty() => {}
             at => {
                 if let Some(at) = at {

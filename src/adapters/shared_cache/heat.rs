@@ -1,9 +1,12 @@
-//! Which names the service of this group asks for most, in one sorted set that all its instances keep: what a new instance learns first.
+//! Which names the service of this group asks for most, in one sorted set that all its instances
+//! keep: what a new instance learns first.
 //!
-//! Each minute an instance tells its hottest names. A name's score is the hour in which it was told, plus the binary logarithm of its hits: an
-//! hour without it weighs as much as twice the hits, nothing has to be read or aged, and the highest of all instances' scores counts (`ZADD
-//! GT`). Names that nobody told any more sink, and are cut off by rank and by age. The set lives as long as an answer may, and is no secret
-//! nor proof: whoever writes into it can only have us ask for a bounded number of names whose entries are then not signed.
+//! Each minute an instance tells its hottest names. A name's score is the hour in which it was
+//! told, plus the binary logarithm of its hits: an hour without it weighs as much as twice the
+//! hits, nothing has to be read or aged, and the highest of all instances' scores counts (`ZADD
+//! GT`). Names that nobody told any more sink, and are cut off by rank and by age. The set lives as
+//! long as an answer may, and is no secret nor proof: whoever writes into it can only have us ask
+//! for a bounded number of names whose entries are then not signed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +43,8 @@ const PIECE: usize = 256;
 /// How often that may fail: somebody may have put into the set what breaks the connection.
 const TRIES: u32 = 3;
 
-/// What things are called in the shared cache. The group is the hash tag, so that all of it lies in one slot of a cluster.
+/// What things are called in the shared cache. The group is the hash tag, so that all of it lies in
+/// one slot of a cluster.
 pub(super) struct Names {
     /// What all keys begin with.
     prefix: Vec<u8>,
@@ -127,7 +131,8 @@ fn score(hits: u32, now: Timestamp) -> f64 {
 
 /// The hottest names that may be served.
 fn hottest(resolver: &Resolver, now: Timestamp) -> Vec<(u32, Arc<Slot>)> {
-    let slots = resolver.store().slots().filter(|slot| slot.hits() > 0 && slot.is_current() && slot.entry.is_servable(now));
+    let slots =
+        resolver.store().slots().filter(|slot| slot.hits() > 0 && slot.is_current() && slot.entry.is_servable(now));
     let mut found: Vec<(u32, Arc<Slot>)> = Vec::with_capacity(2 * TOLD_MAX);
     let cut = |found: &mut Vec<(u32, Arc<Slot>)>| {
         found.sort_by_key(|(hits, _)| std::cmp::Reverse(*hits));
@@ -170,7 +175,11 @@ impl Keeper {
         }
         let Ok(life) = u64::try_from(LIFE.as_millis()) else { return };
         let tidy = [
-            redis::cmd("ZREMRANGEBYSCORE").arg(self.names.index()).arg("-inf").arg(score(0, now.minus(LIFE))).to_owned(),
+            redis::cmd("ZREMRANGEBYSCORE")
+                .arg(self.names.index())
+                .arg("-inf")
+                .arg(score(0, now.minus(LIFE)))
+                .to_owned(),
             redis::cmd("ZREMRANGEBYRANK").arg(self.names.index()).arg(0).arg(-INDEX_MAX - 1).to_owned(),
             redis::cmd("PEXPIRE").arg(self.names.index()).arg(life).to_owned(),
         ];
@@ -186,12 +195,14 @@ impl Keeper {
         replies.into_iter().all(|reply| self.written(reply) == Some(true))
     }
 
-    /// Takes the next step of what a new instance does: reads a few names of the set, or asks for them.
+    /// Takes the next step of what a new instance does: reads a few names of the set, or asks for
+    /// them.
     pub(super) async fn fill(&mut self) {
         let Some(mut filling) = self.heat.filling.take() else { return };
         let now = self.resolver.now();
         let began = *filling.began.get_or_insert(now);
-        let went_on = if filling.names.is_empty() { self.read_index(&mut filling).await } else { self.learn(&mut filling).await };
+        let went_on =
+            if filling.names.is_empty() { self.read_index(&mut filling).await } else { self.learn(&mut filling).await };
         let over = match went_on {
             Some(()) => filling.names.is_empty() && filling.read >= filling.wanted,
             None => {
@@ -232,7 +243,8 @@ impl Keeper {
     /// Reads the next few of the hottest names; `None` when the connection is gone.
     async fn read_index(&mut self, filling: &mut Filling) -> Option<()> {
         let end = filling.wanted.min(filling.read + PIECE);
-        let command = redis::cmd("ZREVRANGE").arg(self.names.index()).arg(filling.read).arg(end.saturating_sub(1)).to_owned();
+        let command =
+            redis::cmd("ZREVRANGE").arg(self.names.index()).arg(filling.read).arg(end.saturating_sub(1)).to_owned();
         let reply = self.exchange(&[command]).await?.into_iter().next()?;
         let members = match judge(reply) {
             Ok(Value::Array(members)) => members,

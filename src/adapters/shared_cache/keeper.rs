@@ -1,7 +1,9 @@
-//! The task that owns the connection: looks for the server, answers questions, publishes, keeps the index, one after the other.
+//! The task that owns the connection: looks for the server, answers questions, publishes, keeps the
+//! index, one after the other.
 //!
-//! Questions come first whenever one waits. Everything else is cut into pieces, each within the timeout, so that a question waits for one
-//! piece at the most. While the server is away the task sleeps between tries, and what it holds stays bounded.
+//! Questions come first whenever one waits. Everything else is cut into pieces, each within the
+//! timeout, so that a question waits for one piece at the most. While the server is away the task
+//! sleeps between tries, and what it holds stays bounded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +32,8 @@ use crate::telemetry::fleet::{Counted, Reach, Trouble};
 
 /// Names that are asked for or published at once.
 pub(super) const BATCH: usize = 64;
-/// How long a connection may be without use before it is looked at whether it still works, so that it does when it is needed.
+/// How long a connection may be without use before it is looked at whether it still works, so that
+/// it does when it is needed.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// What is not quite right is said in the log at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -271,7 +274,8 @@ impl Keeper {
         Lay::Nothing
     }
 
-    /// Judges the reply to a command that writes; false when it was refused, `None` when the connection is gone.
+    /// Judges the reply to a command that writes; false when it was refused, `None` when the
+    /// connection is gone.
     pub(super) fn written(&mut self, reply: Value) -> Option<bool> {
         let error = match &reply {
             Value::ServerError(error) => error.code().to_owned(),
@@ -284,7 +288,8 @@ impl Keeper {
                 self.fail(Trouble::NoPrimary);
                 return None;
             }
-            // A replica, a full server, a user who may only read: what it has is of use all the same.
+            // A replica, a full server, a user who may only read: what it has is of use all the
+            // same.
             (Err(Complaint::Useless(_) | Complaint::Command), _) => {}
         }
         let now = self.resolver.now();

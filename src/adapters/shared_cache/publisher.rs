@@ -7,8 +7,9 @@
 //! | the same, beyond half of its life | published |
 //! | the same, younger, or something newer | left alone, and not looked at again for five minutes: a full server forgets what it had |
 //!
-//! So a thousand instances that refresh the same names every minute write each of them twice in a maximum stale. Positive answers go out at
-//! once; negative ones only when they were asked for again ([`super::heat`]), since random names have negative answers, each of them once.
+//! So a thousand instances that refresh the same names every minute write each of them twice in a
+//! maximum stale. Positive answers go out at once; negative ones only when they were asked for
+//! again ([`super::heat`]), since random names have negative answers, each of them once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -29,10 +30,12 @@ use crate::telemetry::fleet::Counted;
 
 /// Answers that may wait to be published: as many as the journal holds.
 const WAITING_MAX: usize = 10_000;
-/// Entries of which it is remembered what lies in the shared cache; when there are more, all are looked at anew.
+/// Entries of which it is remembered what lies in the shared cache; when there are more, all are
+/// looked at anew.
 const KNOWN_MAX: usize = 16_384;
 
-/// How long it is believed that what was seen or put there is still there: servers evict, and are emptied by hand.
+/// How long it is believed that what was seen or put there is still there: servers evict, and are
+/// emptied by hand.
 const BELIEVED: Duration = Duration::from_secs(300);
 
 /// What is to be published, and what need not be.
@@ -59,7 +62,10 @@ impl Publisher {
         for change in changes {
             match change {
                 Change::Learned(slot, Origin::Upstream) if slot.entry.kind == Kind::Positive => self.add(slot),
-                Change::Learned(_, Origin::Upstream | Origin::StateFile | Origin::Seed | Origin::Import | Origin::SharedCache)
+                Change::Learned(
+                    _,
+                    Origin::Upstream | Origin::StateFile | Origin::Seed | Origin::Import | Origin::SharedCache,
+                )
                 | Change::Forgotten(_) => {}
             }
         }
@@ -237,7 +243,9 @@ mod tests {
     #[test]
     fn what_was_seen_there_is_believed_for_five_minutes_and_no_longer_than_it_is_good_enough() {
         let mut publisher = Publisher::default();
-        let is_known = |publisher: &Publisher, gist, seconds| publisher.is_known(&key(), gist, THEN.plus(Duration::from_secs(seconds)));
+        let is_known = |publisher: &Publisher, gist, seconds| {
+            publisher.is_known(&key(), gist, THEN.plus(Duration::from_secs(seconds)))
+        };
         publisher.know(&key(), 1, after(12), THEN);
         assert!(is_known(&publisher, 1, 299) && !is_known(&publisher, 1, 300) && !is_known(&publisher, 2, 1));
         publisher.know(&key(), 1, THEN.plus(Duration::from_secs(10)), THEN);

@@ -1,7 +1,8 @@
 //! Where a reply ends: frames what the server sends (RESP2) without believing its lengths.
 //!
-//! A reply is handed to the library's parser only when it is whole and within the bounds below, so that a server, or whoever plays one,
-//! can neither have memory set aside for what never comes nor nest without end.
+//! A reply is handed to the library's parser only when it is whole and within the bounds below, so
+//! that a server, or whoever plays one, can neither have memory set aside for what never comes nor
+//! nest without end.
 
 /// Longest reply: 64 entries of the largest size and their framing.
 pub(super) const REPLY_MAX: usize = 64 * (super::seal::SEALED_MAX + 16);
@@ -59,9 +60,16 @@ mod tests {
 
     #[test]
     fn a_reply_ends_where_its_lengths_say() {
-        for reply in
-            ["+OK\r\n", "-ERR no\r\n", ":12\r\n", "$-1\r\n", "$3\r\na\r\n\r\n", "*2\r\n$1\r\na\r\n*1\r\n:1\r\n", "*-1\r\n", "*0\r\n"]
-        {
+        for reply in [
+            "+OK\r\n",
+            "-ERR no\r\n",
+            ":12\r\n",
+            "$-1\r\n",
+            "$3\r\na\r\n\r\n",
+            "*2\r\n$1\r\na\r\n*1\r\n:1\r\n",
+            "*-1\r\n",
+            "*0\r\n",
+        ] {
             let more = format!("{reply}+NEXT\r\n");
             assert_eq!(end(more.as_bytes()), Ok(Some(reply.len())), "{reply}");
             for cut in 0..reply.len() {
@@ -72,8 +80,15 @@ mod tests {
 
     #[test]
     fn nobody_can_make_us_wait_for_more_than_we_ask_for() {
-        for reply in ["$999999999\r\n", "*999999\r\n", "*99999999999999999999\r\n", "$-2\r\n", "$18446744073709551615\r\n", "?\r\n", "\r\n"]
-        {
+        for reply in [
+            "$999999999\r\n",
+            "*999999\r\n",
+            "*99999999999999999999\r\n",
+            "$-2\r\n",
+            "$18446744073709551615\r\n",
+            "?\r\n",
+            "\r\n",
+        ] {
             assert_eq!(end(reply.as_bytes()), Err(Malformed), "{reply}");
         }
         assert_eq!(end(&[b'+'; LINE_MAX + 2]), Err(Malformed));

@@ -1,4 +1,5 @@
-//! What lies in the shared cache under one key: an answer, and the proof that one of our fleet put it there.
+//! What lies in the shared cache under one key: an answer, and the proof that one of our fleet put
+//! it there.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -6,9 +7,11 @@
 //! | up to 16 KiB | the answer as [`crate::core::record`], its times in it |
 //! | 32 | HMAC-SHA-256 with the fleet's key |
 //!
-//! The signature covers the group and the key as well, each with its length before it: an entry of another group, or one that is replayed
-//! under another name, is as worthless as a forged one. An older entry of the same name can be replayed; it is judged by the times that it
-//! bears, and replaces nothing newer. Whoever may only read the server learns names and addresses: the entries are signed, not encrypted.
+//! The signature covers the group and the key as well, each with its length before it: an entry of
+//! another group, or one that is replayed under another name, is as worthless as a forged one. An
+//! older entry of the same name can be replayed; it is judged by the times that it bears, and
+//! replaces nothing newer. Whoever may only read the server learns names and addresses: the entries
+//! are signed, not encrypted.
 
 use ring::hmac;
 
@@ -18,7 +21,8 @@ use crate::core::key::Key;
 const VERSION: u8 = 1;
 /// Bytes of a signature.
 const SIGNATURE: usize = 32;
-/// Largest answer that is given away or taken, as record: more than any that is asked for by name at a service's start.
+/// Largest answer that is given away or taken, as record: more than any that is asked for by name
+/// at a service's start.
 pub(super) const RECORD_MAX: usize = 16 << 10;
 /// Largest entry.
 pub(super) const SEALED_MAX: usize = 1 + RECORD_MAX + SIGNATURE;
@@ -142,7 +146,8 @@ mod tests {
 
     #[test]
     fn while_keys_are_changed_both_are_accepted_and_the_first_signs() {
-        let (old, both, new) = (Seal::new("web", FIRST, None), Seal::new("web", SECOND, Some(FIRST)), Seal::new("web", SECOND, None));
+        let (old, both, new) =
+            (Seal::new("web", FIRST, None), Seal::new("web", SECOND, Some(FIRST)), Seal::new("web", SECOND, None));
         let key = key("www.example.com");
         assert!(both.open(&key, &sealed()).is_ok());
         let sealed = both.close(&key, b"record").unwrap();

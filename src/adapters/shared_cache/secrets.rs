@@ -1,4 +1,5 @@
-//! Reads keys, passwords and certificates from their files. No secret is ever shown: not in errors, not in the log, not in a status.
+//! Reads keys, passwords and certificates from their files. No secret is ever shown: not in errors,
+//! not in the log, not in a status.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -77,7 +78,8 @@ pub enum Unusable {
 /// [`Unusable`]
 fn seal(settings: &SharedCache) -> Result<Seal, Unusable> {
     let key = key("shared_cache.key_file", &settings.key_file)?;
-    let former = settings.former_key_file.as_deref().map(|path| self::key("shared_cache.former_key_file", path)).transpose()?;
+    let former =
+        settings.former_key_file.as_deref().map(|path| self::key("shared_cache.former_key_file", path)).transpose()?;
     Ok(Seal::new(&settings.group, &key, former.as_deref()))
 }
 
@@ -104,7 +106,8 @@ fn key(name: &'static str, path: &Path) -> Result<Vec<u8>, Unusable> {
     if fits { Ok(key) } else { Err(Unusable::Length { key: name, path: path.to_owned(), length: key.len() }) }
 }
 
-/// Reads a file without the line end that editors leave; a little more than may be of one that is too long.
+/// Reads a file without the line end that editors leave; a little more than may be of one that is
+/// too long.
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Unusable> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(SECRET_MAX + 3).read_to_end(&mut bytes));

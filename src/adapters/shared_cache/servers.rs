@@ -1,4 +1,5 @@
-//! Finds the server that takes what is published: the one that is named, the one that the sentinels name, or the one that has our slot.
+//! Finds the server that takes what is published: the one that is named, the one that the sentinels
+//! name, or the one that has our slot.
 //!
 //! | `shared_cache.url` | which server |
 //! |---|---|
@@ -6,8 +7,9 @@
 //! | `redis-sentinel://` | asks the sentinels in turn for the primary, and the primary whether it is one (Sentinel clients' guidelines) |
 //! | `redis-cluster://` | asks any of them for a key of ours, and follows where it points |
 //!
-//! All keys of a group bear one hash tag, so a cluster keeps them in one slot: there is one server to talk to in every case, and no map of
-//! slots to be kept. When the server is changed, commands fail with MOVED or READONLY, and the search begins anew.
+//! All keys of a group bear one hash tag, so a cluster keeps them in one slot: there is one server
+//! to talk to in every case, and no map of slots to be kept. When the server is changed, commands
+//! fail with MOVED or READONLY, and the search begins anew.
 
 use std::time::Duration;
 
@@ -21,7 +23,8 @@ use crate::telemetry::fleet::Trouble;
 
 /// How long one address may take to be connected to.
 const OPEN_MAX: Duration = Duration::from_millis(500);
-/// How long the first commands on a connection may take; those for which queries wait have a shorter time.
+/// How long the first commands on a connection may take; those for which queries wait have a
+/// shorter time.
 const GREETING_MAX: Duration = Duration::from_millis(500);
 /// How long the whole search may take.
 const SEARCH_MAX: Duration = Duration::from_secs(3);
@@ -97,7 +100,8 @@ impl Servers {
     async fn reach(&self, mut server: Server, directory: &mut Directory) -> Result<Connection, Trouble> {
         for _ in 0..REDIRECTS_MAX {
             let connection = self.greet(&server, directory, Greeting::Server).await?;
-            // Within the time that queries will give it: a server that is too slow for them is no use.
+            // Within the time that queries will give it: a server that is too slow for them is no
+            // use.
             let (connection, replies) = connection.exchange(&self.probe(), self.timeout).await?;
             match self.judge_probe(replies) {
                 Ok(()) => return Ok(connection),
@@ -125,7 +129,8 @@ impl Servers {
     pub(super) fn judge_probe(&self, replies: Vec<Value>) -> Result<(), Complaint> {
         let mut replies = replies.into_iter().map(judge);
         match replies.next() {
-            // Somebody has put something of another type there, which is no reason to do without the server.
+            // Somebody has put something of another type there, which is no reason to do without
+            // the server.
             Some(Ok(_) | Err(Complaint::Command)) | None => {}
             Some(Err(complaint)) => return Err(complaint),
         }
@@ -150,7 +155,12 @@ impl Servers {
     }
 
     /// Connects to one server, and says who we are.
-    async fn greet(&self, server: &Server, directory: &mut Directory, greeting: Greeting) -> Result<Connection, Trouble> {
+    async fn greet(
+        &self,
+        server: &Server,
+        directory: &mut Directory,
+        greeting: Greeting,
+    ) -> Result<Connection, Trouble> {
         let mut trouble = Trouble::NoAddress;
         for address in directory.find(&server.host, server.port).await {
             match Connection::open(address, &server.host, self.tls.as_ref(), OPEN_MAX).await {

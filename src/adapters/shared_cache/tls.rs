@@ -1,4 +1,5 @@
-//! TLS towards the server: rustls, the certificate authority that the operator names or else the system's, and nothing that switches checks off.
+//! TLS towards the server: rustls, the certificate authority that the operator names or else the
+//! system's, and nothing that switches checks off.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,15 +12,22 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-/// Where systems keep the certificate authorities that they trust: Debian and Alpine, Red Hat, SUSE, FreeBSD.
-const SYSTEM: [&str; 4] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/usr/local/etc/ssl/cert.pem"];
+/// Where systems keep the certificate authorities that they trust: Debian and Alpine, Red Hat,
+/// SUSE, FreeBSD.
+const SYSTEM: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/usr/local/etc/ssl/cert.pem",
+];
 
 /// Why there can be no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum NoTls {
     /// No file with certificates.
-    #[error("shared_cache.ca_file: no certificate authority is known: none of the system's files is here. Name a PEM file with yours.")]
+    #[error(
+        "shared_cache.ca_file: no certificate authority is known: none of the system's files is here. Name a PEM file with yours."
+    )]
     NoSystem,
     /// The file cannot be read, or is no PEM.
     #[error("shared_cache.ca_file: {} cannot be used: {what}. Name a PEM file with the certificate of the authority.", .path.display())]
@@ -52,7 +60,8 @@ impl Tls {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))? {
             let added = roots.add(certificate.map_err(|error| unusable(error.to_string()))?);
-            // The system's bundle may hold what rustls does not take; the operator's own file may not.
+            // The system's bundle may hold what rustls does not take; the operator's own file may
+            // not.
             if let (Err(error), Some(_)) = (added, authorities) {
                 return Err(unusable(error.to_string()));
             }

@@ -1,6 +1,7 @@
 //! Why a state file cannot be used, from whatever redb and the operating system say.
 //!
-//! Two cases matter: the file is no good, so that another one is needed; or the world is in the way, and the same file may be good later.
+//! Two cases matter: the file is no good, so that another one is needed; or the world is in the
+//! way, and the same file may be good later.
 
 use std::io::{self, ErrorKind};
 
@@ -33,8 +34,12 @@ impl From<io::Error> for Broken {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             // Not redb's, or shorter than it says.
-            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => Self::Unusable(format!("not a whole database: {error}")),
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => refused(Trouble::Full, &error),
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
+                Self::Unusable(format!("not a whole database: {error}"))
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                refused(Trouble::Full, &error)
+            }
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => refused(Trouble::Denied, &error),
             ErrorKind::NotFound | ErrorKind::NotADirectory => refused(Trouble::Missing, &error),
             ErrorKind::IsADirectory => refused(Trouble::NotAFile, &error),

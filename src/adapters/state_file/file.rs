@@ -7,20 +7,22 @@
 //! | | `booted_at` | when that boot began, on the writer's timeline, µs since the Unix epoch |
 //! | `answers` | the cache's key ([`crate::core::key`]), then 0 for a positive answer, 1 for a negative one | a [`crate::core::record`] |
 //!
-//! `about` stays as it is in every version. Another layout of the rest gets another number and a reader in [`FORMATS`]; the old readers
-//! stay. A file of an older version is read, and becomes one of this version with the first write, in one transaction.
+//! `about` stays as it is in every version. Another layout of the rest gets another number and a
+//! reader in [`FORMATS`]; the old readers stay. A file of an older version is read, and becomes one
+//! of this version with the first write, in one transaction.
 //!
-//! Each write is one transaction with one `fdatasync`: without it redb keeps the transaction in memory, and kill -9 would take it.
-//! redb's checksums tell a commit that a power cut tore; the one before it then counts. Its second phase, which would double the
-//! syncs, guards against data made to collide with the checksum; here that could at most win one lost file.
+//! Each write is one transaction with one `fdatasync`: without it redb keeps the transaction in
+//! memory, and kill -9 would take it. redb's checksums tell a commit that a power cut tore; the one
+//! before it then counts. Its second phase, which would double the syncs, guards against data made
+//! to collide with the checksum; here that could at most win one lost file.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use redb::{
-    Builder, CompactionError, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
-    TableDefinition, TableError,
+    Builder, CompactionError, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    StorageBackend, TableDefinition, TableError,
 };
 
 use super::Host;
@@ -39,8 +41,8 @@ const ABOUT: TableDefinition<'static, &'static str, u128> = TableDefinition::new
 const ANSWERS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("answers");
 /// The layout that is written.
 pub const FORMAT: u128 = 1;
-/// Memory in which redb keeps pages, in bytes; its default is 1 GiB. Pages that a large write changes beyond half of it go to the file
-/// ahead of the commit.
+/// Memory in which redb keeps pages, in bytes; its default is 1 GiB. Pages that a large write
+/// changes beyond half of it go to the file ahead of the commit.
 const CACHE_BYTES: usize = 512 << 10;
 /// Behind the key of a positive answer.
 const POSITIVE: u8 = 0;
@@ -87,7 +89,8 @@ pub struct Rows<'a> {
 }
 
 impl File {
-    /// Opens or makes the file at a path, and the folder in which it lies; what that lies in has to be there.
+    /// Opens or makes the file at a path, and the folder in which it lies; what that lies in has to
+    /// be there.
     ///
     /// # Errors
     /// [`Broken`].
@@ -96,9 +99,11 @@ impl File {
             // Where it is there, or cannot be made, opening the file says what is wrong.
             let _ = fs::DirBuilder::new().mode(0o700).create(folder);
         }
-        let file = regular(path, fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600))?;
+        let file =
+            regular(path, fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600))?;
         let handle = file.try_clone()?;
-        let mut opened = Self::opened(builder().create_with_backend(redb::backends::FileBackend::new(file)?)?, FORMATS)?;
+        let mut opened =
+            Self::opened(builder().create_with_backend(redb::backends::FileBackend::new(file)?)?, FORMATS)?;
         opened.handle = Some(handle);
         Ok(opened)
     }
@@ -134,7 +139,9 @@ impl File {
         let number = |key| Ok::<_, Broken>(about.get(key)?.map(|value| value.value()));
         let version = number("format")?.ok_or_else(foreign)?;
         let Some(format) = formats.iter().find(|format| format.version == version) else {
-            return Err(Broken::Unusable(format!("of format {version}; this version of holdover reads up to {FORMAT}")));
+            return Err(Broken::Unusable(format!(
+                "of format {version}; this version of holdover reads up to {FORMAT}"
+            )));
         };
         let booted_at = number("booted_at")?.and_then(|micros| u64::try_from(micros).ok()).map(Timestamp::from_micros);
         let boot = number("boot")?.filter(|boot| *boot != 0);
@@ -166,12 +173,16 @@ impl File {
         Ok(unreadable)
     }
 
-    /// Changes rows in one transaction, which is whole or not there; gives how many there are then. Nothing is written when nothing
-    /// changes.
+    /// Changes rows in one transaction, which is whole or not there; gives how many there are then.
+    /// Nothing is written when nothing changes.
     ///
     /// # Errors
     /// [`Broken`]: nothing has changed, and the file has to be opened again.
-    pub fn write(&mut self, host: &Host, edit: impl FnOnce(&mut Rows<'_>) -> Result<(), Broken>) -> Result<u64, Broken> {
+    pub fn write(
+        &mut self,
+        host: &Host,
+        edit: impl FnOnce(&mut Rows<'_>) -> Result<(), Broken>,
+    ) -> Result<u64, Broken> {
         let transaction = self.database.begin_write()?;
         let current = self.format.is_some_and(|format| format.version == FORMAT);
         if !current {
@@ -232,7 +243,8 @@ impl File {
         self.handle.as_ref().and_then(|handle| handle.metadata().ok()).map_or(0, |found| found.len())
     }
 
-    /// Whether it is still what lies at this path: somebody may have removed it, or put another one there.
+    /// Whether it is still what lies at this path: somebody may have removed it, or put another one
+    /// there.
     #[must_use]
     pub fn lies_at(&self, path: &Path) -> bool {
         let identity = |found: fs::Metadata| (found.dev(), found.ino());
@@ -242,7 +254,8 @@ impl File {
 }
 
 impl Rows<'_> {
-    /// Writes an answer under its key, over an older one. A good answer ends the negative one beside it.
+    /// Writes an answer under its key, over an older one. A good answer ends the negative one
+    /// beside it.
     ///
     /// # Errors
     /// [`Broken`].
@@ -272,7 +285,8 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Removes the rows that are not wanted. `wanted` is given the key of each ([`row_key`]) and its record.
+    /// Removes the rows that are not wanted. `wanted` is given the key of each ([`row_key`]) and
+    /// its record.
     ///
     /// # Errors
     /// [`Broken`].
@@ -340,6 +354,8 @@ mod tests {
     fn the_last_folder_of_the_path_is_made_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
         assert!(File::open(&folder.path().join("holdover/state.redb")).is_ok());
-        assert!(File::open(&folder.path().join("lib/holdover/state.redb")).is_err() && !folder.path().join("lib").exists());
+        assert!(
+            File::open(&folder.path().join("lib/holdover/state.redb")).is_err() && !folder.path().join("lib").exists()
+        );
     }
 }

@@ -1,9 +1,11 @@
-//! The host as a run sees it: which boot this is, and when it began. Two runs of one boot know by how much the wall clock was moved.
+//! The host as a run sees it: which boot this is, and when it began. Two runs of one boot know by
+//! how much the wall clock was moved.
 //!
-//! Linux says which boot it is in `/proc/sys`. A service that systemd starts with `ProcSubset=pid` does not see that, and is told
-//! by a variable of the unit instead (`%b`). Where neither is there nothing is known, which is safe: what is from the future is then stale,
-//! and what is past its time is forgotten (see [`crate::core::restore`]). A clock that counts from the boot is no identity: another boot
-//! may have lasted as long.
+//! Linux says which boot it is in `/proc/sys`. A service that systemd starts with `ProcSubset=pid`
+//! does not see that, and is told by a variable of the unit instead (`%b`). Where neither is there
+//! nothing is known, which is safe: what is from the future is then stale, and what is past its
+//! time is forgotten (see [`crate::core::restore`]). A clock that counts from the boot is no
+//! identity: another boot may have lasted as long.
 
 use std::time::Duration;
 
@@ -34,7 +36,8 @@ impl Host {
         Self { boot: identity(kernel.as_deref()).or_else(|| identity(unit.as_deref())), booted_at }
     }
 
-    /// By how much the wall clock was moved between `theirs` and this run. That is known only within one boot.
+    /// By how much the wall clock was moved between `theirs` and this run. That is known only
+    /// within one boot.
     #[must_use]
     pub fn shift_from(&self, theirs: &Self) -> Shift {
         if self.boot.is_none() || self.boot != theirs.boot {

@@ -1,4 +1,5 @@
-//! The thread that owns the file: brings back what it holds, opens it, has it written ([`super::mirror`]), begins again after a failure.
+//! The thread that owns the file: brings back what it holds, opens it, has it written
+//! ([`super::mirror`]), begins again after a failure.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -81,8 +82,8 @@ impl Keeper {
         }
     }
 
-    /// Brings back what the file holds; changes nothing on the disk, and waits for it no longer than reading takes. What is in the
-    /// way will be told by who opens it.
+    /// Brings back what the file holds; changes nothing on the disk, and waits for it no longer
+    /// than reading takes. What is in the way will be told by who opens it.
     pub(super) fn look(&mut self) {
         let path = self.options.path.clone();
         self.looked = guarded(|| {
@@ -110,7 +111,8 @@ impl Keeper {
         }
     }
 
-    /// Writes at once that something was forgotten by hand; gives whether it cannot come back any more.
+    /// Writes at once that something was forgotten by hand; gives whether it cannot come back any
+    /// more.
     pub(super) fn forget(&mut self, scope: Scope, at: Timestamp) -> Durable {
         match &mut self.unloaded {
             Some(forgotten) => forgotten.note(scope, at),
@@ -119,7 +121,8 @@ impl Keeper {
             None => {}
         }
         if let Some(open) = &mut self.open {
-            // Rows of what the memory no longer held when it was forgotten are found by a walk only.
+            // Rows of what the memory no longer held when it was forgotten are found by a walk
+            // only.
             open.compare_next();
         }
         self.turn();
@@ -206,7 +209,8 @@ impl Keeper {
         }
     }
 
-    /// Opens the file, or a new one when what lies there is none, and loads it unless that was done.
+    /// Opens the file, or a new one when what lies there is none, and loads it unless that was
+    /// done.
     fn try_open(&mut self) -> Result<(), (Trouble, String)> {
         for fresh in [false, true] {
             match guarded(|| self.open_and_load()) {
@@ -217,7 +221,8 @@ impl Keeper {
                 Err(Broken::Unusable(reason)) if fresh => return Err((Trouble::Damaged, reason)),
                 Err(Broken::Unusable(reason)) => self.set_aside(&reason)?,
                 Err(Broken::Refused { trouble, what }) => {
-                    // What the other one learns meanwhile is not in memory, though what the file held before may be.
+                    // What the other one learns meanwhile is not in memory, though what the file
+                    // held before may be.
                     if trouble == Trouble::InUse {
                         let _ = self.unloaded.get_or_insert_default();
                     }
@@ -239,7 +244,8 @@ impl Keeper {
         // After a failure it works only when it was written.
         if self.failing.is_none() {
             let [(good, _), (negative, _), _] = self.memory.store().sizes();
-            *self.standing.lock() = Persistence::Working { entries: good + negative, bytes: file.length(), last_write: None };
+            *self.standing.lock() =
+                Persistence::Working { entries: good + negative, bytes: file.length(), last_write: None };
         }
         Ok(Mirror::new(file, &self.memory))
     }
@@ -251,7 +257,8 @@ impl Keeper {
         let shift = file.host().map_or(Shift::NONE, |theirs| self.options.host.shift_from(&theirs));
         let (mut entries, mut dropped) = (0, 0);
         let unreadable = file.load(|key, record| {
-            let entry = restore(key, record.entry, shift, &self.options.policy, began).filter(|entry| !forgotten.covers(key, entry.stored));
+            let entry = restore(key, record.entry, shift, &self.options.policy, began)
+                .filter(|entry| !forgotten.covers(key, entry.stored));
             match entry.map(|entry| self.memory.restore(key, entry, record.hits, Origin::StateFile)) {
                 Some(true) => entries += 1,
                 Some(false) | None => dropped += 1,
@@ -279,9 +286,11 @@ impl Keeper {
     }
 }
 
-/// Does something with redb, which panics over some kinds of damage: then the file is unusable, and nothing else is.
+/// Does something with redb, which panics over some kinds of damage: then the file is unusable, and
+/// nothing else is.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Broken::Unusable("damaged in a way that redb does not expect".into())))
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Broken::Unusable("damaged in a way that redb does not expect".into())))
 }
 
 /// The name under which a file is kept aside: the first that is free, else the last.

@@ -1,9 +1,11 @@
-//! Keeps an open file like the memory: writes what the journal tells, compares both now and then, and keeps the file short.
+//! Keeps an open file like the memory: writes what the journal tells, compares both now and then,
+//! and keeps the file short.
 //!
-//! Where the journal is not enough, the whole file is compared with the whole memory in one walk: after every opening, after a page of
-//! the journal ran over, when rows and memory differ in number, and every five minutes. That one way covers what was evicted or grew too
-//! old (no row is left of it), what could not be written while the disk was full, another timeline, and hits. So nothing waits in a queue
-//! for a disk that is away, and the file is bounded as the memory is.
+//! Where the journal is not enough, the whole file is compared with the whole memory in one walk:
+//! after every opening, after a page of the journal ran over, when rows and memory differ in
+//! number, and every five minutes. That one way covers what was evicted or grew too old (no row is
+//! left of it), what could not be written while the disk was full, another timeline, and hits. So
+//! nothing waits in a queue for a disk that is away, and the file is bounded as the memory is.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use crate::resolver::Resolver;
 use crate::resolver::journal::{Change, Reader};
 use crate::resolver::slot::Slot;
 
-/// How often file and memory are compared in any case, for up to so many rows; more rarely for more, since all are read.
+/// How often file and memory are compared in any case, for up to so many rows; more rarely for
+/// more, since all are read.
 const COMPARE_EVERY: Duration = Duration::from_secs(300);
 /// Rows that are compared in some 5 ms.
 const COMPARE_ROWS: u64 = 100_000;
@@ -26,13 +29,14 @@ const COMPARE_ROWS: u64 = 100_000;
 const SLACK: u64 = 64;
 /// A file up to this length is left as it is.
 const TIDY_MIN: u64 = 8 << 20;
-/// A longer one is compacted when it is so many times as long as its rows, and not earlier: redb doubles a file that it has no free
-/// page in, so one that was compacted is soon longer than it was (3 MB of answers in a week of churn: 14 MB, and 9 MB left alone).
+/// A longer one is compacted when it is so many times as long as its rows, and not earlier: redb
+/// doubles a file that it has no free page in, so one that was compacted is soon longer than it was
+/// (3 MB of answers in a week of churn: 14 MB, and 9 MB left alone).
 const TIDY_TIMES: u64 = 3;
 /// How often at the most, since it writes all rows anew; and at the end.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
-/// Changes of one transaction. Until two commits later the pages that it replaces are not free: smaller ones need a smaller file, larger
-/// ones fewer syncs.
+/// Changes of one transaction. Until two commits later the pages that it replaces are not free:
+/// smaller ones need a smaller file, larger ones fewer syncs.
 const CHANGES_MAX: usize = 256;
 
 /// An open file and how far it is.
@@ -59,7 +63,16 @@ impl Mirror {
     /// A file that was just opened.
     pub(super) fn new(file: File, memory: &Resolver) -> Self {
         let now = memory.now();
-        Self { file, journal: memory.journal(), compare: true, compared: now, surplus: 0, entries: 0, tidied: now, written: None }
+        Self {
+            file,
+            journal: memory.journal(),
+            compare: true,
+            compared: now,
+            surplus: 0,
+            entries: 0,
+            tidied: now,
+            written: None,
+        }
     }
 
     /// Has file and memory compared the next time.
@@ -79,7 +92,8 @@ impl Mirror {
         let taken = self.journal.take();
         let [(good, _), (negative, _), _] = memory.store().sizes();
         let held = i64::try_from(good + negative).unwrap_or(i64::MAX);
-        let due = COMPARE_EVERY.max(COMPARE_EVERY * u32::try_from((good + negative) / COMPARE_ROWS).unwrap_or(u32::MAX));
+        let due =
+            COMPARE_EVERY.max(COMPARE_EVERY * u32::try_from((good + negative) / COMPARE_ROWS).unwrap_or(u32::MAX));
         let rows = |entries: u64| i64::try_from(entries).unwrap_or(i64::MAX);
         if self.compare || taken.missed || now.since(self.compared) >= due {
             self.entries = self.write_differences(memory, options, now)?;
@@ -134,7 +148,9 @@ impl Mirror {
         self.file.write(&options.host, |rows| {
             rows.retain(|row, record| {
                 let Some((stored, hits)) = record::glance(record) else { return false };
-                let Ok(at) = slots.binary_search_by_key(&version(row, stored), |(version, _)| *version) else { return false };
+                let Ok(at) = slots.binary_search_by_key(&version(row, stored), |(version, _)| *version) else {
+                    return false;
+                };
                 if let (Some(found), Some((_, slot))) = (found.get_mut(at), slots.get(at)) {
                     *found = !is_hotter(slot.hits(), hits);
                 }
@@ -168,7 +184,8 @@ fn put(rows: &mut file::Rows<'_>, slot: &Slot) -> Result<(), Broken> {
     }
 }
 
-/// Whether an answer has become so much hotter than its record says that it is worth a write: four times as many hits.
+/// Whether an answer has become so much hotter than its record says that it is worth a write: four
+/// times as many hits.
 const fn is_hotter(hits: u32, recorded: u32) -> bool {
     hits > 1 && hits / 4 >= recorded.saturating_add(1)
 }

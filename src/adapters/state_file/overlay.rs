@@ -1,12 +1,14 @@
-//! A look at a database that changes nothing: what redb writes to it stays in memory, over what the file holds.
+//! A look at a database that changes nothing: what redb writes to it stays in memory, over what the
+//! file holds.
 //!
-//! redb repairs a file that was not closed: it reads all of it, writes a commit, and waits for the disk three times. With this in
-//! between, the repair is the same and none of it reaches the disk: what is remembered is back before the first wait, and the file is
-//! repaired in earnest when queries are answered already. So a power cut meanwhile finds the file as it was, and what lies on a disk
-//! that is full or read-only can be read, too.
+//! redb repairs a file that was not closed: it reads all of it, writes a commit, and waits for the
+//! disk three times. With this in between, the repair is the same and none of it reaches the disk:
+//! what is remembered is back before the first wait, and the file is repaired in earnest when
+//! queries are answered already. So a power cut meanwhile finds the file as it was, and what lies
+//! on a disk that is full or read-only can be read, too.
 //!
-//! Locks are taken on the file, shared ones, since a file that may not be written can have no others: another process that writes it is
-//! noticed, and must wait for a moment.
+//! Locks are taken on the file, shared ones, since a file that may not be written can have no
+//! others: another process that writes it is noticed, and must wait for a moment.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,8 +50,10 @@ struct Over {
 impl Overlay {
     /// A file as it is.
     pub(super) fn new(file: fs::File) -> Result<Self, DatabaseError> {
-        let (length, locks) =
-            (file.metadata().map_err(redb::StorageError::Io)?.len(), FileBackend::new(file.try_clone().map_err(redb::StorageError::Io)?)?);
+        let (length, locks) = (
+            file.metadata().map_err(redb::StorageError::Io)?.len(),
+            FileBackend::new(file.try_clone().map_err(redb::StorageError::Io)?)?,
+        );
         Ok(Self { locks, file, over: Mutex::new(Over { length, shown: length, blocks: BTreeMap::new() }) })
     }
 
@@ -62,7 +66,8 @@ impl Overlay {
     }
 }
 
-/// The blocks that a range touches: number, where the common part begins in block and range, and how long it is.
+/// The blocks that a range touches: number, where the common part begins in block and range, and
+/// how long it is.
 fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize, usize)> {
     let mut done = 0;
     std::iter::from_fn(move || {
@@ -163,7 +168,8 @@ mod tests {
     }
 
     fn deeds() -> impl Strategy<Value = Vec<Deed>> {
-        let write = (0..20_000_usize, proptest::collection::vec(any::<u8>(), 1..9_000)).prop_map(|(at, data)| Deed::Write(at, data));
+        let write = (0..20_000_usize, proptest::collection::vec(any::<u8>(), 1..9_000))
+            .prop_map(|(at, data)| Deed::Write(at, data));
         proptest::collection::vec(prop_oneof![write, (0..24_000_usize).prop_map(Deed::Length)], 0..12)
     }
 

@@ -1,7 +1,7 @@
 //! One client's connection: queries in, answers out as they complete, everything bounded.
 //!
-//! One task drives it; each query is answered by a task of its own, owned by the connection, so that a slow one holds up
-//! nobody (RFC 7766 §6.2.1.1, §7).
+//! One task drives it; each query is answered by a task of its own, owned by the connection, so
+//! that a slow one holds up nobody (RFC 7766 §6.2.1.1, §7).
 //!
 //! | situation | what happens |
 //! |---|---|
@@ -14,7 +14,8 @@
 //! | the client closes its side | what it has asked is answered, then closed |
 //! | the front wants the room, or drains | the same |
 //!
-//! Memory: nothing while idle; at most one frame coming in, and the allowed number of answers going out.
+//! Memory: nothing while idle; at most one frame coming in, and the allowed number of answers going
+//! out.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,8 +36,9 @@ use crate::resolver::ports::Answer;
 const READ_BYTES: usize = 4096;
 /// Bytes of answers on their way out above which no more queries are read.
 const UNFETCHED_BYTES: usize = 65_536;
-/// How long an answer is waited for: longer than the longest resolution deadline that can be configured, 10 s. Whoever
-/// answers has its own, tighter bound; this one keeps a fault there from holding connections for ever.
+/// How long an answer is waited for: longer than the longest resolution deadline that can be
+/// configured, 10 s. Whoever answers has its own, tighter bound; this one keeps a fault there from
+/// holding connections for ever.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the front knows of a connection, and how it asks it to close.
@@ -99,7 +101,8 @@ enum Intake {
     Clear,
     /// A frame has begun to arrive at that time.
     Within(Instant),
-    /// There may be whole queries left, but no room for them before something of what is in flight has gone.
+    /// There may be whole queries left, but no room for them before something of what is in flight
+    /// has gone.
     Full,
 }
 
@@ -146,7 +149,8 @@ impl Connection {
         activity: Arc<Activity>,
     ) -> Self {
         let now = Instant::now();
-        // Without it an answer waits for the acknowledgement of the one before; should it fail, that is all that happens.
+        // Without it an answer waits for the acknowledgement of the one before; should it fail,
+        // that is all that happens.
         let _slower = stream.set_nodelay(true);
         Self {
             stream,
@@ -164,7 +168,8 @@ impl Connection {
         }
     }
 
-    /// Serves the connection until it ends. Cancel safe: dropping the future closes it and drops what is being answered.
+    /// Serves the connection until it ends. Cancel safe: dropping the future closes it and drops
+    /// what is being answered.
     pub(super) async fn run(mut self, mut phase: watch::Receiver<Phase>) {
         loop {
             self.take_queries();
@@ -239,7 +244,8 @@ impl Connection {
     fn start(&mut self, query: Vec<u8>) {
         self.active_at = Instant::now();
         let (answerer, client) = (Arc::clone(&self.answerer), self.client);
-        self.answers.spawn(async move { timeout(ANSWER_PATIENCE, answerer.answer(query, client)).await.ok().flatten() });
+        self.answers
+            .spawn(async move { timeout(ANSWER_PATIENCE, answerer.answer(query, client)).await.ok().flatten() });
     }
 
     /// Puts an answer into the outbox. An answer that its task did not give, whyever, is left out.
@@ -287,8 +293,9 @@ impl Connection {
         }
     }
 
-    /// When the connection's patience ends. While an answer is owed and nothing is being read or written, that is the
-    /// patience with whoever answers, which the answering tasks keep; it is repeated here with some to spare.
+    /// When the connection's patience ends. While an answer is owed and nothing is being read or
+    /// written, that is the patience with whoever answers, which the answering tasks keep; it is
+    /// repeated here with some to spare.
     fn deadline(&self) -> Instant {
         let write = (self.outbox.len() > 0).then(|| self.writing_since + self.limits.write);
         let read = match (self.source, self.intake) {

@@ -1,7 +1,8 @@
-//! Cuts a byte stream into DNS messages and puts messages onto one (RFC 1035 §4.2.2: two bytes of length, then the message).
+//! Cuts a byte stream into DNS messages and puts messages onto one (RFC 1035 §4.2.2: two bytes of
+//! length, then the message).
 //!
-//! No I/O here. An idle connection holds no buffer: the inbox grows with what arrives, at most by one message and one read,
-//! and gives its memory back when it is empty.
+//! No I/O here. An idle connection holds no buffer: the inbox grows with what arrives, at most by
+//! one message and one read, and gives its memory back when it is empty.
 
 use std::collections::VecDeque;
 
@@ -15,8 +16,9 @@ const HEADER: usize = 12;
 pub(super) enum Next {
     /// A whole query.
     Query(Vec<u8>),
-    /// A whole frame that is no query: under 12 bytes, or a response. It has been taken out and is dropped, without a word:
-    /// answering responses is how two servers begin to talk to each other for ever.
+    /// A whole frame that is no query: under 12 bytes, or a response. It has been taken out and is
+    /// dropped, without a word: answering responses is how two servers begin to talk to each other
+    /// for ever.
     Junk,
     /// A part of a frame.
     Partial,
@@ -96,7 +98,8 @@ impl Outbox {
         self.frames.front().and_then(|frame| frame.get(self.gone..)).unwrap_or_default()
     }
 
-    /// Notes that so many bytes of [`Self::front`] have been written; tells whether that ended a frame.
+    /// Notes that so many bytes of [`Self::front`] have been written; tells whether that ended a
+    /// frame.
     pub(super) fn advance(&mut self, written: usize) -> Progress {
         self.gone = self.gone.saturating_add(written);
         match self.frames.front() {

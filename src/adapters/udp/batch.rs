@@ -1,10 +1,13 @@
-//! Receives and sends datagrams in batches: `recvmmsg(2)` and `sendmmsg(2)` over buffers that are made once.
+//! Receives and sends datagrams in batches: `recvmmsg(2)` and `sendmmsg(2)` over buffers that are
+//! made once.
 //!
-//! `unsafe` code stands here and in `adapters::footprint` alone. The standard library has neither call, and the safe wrappers known allocate for each
-//! batch or cannot send to a different address per message. All pointers in the headers point into heap blocks that the batch owns and never
+//! `unsafe` code stands here and in `adapters::footprint` alone. The standard library has neither
+//! call, and the safe wrappers known allocate for each batch or cannot send to a different address
+//! per message. All pointers in the headers point into heap blocks that the batch owns and never
 //! moves; they are set anew before every call from slices whose lengths they carry.
 //!
-//! On a wildcard socket each datagram's destination address is read (IP_PKTINFO, RFC 3542 §6) and the answer leaves from it.
+//! On a wildcard socket each datagram's destination address is read (IP_PKTINFO, RFC 3542 §6) and
+//! the answer leaves from it.
 #![expect(unsafe_code, reason = "recvmmsg, sendmmsg and their headers exist only in C; see above")]
 #![expect(
     clippy::cast_possible_truncation,
@@ -17,7 +20,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::core::answer::UDP_MAX;
 
-/// Datagrams in a batch: enough to spread the cost of a system call, few enough not to delay the first.
+/// Datagrams in a batch: enough to spread the cost of a system call, few enough not to delay the
+/// first.
 pub(super) const BATCH: usize = 32;
 /// The longest query that is read; longer ones are dropped.
 const QUERY_MAX: usize = 2048;
@@ -29,13 +33,14 @@ const CONTROL: usize = 64;
 pub(super) struct Envelope {
     /// The client.
     pub(super) client: SocketAddr,
-    /// Our own address, where the socket is bound to a wildcard; and the interface, for link-local addresses.
+    /// Our own address, where the socket is bound to a wildcard; and the interface, for link-local
+    /// addresses.
     pub(super) local: Option<(IpAddr, u32)>,
 }
 
 impl Envelope {
-    /// Whether it came from this very host, to a socket that is bound to an address. Packets from loopback addresses do not come in from
-    /// outside (RFC 1122 §3.2.1.3).
+    /// Whether it came from this very host, to a socket that is bound to an address. Packets from
+    /// loopback addresses do not come in from outside (RFC 1122 §3.2.1.3).
     pub(super) fn is_from_here(&self, bound: IpAddr) -> bool {
         let client = self.client.ip().to_canonical();
         client.is_loopback() || self.local.map_or(bound, |(local, _)| local).to_canonical() == client
@@ -73,7 +78,8 @@ pub(super) struct Batch {
     queued: usize,
 }
 
-// SAFETY: all raw pointers point into blocks that the lane itself owns, and are set anew before each use.
+// SAFETY: all raw pointers point into blocks that the lane itself owns, and are set anew before
+// each use.
 unsafe impl Send for Lane {}
 
 impl Lane {
@@ -103,7 +109,8 @@ impl Lane {
         header.msg_hdr.msg_namelen = name_length;
         header.msg_hdr.msg_iov = vector;
         header.msg_hdr.msg_iovlen = 1;
-        header.msg_hdr.msg_control = if control_length == 0 { std::ptr::null_mut() } else { control.0.as_mut_ptr().cast() };
+        header.msg_hdr.msg_control =
+            if control_length == 0 { std::ptr::null_mut() } else { control.0.as_mut_ptr().cast() };
         header.msg_hdr.msg_controllen = control_length.min(CONTROL) as _;
         header.msg_hdr.msg_flags = 0;
     }
@@ -121,16 +128,29 @@ impl Batch {
     /// Those of `recvmmsg`; `WouldBlock` when the socket's receive timeout ran out.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         for index in 0..BATCH {
-            self.inbox.aim(index, QUERY_MAX, libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0), CONTROL);
+            self.inbox.aim(
+                index,
+                QUERY_MAX,
+                libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0),
+                CONTROL,
+            );
         }
         let flags = libc::MSG_WAITFORONE;
         // SAFETY: BATCH headers, each aimed just now at buffers of the lengths that it names.
-        let received =
-            unsafe { libc::recvmmsg(socket.as_raw_fd(), self.inbox.headers.as_mut_ptr(), BATCH as _, flags as _, std::ptr::null_mut()) };
+        let received = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.inbox.headers.as_mut_ptr(),
+                BATCH as _,
+                flags as _,
+                std::ptr::null_mut(),
+            )
+        };
         usize::try_from(received).map_err(|_| io::Error::last_os_error())
     }
 
-    /// A datagram, where it came from, and a buffer for its answer. `None` for one that was too long or has no usable address.
+    /// A datagram, where it came from, and a buffer for its answer. `None` for one that was too
+    /// long or has no usable address.
     pub(super) fn exchange(&mut self, index: usize) -> Option<(&[u8], Envelope, &mut [u8])> {
         let header = self.inbox.headers.get(index)?;
         if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
@@ -152,18 +172,23 @@ impl Batch {
     /// Queues the answer that was written into the buffer of the last [`Batch::exchange`].
     pub(super) fn queue(&mut self, envelope: &Envelope, length: usize) {
         let index = self.queued;
-        let (Some(name), Some(control)) = (self.outbox.names.get_mut(index), self.outbox.controls.get_mut(index)) else { return };
+        let (Some(name), Some(control)) = (self.outbox.names.get_mut(index), self.outbox.controls.get_mut(index))
+        else {
+            return;
+        };
         let name_length = to_raw(envelope.client, name);
         let control_length = envelope.local.map_or(0, |(local, interface)| write_source(local, interface, control));
         self.outbox.aim(index, length, name_length, control_length);
         self.queued += 1;
     }
 
-    /// Sends what was queued; gives how many answers the kernel refused. One that is refused does not hold up the others.
+    /// Sends what was queued; gives how many answers the kernel refused. One that is refused does
+    /// not hold up the others.
     pub(super) fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
         let (mut sent, mut refused) = (0, 0);
         while let Some(rest) = self.outbox.headers.get_mut(sent..self.queued).filter(|rest| !rest.is_empty()) {
-            // SAFETY: the headers in `rest` were aimed at buffers of this batch when they were queued.
+            // SAFETY: the headers in `rest` were aimed at buffers of this batch when they were
+            // queued.
             let count = unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as _, 0) };
             match usize::try_from(count) {
                 Ok(count) if count > 0 => sent += count,
@@ -186,7 +211,8 @@ impl Batch {
 /// Those of `sendmsg`.
 pub(super) fn send_one(socket: BorrowedFd<'_>, envelope: &Envelope, answer: &mut [u8]) -> io::Result<()> {
     // SAFETY: plain data for which all-zero bytes are valid.
-    let (mut name, mut header): (libc::sockaddr_storage, libc::msghdr) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let (mut name, mut header): (libc::sockaddr_storage, libc::msghdr) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
     let mut control = Control([0; CONTROL]);
     let mut vector = libc::iovec { iov_base: answer.as_mut_ptr().cast(), iov_len: answer.len() };
     header.msg_namelen = to_raw(envelope.client, &mut name);
@@ -223,7 +249,8 @@ pub(super) fn request_destination(socket: BorrowedFd<'_>, address: SocketAddr) -
 fn from_raw(raw: &libc::sockaddr_storage) -> Option<SocketAddr> {
     match i32::from(raw.ss_family) {
         libc::AF_INET => {
-            // SAFETY: the family says which structure it is; sockaddr_storage is large and aligned enough for both.
+            // SAFETY: the family says which structure it is; sockaddr_storage is large and aligned
+            // enough for both.
             let v4 = unsafe { &*std::ptr::from_ref(raw).cast::<libc::sockaddr_in>() };
             let address = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
             Some(SocketAddrV4::new(address, u16::from_be(v4.sin_port)).into())
@@ -268,8 +295,8 @@ fn destination(header: &libc::msghdr) -> Option<(IpAddr, u32)> {
     if header.msg_controllen == 0 {
         return None;
     }
-    // SAFETY: msg_control points at a control block of this batch, of which the kernel filled msg_controllen bytes; the
-    // CMSG functions stay within that length.
+    // SAFETY: msg_control points at a control block of this batch, of which the kernel filled
+    // msg_controllen bytes; the CMSG functions stay within that length.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while !message.is_null() {
@@ -298,8 +325,8 @@ fn write_source(local: IpAddr, interface: u32, control: &mut Control) -> usize {
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_control = control.0.as_mut_ptr().cast();
     header.msg_controllen = CONTROL as _;
-    // SAFETY: the control block has room for a header and the larger of the two structures (checked below at compile
-    // time), and is aligned for a header.
+    // SAFETY: the control block has room for a header and the larger of the two structures (checked
+    // below at compile time), and is aligned for a header.
     unsafe {
         let message = libc::CMSG_FIRSTHDR(&raw const header);
         match local {
@@ -336,7 +363,8 @@ mod tests {
     use std::os::fd::AsFd;
     use std::time::Duration;
 
-    /// Sends three datagrams to `server` and has them echoed by a batch; gives what came back and from where.
+    /// Sends three datagrams to `server` and has them echoed by a batch; gives what came back and
+    /// from where.
     fn echo(server: &UdpSocket, to: SocketAddr) -> Vec<(Vec<u8>, SocketAddr)> {
         let client = UdpSocket::bind(if to.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }).expect("a socket");
         client.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
@@ -371,7 +399,10 @@ mod tests {
             let server = UdpSocket::bind(address).expect("a socket");
             let own = server.local_addr().expect("an address");
             let echoes = echo(&server, own);
-            assert_eq!(echoes.iter().map(|(text, _)| text.as_slice()).collect::<Vec<_>>(), [b"one".as_slice(), b"two", b"three"]);
+            assert_eq!(
+                echoes.iter().map(|(text, _)| text.as_slice()).collect::<Vec<_>>(),
+                [b"one".as_slice(), b"two", b"three"]
+            );
             assert!(echoes.iter().all(|(_, from)| *from == own));
         }
     }

@@ -12,7 +12,8 @@ const WAKE_EVERY: Duration = Duration::from_millis(500);
 /// Bytes of the receive buffer: a burst of some 2 000 queries while the thread is not scheduled.
 const RECEIVE_BUFFER: usize = 2 << 20;
 
-/// Opens one socket; several may share an address (SO_REUSEPORT), and the kernel spreads clients over them.
+/// Opens one socket; several may share an address (SO_REUSEPORT), and the kernel spreads clients
+/// over them.
 ///
 /// # Errors
 /// Those of the socket calls.

@@ -1,10 +1,11 @@
 //! Queries over TCP: at most one connection per server, kept, shared and pipelined (RFC 7766 §6.2).
 //!
-//! Connection set-up and framing are hickory's (`TcpClientStream`). Its multiplexer above, `DnsExchange`, is not used: it
-//! decodes every response and drops the whole message when one RDATA cannot be decoded (an empty RDATA of an unknown type,
-//! a malformed SVCB), so that the client would wait for an answer that has long been here; it encodes the query anew; and it
-//! does not compare the question. `TcpClientStream` carries the bytes of both directions untouched, and the matching of
-//! responses with queries is a small table (`stream/connection.rs`).
+//! Connection set-up and framing are hickory's (`TcpClientStream`). Its multiplexer above,
+//! `DnsExchange`, is not used: it decodes every response and drops the whole message when one RDATA
+//! cannot be decoded (an empty RDATA of an unknown type, a malformed SVCB), so that the client
+//! would wait for an answer that has long been here; it encodes the query anew; and it does not
+//! compare the question. `TcpClientStream` carries the bytes of both directions untouched, and the
+//! matching of responses with queries is a small table (`stream/connection.rs`).
 //!
 //! | situation | what happens |
 //! |---|---|
@@ -34,7 +35,8 @@ use self::connection::Job;
 use crate::resolver::ports::WireError;
 use crate::telemetry::tally::UpstreamCounters;
 
-/// The lengths that a query on a stream can have: a header at least, what the length prefix can say at most.
+/// The lengths that a query on a stream can have: a header at least, what the length prefix can say
+/// at most.
 const QUERY_BYTES: std::ops::RangeInclusive<usize> = 12..=65_535;
 
 /// Bounds of the connections to upstreams.
@@ -55,10 +57,11 @@ pub struct StreamLimits {
 impl StreamLimits {
     /// What production uses.
     ///
-    /// 2 s each for set-up and response: the resolution deadline, after which nobody is waiting; a lost SYN is sent again
-    /// after 1 s, so one may be lost. 10 s idle: "a few seconds" (RFC 7766 §6.2.3), long enough for a burst of truncated
-    /// responses, short enough not to be a burden. 16 servers: several times what a resolv.conf can name. 32 in flight:
-    /// what hickory and our own front allow.
+    /// 2 s each for set-up and response: the resolution deadline, after which nobody is waiting; a
+    /// lost SYN is sent again after 1 s, so one may be lost. 10 s idle: "a few seconds" (RFC 7766
+    /// §6.2.3), long enough for a burst of truncated responses, short enough not to be a burden. 16
+    /// servers: several times what a resolv.conf can name. 32 in flight: what hickory and our own
+    /// front allow.
     pub const DEFAULT: Self = Self {
         connect: Duration::from_secs(2),
         response: Duration::from_secs(2),
@@ -120,8 +123,9 @@ impl Streams {
     /// Cancel safe: dropping the future frees its slot; the connection stays for others.
     ///
     /// # Errors
-    /// Those of the set-up; [`WireError::Lost`] when the connection ended before the response; [`WireError::TimedOut`] after
-    /// the bounds; [`WireError::Exhausted`] without a slot, and for what is no query at all.
+    /// Those of the set-up; [`WireError::Lost`] when the connection ended before the response;
+    /// [`WireError::TimedOut`] after the bounds; [`WireError::Exhausted`] without a slot, and for
+    /// what is no query at all.
     pub(super) async fn exchange(self: Arc<Self>, server: SocketAddr, query: Vec<u8>) -> Result<Vec<u8>, WireError> {
         if !QUERY_BYTES.contains(&query.len()) {
             return Err(WireError::Exhausted);
@@ -152,7 +156,8 @@ impl Streams {
         kept.make_room(self.limits.connections)?;
         let (jobs, queue) = mpsc::channel(self.limits.in_flight.max(1));
         kept.tasks.spawn(connection::run(server, self.limits, Arc::clone(&self.counters), queue));
-        let handle = Handle { jobs, slots: Arc::new(Semaphore::new(self.limits.in_flight.min(Semaphore::MAX_PERMITS))), used };
+        let handle =
+            Handle { jobs, slots: Arc::new(Semaphore::new(self.limits.in_flight.min(Semaphore::MAX_PERMITS))), used };
         kept.connections.insert(server, handle.clone());
         Ok((handle, Origin::New))
     }
@@ -169,7 +174,8 @@ impl Kept {
             return Err(WireError::Exhausted);
         }
         if self.connections.len() >= limit
-            && let Some(oldest) = self.connections.iter().min_by_key(|(_, handle)| handle.used).map(|(server, _)| *server)
+            && let Some(oldest) =
+                self.connections.iter().min_by_key(|(_, handle)| handle.used).map(|(server, _)| *server)
         {
             self.connections.remove(&oldest);
         }

@@ -1,16 +1,16 @@
 //! One query as one datagram from a socket of its own.
 //!
-//! Every exchange binds port 0: Linux then draws a free port at random from `ip_local_port_range` (RFC 6056 §3.3.1, some
-//! 28 000 ports), respects `ip_local_reserved_ports`, and never squats on a port on which a neighbour in the same pod is
-//! about to listen, as drawing from 1024 to 65535 would. Together with the ID a forger has about 30 bits to guess
-//! (RFC 5452 §9.2).
+//! Every exchange binds port 0: Linux then draws a free port at random from `ip_local_port_range`
+//! (RFC 6056 §3.3.1, some 28 000 ports), respects `ip_local_reserved_ports`, and never squats on a
+//! port on which a neighbour in the same pod is about to listen, as drawing from 1024 to 65535
+//! would. Together with the ID a forger has about 30 bits to guess (RFC 5452 §9.2).
 //!
-//! The socket is connected. The kernel then drops datagrams from anybody but the server, and hands ICMP errors to us: a
-//! closed port is known in a round trip instead of after a timeout. What still arrives and does not belong to the query is
-//! counted and ignored, up to a bound.
+//! The socket is connected. The kernel then drops datagrams from anybody but the server, and hands
+//! ICMP errors to us: a closed port is known in a round trip instead of after a timeout. What still
+//! arrives and does not belong to the query is counted and ignored, up to a bound.
 //!
-//! There is no timeout here: a late response is still a response, and who no longer wants it drops the future, which closes
-//! the socket. A waiting exchange holds a descriptor and no buffer.
+//! There is no timeout here: a late response is still a response, and who no longer wants it drops
+//! the future, which closes the socket. A waiting exchange holds a descriptor and no buffer.
 
 use std::cell::RefCell;
 use std::io::Read;
@@ -27,9 +27,11 @@ use crate::core::matching::{Acceptance, accepts};
 use crate::resolver::ports::WireError;
 use crate::telemetry::tally::{Carried, UpstreamCounters};
 
-/// Room for a response, in bytes. We advertise 1232; servers that send more are still heard up to here.
+/// Room for a response, in bytes. We advertise 1232; servers that send more are still heard up to
+/// here.
 const RESPONSE_BYTES: usize = 4096;
-/// Datagrams that one exchange ignores before it is given up: somebody is guessing, and each guess costs us a wake-up.
+/// Datagrams that one exchange ignores before it is given up: somebody is guessing, and each guess
+/// costs us a wake-up.
 const IGNORED_MAX: usize = 64;
 
 /// Sends `query` once from a new port and waits for the response that belongs to it.
@@ -37,8 +39,8 @@ const IGNORED_MAX: usize = 64;
 /// Cancel safe: dropping the future closes the socket.
 ///
 /// # Errors
-/// Those of [`cause`]; [`WireError::Exhausted`] when no socket is free; [`WireError::Lost`] after too many datagrams that
-/// were not ours. Never [`WireError::TimedOut`] by itself.
+/// Those of [`cause`]; [`WireError::Exhausted`] when no socket is free; [`WireError::Lost`] after
+/// too many datagrams that were not ours. Never [`WireError::TimedOut`] by itself.
 pub(super) async fn exchange(
     sockets: Arc<Semaphore>,
     counters: Arc<UpstreamCounters>,
@@ -74,14 +76,16 @@ async fn connect(server: SocketAddr) -> std::io::Result<UdpSocket> {
 }
 
 thread_local! {
-    /// Where this thread receives. A buffer made for each response and cut to its length would leave a hole in the heap beside every
-    /// entry that is made of one: 10 000 names took 27 MiB instead of 12 (glibc, 2026-11-24).
+    /// Where this thread receives. A buffer made for each response and cut to its length would
+    /// leave a hole in the heap beside every entry that is made of one: 10 000 names took 27 MiB
+    /// instead of 12 (glibc, 2026-11-24).
     static SCRATCH: RefCell<[u8; RESPONSE_BYTES]> = const { RefCell::new([0; RESPONSE_BYTES]) };
 }
 
 /// Waits for a datagram or an ICMP error.
 async fn receive(socket: &UdpSocket) -> std::io::Result<Vec<u8>> {
-    // Not `try_recv` in a loop: that does not clear the readiness of an error that somebody else has taken, and would spin.
+    // Not `try_recv` in a loop: that does not clear the readiness of an error that somebody else
+    // has taken, and would spin.
     let receive = || {
         SCRATCH.with_borrow_mut(|scratch| {
             let length = (&*SockRef::from(socket)).read(scratch)?;

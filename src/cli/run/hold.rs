@@ -68,7 +68,8 @@ impl Held {
         }
     }
 
-    /// Gives the file back, if it was taken; the error is why the application has to do without from now on.
+    /// Gives the file back, if it was taken; the error is why the application has to do without
+    /// from now on.
     pub(super) fn give_back(&mut self, why: Why) -> Result<(), String> {
         if self.hold != Hold::Taken {
             return Ok(());

@@ -1,7 +1,9 @@
-//! The sidecar's side of `holdover run`: it serves, and clears up when the process that started it was killed.
+//! The sidecar's side of `holdover run`: it serves, and clears up when the process that started it
+//! was killed.
 //!
-//! The end of the line between them says so. The application may live on and resolve names, and nobody else is left who knows that
-//! `resolv.conf` was taken over; so the original is put back first, and then the sidecar drains like any other.
+//! The end of the line between them says so. The application may live on and resolve names, and
+//! nobody else is left who knows that `resolv.conf` was taken over; so the original is put back
+//! first, and then the sidecar drains like any other.
 
 use std::process::ExitCode;
 
@@ -25,7 +27,9 @@ pub(super) fn serve(arguments: RunArguments) -> anyhow::Result<ExitCode> {
             Ok(ended) => ended.await,
             // Whoever resolves names by it is better served than left.
             Err(error) => {
-                console::complain(format_args!("standard input is no line to holdover run ({error}): its end will not be noticed"));
+                console::complain(format_args!(
+                    "standard input is no line to holdover run ({error}): its end will not be noticed"
+                ));
                 std::future::pending().await
             }
         }

@@ -1,4 +1,5 @@
-//! The signals of `holdover run`: which are passed on to the application, and when a child has ended.
+//! The signals of `holdover run`: which are passed on to the application, and when a child has
+//! ended.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,14 +19,16 @@ const FORWARDED: [SignalKind; 7] = [
     SignalKind::user_defined2(),
     SignalKind::window_change(),
 ];
-/// Signals that a terminal sends to all processes of its foreground group, the application among them.
+/// Signals that a terminal sends to all processes of its foreground group, the application among
+/// them.
 const FROM_TERMINAL: [SignalKind; 3] = [SignalKind::interrupt(), SignalKind::quit(), SignalKind::window_change()];
 
 /// The signals of this process.
 pub(super) struct Signals(Vec<(SignalKind, Signal)>);
 
 impl Signals {
-    /// Listens, also for the end of children. What was ignored when we were started stays so, for the application too.
+    /// Listens, also for the end of children. What was ignored when we were started stays so, for
+    /// the application too.
     pub(super) fn listen() -> io::Result<Self> {
         let kinds = FORWARDED.into_iter().filter(|kind| !children::is_ignored(kind.as_raw_value()));
         kinds.chain([SignalKind::child()]).map(|kind| Ok((kind, signal(kind)?))).collect::<io::Result<_>>().map(Self)
@@ -34,7 +37,8 @@ impl Signals {
     /// The next one. Cancel safe.
     pub(super) async fn next(&mut self) -> SignalKind {
         poll_fn(|context| {
-            let ready = self.0.iter_mut().find_map(|(kind, signal)| signal.poll_recv(context).is_ready().then_some(*kind));
+            let ready =
+                self.0.iter_mut().find_map(|(kind, signal)| signal.poll_recv(context).is_ready().then_some(*kind));
             ready.map_or(Poll::Pending, Poll::Ready)
         })
         .await

@@ -1,4 +1,5 @@
-//! Decides what to do about the sidecar: start it again, end it, give `resolv.conf` back while it does not answer. Pure.
+//! Decides what to do about the sidecar: start it again, end it, give `resolv.conf` back while it
+//! does not answer. Pure.
 //!
 //! | what is seen | what is done |
 //! |---|---|
@@ -8,7 +9,8 @@
 //! | another holdover answered, and is gone | the same, but one of our own is started after [`COMES_AGAIN_WITHIN`] only: it would take the port from the other, and with it what that remembers |
 //! | our own runs, and does not answer for [`HUNG_AFTER`] | it is killed, and so started again |
 //!
-//! So an application is without name resolution for a second or two at the worst, and with a second name server not at all.
+//! So an application is without name resolution for a second or two at the worst, and with a second
+//! name server not at all.
 
 use std::time::Duration;
 
@@ -18,7 +20,8 @@ use crate::core::time::Timestamp;
 const GIVE_BACK_AFTER: u32 = 4;
 /// A sidecar that was started this long ago and does not answer hangs.
 const HUNG_AFTER: Duration = Duration::from_secs(10);
-/// Another holdover that is gone is started again within this, by whoever started it: ECS and the kubelet take some seconds.
+/// Another holdover that is gone is started again within this, by whoever started it: ECS and the
+/// kubelet take some seconds.
 const COMES_AGAIN_WITHIN: Duration = Duration::from_secs(15);
 /// Pause before the first start again.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -109,7 +112,12 @@ impl Supervision {
                 let may_come_again = self.another && now.since(self.silent_since) < COMES_AGAIN_WITHIN;
                 let hung = own == Own::Runs && now.since(self.started) >= HUNG_AFTER;
                 let start = own == Own::None && now >= self.not_before && !may_come_again;
-                Steps { point: false, give_back: self.silent >= GIVE_BACK_AFTER, kill: hung && self.silent >= GIVE_BACK_AFTER, start }
+                Steps {
+                    point: false,
+                    give_back: self.silent >= GIVE_BACK_AFTER,
+                    kill: hung && self.silent >= GIVE_BACK_AFTER,
+                    start,
+                }
             }
         }
     }
@@ -177,12 +185,16 @@ mod tests {
         let mut supervision = Supervision::default();
         let after = |seconds| NOW.plus(Duration::from_secs(seconds));
         assert!(supervision.look(Seen::Answers, Own::None, NOW).point);
-        let steps: Vec<Steps> = (1..=16).map(|second| supervision.look(Seen::Silent, Own::None, after(second))).collect();
+        let steps: Vec<Steps> =
+            (1..=16).map(|second| supervision.look(Seen::Silent, Own::None, after(second))).collect();
         assert_eq!(steps.iter().position(|step| step.start), Some(15), "15 s after the first silent look");
         assert_eq!(steps.iter().position(|step| step.give_back), Some(3), "the file is given back as always");
         // It comes again, and goes again: the time begins anew.
         assert!(supervision.look(Seen::Answers, Own::None, after(20)).point);
-        assert!(!supervision.look(Seen::Silent, Own::None, after(30)).start && supervision.look(Seen::Silent, Own::None, after(45)).start);
+        assert!(
+            !supervision.look(Seen::Silent, Own::None, after(30)).start
+                && supervision.look(Seen::Silent, Own::None, after(45)).start
+        );
         // One of our own that answered is started again at once.
         supervision.started(after(45));
         assert!(supervision.look(Seen::Answers, Own::Runs, after(46)).point);

@@ -40,9 +40,15 @@ impl Judge<'_> {
     /// Where it is asked about itself.
     pub(super) fn admin(&mut self) -> Option<Admin> {
         let words = [("refuse", Remote::Refuse), ("read", Remote::Read)];
-        let remote = self.layer.values.get(keys::ADMIN_REMOTE).cloned().and_then(|given| self.word(keys::ADMIN_REMOTE, &given, &words));
+        let remote = self
+            .layer
+            .values
+            .get(keys::ADMIN_REMOTE)
+            .cloned()
+            .and_then(|given| self.word(keys::ADMIN_REMOTE, &given, &words));
         let given = self.layer.values.get(keys::ADMIN_ADDRESS).cloned()?;
-        let Some(address) = text(&given.raw).map(str::trim).filter(|address| *address != OFF).map(str::parse::<Admin>) else {
+        let Some(address) = text(&given.raw).map(str::trim).filter(|address| *address != OFF).map(str::parse::<Admin>)
+        else {
             if text(&given.raw).is_none() {
                 self.complain(keys::ADMIN_ADDRESS, &given, "is neither a path nor an address");
             }

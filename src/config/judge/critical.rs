@@ -36,7 +36,11 @@ impl Judge<'_> {
             if names.iter().any(|other| other.name == name) {
                 self.complain(keys::CRITICAL_NAME, given, "is named twice");
             }
-            names.push(CriticalName { name, types: self.critical_types(record), max_age: self.critical_max_age(record) });
+            names.push(CriticalName {
+                name,
+                types: self.critical_types(record),
+                max_age: self.critical_max_age(record),
+            });
         }
         if let Some(extra) = records.get(limits::CRITICAL_NAMES_MAX) {
             let complaint = format!(

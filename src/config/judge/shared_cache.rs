@@ -1,4 +1,5 @@
-//! Judges where the fleet's memory is, and with what we prove who we are. What lies in files is read at the start, not here.
+//! Judges where the fleet's memory is, and with what we prove who we are. What lies in files is
+//! read at the start, not here.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -7,8 +8,8 @@ use super::Judge;
 use super::text::text;
 use crate::config::error::Problem;
 use crate::config::keys::shared_cache::{
-    SHARED_CACHE_CA_FILE, SHARED_CACHE_FORMER_KEY_FILE, SHARED_CACHE_GROUP, SHARED_CACHE_KEY_FILE, SHARED_CACHE_PASSWORD_FILE,
-    SHARED_CACHE_URL, SHARED_CACHE_USERNAME,
+    SHARED_CACHE_CA_FILE, SHARED_CACHE_FORMER_KEY_FILE, SHARED_CACHE_GROUP, SHARED_CACHE_KEY_FILE,
+    SHARED_CACHE_PASSWORD_FILE, SHARED_CACHE_URL, SHARED_CACHE_USERNAME,
 };
 use crate::config::layer::Given;
 use crate::config::limits;
@@ -32,7 +33,8 @@ impl Judge<'_> {
     pub(super) fn shared_cache(&mut self) -> Option<SharedCache> {
         let given = self.layer.values.get(SHARED_CACHE_URL).cloned()?;
         let url = text(&given.raw).map(str::trim).unwrap_or_default().to_owned();
-        let (timeout, start_names) = (self.bounded(&limits::SHARED_CACHE_TIMEOUT), self.bounded(&limits::SHARED_CACHE_START_NAMES));
+        let (timeout, start_names) =
+            (self.bounded(&limits::SHARED_CACHE_TIMEOUT), self.bounded(&limits::SHARED_CACHE_START_NAMES));
         if url == OFF {
             return None;
         }
@@ -67,7 +69,9 @@ impl Judge<'_> {
             None => self.path(SHARED_CACHE_PASSWORD_FILE).map(Password::File),
         };
         let username = self.short(SHARED_CACHE_USERNAME, USERNAME_MAX);
-        if let (Some(_), None, Some(given)) = (&username, &password, self.layer.values.get(SHARED_CACHE_USERNAME).cloned()) {
+        if let (Some(_), None, Some(given)) =
+            (&username, &password, self.layer.values.get(SHARED_CACHE_USERNAME).cloned())
+        {
             self.complain(SHARED_CACHE_USERNAME, &given, "has no password: name shared_cache.password_file");
         }
         let group = self.group();
@@ -141,14 +145,18 @@ pub fn read_url(url: &str) -> Result<Servers, &'static str> {
         _ => return Err(SCHEME),
     };
     if rest.contains('@') {
-        return Err("holds a user or password, which would be shown where URLs are shown. Name shared_cache.username and \
-                    shared_cache.password_file, or set HOLDOVER_SHARED_CACHE_PASSWORD.");
+        return Err(
+            "holds a user or password, which would be shown where URLs are shown. Name shared_cache.username and \
+                    shared_cache.password_file, or set HOLDOVER_SHARED_CACHE_PASSWORD.",
+        );
     }
     let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (topology, database, port) = match kind {
         "" => (Topology::Single, path, PORT),
         "cluster" if path.is_empty() => (Topology::Cluster, "", PORT),
-        "cluster" => return Err("names a database, of which a cluster has only one. Leave out what is behind the hosts."),
+        "cluster" => {
+            return Err("names a database, of which a cluster has only one. Leave out what is behind the hosts.");
+        }
         "sentinel" => {
             let (primary, database) = path.split_once('/').unwrap_or((path, ""));
             if primary.is_empty() || primary.len() > GROUP_MAX {
@@ -160,7 +168,9 @@ pub fn read_url(url: &str) -> Result<Servers, &'static str> {
     };
     let database = match database {
         "" => 0,
-        number => number.parse().map_err(|_| "names a database that is no number. Write such as redis://host:6379/0.")?,
+        number => {
+            number.parse().map_err(|_| "names a database that is no number. Write such as redis://host:6379/0.")?
+        }
     };
     let hosts: Option<Vec<Server>> = hosts.split(',').map(|host| server(host, port)).collect();
     let hosts = hosts
@@ -176,10 +186,13 @@ fn server(text: &str, otherwise: u16) -> Option<Server> {
         return Some(Server { host: ip.to_string(), port: otherwise });
     }
     let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) => (host.trim_start_matches('[').trim_end_matches(']'), port.parse().ok().filter(|port| *port > 0)?),
+        Some((host, port)) => {
+            (host.trim_start_matches('[').trim_end_matches(']'), port.parse().ok().filter(|port| *port > 0)?)
+        }
         None => (text, otherwise),
     };
-    let is_name = super::text::read_name(host).is_some() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    let is_name = super::text::read_name(host).is_some()
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     (host.parse::<IpAddr>().is_ok() || is_name).then(|| Server { host: host.to_owned(), port })
 }
 

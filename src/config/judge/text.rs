@@ -47,8 +47,17 @@ pub(in crate::config) fn read_address(text: &str, port: u16) -> Option<SocketAdd
 }
 
 /// Types by their mnemonics (RFC 1035 §3.2.2, RFC 3596, RFC 2782, RFC 9460).
-const TYPES: &[(&str, u16)] =
-    &[("A", 1), ("AAAA", 28), ("HTTPS", 65), ("SVCB", 64), ("SRV", 33), ("MX", 15), ("TXT", 16), ("PTR", 12), ("NS", 2)];
+const TYPES: &[(&str, u16)] = &[
+    ("A", 1),
+    ("AAAA", 28),
+    ("HTTPS", 65),
+    ("SVCB", 64),
+    ("SRV", 33),
+    ("MX", 15),
+    ("TXT", 16),
+    ("PTR", 12),
+    ("NS", 2),
+];
 /// Types up to this number are data; 128 to 255 ask for something else (RFC 6895 §3.1).
 const TYPES_MAX: u16 = 65_279;
 

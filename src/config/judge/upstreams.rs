@@ -27,7 +27,11 @@ impl Judge<'_> {
             }
         }
         if self.problems.len() == before && (addresses.is_empty() || addresses.len() > at_most) {
-            self.complain(key, given, if addresses.is_empty() { "names no address" } else { "names too many addresses" });
+            self.complain(
+                key,
+                given,
+                if addresses.is_empty() { "names no address" } else { "names too many addresses" },
+            );
         }
         addresses.dedup();
         addresses
@@ -44,7 +48,10 @@ impl Judge<'_> {
                 self.problems.push(Problem::place(
                     &record.origin,
                     "[[upstream]]",
-                    format!("has the name \"{}\", which another upstream has. Give each upstream a name of its own.", upstream.name),
+                    format!(
+                        "has the name \"{}\", which another upstream has. Give each upstream a name of its own.",
+                        upstream.name
+                    ),
                 ));
             }
             upstreams.push(upstream);
@@ -53,7 +60,10 @@ impl Judge<'_> {
             self.problems.push(Problem::place(
                 &extra.origin,
                 "[[upstream]]",
-                format!("is one too many. Allowed: {} upstreams. One upstream may have several addresses.", limits::UPSTREAMS_MAX),
+                format!(
+                    "is one too many. Allowed: {} upstreams. One upstream may have several addresses.",
+                    limits::UPSTREAMS_MAX
+                ),
             ));
         }
         upstreams
@@ -70,7 +80,9 @@ impl Judge<'_> {
             return None;
         };
         let addresses = self.addresses(keys::UPSTREAM_ADDRESSES, given, limits::UPSTREAM_ADDRESSES_MAX);
-        if let Some(nobody) = addresses.iter().find(|address| !network::is_one_host(address.ip()) || address.port() == 0) {
+        if let Some(nobody) =
+            addresses.iter().find(|address| !network::is_one_host(address.ip()) || address.port() == 0)
+        {
             let what = format!("names {nobody}, where no resolver can be: it is not the address and port of one host");
             self.complain(keys::UPSTREAM_ADDRESSES, given, &what);
         }
@@ -88,12 +100,16 @@ impl Judge<'_> {
         let protocol = record
             .values
             .get(keys::UPSTREAM_PROTOCOL)
-            .and_then(|given| self.word(keys::UPSTREAM_PROTOCOL, given, &[("udp", Protocol::Udp), ("tcp", Protocol::Tcp)]))
+            .and_then(|given| {
+                self.word(keys::UPSTREAM_PROTOCOL, given, &[("udp", Protocol::Udp), ("tcp", Protocol::Tcp)])
+            })
             .unwrap_or(Protocol::Udp);
         let role = record
             .values
             .get(keys::UPSTREAM_ROLE)
-            .and_then(|given| self.word(keys::UPSTREAM_ROLE, given, &[("primary", Role::Primary), ("fallback", Role::Fallback)]))
+            .and_then(|given| {
+                self.word(keys::UPSTREAM_ROLE, given, &[("primary", Role::Primary), ("fallback", Role::Fallback)])
+            })
             .unwrap_or(Role::Primary);
         let zones = record.values.get(keys::UPSTREAM_ZONES).map(|given| self.zones(given)).unwrap_or_default();
         Some(UpstreamPolicy { name, addresses, protocol, zones, role })

@@ -49,7 +49,9 @@ pub(super) const PLAIN: &[Plain] = &[
     },
     Plain {
         key: SHARED_CACHE_FORMER_KEY_FILE,
-        text: &[" The key before, which is accepted as well but no longer signs, while a new one is brought to all instances."],
+        text: &[
+            " The key before, which is accepted as well but no longer signs, while a new one is brought to all instances.",
+        ],
         toml: r#""""#,
         allowed: "the path of a file of 32 to 4096 bytes, or nothing",
     },
@@ -69,7 +71,9 @@ pub(super) const PLAIN: &[Plain] = &[
     },
     Plain {
         key: SHARED_CACHE_CA_FILE,
-        text: &[" Who vouches for the server (TLS): a PEM file with certificates of authorities. The system's when left out."],
+        text: &[
+            " Who vouches for the server (TLS): a PEM file with certificates of authorities. The system's when left out.",
+        ],
         toml: r#""""#,
         allowed: "the path of a file, or nothing",
     },

@@ -97,8 +97,15 @@ fn a_refusal_moves_up_no_end_while_another_upstream_may_still_answer() {
     let mut course = course(&[0, 1, 1]);
     let _ = course.advance(at(0));
     let _ = course.advance(at(100));
-    assert_eq!(course.failed(1, Failure::Network, at(101)), [Step::Report(1, Outcome::Failed), Step::Trouble, Step::Send(2, target(1))]);
-    assert_eq!(course.failed(2, Failure::Network, at(102)), [Step::Report(1, Outcome::Failed), Step::Trouble], "the first is still open");
+    assert_eq!(
+        course.failed(1, Failure::Network, at(101)),
+        [Step::Report(1, Outcome::Failed), Step::Trouble, Step::Send(2, target(1))]
+    );
+    assert_eq!(
+        course.failed(2, Failure::Network, at(102)),
+        [Step::Report(1, Outcome::Failed), Step::Trouble],
+        "the first is still open"
+    );
     assert!(course.answered(0, at(300)).is_some());
 }
 
@@ -148,7 +155,10 @@ fn a_second_useless_response_leaves_who_is_still_at_work() {
     let _ = course.advance(at(0));
     assert_eq!(sends(&course.advance(at(100)).into_iter().map(|step| (100, step)).collect::<Vec<_>>()), [(100, 1)]);
     let steps = course.failed_response(0, Failure::ServFail, 7, at(120));
-    assert!(!steps.iter().any(|step| matches!(step, Step::Send(..) | Step::End(_))), "the other one is at work: {steps:?}");
+    assert!(
+        !steps.iter().any(|step| matches!(step, Step::Send(..) | Step::End(_))),
+        "the other one is at work: {steps:?}"
+    );
     let steps = course.failed_response(1, Failure::ServFail, 7, at(150));
     assert_eq!(steps.last(), Some(&Step::End(Failure::ServFail)));
 }
@@ -159,7 +169,8 @@ fn an_upstream_without_edns_gets_three_packets_at_the_most() {
     let _ = course.advance(at(0));
     let plain = Target { extension: Extension::Plain, ..target(0) };
     assert_eq!(course.failed_response(0, Failure::NotUnderstood, 7, at(3)).last(), Some(&Step::Send(1, plain)));
-    let later: Vec<Step> = [100, 300, 1000, 1003, 1500].into_iter().flat_map(|millis| course.advance(at(millis))).collect();
+    let later: Vec<Step> =
+        [100, 300, 1000, 1003, 1500].into_iter().flat_map(|millis| course.advance(at(millis))).collect();
     let sent: Vec<_> = later.iter().filter(|step| matches!(step, Step::Send(..))).collect();
     assert_eq!(sent, [&Step::Send(2, plain)], "{later:?}");
 }

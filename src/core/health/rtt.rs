@@ -1,7 +1,8 @@
-//! A smoothed percentile of round-trip times: a histogram on a logarithmic scale whose memory fades.
+//! A smoothed percentile of round-trip times: a histogram on a logarithmic scale whose memory
+//! fades.
 //!
-//! Four steps to the octave from 64 µs to 8 s: an error of at most 19 %. After every 256 answers all counts are halved, so that
-//! the last few hundred decide. 112 bytes, no allocation.
+//! Four steps to the octave from 64 µs to 8 s: an error of at most 19 %. After every 256 answers
+//! all counts are halved, so that the last few hundred decide. 112 bytes, no allocation.
 
 use std::time::Duration;
 

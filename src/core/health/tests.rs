@@ -72,7 +72,10 @@ fn an_overdue_attempt_impairs_until_the_next_answer() {
     let mut health = health();
     let _ = health.record(Outcome::Answered(FAST), at(0));
     assert_eq!(health.overdue(at(10)), Some(Transition { from: State::Healthy, to: State::Impaired }));
-    assert_eq!(health.record(Outcome::Answered(FAST), at(40)), Some(Transition { from: State::Impaired, to: State::Healthy }));
+    assert_eq!(
+        health.record(Outcome::Answered(FAST), at(40)),
+        Some(Transition { from: State::Impaired, to: State::Healthy })
+    );
     assert_eq!(health.overdue(at(20)), None, "something was answered since");
 }
 

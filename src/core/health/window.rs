@@ -14,7 +14,8 @@ const GROUPS: usize = 8;
 /// What happened in one bucket's time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
-    /// Which stretch of time it counts: microseconds since the epoch divided by the bucket's length.
+    /// Which stretch of time it counts: microseconds since the epoch divided by the bucket's
+    /// length.
     number: u64,
     /// Answers in time.
     successes: u32,
@@ -154,11 +155,17 @@ mod tests {
         window.add_failure(start);
         window.add_success(start.plus(Duration::from_secs(5)));
         assert_eq!(
-            (window.attempts(start.plus(Duration::from_secs(9))), window.failure_percent(start.plus(Duration::from_secs(9)))),
+            (
+                window.attempts(start.plus(Duration::from_secs(9))),
+                window.failure_percent(start.plus(Duration::from_secs(9)))
+            ),
             (2, 50)
         );
         assert_eq!(
-            (window.attempts(start.plus(Duration::from_secs(10))), window.failure_percent(start.plus(Duration::from_secs(10)))),
+            (
+                window.attempts(start.plus(Duration::from_secs(10))),
+                window.failure_percent(start.plus(Duration::from_secs(10)))
+            ),
             (1, 0)
         );
     }

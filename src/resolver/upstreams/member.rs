@@ -65,9 +65,18 @@ pub struct Group {
 
 impl Upstream {
     /// A healthy upstream.
-    pub(super) fn new(configured: &UpstreamPolicy, address: std::net::SocketAddr, groups: Vec<usize>, policy: &Policy) -> Self {
+    pub(super) fn new(
+        configured: &UpstreamPolicy,
+        address: std::net::SocketAddr,
+        groups: Vec<usize>,
+        policy: &Policy,
+    ) -> Self {
         Self {
-            label: if configured.name == address.to_string() { configured.name.clone() } else { format!("{}@{address}", configured.name) },
+            label: if configured.name == address.to_string() {
+                configured.name.clone()
+            } else {
+                format!("{}@{address}", configured.name)
+            },
             address,
             protocol: configured.protocol,
             role: configured.role,
@@ -96,7 +105,8 @@ impl Upstream {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What attempts came to so far, in the order of [`ATTEMPT_ENDS`]. A late one is counted again for what it comes to in the end.
+    /// What attempts came to so far, in the order of [`ATTEMPT_ENDS`]. A late one is counted again
+    /// for what it comes to in the end.
     #[must_use]
     pub fn attempts(&self) -> [u64; ATTEMPT_ENDS.len()] {
         self.attempts.each_ref().map(|counter| counter.load(Ordering::Relaxed))

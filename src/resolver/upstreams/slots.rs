@@ -1,9 +1,11 @@
-//! Where upstreams have their numbers: a place each, which plans, probers and reports name for as long as they live.
+//! Where upstreams have their numbers: a place each, which plans, probers and reports name for as
+//! long as they live.
 //!
-//! The host's resolvers change while queries are under way (`/etc/resolv.conf` is watched). A number must therefore not mean another
-//! upstream before everybody who holds it has ended: places that fell empty are used again only after [`RESTING`] others. A
-//! resolution lives for 40 s at the most and the host's file is read every few seconds, so that is long enough; a report that came later
-//! still would count once for the wrong upstream, and no more.
+//! The host's resolvers change while queries are under way (`/etc/resolv.conf` is watched). A
+//! number must therefore not mean another upstream before everybody who holds it has ended: places
+//! that fell empty are used again only after [`RESTING`] others. A resolution lives for 40 s at the
+//! most and the host's file is read every few seconds, so that is long enough; a report that came
+//! later still would count once for the wrong upstream, and no more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,6 +66,11 @@ impl Slots {
     /// All that are in use, with their numbers.
     pub(super) fn in_use(&self) -> Vec<(usize, Arc<Upstream>)> {
         let held = self.held.read();
-        held.all.iter().enumerate().filter(|(_, upstream)| !upstream.is_retired()).map(|(index, own)| (index, Arc::clone(own))).collect()
+        held.all
+            .iter()
+            .enumerate()
+            .filter(|(_, upstream)| !upstream.is_retired())
+            .map(|(index, own)| (index, Arc::clone(own)))
+            .collect()
     }
 }

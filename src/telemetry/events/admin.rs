@@ -1,4 +1,5 @@
-//! What is worth a log line of the admin interface, and of answers that come from elsewhere than an upstream.
+//! What is worth a log line of the admin interface, and of answers that come from elsewhere than an
+//! upstream.
 
 use std::path::Path;
 
@@ -58,7 +59,8 @@ pub struct SeedRead<'a> {
 impl SeedRead<'_> {
     /// Writes it to the log.
     pub fn emit(&self) {
-        let (path, taken, older, expired, refused) = (self.path.display(), self.taken, self.older, self.expired, self.refused);
+        let (path, taken, older, expired, refused) =
+            (self.path.display(), self.taken, self.older, self.expired, self.refused);
         if refused == 0 {
             info!(%path, taken, older, expired, "seed read");
         } else {

@@ -19,7 +19,11 @@ pub struct CriticalNamesKnown {
 impl CriticalNamesKnown {
     /// Writes it to the log.
     pub fn emit(&self) {
-        info!(answers = self.answers, after_ms = (self.after.as_secs_f64() * 1e6).round() / 1e3, "ready: all critical names are known");
+        info!(
+            answers = self.answers,
+            after_ms = (self.after.as_secs_f64() * 1e6).round() / 1e3,
+            "ready: all critical names are known"
+        );
     }
 }
 

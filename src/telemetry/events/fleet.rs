@@ -33,7 +33,11 @@ pub struct SharedCacheUnusable<'a> {
 impl SharedCacheUnusable<'_> {
     /// Writes it to the log.
     pub fn emit(&self) {
-        warn!(url = self.url, reason = self.reason, "shared cache is not used: queries are answered without it, its files are read again");
+        warn!(
+            url = self.url,
+            reason = self.reason,
+            "shared cache is not used: queries are answered without it, its files are read again"
+        );
     }
 }
 

@@ -37,7 +37,9 @@ struct Seed {
 
 fn read(text: &str) -> Seed {
     let mut answers = Vec::new();
-    let left = read_text(text, &policy(), NOW.plus(std::time::Duration::from_secs(1)), |seedling| answers.push(seedling)).unwrap();
+    let left =
+        read_text(text, &policy(), NOW.plus(std::time::Duration::from_secs(1)), |seedling| answers.push(seedling))
+            .unwrap();
     Seed { answers, mistakes: left.mistakes, refused: left.refused, expired: left.expired }
 }
 
@@ -64,7 +66,10 @@ fn what_is_written_is_read_again() {
         assert_eq!((&seedling.key, seedling.hits, seedling.entry.undated), (&www, 7, false));
         let back = &seedling.entry;
         assert_eq!((back.kind, back.vouched, back.authentic), (known.kind, known.vouched, known.authentic));
-        assert_eq!((back.stored, back.fresh_until, back.stale_until), (known.stored, known.fresh_until, known.stale_until));
+        assert_eq!(
+            (back.stored, back.fresh_until, back.stale_until),
+            (known.stored, known.fresh_until, known.stale_until)
+        );
         // Only the owners are compressed now.
         assert_eq!(written(&www, back, 7), written(&www, &known, 7));
     }
@@ -72,10 +77,15 @@ fn what_is_written_is_read_again() {
 
 #[test]
 fn a_seed_written_by_hand_is_stale_from_the_start_and_servable_for_a_day() {
-    let seed = answers(r#"{"name":"WWW.example.com","type":"a","records":[{"data":"192.0.2.1"},{"data":"192.0.2.2","ttl":5}]}"#);
+    let seed = answers(
+        r#"{"name":"WWW.example.com","type":"a","records":[{"data":"192.0.2.1"},{"data":"192.0.2.2","ttl":5}]}"#,
+    );
     let [seedling] = &seed.answers[..] else { panic!("{seed:?}") };
     let now = NOW.plus(std::time::Duration::from_secs(1));
-    assert_eq!((&seedling.key, seedling.entry.undated, seedling.entry.kind), (&key("www.example.com", 1), true, Kind::Positive));
+    assert_eq!(
+        (&seedling.key, seedling.entry.undated, seedling.entry.kind),
+        (&key("www.example.com", 1), true, Kind::Positive)
+    );
     assert!(!written(&seedling.key, &seedling.entry, 7).contains("stored"), "nor does it get a date on the way");
     assert!(!seedling.entry.is_fresh(now));
     assert_eq!(seedling.entry.stale_until, now.plus(std::time::Duration::from_secs(86_400)));
@@ -87,7 +97,8 @@ fn negative_answers_can_be_written_by_hand() {
         r#"{"name":"gone.example.com.","type":"A","rcode":"NXDOMAIN","authority":[{"name":"example.com.","type":"SOA","data":"ns.example.com. admin.example.com. 1 2 3 4 30"}]},
            {"name":"www.example.com.","type":"AAAA"}"#,
     );
-    let kinds: Vec<(Kind, bool)> = seed.answers.iter().map(|seedling| (seedling.entry.kind, seedling.entry.vouched)).collect();
+    let kinds: Vec<(Kind, bool)> =
+        seed.answers.iter().map(|seedling| (seedling.entry.kind, seedling.entry.vouched)).collect();
     assert_eq!(kinds, [(Kind::NxDomain, true), (Kind::NoData, false)], "{:?}", seed.mistakes);
 }
 
@@ -96,16 +107,25 @@ fn a_mistake_costs_one_answer_and_is_told_with_its_line() {
     let good = r#"{"name":"www.example.com.","type":"A","records":[{"data":"192.0.2.1"}]}"#;
     let cases = [
         (r#"{"name":"a..b","type":"A"}"#, "line 3: name \"a..b\" is no domain name"),
-        (r#"{"name":"a.test","type":"AA"}"#, "type \"AA\" is not known. Allowed: A, AAAA and so on, or TYPE and a number"),
+        (
+            r#"{"name":"a.test","type":"AA"}"#,
+            "type \"AA\" is not known. Allowed: A, AAAA and so on, or TYPE and a number",
+        ),
         (r#"{"name":"a.test","type":"ANY"}"#, "type \"ANY\" is not known"),
-        (r#"{"name":"a.test","type":"A","records":[{"data":"192.0.2"}]}"#, "data \"192.0.2\" is no A. Allowed: presentation format"),
+        (
+            r#"{"name":"a.test","type":"A","records":[{"data":"192.0.2"}]}"#,
+            "data \"192.0.2\" is no A. Allowed: presentation format",
+        ),
         (r#"{"name":"a.test","type":"A","records":[{"type":"TXT","data":"x"}]}"#, "no record answers it"),
         (
             r#"{"name":"a.test","type":"A","stored":"today","records":[{"data":"192.0.2.1"}]}"#,
             "stored \"today\" is no moment. Allowed: 2026-",
         ),
         (r#"{"name":"a.test","type":"A","dnssec":"yes"}"#, "Allowed: do, cd, do cd, or nothing"),
-        (r#"{"name":"a.test","type":"A","rcode":"SERVFAIL"}"#, "unknown variant `SERVFAIL`, expected `NOERROR` or `NXDOMAIN`"),
+        (
+            r#"{"name":"a.test","type":"A","rcode":"SERVFAIL"}"#,
+            "unknown variant `SERVFAIL`, expected `NOERROR` or `NXDOMAIN`",
+        ),
         (r#"{"name":"a.test","type":"A","recods":[]}"#, "unknown field `recods`"),
         ("{\"name\":\"a.test\",\n\n\"type\":7}", "line 5: invalid type"),
         ("7", "line 3: invalid type"),
@@ -129,13 +149,18 @@ fn what_is_no_seed_is_refused_with_what_is_allowed() {
         (r#"{"format":"other","version":1,"answers":[]}"#, "format \"other\" version 1"),
     ] {
         let error = read_text(text, &policy(), NOW, drop).unwrap_err().to_string();
-        assert!(error.contains(told) && error.contains("Allowed: {\"format\":\"holdover-seed\",\"version\":1"), "{text}: {error}");
+        assert!(
+            error.contains(told) && error.contains("Allowed: {\"format\":\"holdover-seed\",\"version\":1"),
+            "{text}: {error}"
+        );
     }
 }
 
 #[test]
 fn what_is_past_its_time_is_left_out() {
-    let seed = answers(r#"{"name":"www.example.com.","type":"A","stored":"2018-11-22T08:19:00+09:00","records":[{"data":"192.0.2.1"}]}"#);
+    let seed = answers(
+        r#"{"name":"www.example.com.","type":"A","stored":"2018-11-22T08:19:00+09:00","records":[{"data":"192.0.2.1"}]}"#,
+    );
     assert_eq!((seed.answers.len(), seed.expired, seed.refused), (0, 1, 0));
 }
 

@@ -1,8 +1,9 @@
 //! One connection to one upstream, driven by one task: queries in, responses out, in any order.
 //!
-//! A query goes out under its own ID, or under another one while that is taken on this connection; the response gets the ID
-//! of its query back. A query whose client has gone stays in the table until its time is over: a late response is then
-//! recognised, and a connection that swallows everything is found out although nobody waits that long.
+//! A query goes out under its own ID, or under another one while that is taken on this connection;
+//! the response gets the ID of its query back. A query whose client has gone stays in the table
+//! until its time is over: a late response is then recognised, and a connection that swallows
+//! everything is found out although nobody waits that long.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -35,8 +36,14 @@ pub(super) struct Job {
     pub(super) reply: oneshot::Sender<Result<Vec<u8>, WireError>>,
 }
 
-/// Sets up the connection, serves `jobs` on it until it ends, and tells those still waiting why it ended.
-pub(super) async fn run(server: SocketAddr, limits: StreamLimits, counters: Arc<UpstreamCounters>, mut jobs: mpsc::Receiver<Job>) {
+/// Sets up the connection, serves `jobs` on it until it ends, and tells those still waiting why it
+/// ended.
+pub(super) async fn run(
+    server: SocketAddr,
+    limits: StreamLimits,
+    counters: Arc<UpstreamCounters>,
+    mut jobs: mpsc::Receiver<Job>,
+) {
     counters.count(Carried::Connection);
     let mut flights = Flights { limits, counters, by_id: HashMap::new(), heard: Instant::now(), ignored: 0 };
     let (connecting, outbox) = TcpClientStream::new(server, None, Some(limits.connect), TokioRuntimeProvider::new());
@@ -156,13 +163,17 @@ impl Flights {
         let Job { mut query, reply } = job;
         let id = query.first_chunk().copied().unwrap_or_default();
         let wanted = u16::from_be_bytes(id);
-        let free = (0..=u16::MAX).map(|step| wanted.wrapping_add(step)).find(|id| !self.by_id.contains_key(id)).unwrap_or(wanted);
+        let free = (0..=u16::MAX)
+            .map(|step| wanted.wrapping_add(step))
+            .find(|id| !self.by_id.contains_key(id))
+            .unwrap_or(wanted);
         set_id(&mut query, free.to_be_bytes());
         self.by_id.insert(free, Flight { query, id, reply, sent: Instant::now() });
         free
     }
 
-    /// Starts the time of the queries that waited for the set-up; gives those that somebody still waits for.
+    /// Starts the time of the queries that waited for the set-up; gives those that somebody still
+    /// waits for.
     fn restart(&mut self) -> Vec<u16> {
         let now = Instant::now();
         self.heard = now;
@@ -171,7 +182,8 @@ impl Flights {
         self.by_id.keys().copied().collect()
     }
 
-    /// Hands a query to the framing; a query that finds its queue full, because the peer does not read, fails.
+    /// Hands a query to the framing; a query that finds its queue full, because the peer does not
+    /// read, fails.
     fn send(&mut self, id: u16, server: SocketAddr, outbox: &mut BufDnsStreamHandle) {
         let Some(flight) = self.by_id.get(&id) else { return };
         if outbox.send(SerialMessage::new(flight.query.clone(), server)).is_ok() {
@@ -224,12 +236,16 @@ impl Flights {
     /// Ends the queries whose time is over.
     ///
     /// # Errors
-    /// [`WireError::Lost`] when the connection is of no more use: idle for too long, or silent since such a query was sent.
-    /// The queries that are left may then be sent again elsewhere.
+    /// [`WireError::Lost`] when the connection is of no more use: idle for too long, or silent
+    /// since such a query was sent. The queries that are left may then be sent again elsewhere.
     fn expire(&mut self, now: Instant) -> Result<(), WireError> {
         let is_idle = self.by_id.is_empty() && now.duration_since(self.heard) >= self.limits.idle;
-        let overdue: Vec<u16> =
-            self.by_id.iter().filter(|(_, flight)| now.duration_since(flight.sent) >= self.limits.response).map(|(id, _)| *id).collect();
+        let overdue: Vec<u16> = self
+            .by_id
+            .iter()
+            .filter(|(_, flight)| now.duration_since(flight.sent) >= self.limits.response)
+            .map(|(id, _)| *id)
+            .collect();
         let mut is_silent = false;
         for flight in overdue.iter().filter_map(|id| self.by_id.remove(id)) {
             is_silent |= flight.sent >= self.heard;
