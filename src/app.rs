@@ -21,7 +21,7 @@ use crate::adapters::footprint;
 use crate::adapters::state_file::{self, StateFile};
 use crate::adapters::tcp::{self, Phase, TcpLimits};
 use crate::adapters::udp::{Admission, Sockets, UdpFront};
-use crate::adapters::upstream::{SocketWire, StreamLimits, UpstreamLimits};
+use crate::adapters::upstream::{SocketTransport, StreamLimits, UpstreamLimits};
 use crate::config::settings::{Drain, Settings};
 use crate::core::critical::Standing;
 use crate::core::network::{self, IpNetwork};
@@ -31,19 +31,19 @@ use crate::core::upstream::Role;
 use crate::resolver::ports::{Answer, Chance, Clock, PortFuture};
 use crate::resolver::{self, Ports, Resolver};
 use crate::telemetry::events;
-use crate::telemetry::persistence::Persistence;
+use crate::telemetry::state_file::StateFileStatus;
 use crate::telemetry::tally::{Answered, Connections, Tally, UpstreamCounters};
 
 mod administration;
 mod descriptors;
-pub(crate) mod fleet;
 pub mod host;
 mod hosts;
-mod nuisances;
 mod seeds;
+pub(crate) mod shared_cache;
+mod unwanted_traffic;
 
 use administration::{Administration, Kept};
-use nuisances::{Nuisances, Stranger};
+use unwanted_traffic::{LastRejectedClient, UnwantedTrafficWatch};
 
 /// Descriptors for everything that is neither an attempt upstream nor a client's connection:
 /// listeners, log, upstream connections.
@@ -174,7 +174,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let wire = wire(settings);
     let upstream = wire.counters();
     let chance: Arc<dyn Chance> = Arc::new(SystemChance::new()?);
-    let ports = Ports { clock: clock.clone(), chance: Arc::clone(&chance), wire: Arc::new(wire) };
+    let ports = Ports { clock: clock.clone(), chance: Arc::clone(&chance), transport: Arc::new(wire) };
     let bound = settings
         .listen
         .addresses
@@ -198,10 +198,10 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     if let Some(path) = settings.hosts.clone() {
         hosts::start(path, &resolver);
     }
-    let fleet = fleet::start(settings, &chance, &resolver);
+    let shared_cache = shared_cache::start(settings, &chance, &resolver);
     let look_again = Arc::new(Notify::new());
     watch_host(settings, &addresses, &resolver, &look_again);
-    let (admission, stranger) = admission(settings.listen.clients.clone());
+    let (admission, last_rejected) = admission(settings.listen.clients.clone());
     let (phase, phases) = watch::channel(Phase::Serving);
     let streams = Arc::new(Streams {
         resolver: Arc::clone(&resolver),
@@ -226,14 +226,14 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         .map_err(StartError::Thread)?;
     let labels: Vec<String> = resolver.upstreams().all().iter().map(|upstream| upstream.label.clone()).collect();
     let tallies: Vec<Arc<Tally>> = udp.tallies().iter().chain([&streams.tally]).cloned().collect();
-    let nuisances = Nuisances::new(
+    let unwanted_traffic = UnwantedTrafficWatch::new(
         Arc::clone(&resolver),
         tallies.clone(),
         Arc::clone(&connections),
         Arc::clone(&upstream),
-        stranger,
+        last_rejected,
     );
-    resolver.spawn(nuisances.watch());
+    resolver.spawn(unwanted_traffic.watch());
     resolver.spawn(footprint::settle());
     let administration = Administration {
         resolver: Arc::clone(&resolver),
@@ -248,7 +248,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
             standing: Box::new(state.watch()),
             forget: Box::new(state.forgetter()),
         }),
-        fleet,
+        shared_cache,
     };
     let admin = administer(settings, administration);
     events::Ready { upstreams: &labels, after: clock.now().since(start), awaited: awaited(&resolver) }.emit();
@@ -274,17 +274,17 @@ fn awaited(resolver: &Resolver) -> usize {
 }
 
 /// Who may ask; and who was turned away last.
-fn admission(clients: Vec<IpNetwork>) -> (Admission, Arc<Stranger>) {
-    let stranger = Arc::new(Stranger::default());
-    let note = Arc::clone(&stranger);
+fn admission(clients: Vec<IpNetwork>) -> (Admission, Arc<LastRejectedClient>) {
+    let last_rejected = Arc::new(LastRejectedClient::default());
+    let note = Arc::clone(&last_rejected);
     let admission = move |ip: IpAddr| {
         let admitted = network::admits(&clients, ip);
         if !admitted {
-            note.turned_away(ip);
+            note.note(ip);
         }
         admitted
     };
-    (Arc::new(admission), stranger)
+    (Arc::new(admission), last_rejected)
 }
 
 /// Brings back what another run remembered, and keeps it from now on, if there is a place for it.
@@ -311,12 +311,12 @@ fn watch_host(settings: &Settings, addresses: &[SocketAddr], resolver: &Arc<Reso
 }
 
 /// The way upstream, as wide as the descriptors of the process allow.
-fn wire(settings: &Settings) -> SocketWire {
+fn wire(settings: &Settings) -> SocketTransport {
     let attempts = usize::try_from(settings.policy.attempts.sends).unwrap_or(1);
     let wanted = settings.policy.in_flight.resolutions.saturating_mul(attempts);
     let others = settings.listen.tcp_connections + DESCRIPTORS_RESERVED;
     let granted = descriptors::raise(wanted + others);
-    SocketWire::new(UpstreamLimits {
+    SocketTransport::new(UpstreamLimits {
         sockets: wanted.min(granted.saturating_sub(others)).max(1),
         streams: StreamLimits::DEFAULT,
     })
@@ -366,8 +366,8 @@ impl Running {
 
     /// How it stands with the state file.
     #[must_use]
-    pub fn persistence(&self) -> Persistence {
-        self.state.as_ref().map_or(Persistence::Off, StateFile::standing)
+    pub fn state_file(&self) -> StateFileStatus {
+        self.state.as_ref().map_or(StateFileStatus::Off, StateFile::standing)
     }
 
     /// Queries so far with this outcome.

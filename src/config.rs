@@ -6,13 +6,13 @@
 pub mod environment;
 pub mod error;
 pub mod file;
-pub mod judge;
 pub mod keys;
 pub mod layer;
 pub mod limits;
 pub mod quantity;
 pub mod render;
 pub mod settings;
+pub mod validate;
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -43,7 +43,7 @@ pub fn load(flags: Flags, variables: impl Iterator<Item = (OsString, OsString)>)
     };
     layer.cover(environment.layer);
     layer.cover(flags.layer);
-    judge::judge(&layer)
+    validate::validate(&layer)
 }
 
 /// Reads the configuration file.

@@ -1,13 +1,13 @@
 //! The pure core: it decides, and touches nothing. No I/O, no clock, no async, no lock, no chance.
 
 pub mod answer;
+pub mod attempts;
 pub mod budget;
 pub mod classify;
-pub mod course;
 pub mod critical;
 pub mod decision;
 pub mod entry;
-pub mod gist;
+pub mod fingerprint;
 pub mod health;
 pub mod hosts;
 pub mod key;

@@ -7,6 +7,7 @@ pub mod core;
 pub mod config;
 pub mod telemetry;
 
+pub mod memory;
 pub mod resolver;
 
 pub mod adapters;

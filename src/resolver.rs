@@ -7,25 +7,17 @@
 //! [`Resolver::receive`].
 
 mod background;
+mod consultation;
 pub mod critical;
-mod fleet;
 pub mod flight;
-pub mod forgotten;
 pub mod front;
 mod hosts;
-pub mod journal;
 mod loops;
 mod outage;
-mod pinned;
 pub mod ports;
+mod reading;
 pub mod recoveries;
 mod resolution;
-mod room;
-pub mod shelf;
-mod sieve;
-pub mod slot;
-pub mod store;
-mod survey;
 pub mod upstreams;
 mod waiting;
 
@@ -37,7 +29,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::core::answer::Transport;
+use crate::core::answer::ClientTransport;
 use crate::core::budget::Budget;
 use crate::core::entry::Entry;
 use crate::core::key::Key;
@@ -45,18 +37,18 @@ use crate::core::policy::Policy;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::core::upstream::UpstreamPolicy;
+use crate::memory::flushes::Flushes;
+use crate::memory::journal::{Change, Journal, Origin, Reader};
+use crate::memory::store::{Found, Store};
+use crate::memory::thread_cache::ThreadCache;
 use crate::telemetry::tally::{Answered, Failures, Sends, Tally};
 use background::Errand;
 use critical::Watchlist;
 use flight::Flights;
-use forgotten::Forgotten;
 use front::{Arrival, Disposition};
-use journal::{Change, Journal, Origin};
 use loops::Loops;
 use outage::Outages;
-use ports::{Chance, Clock, Fleet, Wire};
-use shelf::Shelf;
-use store::Store;
+use ports::{Chance, Clock, SharedCache, UpstreamTransport};
 use upstreams::Upstreams;
 pub use waiting::Waiting;
 
@@ -68,7 +60,7 @@ pub struct Ports {
     /// Throws dice.
     pub chance: Arc<dyn Chance>,
     /// Carries queries upstream.
-    pub wire: Arc<dyn Wire>,
+    pub transport: Arc<dyn UpstreamTransport>,
 }
 
 /// Resolves, remembers, and answers.
@@ -92,9 +84,9 @@ pub struct Resolver {
     /// The world.
     ports: Ports,
     /// What others have learned, if that can be asked for.
-    fleet: OnceLock<Arc<dyn Fleet>>,
+    shared_cache: OnceLock<Arc<dyn SharedCache>>,
     /// What it is not to bring back.
-    forgotten: Mutex<Forgotten>,
+    forgotten: Mutex<Flushes>,
     /// Refreshes to be started.
     errands: mpsc::Sender<Errand>,
     /// Outages and what they cost.
@@ -129,7 +121,7 @@ impl Resolver {
             ready: AtomicBool::new(policy.critical.is_empty() && !upstreams.all().is_empty()),
             sends: Sends::default(),
             failures: Failures::default(),
-            fleet: OnceLock::new(),
+            shared_cache: OnceLock::new(),
             forgotten: Mutex::default(),
             tasks: Mutex::default(),
             policy,
@@ -145,9 +137,9 @@ impl Resolver {
     ///
     /// Cancel safe.
     pub async fn answer(self: &Arc<Self>, packet: Vec<u8>, client: SocketAddr, tally: &Tally) -> Option<Vec<u8>> {
-        let arrival = Arrival { packet: &packet, transport: Transport::Stream, client, now: self.now() };
+        let arrival = Arrival { packet: &packet, transport: ClientTransport::Stream, client, now: self.now() };
         let mut out = vec![0; self.room(&packet)];
-        match self.receive(arrival, tally, &mut Shelf::none(), &mut out) {
+        match self.receive(arrival, tally, &mut ThreadCache::none(), &mut out) {
             Disposition::Answered(length) => {
                 out.truncate(length);
                 Some(out)
@@ -165,8 +157,8 @@ impl Resolver {
             return crate::core::answer::room(&entry).max(least);
         }
         match self.store.find(&query.key, self.now()) {
-            store::Found::Answer(slot) => crate::core::answer::room(&slot.entry).max(least),
-            store::Found::Failure(_) | store::Found::Nothing => least * 2,
+            Found::Answer(cached) => crate::core::answer::room(&cached.entry).max(least),
+            Found::Failure(_) | Found::Nothing => least * 2,
         }
     }
 
@@ -190,7 +182,7 @@ impl Resolver {
 
     /// A reader of all that changes in the memory from now on.
     #[must_use]
-    pub fn journal(&self) -> journal::Reader {
+    pub fn journal(&self) -> Reader {
         self.journal.read()
     }
 
@@ -199,8 +191,8 @@ impl Resolver {
     /// newer.
     pub fn restore(&self, key: &Key, entry: Entry, hits: u32, origin: Origin) -> bool {
         let group = self.upstreams.group_of(key.name());
-        let Some(slot) = self.store.restore(key, entry, group, hits) else { return false };
-        self.journal.note(&Change::Learned(slot, origin));
+        let Some(cached) = self.store.restore(key, entry, group, hits) else { return false };
+        self.journal.note(&Change::Learned(cached, origin));
         true
     }
 
@@ -209,7 +201,7 @@ impl Resolver {
         let known = self.store.forget(key);
         self.flights.forget(key);
         if known {
-            self.journal.note(&Change::Forgotten(Box::new(key.clone())));
+            self.journal.note(&Change::Flushed(Box::new(key.clone())));
         }
         known
     }

@@ -2,10 +2,10 @@
 
 pub mod console;
 pub mod events;
-pub mod fleet;
 pub mod logging;
 pub mod metrics;
-pub mod persistence;
 pub mod reading;
+pub mod shared_cache;
+pub mod state_file;
 pub mod takeover;
 pub mod tally;

@@ -1,7 +1,7 @@
 //! A hit allocates nothing: fresh answers, stale answers in an outage and cached failures through
 //! [`Resolver::receive`], counted by the allocator itself.
 //!
-//! Without the shelf (`resolver::shelf`) it would not be so: moka does its bookkeeping on the
+//! Without the shelf (`memory::thread_cache`) it would not be so: moka does its bookkeeping on the
 //! thread of every 64th hit, and what crossbeam-epoch retires there is pushed in a node from the
 //! heap: once an entry was ever replaced, 8 to 30 of 1 000 hits allocate.
 

@@ -10,14 +10,14 @@ use std::time::Duration;
 use holdover::config::layer::{Given, Layer, Origin, Raw};
 use holdover::config::quantity::{read_duration, read_size, show_duration, show_size};
 use holdover::config::settings::{Admin, Settings};
-use holdover::config::{self, Flags, file, judge, render};
+use holdover::config::{self, Flags, file, render, validate};
 use holdover::core::policy::ClientResponseTimer;
 use holdover::core::upstream::{Protocol, Role};
 use proptest::prelude::*;
 
 /// What a file's text becomes.
 fn read(text: &str) -> Result<Settings, String> {
-    file::parse("holdover.toml", text).and_then(|layer| judge::judge(&layer)).map_err(|error| error.to_string())
+    file::parse("holdover.toml", text).and_then(|layer| validate::validate(&layer)).map_err(|error| error.to_string())
 }
 
 /// The message that a file's text earns.
@@ -309,7 +309,7 @@ fn a_wrong_flag_is_usage_and_a_wrong_file_is_configuration() {
     let code = |origin: Origin| {
         let mut layer = Layer::default();
         layer.values.insert("stale.maximum", Given { raw: Raw::Word("soon".into()), origin });
-        judge::judge(&layer).unwrap_err().exit_code()
+        validate::validate(&layer).unwrap_err().exit_code()
     };
     assert_eq!(code(Origin::Flag("--maximum-stale")), 64);
     assert_eq!(code(Origin::Variable("HOLDOVER_STALE_MAXIMUM".into())), 78);

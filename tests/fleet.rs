@@ -20,12 +20,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use holdover::config::settings::Settings;
-use holdover::core::answer::Transport;
+use holdover::core::answer::ClientTransport;
 use holdover::core::time::Timestamp;
 use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
+use holdover::memory::thread_cache::ThreadCache;
 use holdover::resolver::front::{Arrival, Disposition};
-use holdover::resolver::ports::{Chance, Clock, PortFuture, Wire, WireError};
-use holdover::resolver::shelf::Shelf;
+use holdover::resolver::ports::{Chance, Clock, PortFuture, TransportError, UpstreamTransport};
 use holdover::resolver::{Ports, Resolver};
 use holdover::telemetry::tally::{Answered, Tally};
 use rand::rngs::SmallRng;
@@ -84,8 +84,8 @@ struct Provider {
 /// The way to it.
 struct Way(Arc<Provider>);
 
-impl Wire for Way {
-    fn exchange(&self, _: Protocol, _: SocketAddr, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, WireError>> {
+impl UpstreamTransport for Way {
+    fn exchange(&self, _: Protocol, _: SocketAddr, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
         let second = self.0.began.elapsed().as_secs() as usize;
         if let Some(count) = self.0.arrived.get(second) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -177,7 +177,7 @@ async fn live(sidecars: usize, manners: Manners) -> Story {
             let ports = Ports {
                 clock: Arc::new(FleetClock(began)),
                 chance: Arc::new(chance),
-                wire: Arc::new(Way(Arc::clone(&provider))),
+                transport: Arc::new(Way(Arc::clone(&provider))),
             };
             Resolver::start(settings.policy.clone(), &upstreams, ports)
         })
@@ -223,8 +223,8 @@ async fn live(sidecars: usize, manners: Manners) -> Story {
 fn ask(resolver: &Arc<Resolver>, name: usize, tally: &Arc<Tally>) {
     let packet = query(name);
     let client = SocketAddr::from(([127, 0, 0, 1], 1024 + name as u16));
-    let arrival = Arrival { packet: &packet, transport: Transport::Udp, client, now: resolver.now() };
-    if let Disposition::Waiting(waiting) = resolver.receive(arrival, tally, &mut Shelf::none(), &mut [0; 512]) {
+    let arrival = Arrival { packet: &packet, transport: ClientTransport::Udp, client, now: resolver.now() };
+    if let Disposition::Waiting(waiting) = resolver.receive(arrival, tally, &mut ThreadCache::none(), &mut [0; 512]) {
         let (resolver, tally) = (Arc::clone(resolver), Arc::clone(tally));
         tokio::spawn(async move { resolver.complete(&waiting, &tally).await });
     }

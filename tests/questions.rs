@@ -20,7 +20,7 @@ use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NULL, SOA, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use holdover::config;
-use holdover::core::answer::{self, Asked, Shown, Transport};
+use holdover::core::answer::{self, Asked, ClientTransport, Shown};
 use holdover::core::classify::{Verdict, classify, extended_errors};
 use holdover::core::entry::Entry;
 use holdover::core::key::Key;
@@ -240,7 +240,7 @@ proptest! {
         let entry = Entry::remember(&read.key, &bytes, verdict, &policy, NOW).expect("an entry").entry;
         let shown = if stale { Shown::Stale { ttl: Duration::from_secs(30) } } else { Shown::Fresh };
         let mut out = vec![0; answer::room(&entry)];
-        let asked = Asked { packet: &packet, echo: read.echo, transport: Transport::Stream };
+        let asked = Asked { packet: &packet, echo: read.echo, transport: ClientTransport::Stream };
         let length = answer::write_entry(&asked, &entry, shown, NOW.plus(Duration::from_secs(u64::from(age))), &mut out);
         let given = Message::from_vec(&out[..length]).expect("hickory reads our answer");
         prop_assert_eq!(given.metadata.id, 99);

@@ -34,8 +34,8 @@ use crate::config::settings::Admin;
 use crate::core::special::Readiness;
 use crate::resolver::ports::PortFuture;
 use crate::telemetry::events;
-use crate::telemetry::persistence::Durable;
 use crate::telemetry::reading::Reading;
+use crate::telemetry::state_file::Durable;
 
 pub mod client;
 mod listener;

@@ -30,8 +30,8 @@
 //! records and extended errors are left out. What is read is judged like a response from upstream.
 //! One wrong answer costs that answer; all mistakes are told with their lines.
 
-mod moment;
 mod presentation;
+mod rfc3339;
 mod text;
 
 use std::io::Read;

@@ -2,7 +2,7 @@
 //! for what this instance never knew.
 //!
 //! One task owns one connection, and does one thing at a time, in this order: what queries wait for
-//! ([`SharedCache::ask`]), what was just learned, what is hot. No query ever waits longer than the
+//! ([`SharedCacheClient::ask`]), what was just learned, what is hot. No query ever waits longer than the
 //! timeout (30 ms), and nobody is kept waiting while the server is known to be away ([`breaker`]).
 //!
 //! | what happens | what becomes of it |
@@ -17,13 +17,13 @@
 //! An answer from it is judged like one from another run ([`crate::core::restore`]): it replaces
 //! nothing newer, and is as stale as it says. Bounds: one connection, [`QUEUE_MAX`] questions,
 //! entries of 16 KiB ([`seal`]), replies of a megabyte ([`replies`]), an index of 4096 names
-//! ([`heat`]). What is published is one journal page at the most, which is forgotten while the
+//! ([`hot_names`]). What is published is one journal page at the most, which is forgotten while the
 //! server is away: what is hot is looked over every minute, and makes up for it.
 
 mod breaker;
 mod connection;
 mod directory;
-mod heat;
+mod hot_names;
 mod keeper;
 mod publisher;
 mod replies;
@@ -44,9 +44,9 @@ use crate::core::key::Key;
 use crate::core::record::Record;
 use crate::core::time::Timestamp;
 use crate::resolver::Resolver;
-use crate::resolver::ports::{Chance, Fleet, PortFuture};
+use crate::resolver::ports::{Chance, PortFuture, SharedCache};
 use crate::telemetry::events;
-use crate::telemetry::fleet::{Counted, FleetCounters, Reach, Trouble};
+use crate::telemetry::shared_cache::{Counted, Reach, SharedCacheCounters, SharedCacheTrouble};
 use keeper::Keeper;
 use secrets::Secrets;
 pub use secrets::Unusable;
@@ -74,11 +74,11 @@ struct Shared {
     /// How it stands.
     reach: Mutex<Reach>,
     /// What happened.
-    counters: FleetCounters,
+    counters: SharedCacheCounters,
 }
 
 /// The shared cache at work. It ends with the resolver whose answers it shares.
-pub struct SharedCache {
+pub struct SharedCacheClient {
     /// Takes questions.
     questions: mpsc::Sender<Question>,
     /// How long a question may take.
@@ -87,19 +87,23 @@ pub struct SharedCache {
     shared: Arc<Shared>,
 }
 
-impl SharedCache {
+impl SharedCacheClient {
     /// Starts to share what this resolver learns. Files are read and the server is looked for in
     /// the background.
     #[must_use]
-    pub fn start(settings: &settings::SharedCache, chance: Arc<dyn Chance>, resolver: &Arc<Resolver>) -> Arc<Self> {
+    pub fn start(
+        settings: &settings::SharedCacheSettings,
+        chance: Arc<dyn Chance>,
+        resolver: &Arc<Resolver>,
+    ) -> Arc<Self> {
         let (questions, asked) = mpsc::channel(QUEUE_MAX);
         let shared = Arc::new(Shared {
             open: AtomicBool::new(false),
-            reach: Mutex::new(Reach::Lost { since: resolver.now(), reason: Trouble::Unreachable }),
-            counters: FleetCounters::default(),
+            reach: Mutex::new(Reach::Lost { since: resolver.now(), reason: SharedCacheTrouble::Unreachable }),
+            counters: SharedCacheCounters::default(),
         });
         let own = Arc::new(Self { questions, timeout: settings.timeout, shared: Arc::clone(&shared) });
-        resolver.share(Arc::clone(&own) as Arc<dyn Fleet>);
+        resolver.share(Arc::clone(&own) as Arc<dyn SharedCache>);
         let (settings, sharer) = (settings.clone(), Arc::clone(resolver));
         resolver.spawn(async move {
             let secrets = shared.wait_for_secrets(&settings, &sharer).await;
@@ -116,12 +120,12 @@ impl SharedCache {
 
     /// What happened so far.
     #[must_use]
-    pub fn counters(&self) -> &FleetCounters {
+    pub fn counters(&self) -> &SharedCacheCounters {
         &self.shared.counters
     }
 }
 
-impl Fleet for SharedCache {
+impl SharedCache for SharedCacheClient {
     fn ask(&self, key: &Key) -> PortFuture<Option<Record>> {
         let (answer, answered) = oneshot::channel();
         let taken = self.shared.open.load(Ordering::Relaxed)
@@ -149,13 +153,13 @@ impl Fleet for SharedCache {
 ///
 /// # Errors
 /// [`Unusable`]: the first of them that cannot.
-pub fn check(settings: &settings::SharedCache) -> Result<(), Unusable> {
+pub fn check(settings: &settings::SharedCacheSettings) -> Result<(), Unusable> {
     Secrets::read(settings).map(drop)
 }
 
 impl Shared {
     /// Reads the files until all of them can be used; each new complaint is told.
-    async fn wait_for_secrets(&self, settings: &settings::SharedCache, resolver: &Resolver) -> Secrets {
+    async fn wait_for_secrets(&self, settings: &settings::SharedCacheSettings, resolver: &Resolver) -> Secrets {
         let (mut told, mut wait) = (String::new(), READ_AGAIN_MIN);
         loop {
             let own = settings.clone();
@@ -172,7 +176,7 @@ impl Shared {
                 // The thread is gone with the runtime, or has failed in a way that it cannot.
                 Err(_) => {}
             }
-            self.set(Reach::Lost { since: self.lost_since(resolver.now()), reason: Trouble::Files });
+            self.set(Reach::Lost { since: self.lost_since(resolver.now()), reason: SharedCacheTrouble::Files });
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(READ_AGAIN_MAX);
         }

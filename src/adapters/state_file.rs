@@ -38,11 +38,11 @@ use tokio::sync::oneshot;
 
 use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
+use crate::memory::flushes::Scope;
 use crate::resolver::Resolver;
-use crate::resolver::forgotten::Scope;
 use crate::resolver::ports::PortFuture;
 use crate::telemetry::events;
-use crate::telemetry::persistence::{Durable, Persistence, Trouble};
+use crate::telemetry::state_file::{Durable, StateFileStatus, StateFileTrouble};
 pub use host::Host;
 use keeper::Keeper;
 
@@ -84,7 +84,7 @@ pub struct StateFile {
     /// Hears when it has ended.
     ended: oneshot::Receiver<()>,
     /// How it stands.
-    standing: Arc<Mutex<Persistence>>,
+    standing: Arc<Mutex<StateFileStatus>>,
 }
 
 impl StateFile {
@@ -98,7 +98,8 @@ impl StateFile {
         if tokio::runtime::Handle::try_current().is_ok() {
             let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         }
-        let standing = Arc::new(Mutex::new(Persistence::Failing { since: memory.now(), reason: Trouble::Slow }));
+        let standing =
+            Arc::new(Mutex::new(StateFileStatus::Failing { since: memory.now(), reason: StateFileTrouble::Slow }));
         let (orders, ordered) = mpsc::sync_channel::<Order>(ORDERS_MAX);
         let (tell_end, ended) = oneshot::channel();
         let (tell_loaded, loaded) = mpsc::sync_channel(1);
@@ -120,19 +121,19 @@ impl StateFile {
         })?;
         if loaded.recv_timeout(LOAD_WAIT).is_err() {
             let what = format!("nothing within {} seconds", LOAD_WAIT.as_secs());
-            events::StateFailing { path: &path, reason: Trouble::Slow, what: &what }.emit();
+            events::StateFailing { path: &path, reason: StateFileTrouble::Slow, what: &what }.emit();
         }
         Ok(Self { orders: Arc::new(orders), ended, standing })
     }
 
     /// How it stands.
     #[must_use]
-    pub fn standing(&self) -> Persistence {
+    pub fn standing(&self) -> StateFileStatus {
         *self.standing.lock()
     }
 
     /// Tells how it stands, whenever it is asked, for as long as whoever asks lives.
-    pub fn watch(&self) -> impl Fn() -> Persistence + Send + Sync + use<> {
+    pub fn watch(&self) -> impl Fn() -> StateFileStatus + Send + Sync + use<> {
         let standing = Arc::clone(&self.standing);
         move || *standing.lock()
     }
@@ -156,11 +157,11 @@ impl StateFile {
 async fn write_forgotten(orders: Weak<SyncSender<Order>>, scope: Scope, at: Timestamp) -> Durable {
     let (tell, told) = oneshot::channel();
     // It ends: then it writes for the last time.
-    let Some(orders) = orders.upgrade() else { return Durable::Behind(Trouble::Slow) };
+    let Some(orders) = orders.upgrade() else { return Durable::Behind(StateFileTrouble::Slow) };
     let ordered = orders.try_send(Order { scope, at, tell });
     drop(orders);
     match tokio::time::timeout(WRITE_WAIT, told).await {
         Ok(Ok(durable)) if ordered.is_ok() => durable,
-        Ok(_) | Err(_) => Durable::Behind(Trouble::Slow),
+        Ok(_) | Err(_) => Durable::Behind(StateFileTrouble::Slow),
     }
 }

@@ -31,7 +31,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::connection::{Activity, Connection};
 use crate::resolver::ports::Answer;
-use crate::telemetry::tally::{Connection as Became, Connections};
+use crate::telemetry::tally::{ConnectionEvent, Connections};
 
 /// Connections that may wait to be accepted; the kernel's own limit may be lower.
 const BACKLOG: i32 = 1024;
@@ -185,7 +185,7 @@ impl Front {
     fn admit(&mut self, stream: TcpStream, client: SocketAddr, phase: watch::Receiver<Phase>) {
         let counters = Arc::clone(&self.limits.counters);
         if !(self.limits.allowed)(client.ip().to_canonical()) {
-            counters.count(Became::Denied);
+            counters.count(ConnectionEvent::NotAllowed);
             return;
         }
         while let Some(ended) = self.tasks.try_join_next() {
@@ -193,12 +193,12 @@ impl Front {
         }
         if self.open.len() >= self.limits.connections {
             if !self.close_idlest() {
-                counters.count(Became::Refused);
+                counters.count(ConnectionEvent::NoRoom);
                 return;
             }
-            counters.count(Became::Evicted);
+            counters.count(ConnectionEvent::Evicted);
         }
-        counters.count(Became::Accepted);
+        counters.count(ConnectionEvent::Accepted);
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         let activity = Arc::new(Activity::new(Instant::now()));

@@ -17,10 +17,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::core::answer::{Transport, UDP_MAX};
+use crate::core::answer::{ClientTransport, UDP_MAX};
 use crate::core::special;
+use crate::memory::thread_cache::ThreadCache;
 use crate::resolver::front::{Arrival, Disposition};
-use crate::resolver::shelf::Shelf;
 use crate::resolver::{Resolver, Waiting};
 use crate::telemetry::events;
 use crate::telemetry::tally::{Answered, Tally};
@@ -188,7 +188,7 @@ fn supervise(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
 /// Receives, answers, sends, until told to stop.
 fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
     let mut batch = Batch::new();
-    let mut shelf = Shelf::new();
+    let mut thread_cache = ThreadCache::new();
     let bound = socket.local_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
     while !shared.stop.load(Ordering::Relaxed) {
         let received = match batch.receive(socket.as_fd()) {
@@ -212,12 +212,12 @@ fn serve(shared: &Arc<Shared>, socket: &Arc<UdpSocket>, tally: &Tally) {
             // Whoever restarts us asks from here, whichever networks are answered.
             let admitted = (health_check && envelope.is_from_here(bound)) || (shared.admission)(envelope.client.ip());
             if !admitted {
-                tally.count(Answered::Denied);
+                tally.count(Answered::NotAllowed);
                 continue;
             }
             asked |= !health_check;
-            let arrival = Arrival { packet, transport: Transport::Udp, client: envelope.client, now };
-            match shared.resolver.receive(arrival, tally, &mut shelf, out) {
+            let arrival = Arrival { packet, transport: ClientTransport::Udp, client: envelope.client, now };
+            match shared.resolver.receive(arrival, tally, &mut thread_cache, out) {
                 Disposition::Answered(length) => batch.queue(&envelope, length),
                 Disposition::Dropped => {}
                 Disposition::Waiting(waiting) => {

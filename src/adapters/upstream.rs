@@ -25,14 +25,14 @@ use tokio::sync::Semaphore;
 
 pub use self::stream::StreamLimits;
 use self::stream::Streams;
-use crate::resolver::ports::{PortFuture, Protocol, Wire, WireError};
+use crate::resolver::ports::{PortFuture, Protocol, TransportError, UpstreamTransport};
 use crate::telemetry::tally::UpstreamCounters;
 
 /// Sends queries to upstreams over UDP and TCP.
 ///
 /// Its futures must be polled within a tokio runtime that drives I/O and time. Dropping it closes
 /// all connections.
-pub struct SocketWire {
+pub struct SocketTransport {
     /// Room for datagram sockets; one permit, one descriptor.
     sockets: Arc<Semaphore>,
     /// The kept connections.
@@ -41,16 +41,16 @@ pub struct SocketWire {
     counters: Arc<UpstreamCounters>,
 }
 
-/// What [`SocketWire`] may hold open.
+/// What [`SocketTransport`] may hold open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamLimits {
-    /// Datagram sockets at the same moment; an exchange beyond them is [`WireError::Exhausted`].
+    /// Datagram sockets at the same moment; an exchange beyond them is [`TransportError::Exhausted`].
     pub sockets: usize,
     /// Connections, and how long they may take.
     pub streams: StreamLimits,
 }
 
-impl SocketWire {
+impl SocketTransport {
     /// Makes a wire without opening anything.
     #[must_use]
     pub fn new(limits: UpstreamLimits) -> Self {
@@ -69,13 +69,13 @@ impl SocketWire {
     }
 }
 
-impl Wire for SocketWire {
+impl UpstreamTransport for SocketTransport {
     fn exchange(
         &self,
         protocol: Protocol,
         server: SocketAddr,
         query: Vec<u8>,
-    ) -> PortFuture<Result<Vec<u8>, WireError>> {
+    ) -> PortFuture<Result<Vec<u8>, TransportError>> {
         match protocol {
             Protocol::Udp => {
                 Box::pin(udp::exchange(Arc::clone(&self.sockets), Arc::clone(&self.counters), server, query))
@@ -86,9 +86,9 @@ impl Wire for SocketWire {
 }
 
 /// What an error of the operating system means for the exchange; see the table above.
-fn cause(error: &io::Error) -> WireError {
+fn cause(error: &io::Error) -> TransportError {
     match error.raw_os_error() {
-        Some(libc::ECONNREFUSED) => WireError::Refused,
+        Some(libc::ECONNREFUSED) => TransportError::Refused,
         Some(
             libc::EHOSTUNREACH
             | libc::ENETUNREACH
@@ -99,7 +99,7 @@ fn cause(error: &io::Error) -> WireError {
             | libc::EPROTO
             | libc::EPERM
             | libc::EACCES,
-        ) => WireError::Unreachable,
+        ) => TransportError::Unreachable,
         Some(
             libc::EMFILE
             | libc::ENFILE
@@ -109,11 +109,11 @@ fn cause(error: &io::Error) -> WireError {
             | libc::EADDRINUSE
             | libc::EAGAIN
             | libc::EMSGSIZE,
-        ) => WireError::Exhausted,
-        Some(libc::ETIMEDOUT) => WireError::TimedOut,
-        Some(_) => WireError::Lost,
-        None if error.kind() == io::ErrorKind::TimedOut => WireError::TimedOut,
-        None => WireError::Lost,
+        ) => TransportError::Exhausted,
+        Some(libc::ETIMEDOUT) => TransportError::TimedOut,
+        Some(_) => TransportError::Lost,
+        None if error.kind() == io::ErrorKind::TimedOut => TransportError::TimedOut,
+        None => TransportError::Lost,
     }
 }
 
@@ -124,20 +124,20 @@ mod tests {
     #[test]
     fn errors_of_the_operating_system_name_their_side() {
         let cases = [
-            (libc::ECONNREFUSED, WireError::Refused),
-            (libc::ENETUNREACH, WireError::Unreachable),
-            (libc::EHOSTUNREACH, WireError::Unreachable),
-            (libc::EMFILE, WireError::Exhausted),
-            (libc::ENFILE, WireError::Exhausted),
-            (libc::EADDRNOTAVAIL, WireError::Exhausted),
-            (libc::ENOBUFS, WireError::Exhausted),
-            (libc::ETIMEDOUT, WireError::TimedOut),
-            (libc::ECONNRESET, WireError::Lost),
+            (libc::ECONNREFUSED, TransportError::Refused),
+            (libc::ENETUNREACH, TransportError::Unreachable),
+            (libc::EHOSTUNREACH, TransportError::Unreachable),
+            (libc::EMFILE, TransportError::Exhausted),
+            (libc::ENFILE, TransportError::Exhausted),
+            (libc::EADDRNOTAVAIL, TransportError::Exhausted),
+            (libc::ENOBUFS, TransportError::Exhausted),
+            (libc::ETIMEDOUT, TransportError::TimedOut),
+            (libc::ECONNRESET, TransportError::Lost),
         ];
         for (number, expected) in cases {
             assert_eq!(cause(&io::Error::from_raw_os_error(number)), expected, "errno {number}");
         }
-        assert_eq!(cause(&io::Error::from(io::ErrorKind::TimedOut)), WireError::TimedOut);
-        assert_eq!(cause(&io::Error::from(io::ErrorKind::UnexpectedEof)), WireError::Lost);
+        assert_eq!(cause(&io::Error::from(io::ErrorKind::TimedOut)), TransportError::TimedOut);
+        assert_eq!(cause(&io::Error::from(io::ErrorKind::UnexpectedEof)), TransportError::Lost);
     }
 }

@@ -12,17 +12,17 @@ use crate::core::matching::Mismatch;
 use crate::core::policy::Policy;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
+use crate::memory::cached::CachedAnswer;
+use crate::memory::flushes::Scope as Meaning;
+use crate::memory::journal::Origin;
 use crate::resolver::Resolver;
-use crate::resolver::forgotten::Scope as Meaning;
-use crate::resolver::journal::Origin;
 use crate::resolver::ports::PortFuture;
-use crate::resolver::slot::Slot;
 use crate::telemetry::events;
-use crate::telemetry::persistence::{Durable, Persistence};
-use crate::telemetry::reading::{PersistenceReading, Reading, seconds};
-use crate::telemetry::tally::{Carried, Connection, Connections, Tally, UpstreamCounters};
+use crate::telemetry::reading::{Reading, StateFileReading, seconds};
+use crate::telemetry::state_file::{Durable, StateFileStatus};
+use crate::telemetry::tally::{Carried, ConnectionEvent, Connections, Tally, UpstreamCounters};
 
-use super::{fleet, seeds};
+use super::{seeds, shared_cache};
 
 /// Bytes of one piece of an export; a little more, as pieces end with an answer.
 const PIECE: usize = 16 << 10;
@@ -32,25 +32,25 @@ pub(super) struct Kept {
     /// Where it is.
     pub(super) path: PathBuf,
     /// How it stands with it.
-    pub(super) standing: Box<dyn Fn() -> Persistence + Send + Sync>,
+    pub(super) standing: Box<dyn Fn() -> StateFileStatus + Send + Sync>,
     /// Writes that something was forgotten.
     pub(super) forget: Box<dyn Fn(Meaning, Timestamp) -> PortFuture<Durable> + Send + Sync>,
 }
 
 impl Kept {
     /// How it stands with it now.
-    fn read(&self, now: Timestamp) -> PersistenceReading {
-        let reading = PersistenceReading { path: self.path.display().to_string(), ..PersistenceReading::default() };
+    fn read(&self, now: Timestamp) -> StateFileReading {
+        let reading = StateFileReading { path: self.path.display().to_string(), ..StateFileReading::default() };
         match (self.standing)() {
-            Persistence::Off => reading,
-            Persistence::Working { entries, bytes, last_write } => PersistenceReading {
+            StateFileStatus::Off => reading,
+            StateFileStatus::Working { entries, bytes, last_write } => StateFileReading {
                 working: true,
                 last_write_age_seconds: last_write.map(|last| seconds(now.since(last))),
                 entries,
                 bytes,
                 ..reading
             },
-            Persistence::Failing { since, reason } => PersistenceReading {
+            StateFileStatus::Failing { since, reason } => StateFileReading {
                 problem: Some(reason.advice().to_owned()),
                 failing_seconds: Some(seconds(now.since(since))),
                 ..reading
@@ -78,14 +78,14 @@ pub(super) struct Administration {
     /// The state file, where there is one.
     pub(super) state: Option<Kept>,
     /// The shared cache, where there is one.
-    pub(super) fleet: Option<fleet::Shown>,
+    pub(super) shared_cache: Option<shared_cache::Shown>,
 }
 
 impl Sidecar for Administration {
     fn reading(&self) -> Reading {
         let ignored = Mismatch::ALL.map(|mismatch| (mismatch.label().to_owned(), self.upstream.ignored(mismatch)));
         let exchanged = Carried::ALL.map(|kind| (kind.label().to_owned(), self.upstream.total(kind)));
-        let connections = Connection::ALL.map(|kind| (kind.label().to_owned(), self.connections.total(kind)));
+        let connections = ConnectionEvent::ALL.map(|kind| (kind.label().to_owned(), self.connections.total(kind)));
         let mut reading = Reading {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: seconds(self.resolver.now().since(self.started)),
@@ -93,8 +93,8 @@ impl Sidecar for Administration {
             ignored_responses: ignored.into(),
             exchanged: exchanged.into(),
             connections: connections.into(),
-            persistence: self.state.as_ref().map(|state| state.read(self.resolver.now())),
-            shared_cache: self.fleet.as_ref().map(|fleet| fleet.read(self.resolver.now())),
+            state_file: self.state.as_ref().map(|state| state.read(self.resolver.now())),
+            shared_cache: self.shared_cache.as_ref().map(|shared_cache| shared_cache.read(self.resolver.now())),
             ..self.resolver.survey()
         };
         reading.add_tallies(self.tallies.iter().map(|tally| &**tally));
@@ -107,8 +107,8 @@ impl Sidecar for Administration {
 
     fn export(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
         let now = self.resolver.now();
-        let slots: Vec<_> = self.resolver.store().slots().filter(|slot| slot.entry.is_servable(now)).collect();
-        Box::new(Export { slots: slots.into_iter(), writer: Writer::new(Vec::new()).ok() })
+        let answers: Vec<_> = self.resolver.store().answers().filter(|cached| cached.entry.is_servable(now)).collect();
+        Box::new(Export { answers: answers.into_iter(), writer: Writer::new(Vec::new()).ok() })
     }
 
     fn import(&self, text: &str) -> Result<Imported, String> {
@@ -139,7 +139,7 @@ impl Sidecar for Administration {
 /// An export under way. It holds pointers to what was remembered when it began.
 struct Export {
     /// What is still to be written.
-    slots: vec::IntoIter<Arc<Slot>>,
+    answers: vec::IntoIter<Arc<CachedAnswer>>,
     /// Writes it; none when it is through.
     writer: Option<Writer<Vec<u8>>>,
 }
@@ -149,10 +149,10 @@ impl Iterator for Export {
 
     fn next(&mut self) -> Option<Vec<u8>> {
         let mut writer = self.writer.take()?;
-        for slot in self.slots.by_ref() {
-            if let Some(key) = slot.key() {
+        for cached in self.answers.by_ref() {
+            if let Some(key) = cached.key() {
                 // Nothing fails when it is written to memory.
-                let _ = writer.add(&key, &slot.entry, slot.hits());
+                let _ = writer.add(&key, &cached.entry, cached.hits());
             }
             if writer.out().len() >= PIECE {
                 let piece = std::mem::take(writer.out());

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use crate::adapters::admin::Imported;
 use crate::adapters::seed::{self, SeedError};
 use crate::core::policy::Policy;
+use crate::memory::journal::Origin;
+use crate::memory::store::Found;
 use crate::resolver::Resolver;
-use crate::resolver::journal::Origin;
-use crate::resolver::store::Found;
 use crate::telemetry::events;
 
 /// Bytes of a seed that are always taken.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::app::fleet;
+use crate::app::shared_cache;
 use crate::config::{self, Flags, render};
 use crate::telemetry::console;
 
@@ -45,7 +45,7 @@ pub fn run(arguments: ConfigArguments) -> anyhow::Result<ExitCode> {
                     console::say(&format!("{subject} is valid\n"))?;
                     // It may be tried elsewhere than where the secrets are; holdover starts without
                     // them as well.
-                    if let Some(complaint) = fleet::complaint(&settings) {
+                    if let Some(complaint) = shared_cache::complaint(&settings) {
                         console::complain(format!("{complaint} Until then the shared cache is not used."));
                     }
                 }

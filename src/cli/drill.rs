@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::error::EXIT_USAGE;
-use crate::config::judge::shared_cache_servers;
 use crate::config::quantity::{read_duration, show_duration};
 use crate::config::settings::Server;
+use crate::config::validate::shared_cache_servers;
 use crate::drill::fault::Scenario;
 use crate::drill::{self, Options, Output, Target};
 use crate::telemetry::console;

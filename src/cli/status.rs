@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::admin::AdminArguments;
 use crate::telemetry::console;
-use crate::telemetry::reading::{OutageReading, PersistenceReading, Reading, SharedCacheReading, UpstreamReading};
+use crate::telemetry::reading::{OutageReading, Reading, SharedCacheReading, StateFileReading, UpstreamReading};
 
 /// Arguments of `holdover status`.
 #[derive(Debug, Args)]
@@ -99,7 +99,7 @@ fn show(reading: &Reading) -> String {
         "{:<12} {sent} sent, {shed} held back by the budget, {} under way",
         "packets", reading.resolutions_in_flight
     );
-    let file = reading.persistence.as_ref().map_or_else(|| "off".to_owned(), persistence);
+    let file = reading.state_file.as_ref().map_or_else(|| "off".to_owned(), state_file);
     let _ = writeln!(out, "{:<12} {file}", "state file");
     if let Some(cache) = &reading.shared_cache {
         let _ = writeln!(out, "{:<12} {}", "shared cache", shared_cache(cache));
@@ -155,7 +155,7 @@ fn upstream_line(upstream: &UpstreamReading) -> String {
 }
 
 /// Shows the state file.
-fn persistence(file: &PersistenceReading) -> String {
+fn state_file(file: &StateFileReading) -> String {
     let written = file
         .last_write_age_seconds
         .map_or_else(|| "never written".to_owned(), |age| format!("written {} ago", duration(age)));

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_first_directory_that_systemd_gives_is_for_the_state_unless_somebody_says_otherwise() {
         let path = |variables: &[(&str, &str)]| {
-            super::super::judge::judge(&environment(variables).unwrap().layer).unwrap().state.path
+            super::super::validate::validate(&environment(variables).unwrap().layer).unwrap().state.path
         };
         let directory = ("STATE_DIRECTORY", "/var/lib/holdover:/var/lib/other");
         assert_eq!(path(&[]), None);
@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn critical_names_are_a_list_and_an_empty_one_is_a_mistake() {
-        let judge = |text| super::super::judge::judge(&environment(&[("HOLDOVER_CRITICAL", text)]).unwrap().layer);
+        let judge =
+            |text| super::super::validate::validate(&environment(&[("HOLDOVER_CRITICAL", text)]).unwrap().layer);
         assert_eq!(judge("db.example.com, api.example.com").unwrap().policy.critical.len(), 2);
         let told = judge(" ").unwrap_err().to_string();
         assert!(told.starts_with("HOLDOVER_CRITICAL= is not a domain name."), "{told}");
@@ -221,7 +222,7 @@ mod tests {
     fn an_empty_list_of_upstreams_is_no_list() {
         for empty in ["", " ", ","] {
             let read = environment(&[("HOLDOVER_UPSTREAM", empty)]).unwrap();
-            let told = super::super::judge::judge(&read.layer).unwrap_err().to_string();
+            let told = super::super::validate::validate(&read.layer).unwrap_err().to_string();
             assert!(told.starts_with("HOLDOVER_UPSTREAM= names no address."), "{told}");
         }
     }

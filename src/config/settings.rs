@@ -1,4 +1,4 @@
-//! What the operator decided, valid by construction: only [`super::judge`] makes these, within
+//! What the operator decided, valid by construction: only [`super::validate`] makes these, within
 //! [`super::limits`].
 
 use std::net::SocketAddr;
@@ -29,9 +29,9 @@ pub struct Settings {
     /// The hosts file that is answered from; none when that is off.
     pub hosts: Option<PathBuf>,
     /// Where what is remembered is kept.
-    pub state: State,
+    pub state: StateFileSettings,
     /// What it shares with others; none when that is off.
-    pub shared_cache: Option<SharedCache>,
+    pub shared_cache: Option<SharedCacheSettings>,
     /// How it ends.
     pub drain: Drain,
     /// What it writes.
@@ -85,13 +85,13 @@ impl std::str::FromStr for Admin {
                 Err(())
             };
         }
-        super::judge::read_address(text, limits::ADMIN_PORT).map(Self::Address).ok_or(())
+        super::validate::read_address(text, limits::ADMIN_PORT).map(Self::Address).ok_or(())
     }
 }
 
 /// The state file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+pub struct StateFileSettings {
     /// The file; none when nothing is kept.
     pub path: Option<PathBuf>,
     /// How often it is written.
@@ -100,7 +100,7 @@ pub struct State {
 
 /// The memory that a fleet shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedCache {
+pub struct SharedCacheSettings {
     /// The URL as it was given; it holds no secret.
     pub url: String,
     /// Where the servers are.
@@ -237,7 +237,8 @@ impl Settings {
     /// Never: a test holds that the defaults are within their own bounds.
     #[must_use]
     pub fn standard() -> Self {
-        super::judge::judge(&super::layer::Layer::default()).unwrap_or_else(|problems| unreachable_defaults(&problems))
+        super::validate::validate(&super::layer::Layer::default())
+            .unwrap_or_else(|problems| unreachable_defaults(&problems))
     }
 }
 

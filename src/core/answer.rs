@@ -34,7 +34,7 @@ const EXTENDED_ERROR: usize = 6;
 
 /// How an answer travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub enum ClientTransport {
     /// In one datagram.
     Udp,
     /// On a stream.
@@ -93,7 +93,7 @@ pub struct Asked<'a> {
     /// What of it is repeated.
     pub echo: Echo,
     /// How the answer travels.
-    pub transport: Transport,
+    pub transport: ClientTransport,
 }
 
 impl Asked<'_> {
@@ -101,9 +101,9 @@ impl Asked<'_> {
     #[must_use]
     pub fn limit(&self) -> usize {
         match (self.transport, self.echo.edns) {
-            (Transport::Stream, _) => STREAM_MAX,
-            (Transport::Udp, Some(edns)) => usize::from(edns.udp_size).clamp(UDP_PLAIN, UDP_MAX),
-            (Transport::Udp, None) => UDP_PLAIN,
+            (ClientTransport::Stream, _) => STREAM_MAX,
+            (ClientTransport::Udp, Some(edns)) => usize::from(edns.udp_size).clamp(UDP_PLAIN, UDP_MAX),
+            (ClientTransport::Udp, None) => UDP_PLAIN,
         }
     }
 
@@ -315,7 +315,7 @@ mod tests {
         let verdict = classify(query.key.qtype(), response);
         let entry = Entry::remember(&query.key, response, verdict, &policy(), NOW).expect("an entry").entry;
         let mut out = [0; 4096];
-        let asked = Asked { packet, echo: query.echo, transport: Transport::Udp };
+        let asked = Asked { packet, echo: query.echo, transport: ClientTransport::Udp };
         let length = write_entry(&asked, &entry, shown, NOW.plus(Duration::from_secs(later)), &mut out);
         out[..length].to_vec()
     }
@@ -425,7 +425,7 @@ mod tests {
     fn errors_repeat_the_question_and_say_why() {
         let packet = query_with_opt("www.example.com", 1, 1232, 0);
         let Received::Query(query) = question::read(&packet) else { panic!("not a query") };
-        let asked = Asked { packet: &packet, echo: query.echo, transport: Transport::Udp };
+        let asked = Asked { packet: &packet, echo: query.echo, transport: ClientTransport::Udp };
         let mut out = [0; 512];
         let reasons = [Some(ExtendedError::CachedError), Some(ExtendedError::NetworkError)];
         let length = write_error(&asked, Rcode::ServFail, reasons, &[], &mut out);

@@ -1,7 +1,7 @@
 //! How many packets may go upstream, and for what (AWS drops silently above 1024 packets a second
 //! and network interface).
 //!
-//! A sliding window of one second in slots of 50 ms counts what was sent by class. The sum never
+//! A sliding window of one second in slices of 50 ms counts what was sent by class. The sum never
 //! exceeds the budget in any second, also right after a pause: a token bucket with the same rate
 //! and burst would let twice as many through. At the limit background work is shed first: it may
 //! only use what client misses leave.
@@ -78,14 +78,14 @@ impl Class {
 
 /// Classes.
 const CLASSES: usize = 6;
-/// Length of a slot, in microseconds.
-const SLOT_MICROS: u64 = 50_000;
-/// Slots: a second, and the one under way.
-const SLOTS: usize = 21;
+/// Length of a slice, in microseconds.
+const SLICE_MICROS: u64 = 50_000;
+/// Slices: a second, and the one under way.
+const SLICES: usize = 21;
 
-/// One slot's packets.
+/// One slice's packets.
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot {
+struct TimeSlice {
     /// Which stretch of time it counts.
     number: u64,
     /// Packets by class.
@@ -98,14 +98,14 @@ pub struct Budget {
     /// The operator's numbers.
     policy: BudgetPolicy,
     /// The last second.
-    slots: [Slot; SLOTS],
+    slices: [TimeSlice; SLICES],
 }
 
 impl Budget {
     /// A budget of which nothing is used.
     #[must_use]
     pub fn new(policy: BudgetPolicy) -> Self {
-        Self { policy, slots: [Slot::default(); SLOTS] }
+        Self { policy, slices: [TimeSlice::default(); SLICES] }
     }
 
     /// Takes `packets` for this class.
@@ -113,28 +113,28 @@ impl Budget {
     /// # Errors
     /// The time at which it is worth asking again, when the budget is used up.
     pub fn take(&mut self, class: Class, packets: u32, now: Timestamp) -> Result<(), Timestamp> {
-        let number = now.as_micros() / SLOT_MICROS;
+        let number = now.as_micros() / SLICE_MICROS;
         let mut used = [0; CLASSES];
         let mut oldest = number;
-        for slot in self.slots.iter().filter(|slot| number.saturating_sub(slot.number) < SLOTS as u64) {
-            for (sum, sent) in used.iter_mut().zip(slot.sent) {
+        for slice in self.slices.iter().filter(|slice| number.saturating_sub(slice.number) < SLICES as u64) {
+            for (sum, sent) in used.iter_mut().zip(slice.sent) {
                 *sum += sent;
             }
-            if slot.sent != [0; CLASSES] {
-                oldest = oldest.min(slot.number);
+            if slice.sent != [0; CLASSES] {
+                oldest = oldest.min(slice.number);
             }
         }
         let total: u32 = used.iter().sum();
         let of_class = used.get(class.index()).copied().unwrap_or_default();
         if !self.allows(class, total.saturating_add(packets), of_class.saturating_add(packets)) {
-            return Err(Timestamp::from_micros((oldest + SLOTS as u64) * SLOT_MICROS));
+            return Err(Timestamp::from_micros((oldest + SLICES as u64) * SLICE_MICROS));
         }
-        let index = usize::try_from(number % SLOTS as u64).unwrap_or_default();
-        if let Some(slot) = self.slots.get_mut(index) {
-            if slot.number != number {
-                *slot = Slot { number, ..Slot::default() };
+        let index = usize::try_from(number % SLICES as u64).unwrap_or_default();
+        if let Some(slice) = self.slices.get_mut(index) {
+            if slice.number != number {
+                *slice = TimeSlice { number, ..TimeSlice::default() };
             }
-            if let Some(sent) = slot.sent.get_mut(class.index()) {
+            if let Some(sent) = slice.sent.get_mut(class.index()) {
                 *sent += packets;
             }
         }

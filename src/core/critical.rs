@@ -88,7 +88,7 @@ pub fn refresh_at(entry: &Entry, max_age: Duration, chance: u64) -> Timestamp {
 
 /// What is wrong with a critical name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum CriticalTrouble {
     /// There has been no answer for longer than it may be old.
     TooOld,
     /// The name is said not to exist.
@@ -97,11 +97,11 @@ pub enum Trouble {
 
 /// What is wrong now, with an answer that came (or was first missed) at `known`.
 #[must_use]
-pub fn trouble(standing: Standing, known: Timestamp, max_age: Duration, now: Timestamp) -> Option<Trouble> {
+pub fn trouble(standing: Standing, known: Timestamp, max_age: Duration, now: Timestamp) -> Option<CriticalTrouble> {
     match standing {
         Standing::Fresh => None,
-        Standing::Denied => Some(Trouble::Denied),
-        Standing::Stale | Standing::Missing => (now.since(known) > max_age).then_some(Trouble::TooOld),
+        Standing::Denied => Some(CriticalTrouble::Denied),
+        Standing::Stale | Standing::Missing => (now.since(known) > max_age).then_some(CriticalTrouble::TooOld),
     }
 }
 
@@ -178,9 +178,9 @@ mod tests {
     fn what_is_stale_is_alarming_once_it_is_too_old() {
         let max_age = Duration::from_secs(100);
         assert_eq!(trouble(Standing::Stale, NOW, max_age, at(100)), None);
-        assert_eq!(trouble(Standing::Stale, NOW, max_age, at(101)), Some(Trouble::TooOld));
-        assert_eq!(trouble(Standing::Missing, NOW, max_age, at(101)), Some(Trouble::TooOld));
-        assert_eq!(trouble(Standing::Denied, NOW, max_age, at(1)), Some(Trouble::Denied));
+        assert_eq!(trouble(Standing::Stale, NOW, max_age, at(101)), Some(CriticalTrouble::TooOld));
+        assert_eq!(trouble(Standing::Missing, NOW, max_age, at(101)), Some(CriticalTrouble::TooOld));
+        assert_eq!(trouble(Standing::Denied, NOW, max_age, at(1)), Some(CriticalTrouble::Denied));
         assert_eq!(trouble(Standing::Fresh, NOW, max_age, at(1)), None);
     }
 }

@@ -55,7 +55,7 @@ const SERVFAIL_PERCENT: u32 = 80;
 
 /// How usable an upstream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
+pub enum UpstreamState {
     /// Answers in time.
     Healthy,
     /// Answers some, or late.
@@ -75,7 +75,7 @@ enum Cause {
 
 /// Where the state machine is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum HealthPhase {
     /// Answers in time.
     Healthy,
     /// One attempt is overdue; the next answer ends it.
@@ -90,7 +90,7 @@ enum Phase {
 
 /// What an attempt came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// A response that answers (NOERROR, NXDOMAIN), after this time.
     Answered(Duration),
     /// A response that does not (SERVFAIL, REFUSED, lame, garbage), after this time, for a name of
@@ -98,7 +98,7 @@ pub enum Outcome {
     Useless(Duration, u64),
     /// An ICMP error, a reset.
     Failed,
-    /// Silence for as long as an attempt is waited for; it was reported [`Outcome::Late`] before.
+    /// Silence for as long as an attempt is waited for; it was reported [`AttemptOutcome::Late`] before.
     TimedOut,
     /// Not answered within [`LATE`]; what it comes to in the end is reported as well, then.
     Late,
@@ -108,9 +108,9 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The state before.
-    pub from: State,
+    pub from: UpstreamState,
     /// The state now.
-    pub to: State,
+    pub to: UpstreamState,
 }
 
 /// The health of one upstream.
@@ -119,7 +119,7 @@ pub struct Health {
     /// The operator's numbers.
     policy: HealthPolicy,
     /// Where the state machine is.
-    phase: Phase,
+    phase: HealthPhase,
     /// What happened in the last seconds.
     window: Window,
     /// Round-trip times.
@@ -152,7 +152,7 @@ impl Health {
     pub fn new(policy: HealthPolicy) -> Self {
         Self {
             policy,
-            phase: Phase::Healthy,
+            phase: HealthPhase::Healthy,
             window: Window::new(policy.window),
             round_trips: RoundTrips::default(),
             failures_in_a_row: 0,
@@ -170,27 +170,27 @@ impl Health {
 
     /// The present state.
     #[must_use]
-    pub const fn state(&self) -> State {
+    pub const fn state(&self) -> UpstreamState {
         match self.phase {
-            Phase::Healthy => State::Healthy,
-            Phase::Overdue | Phase::Impaired | Phase::Recovering => State::Impaired,
-            Phase::Down(_) => State::Down,
+            HealthPhase::Healthy => UpstreamState::Healthy,
+            HealthPhase::Overdue | HealthPhase::Impaired | HealthPhase::Recovering => UpstreamState::Impaired,
+            HealthPhase::Down(_) => UpstreamState::Down,
         }
     }
 
     /// Takes note of what an attempt came to.
-    pub fn record(&mut self, outcome: Outcome, now: Timestamp) -> Option<Transition> {
+    pub fn record(&mut self, outcome: AttemptOutcome, now: Timestamp) -> Option<Transition> {
         let before = self.state();
         self.attempted_at = now;
         match outcome {
-            Outcome::Answered(after) => self.answered(after, now),
-            Outcome::Useless(after, group) => self.useless(after, group, now),
-            Outcome::Failed => {
+            AttemptOutcome::Answered(after) => self.answered(after, now),
+            AttemptOutcome::Useless(after, group) => self.useless(after, group, now),
+            AttemptOutcome::Failed => {
                 self.window.add_failure(now);
                 self.failed(now);
             }
-            Outcome::TimedOut => self.failed(now),
-            Outcome::Late => {
+            AttemptOutcome::TimedOut => self.failed(now),
+            AttemptOutcome::Late => {
                 self.window.add_failure(now);
                 self.successes_in_a_row = 0;
             }
@@ -202,8 +202,8 @@ impl Health {
     /// Takes note that an attempt sent at `sent_at` is unanswered for the client response timer.
     pub fn overdue(&mut self, sent_at: Timestamp) -> Option<Transition> {
         let before = self.state();
-        if self.phase == Phase::Healthy && self.answered_at <= sent_at {
-            self.phase = Phase::Overdue;
+        if self.phase == HealthPhase::Healthy && self.answered_at <= sent_at {
+            self.phase = HealthPhase::Overdue;
         }
         self.changed(before)
     }
@@ -212,7 +212,7 @@ impl Health {
     pub fn review(&mut self, now: Timestamp) -> Option<Transition> {
         let before = self.state();
         let forgotten = now.since(self.attempted_at) >= FORGET_AFTER;
-        if forgotten && matches!(self.phase, Phase::Overdue | Phase::Impaired) {
+        if forgotten && matches!(self.phase, HealthPhase::Overdue | HealthPhase::Impaired) {
             self.become_healthy(now);
         }
         self.changed(before)
@@ -242,9 +242,9 @@ impl Health {
         let interval = self.probe_interval;
         // Only silence slows probes down: who answers again is asked quickly until that is certain.
         self.probe_interval = match self.phase {
-            Phase::Down(_) => (interval * 3 / 2).min(self.policy.probe_max),
-            Phase::Recovering => self.policy.probe_min / RECOVERY_PACE,
-            Phase::Healthy | Phase::Overdue | Phase::Impaired => self.policy.probe_min,
+            HealthPhase::Down(_) => (interval * 3 / 2).min(self.policy.probe_max),
+            HealthPhase::Recovering => self.policy.probe_min / RECOVERY_PACE,
+            HealthPhase::Healthy | HealthPhase::Overdue | HealthPhase::Impaired => self.policy.probe_min,
         };
         let permille = u32::try_from(chance % 401).unwrap_or_default() + 800;
         interval * permille / 1000
@@ -254,9 +254,9 @@ impl Health {
     fn answered(&mut self, after: Duration, now: Timestamp) {
         self.note_answer(after, now);
         match self.phase {
-            Phase::Down(_) => self.begin_recovery(now),
-            Phase::Overdue => self.phase = Phase::Healthy,
-            Phase::Healthy | Phase::Impaired | Phase::Recovering => {}
+            HealthPhase::Down(_) => self.begin_recovery(now),
+            HealthPhase::Overdue => self.phase = HealthPhase::Healthy,
+            HealthPhase::Healthy | HealthPhase::Impaired | HealthPhase::Recovering => {}
         }
         if after > LATE {
             // Already a failure for the window, since it was reported late.
@@ -270,7 +270,7 @@ impl Health {
             self.successes_in_a_row >= needed && self.window.failure_percent(now) < self.policy.impaired_percent;
         // A long row tells more than a window that still holds the outage.
         let evident = self.successes_in_a_row >= needed.saturating_mul(EVIDENT_FACTOR);
-        if (proven || evident) && matches!(self.phase, Phase::Impaired | Phase::Recovering) {
+        if (proven || evident) && matches!(self.phase, HealthPhase::Impaired | HealthPhase::Recovering) {
             if !proven {
                 self.window.clear();
             }
@@ -284,9 +284,12 @@ impl Health {
         self.last_failed = 0;
         self.window.add_servfail(group, now);
         match self.phase {
-            Phase::Down(Cause::Transport) => self.begin_recovery(now),
-            Phase::Overdue => self.phase = Phase::Healthy,
-            Phase::Healthy | Phase::Impaired | Phase::Recovering | Phase::Down(Cause::ServFail) => {}
+            HealthPhase::Down(Cause::Transport) => self.begin_recovery(now),
+            HealthPhase::Overdue => self.phase = HealthPhase::Healthy,
+            HealthPhase::Healthy
+            | HealthPhase::Impaired
+            | HealthPhase::Recovering
+            | HealthPhase::Down(Cause::ServFail) => {}
         }
         let widespread =
             self.window.servfail_groups(now) >= SERVFAIL_NAMES && self.window.servfail_percent(now) >= SERVFAIL_PERCENT;
@@ -309,9 +312,9 @@ impl Health {
     fn judge_failures(&mut self, now: Timestamp) {
         let many = self.window.attempts(now) >= self.policy.impaired_attempts
             && self.window.failure_percent(now) >= self.policy.impaired_percent;
-        if matches!(self.phase, Phase::Healthy | Phase::Overdue) && (many || self.last_failed >= 2) {
+        if matches!(self.phase, HealthPhase::Healthy | HealthPhase::Overdue) && (many || self.last_failed >= 2) {
             self.note_relapse(now);
-            self.phase = Phase::Impaired;
+            self.phase = HealthPhase::Impaired;
             self.successes_in_a_row = 0;
         }
     }
@@ -326,13 +329,13 @@ impl Health {
     /// Opens the breaker.
     fn open(&mut self, cause: Cause, now: Timestamp) {
         match self.phase {
-            Phase::Down(_) => {}
-            Phase::Healthy | Phase::Overdue | Phase::Impaired | Phase::Recovering => {
+            HealthPhase::Down(_) => {}
+            HealthPhase::Healthy | HealthPhase::Overdue | HealthPhase::Impaired | HealthPhase::Recovering => {
                 self.note_relapse(now);
                 let soon =
                     self.recovering_since > Timestamp::EPOCH && now.since(self.recovering_since) < RELAPSE_WITHIN;
                 self.reopenings = if soon { (self.reopenings + 1).min(RELAPSES_MAX) } else { 0 };
-                self.phase = Phase::Down(cause);
+                self.phase = HealthPhase::Down(cause);
                 self.successes_in_a_row = 0;
                 self.probe_interval = self.policy.probe_min;
             }
@@ -341,7 +344,7 @@ impl Health {
 
     /// The first answer after an outage: what failed before no longer counts.
     fn begin_recovery(&mut self, now: Timestamp) {
-        self.phase = Phase::Recovering;
+        self.phase = HealthPhase::Recovering;
         self.recovering_since = now;
         self.window.clear();
         self.last_failed = 0;
@@ -351,14 +354,14 @@ impl Health {
 
     /// Becomes healthy.
     fn become_healthy(&mut self, now: Timestamp) {
-        self.phase = Phase::Healthy;
+        self.phase = HealthPhase::Healthy;
         self.healthy_since = now;
         self.last_failed = 0;
     }
 
     /// Counts a fall soon after recovery.
     fn note_relapse(&mut self, now: Timestamp) {
-        if self.phase != Phase::Healthy && self.phase != Phase::Overdue {
+        if self.phase != HealthPhase::Healthy && self.phase != HealthPhase::Overdue {
             return;
         }
         let soon = self.healthy_since > Timestamp::EPOCH && now.since(self.healthy_since) < RELAPSE_WITHIN;
@@ -366,7 +369,7 @@ impl Health {
     }
 
     /// The transition since `before`, if there was one.
-    fn changed(&self, before: State) -> Option<Transition> {
+    fn changed(&self, before: UpstreamState) -> Option<Transition> {
         let to = self.state();
         (before != to).then_some(Transition { from: before, to })
     }

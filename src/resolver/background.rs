@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Resolver;
-use super::flight::Boarding;
+use super::flight::Join;
 use super::outage::Change;
 use super::resolution::Resolution;
+use crate::core::attempts::Plan;
 use crate::core::budget::Class;
-use crate::core::course::Plan;
 use crate::core::decision::Availability;
-use crate::core::health::State;
+use crate::core::health::UpstreamState;
 use crate::core::key::{Dnssec, Key};
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
@@ -116,13 +116,15 @@ impl Resolver {
         let mut candidates = Candidates::default();
         while !own.is_retired() {
             let pause = match own.state() {
-                State::Healthy if !own.is_left_out() => {
+                UpstreamState::Healthy if !own.is_left_out() => {
                     own.changed.notified().await;
                     candidates = Candidates::default();
                     continue;
                 }
-                State::Healthy => LOOP_FOR,
-                State::Impaired | State::Down => self.upstreams.next_probe(upstream, self.ports.chance.number()),
+                UpstreamState::Healthy => LOOP_FOR,
+                UpstreamState::Impaired | UpstreamState::Down => {
+                    self.upstreams.next_probe(upstream, self.ports.chance.number())
+                }
             };
             tokio::select! {
                 biased;
@@ -134,7 +136,7 @@ impl Resolver {
                 looked_for_loop = self.now();
                 self.look_for_loop(upstream).await;
             }
-            if own.state() != State::Healthy && !self.upstreams.is_looping(upstream, self.now()) {
+            if own.state() != UpstreamState::Healthy && !self.upstreams.is_looping(upstream, self.now()) {
                 let key = if own.role == Role::Primary { candidates.pick(&self, own.group()) } else { root_servers() };
                 self.probe(upstream, key);
             }
@@ -145,7 +147,7 @@ impl Resolver {
     fn probe(self: &Arc<Self>, upstream: usize, key: Key) {
         let now = self.now();
         let group = self.upstreams.group_of(key.name());
-        let Boarding::Leads(flight) = self.flights.board(&key, Class::Probe, now) else { return };
+        let Join::Leads(flight) = self.flights.join(&key, Class::Probe, now) else { return };
         let target = self.upstreams.target(upstream, Class::Probe, now);
         let attempts = &self.policy.attempts;
         let plan = Plan {
@@ -166,13 +168,13 @@ impl Resolver {
         tokio::time::sleep(SWEEP_DELAY * delay / 1000).await;
         let pace = Duration::from_secs(1) / self.policy.budget.sweep_per_second.max(1);
         let now = self.now();
-        for (key, slot) in
+        for (key, cached) in
             self.critical_stale(group, now).into_iter().chain(self.store.hottest_stale(Some(group), SWEEP_MAX, now))
         {
             if self.upstreams.availability(group) != Availability::Healthy {
                 return;
             }
-            if slot.is_current() && !self.flights.contains(&key) {
+            if cached.is_current() && !self.flights.contains(&key) {
                 let _ = self.fly(&key, group, Class::Sweep);
                 tokio::time::sleep(pace).await;
             }
@@ -189,7 +191,7 @@ impl Resolver {
         let [high, low, ..] = self.ports.chance.number().to_be_bytes();
         let query =
             upstream_query::write(&self.loops.query(upstream), u16::from_be_bytes([high, low]), Extension::Plain);
-        let exchange = self.ports.wire.exchange(own.protocol, own.address, query);
+        let exchange = self.ports.transport.exchange(own.protocol, own.address, query);
         let _ = tokio::time::timeout(LOOP_WAIT, exchange).await;
         if self.loops.take(upstream) {
             if self.upstreams.note_loop(upstream, self.now().plus(LOOP_FOR)) {

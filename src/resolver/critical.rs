@@ -9,7 +9,7 @@
 //! back in one moment.
 //!
 //! Each name is asked as most clients ask: without DO and CD. What is learned for clients that set
-//! them is kept as safely (see [`super::pinned`]), but refreshed only when they ask. What the hosts
+//! them is kept as safely (see [`crate::memory::pinned`]), but refreshed only when they ask. What the hosts
 //! file answers is known and fresh, and asked of nobody.
 
 use std::collections::HashMap;
@@ -20,15 +20,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Resolver;
-use super::slot::Slot;
-use super::store::Found;
 use crate::core::budget::Class;
 use crate::core::classify::{Failure, Kind};
-use crate::core::critical::{self, Given, Standing, Trouble};
+use crate::core::critical::{self, CriticalTrouble, Given, Standing};
 use crate::core::decision::{Availability, Refresh};
 use crate::core::key::{Dnssec, Key};
 use crate::core::policy::CriticalName;
 use crate::core::time::Timestamp;
+use crate::memory::cached::CachedAnswer;
+use crate::memory::store::Found;
 use crate::telemetry::events;
 
 /// How often all names are looked at, at least.
@@ -90,13 +90,13 @@ struct Watched {
     key: Key,
     /// How old its answer may become.
     max_age: Duration,
-    /// What is known of its course.
-    course: Mutex<Course>,
+    /// What is known of its state.
+    state: Mutex<WatchState>,
 }
 
-/// The course of one critical name and type.
+/// The state of one critical name and type.
 #[derive(Clone, Copy, Default)]
-struct Course {
+struct WatchState {
     /// When the last answer came; before the first one, when the process began to wait for it.
     known: Timestamp,
     /// When the answer came that `due` belongs to.
@@ -104,12 +104,12 @@ struct Course {
     /// When it is to be asked.
     due: Timestamp,
     /// What is wrong, and since when.
-    trouble: Option<(Trouble, Timestamp)>,
+    trouble: Option<(CriticalTrouble, Timestamp)>,
     /// The last failed resolution.
     last_failure: Option<LastFailure>,
 }
 
-impl Course {
+impl WatchState {
     /// What was planned belonged to an answer that is gone (flushed by hand): it is due now.
     fn plan_anew(&mut self, now: Timestamp) {
         if self.planned_for.take().is_some() {
@@ -137,9 +137,9 @@ fn keys(names: &[CriticalName]) -> impl Iterator<Item = (Key, Duration)> {
 impl Watchlist {
     /// The list of these names.
     pub(super) fn new(names: &[CriticalName], now: Timestamp) -> Self {
-        let course = Course { known: now, ..Course::default() };
+        let state = WatchState { known: now, ..WatchState::default() };
         let watched: Vec<Watched> =
-            keys(names).map(|(key, max_age)| Watched { key, max_age, course: Mutex::new(course) }).collect();
+            keys(names).map(|(key, max_age)| Watched { key, max_age, state: Mutex::new(state) }).collect();
         let places =
             watched.iter().enumerate().map(|(place, watched)| (watched.key.as_bytes().into(), place)).collect();
         Self { watched, places }
@@ -153,7 +153,7 @@ impl Watchlist {
     /// Takes note of a failed resolution, if it concerns a critical name.
     pub(super) fn note_failure(&self, key: &Key, failure: Failure, now: Timestamp) {
         if let Some(watched) = self.places.get(key.as_bytes()).and_then(|place| self.watched.get(*place)) {
-            watched.course.lock().last_failure = Some(LastFailure { at: now, failure });
+            watched.state.lock().last_failure = Some(LastFailure { at: now, failure });
         }
     }
 }
@@ -167,18 +167,19 @@ impl Resolver {
     }
 
     /// The critical names of a group whose answers are remembered and not fresh.
-    pub(super) fn critical_stale(&self, group: usize, now: Timestamp) -> Vec<(Key, Arc<Slot>)> {
-        let slot = |key: &Key| match self.store.find(key, now) {
-            Found::Answer(slot) => Some(slot),
+    pub(super) fn critical_stale(&self, group: usize, now: Timestamp) -> Vec<(Key, Arc<CachedAnswer>)> {
+        let cached = |key: &Key| match self.store.find(key, now) {
+            Found::Answer(cached) => Some(cached),
             Found::Failure(_) | Found::Nothing => None,
         };
-        let known = self.critical.watched.iter().filter_map(|watched| Some((watched.key.clone(), slot(&watched.key)?)));
-        known.filter(|(_, slot)| slot.group() == group && !slot.is_fresh(now)).collect()
+        let known =
+            self.critical.watched.iter().filter_map(|watched| Some((watched.key.clone(), cached(&watched.key)?)));
+        known.filter(|(_, cached)| cached.group() == group && !cached.is_fresh(now)).collect()
     }
 
     /// How one stands.
     fn standing(&self, watched: &Watched, now: Timestamp) -> Critical {
-        let course = *watched.course.lock();
+        let state = *watched.state.lock();
         let mut critical = Critical {
             key: watched.key.clone(),
             standing: Standing::Missing,
@@ -187,7 +188,7 @@ impl Resolver {
             fresh_for: Duration::ZERO,
             max_age: watched.max_age,
             too_old_since: None,
-            last_failure: course.last_failure,
+            last_failure: state.last_failure,
         };
         if let Some(entry) = self.hosts.answer(&watched.key, &self.policy, now) {
             critical.standing = Standing::Fresh;
@@ -196,21 +197,21 @@ impl Resolver {
             critical.fresh_for = watched.max_age;
             return critical;
         }
-        let mut known = course.known;
-        if let Found::Answer(slot) = self.store.find(&watched.key, now) {
-            let given = if slot.is_fresh(now) { Given::Fresh } else { Given::Stale };
-            known = slot.entry.stored;
-            critical.standing = critical::standing(&slot.entry, given, watched.max_age, now);
-            critical.kind = Some(slot.entry.kind);
+        let mut known = state.known;
+        if let Found::Answer(cached) = self.store.find(&watched.key, now) {
+            let given = if cached.is_fresh(now) { Given::Fresh } else { Given::Stale };
+            known = cached.entry.stored;
+            critical.standing = critical::standing(&cached.entry, given, watched.max_age, now);
+            critical.kind = Some(cached.entry.kind);
             critical.age = Some(now.since(known));
             critical.fresh_for = match critical.standing {
-                Standing::Fresh => now.until(slot.entry.fresh_until.min(known.plus(watched.max_age))),
+                Standing::Fresh => now.until(cached.entry.fresh_until.min(known.plus(watched.max_age))),
                 Standing::Stale | Standing::Denied | Standing::Missing => Duration::ZERO,
             };
         }
         critical.too_old_since = match critical::trouble(critical.standing, known, watched.max_age, now) {
-            Some(Trouble::TooOld) => Some(known.plus(watched.max_age)),
-            Some(Trouble::Denied) | None => None,
+            Some(CriticalTrouble::TooOld) => Some(known.plus(watched.max_age)),
+            Some(CriticalTrouble::Denied) | None => None,
         };
         critical
     }
@@ -237,37 +238,37 @@ impl Resolver {
     /// Asks for one when it is due; gives when it is to be looked at again.
     fn look_after(self: &Arc<Self>, watched: &Watched, now: Timestamp) -> Timestamp {
         if self.hosts.answer(&watched.key, &self.policy, now).is_some() {
-            watched.course.lock().known = now;
+            watched.state.lock().known = now;
             return now.plus(LOOK_EVERY);
         }
         let found = self.store.find(&watched.key, now);
-        let mut course = watched.course.lock();
+        let mut state = watched.state.lock();
         let (group, refresh) = match &found {
-            Found::Answer(slot) => {
-                course.known = slot.entry.stored;
-                if course.planned_for != Some(slot.entry.stored) {
-                    course.planned_for = Some(slot.entry.stored);
-                    course.due = critical::refresh_at(&slot.entry, watched.max_age, self.ports.chance.number());
+            Found::Answer(cached) => {
+                state.known = cached.entry.stored;
+                if state.planned_for != Some(cached.entry.stored) {
+                    state.planned_for = Some(cached.entry.stored);
+                    state.due = critical::refresh_at(&cached.entry, watched.max_age, self.ports.chance.number());
                 }
-                (slot.group(), self.refresh_state(&watched.key, slot, now))
+                (cached.group(), self.refresh_state(&watched.key, cached, now))
             }
             Found::Failure(failed) => {
-                course.plan_anew(now);
+                state.plan_anew(now);
                 let group = self.upstreams.group_of(watched.key.name());
                 let holds = failed.note.holds(|| self.upstreams.recoveries(group, watched.key.name()), now);
                 (group, if holds { Refresh::Failed } else { Refresh::Idle })
             }
             Found::Nothing => {
-                course.plan_anew(now);
+                state.plan_anew(now);
                 (self.upstreams.group_of(watched.key.name()), Refresh::Idle)
             }
         };
-        if now < course.due {
-            return course.due;
+        if now < state.due {
+            return state.due;
         }
-        course.due = now.plus(self.again());
-        let due = course.due;
-        drop(course);
+        state.due = now.plus(self.again());
+        let due = state.due;
+        drop(state);
         match (found, refresh, self.upstreams.availability(group)) {
             // Probes look for the return; what is remembered costs nothing meanwhile.
             (Found::Answer(_), Refresh::Idle, Availability::Down) => {}
@@ -287,21 +288,21 @@ impl Resolver {
     /// Says what is wrong with a name once when it begins, and once when it ends.
     fn tell_trouble(&self, watched: &Watched, now: Timestamp) {
         let standing = self.standing(watched, now).standing;
-        let mut course = watched.course.lock();
-        let trouble = critical::trouble(standing, course.known, watched.max_age, now);
-        match (course.trouble, trouble) {
+        let mut state = watched.state.lock();
+        let trouble = critical::trouble(standing, state.known, watched.max_age, now);
+        match (state.trouble, trouble) {
             (None, None) => {}
             (Some((before, _)), Some(trouble)) if before == trouble => {}
             (Some((_, since)), None) => {
-                course.trouble = None;
+                state.trouble = None;
                 events::CriticalNameWell { name: &watched.key, lasted: now.since(since) }.emit();
             }
             (_, Some(trouble)) => {
-                course.trouble = Some((trouble, now));
+                state.trouble = Some((trouble, now));
                 events::CriticalNameTroubled {
                     name: &watched.key,
                     trouble,
-                    age: now.since(course.known),
+                    age: now.since(state.known),
                     max_age: watched.max_age,
                 }
                 .emit();
@@ -367,9 +368,9 @@ mod tests {
             )
         };
         note("other.example.com");
-        assert!(list.watched.iter().all(|watched| watched.course.lock().last_failure.is_none()));
+        assert!(list.watched.iter().all(|watched| watched.state.lock().last_failure.is_none()));
         note("db.example.com");
-        let kept: Vec<_> = list.watched.iter().map(|watched| watched.course.lock().last_failure).collect();
+        let kept: Vec<_> = list.watched.iter().map(|watched| watched.state.lock().last_failure).collect();
         assert_eq!(kept, [Some(LastFailure { at: Timestamp::from_secs(9), failure: Failure::Timeout }), None]);
     }
 }

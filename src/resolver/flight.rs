@@ -7,10 +7,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::slot::{Lack, Slot};
 use crate::core::budget::Class;
 use crate::core::key::Key;
 use crate::core::time::Timestamp;
+use crate::memory::cached::{CachedAnswer, ResolutionFailure};
 
 /// Waiting clients that are kept apart to recognise a retransmission.
 const WAITERS_KNOWN: usize = 64;
@@ -30,22 +30,22 @@ pub enum Progress {
     /// It will take longer: who has something stale need not wait.
     Trouble,
     /// The deadline has passed; a late answer is still listened for.
-    GaveUp(Want),
+    GaveUp(NoAnswer),
     /// An upstream has answered.
-    Answered(Arc<Slot>),
+    Answered(Arc<CachedAnswer>),
     /// The fleet remembers an answer.
-    Recalled(Arc<Slot>),
+    Recalled(Arc<CachedAnswer>),
     /// Over without an answer.
-    Ended(Want),
+    Ended(NoAnswer),
 }
 
 /// What is left when there is no answer.
 #[derive(Clone, Debug)]
-pub struct Want {
+pub struct NoAnswer {
     /// Why there is none.
-    pub lack: Lack,
+    pub reason: ResolutionFailure,
     /// A truncated answer whose whole could not be had over TCP.
-    pub truncated: Option<Arc<Slot>>,
+    pub truncated: Option<Arc<CachedAnswer>>,
 }
 
 /// One resolution under way.
@@ -175,7 +175,7 @@ pub struct Flights {
 }
 
 /// What came of asking for a flight.
-pub enum Boarding {
+pub enum Join {
     /// It was already under way.
     Joined(Arc<Flight>),
     /// The caller has to run it.
@@ -193,11 +193,11 @@ impl Flights {
 
     /// Joins the resolution of a key, or begins one.
     #[must_use]
-    pub fn board(&self, key: &Key, class: Class, now: Timestamp) -> Boarding {
+    pub fn join(&self, key: &Key, class: Class, now: Timestamp) -> Join {
         let mut table = self.table.lock();
         if let Some(flight) = table.get(key.as_bytes()) {
             flight.hurry(class, now);
-            return Boarding::Joined(Arc::clone(flight));
+            return Join::Joined(Arc::clone(flight));
         }
         let room = match class {
             // A flood must not hide the return of an upstream.
@@ -207,11 +207,11 @@ impl Flights {
             Class::Miss | Class::Outage | Class::Prefetch | Class::Sweep => self.at_most,
         };
         if table.len() >= room {
-            return Boarding::Full;
+            return Join::Full;
         }
         let flight = Arc::new(Flight::new(class, now));
         table.insert(key.as_bytes().into(), Arc::clone(&flight));
-        Boarding::Leads(flight)
+        Join::Leads(flight)
     }
 
     /// Whether a key is being resolved.
@@ -284,22 +284,22 @@ mod tests {
     #[test]
     fn one_leads_the_others_join_and_the_table_is_bounded() {
         let flights = Flights::new(2);
-        assert!(matches!(flights.board(&key("a.test"), Class::Miss, NOW), Boarding::Leads(_)));
-        assert!(matches!(flights.board(&key("a.test"), Class::Miss, NOW), Boarding::Joined(_)));
-        assert!(matches!(flights.board(&key("b.test"), Class::Miss, NOW), Boarding::Leads(_)));
-        assert!(matches!(flights.board(&key("c.test"), Class::Miss, NOW), Boarding::Full));
-        let Boarding::Joined(flight) = flights.board(&key("a.test"), Class::Miss, NOW) else { panic!("gone") };
+        assert!(matches!(flights.join(&key("a.test"), Class::Miss, NOW), Join::Leads(_)));
+        assert!(matches!(flights.join(&key("a.test"), Class::Miss, NOW), Join::Joined(_)));
+        assert!(matches!(flights.join(&key("b.test"), Class::Miss, NOW), Join::Leads(_)));
+        assert!(matches!(flights.join(&key("c.test"), Class::Miss, NOW), Join::Full));
+        let Join::Joined(flight) = flights.join(&key("a.test"), Class::Miss, NOW) else { panic!("gone") };
         flights.remove(&key("b.test"), &flight);
         assert_eq!(flights.len(), 2, "not this one");
         flights.remove(&key("a.test"), &flight);
-        assert!(matches!(flights.board(&key("c.test"), Class::Miss, NOW), Boarding::Leads(_)));
+        assert!(matches!(flights.join(&key("c.test"), Class::Miss, NOW), Join::Leads(_)));
     }
 
     #[test]
     fn what_was_told_and_is_forgotten_is_told_to_nobody_else() {
         let flights = Flights::new(9);
         let www = key("www.test");
-        let Boarding::Leads(first) = flights.board(&www, Class::Miss, NOW) else { panic!("full") };
+        let Join::Leads(first) = flights.join(&www, Class::Miss, NOW) else { panic!("full") };
         flights.forget(&www);
         assert!(flights.contains(&www), "it has told nothing");
         let response = crate::core::testing::Response::new("www.test", 1).a("www.test", 60).bytes();
@@ -307,9 +307,9 @@ mod tests {
         let entry = crate::core::entry::Entry::remember(&www, &response, verdict, &crate::core::testing::policy(), NOW)
             .unwrap()
             .entry;
-        first.tell(Progress::Recalled(Arc::new(Slot::new(&www, entry, 0))));
+        first.tell(Progress::Recalled(Arc::new(CachedAnswer::new(&www, entry, 0))));
         flights.forget(&www);
-        assert!(matches!(flights.board(&www, Class::Miss, NOW), Boarding::Leads(_)));
+        assert!(matches!(flights.join(&www, Class::Miss, NOW), Join::Leads(_)));
         flights.remove(&www, &first);
         assert!(flights.contains(&www), "the first one ends itself alone");
     }
@@ -321,22 +321,22 @@ mod tests {
         let flights = Flights::new(9);
         let www = key("www.test");
         let later = NOW.plus(Duration::from_secs(1));
-        let Boarding::Leads(flight) = flights.board(&www, Class::Sweep, NOW) else { panic!("full") };
+        let Join::Leads(flight) = flights.join(&www, Class::Sweep, NOW) else { panic!("full") };
         let patience = Duration::from_secs(9);
-        let _ = flights.board(&www, Class::Prefetch, later);
+        let _ = flights.join(&www, Class::Prefetch, later);
         assert_eq!(flight.class(), Class::Prefetch);
         assert!(timeout(patience, flight.hurried()).await.is_err(), "it is on its way");
         flight.hold_back();
-        let _ = flights.board(&www, Class::Sweep, later);
+        let _ = flights.join(&www, Class::Sweep, later);
         assert!(timeout(patience, flight.hurried()).await.is_err(), "no more important than itself");
         assert_eq!(flight.began(), NOW);
-        let _ = flights.board(&www, Class::Miss, later);
+        let _ = flights.join(&www, Class::Miss, later);
         assert!(timeout(patience, flight.hurried()).await.is_ok());
         assert_eq!((flight.class(), flight.began()), (Class::Miss, later));
         assert!(flight.go_on(later) && !flight.go_on(later));
-        let Boarding::Leads(flight) = flights.board(&key("late.test"), Class::Sweep, NOW) else { panic!("full") };
+        let Join::Leads(flight) = flights.join(&key("late.test"), Class::Sweep, NOW) else { panic!("full") };
         flight.hold_back();
-        let _ = flights.board(&key("late.test"), Class::Miss, later);
+        let _ = flights.join(&key("late.test"), Class::Miss, later);
         assert!(flight.go_on(later));
         assert!(timeout(patience, flight.hurried()).await.is_err(), "its own time had come before");
     }
@@ -344,11 +344,12 @@ mod tests {
     #[test]
     fn what_has_given_up_is_released_where_it_is_concerned() {
         let flights = Flights::new(9);
-        let lack = Lack { failure: crate::core::classify::Failure::Timeout, extended_errors: Box::default() };
+        let reason =
+            ResolutionFailure { failure: crate::core::classify::Failure::Timeout, extended_errors: Box::default() };
         for name in ["a.test", "b.test", "asking.test"] {
-            let Boarding::Leads(flight) = flights.board(&key(name), Class::Miss, NOW) else { panic!("full") };
+            let Join::Leads(flight) = flights.join(&key(name), Class::Miss, NOW) else { panic!("full") };
             if name != "asking.test" {
-                flight.tell(Progress::GaveUp(Want { lack: lack.clone(), truncated: None }));
+                flight.tell(Progress::GaveUp(NoAnswer { reason: reason.clone(), truncated: None }));
             }
         }
         assert_eq!(flights.release(|own| *own == key("a.test")), [key("a.test")]);
@@ -362,7 +363,7 @@ mod tests {
         let board = |kind: &str, class, count: usize| {
             (0..count)
                 .filter(|index| {
-                    matches!(flights.board(&key(&format!("{kind}{index}.test")), class, NOW), Boarding::Leads(_))
+                    matches!(flights.join(&key(&format!("{kind}{index}.test")), class, NOW), Join::Leads(_))
                 })
                 .count()
         };
@@ -375,7 +376,7 @@ mod tests {
     #[test]
     fn a_retransmission_has_the_same_source_and_id() {
         let flights = Flights::new(1);
-        let Boarding::Leads(flight) = flights.board(&key("a.test"), Class::Miss, NOW) else { panic!("full") };
+        let Join::Leads(flight) = flights.join(&key("a.test"), Class::Miss, NOW) else { panic!("full") };
         let client = SocketAddr::from(([192, 0, 2, 1], 4000));
         assert!(!flight.is_retransmission(client, 7));
         assert!(!flight.is_retransmission(client, 8));

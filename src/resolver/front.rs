@@ -8,11 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::background::Errand;
-use super::shelf::{Known, Shelf};
-use super::slot::{FailedName, Slot};
-use super::store::Found;
 use super::{Resolver, Waiting};
-use crate::core::answer::{self, Asked, ExtendedError, Shown, Transport};
+use crate::core::answer::{self, Asked, ClientTransport, ExtendedError, Shown};
 use crate::core::budget::Class;
 use crate::core::decision::{self, Action, Beside, Freshness, Refresh};
 use crate::core::entry::Entry;
@@ -21,6 +18,9 @@ use crate::core::message::FLAG_RECURSION_DESIRED;
 use crate::core::question::{self, Query, Rcode, Received};
 use crate::core::time::Timestamp;
 use crate::core::{refresh, special};
+use crate::memory::cached::{CachedAnswer, CachedFailure};
+use crate::memory::store::Found;
+use crate::memory::thread_cache::{Known, ThreadCache};
 use crate::telemetry::tally::{Answered, Tally};
 
 /// A packet that came in.
@@ -29,7 +29,7 @@ pub struct Arrival<'a> {
     /// Its bytes.
     pub packet: &'a [u8],
     /// How it came.
-    pub transport: Transport,
+    pub transport: ClientTransport,
     /// From where.
     pub client: SocketAddr,
     /// When.
@@ -82,7 +82,7 @@ impl Resolver {
         self: &Arc<Self>,
         arrival: Arrival<'_>,
         tally: &Tally,
-        shelf: &mut Shelf,
+        thread_cache: &mut ThreadCache,
         out: &mut [u8],
     ) -> Disposition {
         match question::read(arrival.packet) {
@@ -91,27 +91,27 @@ impl Resolver {
                 Disposition::Dropped
             }
             Received::Error(code, echo) => {
-                tally.count(Answered::Refused);
+                tally.count(Answered::Rejected);
                 let asked = Asked { packet: arrival.packet, echo, transport: arrival.transport };
                 Disposition::Answered(answer::write_error(&asked, code, [None, None], &[], out))
             }
-            Received::Query(query) => self.look(&Look { arrival, query: &query, tally }, shelf, out),
+            Received::Query(query) => self.look(&Look { arrival, query: &query, tally }, thread_cache, out),
         }
     }
 
     /// Answers a query from memory, or says what it has to wait for.
-    fn look(&self, look: &Look<'_>, shelf: &mut Shelf, out: &mut [u8]) -> Disposition {
+    fn look(&self, look: &Look<'_>, thread_cache: &mut ThreadCache, out: &mut [u8]) -> Disposition {
         if let Some(entry) = self.hosts.answer(&look.query.key, &self.policy, look.arrival.now) {
             return give_local(look, &entry, out);
         }
         let recursion = look.query.echo.flags & FLAG_RECURSION_DESIRED != 0;
-        match shelf.find(&self.store, &look.query.key, look.arrival.now) {
-            Known::Answer(slot) if recursion => self.serve(look, slot, out),
-            Known::Answer(slot) if slot.is_fresh(look.arrival.now) => give(look, slot, Shown::Fresh, out),
+        match thread_cache.find(&self.store, &look.query.key, look.arrival.now) {
+            Known::Answer(cached) if recursion => self.serve(look, cached, out),
+            Known::Answer(cached) if cached.is_fresh(look.arrival.now) => give(look, cached, Shown::Fresh, out),
             Known::Failure(failed) if recursion => self.serve_failure(look, failed, out),
             Known::Nothing if recursion => self.serve_nothing(look, out),
             Known::Answer(_) | Known::Failure(_) | Known::Nothing => {
-                look.tally.count(Answered::Refused);
+                look.tally.count(Answered::Rejected);
                 let reason = [Some(ExtendedError::NotAuthoritative), None];
                 Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, reason, &[], out))
             }
@@ -119,23 +119,23 @@ impl Resolver {
     }
 
     /// Serves a name of which something is remembered.
-    fn serve(&self, look: &Look<'_>, slot: &Arc<Slot>, out: &mut [u8]) -> Disposition {
+    fn serve(&self, look: &Look<'_>, cached: &Arc<CachedAnswer>, out: &mut [u8]) -> Disposition {
         let now = look.arrival.now;
         let action = decision::decide(
-            self.freshness(slot, now),
-            self.refresh_state(&look.query.key, slot, now),
-            self.upstreams.availability(slot.group()),
+            self.freshness(cached, now),
+            self.refresh_state(&look.query.key, cached, now),
+            self.upstreams.availability(cached.group()),
         );
         match action {
             Action::AnswerFresh(beside) => {
-                self.start_beside(beside, Class::Prefetch, &look.query.key, slot, now);
-                give(look, slot, Shown::Fresh, out)
+                self.start_beside(beside, Class::Prefetch, &look.query.key, cached, now);
+                give(look, cached, Shown::Fresh, out)
             }
             Action::AnswerStale(beside) => {
-                self.start_beside(beside, Class::Miss, &look.query.key, slot, now);
-                self.give_stale(look, slot, out)
+                self.start_beside(beside, Class::Miss, &look.query.key, cached, now);
+                self.give_stale(look, cached, out)
             }
-            Action::AwaitRefresh if self.waited_enough(slot, now) => self.give_stale(look, slot, out),
+            Action::AwaitRefresh if self.waited_enough(cached, now) => self.give_stale(look, cached, out),
             Action::AwaitRefresh
             | Action::StartRefresh
             | Action::AnswerFailure
@@ -146,18 +146,18 @@ impl Resolver {
     }
 
     /// Serves a name of which only a failure is remembered.
-    fn serve_failure(&self, look: &Look<'_>, failed: &FailedName, out: &mut [u8]) -> Disposition {
+    fn serve_failure(&self, look: &Look<'_>, failed: &CachedFailure, out: &mut [u8]) -> Disposition {
         let name = look.query.key.name();
         if !failed.note.holds(|| self.upstreams.recoveries(self.upstreams.group_of(name), name), look.arrival.now) {
             return look.wait();
         }
         look.tally.count(Answered::CachedFailure);
-        let reasons = [Some(ExtendedError::CachedError), Some(extended_error(failed.lack.failure))];
+        let reasons = [Some(ExtendedError::CachedError), Some(extended_error(failed.reason.failure))];
         Disposition::Answered(answer::write_error(
             &look.asked(),
             Rcode::ServFail,
             reasons,
-            &failed.lack.extended_errors,
+            &failed.reason.extended_errors,
             out,
         ))
     }
@@ -165,7 +165,7 @@ impl Resolver {
     /// Serves a name of which nothing is remembered: some need no upstream.
     fn serve_nothing(&self, look: &Look<'_>, out: &mut [u8]) -> Disposition {
         if self.loops.note_arrival(&look.query.key) {
-            look.tally.count(Answered::Refused);
+            look.tally.count(Answered::Rejected);
             return Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, [None, None], &[], out));
         }
         let Some(entry) = special::answer(&look.query.key, self.readiness(), &self.policy, look.arrival.now) else {
@@ -175,37 +175,37 @@ impl Resolver {
     }
 
     /// Gives the stale answer at once.
-    fn give_stale(&self, look: &Look<'_>, slot: &Arc<Slot>, out: &mut [u8]) -> Disposition {
-        self.outages.note_stale(slot);
-        give(look, slot, Shown::Stale { ttl: self.policy.stale.answer_ttl }, out)
+    fn give_stale(&self, look: &Look<'_>, cached: &Arc<CachedAnswer>, out: &mut [u8]) -> Disposition {
+        self.outages.note_stale(cached);
+        give(look, cached, Shown::Stale { ttl: self.policy.stale.answer_ttl }, out)
     }
 
     /// Answers a query that cannot wait, since too many do: stale, else SERVFAIL.
     pub fn shed(&self, waiting: &Waiting, tally: &Tally, out: &mut [u8]) -> usize {
         let now = self.now();
         let asked = waiting.asked();
-        if let Found::Answer(slot) = self.store.find(&waiting.query.key, now) {
-            let shown = if slot.is_fresh(now) {
+        if let Found::Answer(cached) = self.store.find(&waiting.query.key, now) {
+            let shown = if cached.is_fresh(now) {
                 tally.count(Answered::Fresh);
                 Shown::Fresh
             } else {
-                self.outages.note_stale(&slot);
-                tally.count_stale(now.since(slot.entry.fresh_until));
+                self.outages.note_stale(&cached);
+                tally.count_stale(now.since(cached.entry.fresh_until));
                 Shown::Stale { ttl: self.policy.stale.answer_ttl }
             };
-            return answer::write_entry(&asked, &slot.entry, shown, now, out);
+            return answer::write_entry(&asked, &cached.entry, shown, now, out);
         }
         tally.count(Answered::Failed);
         answer::write_error(&asked, Rcode::ServFail, [Some(ExtendedError::NetworkError), None], &[], out)
     }
 
     /// How fresh a remembered answer is; counts the hit.
-    pub(super) fn freshness(&self, slot: &Slot, now: Timestamp) -> Freshness {
-        let hits = slot.hit();
-        if slot.is_fresh(now) {
+    pub(super) fn freshness(&self, cached: &CachedAnswer, now: Timestamp) -> Freshness {
+        let hits = cached.hit();
+        if cached.is_fresh(now) {
             Freshness::Fresh(refresh::prefetch(
-                &slot.entry,
-                hits.saturating_sub(slot.carried()),
+                &cached.entry,
+                hits.saturating_sub(cached.carried()),
                 &self.policy.prefetch,
                 now,
             ))
@@ -215,10 +215,10 @@ impl Resolver {
     }
 
     /// What is going on for a remembered answer.
-    pub(super) fn refresh_state(&self, key: &Key, slot: &Slot, now: Timestamp) -> Refresh {
-        if slot.failure.holds(|| self.upstreams.recoveries(slot.group(), key.name()), now) {
+    pub(super) fn refresh_state(&self, key: &Key, cached: &CachedAnswer, now: Timestamp) -> Refresh {
+        if cached.failure.holds(|| self.upstreams.recoveries(cached.group(), key.name()), now) {
             Refresh::Failed
-        } else if slot.refresh_began().is_some() {
+        } else if cached.refresh_began().is_some() {
             Refresh::InFlight
         } else {
             Refresh::Idle
@@ -226,19 +226,19 @@ impl Resolver {
     }
 
     /// Whether the refresh under way has taken longer than the client response timer.
-    fn waited_enough(&self, slot: &Slot, now: Timestamp) -> bool {
-        let timer = self.upstreams.timer(slot.group());
-        !slot.entry.was_never_fresh() && slot.refresh_began().is_some_and(|began| now.since(began) >= timer)
+    fn waited_enough(&self, cached: &CachedAnswer, now: Timestamp) -> bool {
+        let timer = self.upstreams.timer(cached.group());
+        !cached.entry.was_never_fresh() && cached.refresh_began().is_some_and(|began| now.since(began) >= timer)
     }
 
     /// Starts a refresh beside an answer.
-    pub(super) fn start_beside(&self, beside: Beside, class: Class, key: &Key, slot: &Slot, now: Timestamp) {
+    pub(super) fn start_beside(&self, beside: Beside, class: Class, key: &Key, cached: &CachedAnswer, now: Timestamp) {
         match beside {
             Beside::Nothing => {}
             Beside::Refresh => {
-                if slot.claim_refresh(now) && self.errands.try_send(Errand { key: key.clone(), class }).is_err() {
+                if cached.claim_refresh(now) && self.errands.try_send(Errand { key: key.clone(), class }).is_err() {
                     // Too many are waiting: the next hit tries again.
-                    slot.end_refresh();
+                    cached.end_refresh();
                 }
             }
         }
@@ -252,12 +252,12 @@ fn give_local(look: &Look<'_>, entry: &Entry, out: &mut [u8]) -> Disposition {
 }
 
 /// Writes a remembered answer.
-fn give(look: &Look<'_>, slot: &Slot, shown: Shown, out: &mut [u8]) -> Disposition {
+fn give(look: &Look<'_>, cached: &CachedAnswer, shown: Shown, out: &mut [u8]) -> Disposition {
     match shown {
         Shown::Fresh => look.tally.count(Answered::Fresh),
-        Shown::Stale { .. } => look.tally.count_stale(look.arrival.now.since(slot.entry.fresh_until)),
+        Shown::Stale { .. } => look.tally.count_stale(look.arrival.now.since(cached.entry.fresh_until)),
     }
-    Disposition::Answered(answer::write_entry(&look.asked(), &slot.entry, shown, look.arrival.now, out))
+    Disposition::Answered(answer::write_entry(&look.asked(), &cached.entry, shown, look.arrival.now, out))
 }
 
 /// The extended error that says why there is no answer.

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::slot::Slot;
 use crate::core::decision::Availability;
-use crate::core::health::State;
+use crate::core::health::UpstreamState;
 use crate::core::time::Timestamp;
+use crate::memory::cached::CachedAnswer;
 use crate::telemetry::events;
 
 /// How long upstreams may be impaired before that counts as an outage.
@@ -49,7 +49,7 @@ struct GroupOutage {
 /// What an outage under way has cost so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PresentOutage {
-    /// Its number, which slots served stale in it bear.
+    /// Its number, which answers served stale in it bear.
     pub(super) number: u32,
     /// When it began.
     pub(super) began: Timestamp,
@@ -91,10 +91,10 @@ impl Outages {
     }
 
     /// Counts a stale answer.
-    pub(super) fn note_stale(&self, slot: &Slot) {
-        let Some(group) = self.groups.get(slot.group()) else { return };
+    pub(super) fn note_stale(&self, cached: &CachedAnswer) {
+        let Some(group) = self.groups.get(cached.group()) else { return };
         group.saved.fetch_add(1, Ordering::Relaxed);
-        if slot.is_first_stale_of(group.present.load(Ordering::Relaxed)) {
+        if cached.is_first_stale_of(group.present.load(Ordering::Relaxed)) {
             group.names.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -171,8 +171,9 @@ impl Outages {
                 Change::Ended
             }
             (Some(from), None) => {
-                let state = if availability == Availability::Down { State::Down } else { State::Impaired };
-                if state == State::Impaired && now.since(from) < IMPAIRED_FOR {
+                let state =
+                    if availability == Availability::Down { UpstreamState::Down } else { UpstreamState::Impaired };
+                if state == UpstreamState::Impaired && now.since(from) < IMPAIRED_FOR {
                     return Change::None;
                 }
                 since.outage = Some(from);

@@ -28,7 +28,7 @@ pub trait Chance: Send + Sync + 'static {
 }
 
 /// Carries one query to one upstream address and brings back its response.
-pub trait Wire: Send + Sync + 'static {
+pub trait UpstreamTransport: Send + Sync + 'static {
     /// Sends `query` (a whole DNS message without length prefix, with its final ID) once to
     /// `server` and waits for the response that belongs to it: same ID, same question (RFC 5452
     /// §9.1). Other datagrams are counted and ignored.
@@ -43,12 +43,12 @@ pub trait Wire: Send + Sync + 'static {
         protocol: Protocol,
         server: SocketAddr,
         query: Vec<u8>,
-    ) -> PortFuture<Result<Vec<u8>, WireError>>;
+    ) -> PortFuture<Result<Vec<u8>, TransportError>>;
 }
 
 /// Why no response can come any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WireError {
+pub enum TransportError {
     /// The port is closed (ICMP port unreachable, or RST).
     #[error("connection refused")]
     Refused,
@@ -67,7 +67,7 @@ pub enum WireError {
     Exhausted,
 }
 
-impl WireError {
+impl TransportError {
     /// The metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -91,7 +91,7 @@ pub trait Answer: Send + Sync + 'static {
 }
 
 /// What other instances have learned, kept where all can reach it.
-pub trait Fleet: Send + Sync + 'static {
+pub trait SharedCache: Send + Sync + 'static {
     /// Asks what is known of a key. `None`: nothing that can be trusted, or not in time.
     ///
     /// The wait is bounded by whoever implements this, and is nothing at all while nobody can be

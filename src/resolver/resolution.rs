@@ -1,39 +1,39 @@
-//! Runs one resolution: carries out the steps of its [`Course`], judges what comes back, and
+//! Runs one resolution: carries out the steps of its [`Attempts`], judges what comes back, and
 //! remembers it.
 //!
 //! It outlives the clients that wait for it, so a late answer still refreshes. Whatever way it ends
 //! (answer, failure, abort), its flight is taken from the table and everybody who waits is told:
-//! [`Landing`] does that when it is dropped.
+//! [`FlightGuard`] does that when it is dropped.
 
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::Resolver;
-use super::fleet::Consultation;
-use super::flight::{Flight, Progress, Want};
-use super::journal::{Change, Origin};
-use super::ports::WireError;
+use super::consultation::Consultation;
+use super::flight::{Flight, NoAnswer, Progress};
+use super::ports::TransportError;
 use super::recoveries::suffix_of;
-use super::slot::{Lack, Slot};
-use super::store::Found;
+use crate::core::attempts::{Attempts, Plan, Step, Target};
 use crate::core::budget::Class;
 use crate::core::classify::{self, Failure, Verdict};
-use crate::core::course::{Course, Plan, Step, Target};
 use crate::core::decision::Availability;
 use crate::core::entry::{Entry, Keep};
-use crate::core::health::{Outcome, State};
+use crate::core::health::{AttemptOutcome, UpstreamState};
 use crate::core::key::Key;
 use crate::core::refresh;
 use crate::core::time::Timestamp;
 use crate::core::upstream::Protocol;
 use crate::core::upstream_query::{self, Extension};
+use crate::memory::cached::{CachedAnswer, ResolutionFailure};
+use crate::memory::journal::{Change, Origin};
+use crate::memory::store::Found;
 
 /// Packets that a query over TCP costs: the handshake, the query, its acknowledgement.
 const TCP_PACKETS: u32 = 4;
 
 /// What came of one attempt.
-type Returned = (usize, Result<Vec<u8>, WireError>);
+type Returned = (usize, Result<Vec<u8>, TransportError>);
 /// The attempts under way.
 type Exchanges = FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = Returned> + Send>>>;
 
@@ -49,24 +49,24 @@ pub(super) struct Resolution {
     /// The upstream group.
     group: usize,
     /// When and whom to ask.
-    course: Course,
+    attempts: Attempts,
     /// What had come back when it began: a failure from before a recovery says nothing about the
     /// time after.
     recoveries: u32,
     /// A truncated answer.
-    truncated: Option<Arc<Slot>>,
+    truncated: Option<Arc<CachedAnswer>>,
     /// The last failure's extended errors.
     extended_errors: Box<[u8]>,
     /// Whether the failure was noted, or is not to be.
     noted: bool,
     /// What the fleet says.
-    fleet: Consultation,
+    shared_cache: Consultation,
     /// Takes the flight from the table in the end.
-    landing: Landing,
+    guard: FlightGuard,
 }
 
 /// Ends a flight when it is dropped.
-struct Landing {
+struct FlightGuard {
     /// The resolver.
     resolver: Arc<Resolver>,
     /// What is asked.
@@ -75,15 +75,15 @@ struct Landing {
     flight: Arc<Flight>,
 }
 
-impl Drop for Landing {
+impl Drop for FlightGuard {
     fn drop(&mut self) {
         if self.resolver.flights.remove(&self.key, &self.flight)
-            && let Found::Answer(slot) = self.resolver.store.find(&self.key, self.resolver.now())
+            && let Found::Answer(cached) = self.resolver.store.find(&self.key, self.resolver.now())
         {
-            slot.end_refresh();
+            cached.end_refresh();
         }
-        let lack = Lack { failure: Failure::Overload, extended_errors: Box::default() };
-        self.flight.tell(Progress::Ended(Want { lack, truncated: None }));
+        let reason = ResolutionFailure { failure: Failure::Overload, extended_errors: Box::default() };
+        self.flight.tell(Progress::Ended(NoAnswer { reason, truncated: None }));
     }
 }
 
@@ -104,20 +104,20 @@ impl Resolution {
 
     /// Prepares a resolution.
     pub(super) fn new(resolver: &Arc<Resolver>, key: Key, group: usize, plan: Plan, flight: Arc<Flight>) -> Self {
-        let landing = Landing { resolver: Arc::clone(resolver), key: key.clone(), flight };
-        let course = Course::new(resolver.policy.attempts, plan, resolver.now());
+        let guard = FlightGuard { resolver: Arc::clone(resolver), key: key.clone(), flight };
+        let attempts = Attempts::new(resolver.policy.attempts, plan, resolver.now());
         let recoveries = resolver.upstreams.recoveries(group, key.name());
         Self {
             resolver: Arc::clone(resolver),
             key,
             group,
-            course,
+            attempts,
             recoveries,
             truncated: None,
             extended_errors: Box::default(),
             noted: false,
-            fleet: Consultation::default(),
-            landing,
+            shared_cache: Consultation::default(),
+            guard,
         }
     }
 
@@ -127,12 +127,12 @@ impl Resolution {
         if self.resolver.upstreams.availability(self.group) == Availability::Down {
             self.consult();
         }
-        let mut steps = self.course.advance(self.resolver.now());
+        let mut steps = self.attempts.advance(self.resolver.now());
         loop {
             if let Flow::Over = self.carry_out(steps, &mut exchanges).await {
                 return;
             }
-            let wait = self.resolver.now().until(self.course.wake_at());
+            let wait = self.resolver.now().until(self.attempts.wake_at());
             steps = tokio::select! {
                 // A response that lies ready counts before a timer that is due: a process that was
                 // stopped for a while must not take its own pause for an outage.
@@ -141,8 +141,8 @@ impl Resolution {
                     Some(steps) => steps,
                     None => return,
                 },
-                () = self.landing.flight.hurried() => self.course.hurry(self.resolver.now()),
-                () = tokio::time::sleep(wait) => self.course.advance(self.resolver.now()),
+                () = self.guard.flight.hurried() => self.attempts.hurry(self.resolver.now()),
+                () = tokio::time::sleep(wait) => self.attempts.advance(self.resolver.now()),
             };
         }
     }
@@ -160,23 +160,23 @@ impl Resolution {
                 }
                 Step::Trouble => {
                     self.consult();
-                    self.landing.flight.tell(Progress::Trouble);
+                    self.guard.flight.tell(Progress::Trouble);
                 }
                 Step::GiveUp(failure) if self.resolver.flights.is_crowded() => {
-                    self.hear_fleet().await;
+                    self.hear_shared_cache().await;
                     self.note(failure);
-                    self.landing.flight.tell(Progress::Ended(self.want(failure)));
+                    self.guard.flight.tell(Progress::Ended(self.no_answer(failure)));
                     return Flow::Over;
                 }
                 Step::GiveUp(failure) => {
-                    self.hear_fleet().await;
+                    self.hear_shared_cache().await;
                     self.note(failure);
-                    self.landing.flight.tell(Progress::GaveUp(self.want(failure)));
+                    self.guard.flight.tell(Progress::GaveUp(self.no_answer(failure)));
                 }
                 Step::End(failure) => {
-                    self.hear_fleet().await;
+                    self.hear_shared_cache().await;
                     self.note(failure);
-                    self.landing.flight.tell(Progress::Ended(self.want(failure)));
+                    self.guard.flight.tell(Progress::Ended(self.no_answer(failure)));
                     return Flow::Over;
                 }
             }
@@ -186,13 +186,13 @@ impl Resolution {
 
     /// Has the fleet asked.
     fn consult(&mut self) {
-        self.fleet.begin(&self.resolver, &self.key, &self.landing.flight);
+        self.shared_cache.begin(&self.resolver, &self.key, &self.guard.flight);
     }
 
     /// Waits for what the fleet says, before those who wait are told that there is nothing.
-    async fn hear_fleet(&mut self) {
+    async fn hear_shared_cache(&mut self) {
         self.consult();
-        self.fleet.end().await;
+        self.shared_cache.end().await;
     }
 
     /// Sends one attempt, as far as the budget goes.
@@ -205,12 +205,16 @@ impl Resolution {
         let class = match target.class {
             Class::Outage => Class::Outage,
             // Somebody may want it by now for more than it was planned for.
-            planned => planned.min(self.landing.flight.class()),
+            planned => planned.min(self.guard.flight.class()),
         };
         let class = match class {
             // The breaker has opened since this was planned.
             Class::Miss
-                if self.resolver.upstreams.find(target.upstream).is_some_and(|own| own.state() == State::Down) =>
+                if self
+                    .resolver
+                    .upstreams
+                    .find(target.upstream)
+                    .is_some_and(|own| own.state() == UpstreamState::Down) =>
             {
                 Class::Outage
             }
@@ -221,13 +225,13 @@ impl Resolution {
             if class.is_background() {
                 self.hold_back();
             }
-            return self.course.postpone(attempt, class, until);
+            return self.attempts.postpone(attempt, class, until);
         }
         self.go_on(now);
         let Some(upstream) = self.resolver.upstreams.find(target.upstream) else { return Vec::new() };
         let [high, low, ..] = self.resolver.ports.chance.number().to_be_bytes();
         let query = upstream_query::write(&self.key, u16::from_be_bytes([high, low]), target.extension);
-        let exchange = self.resolver.ports.wire.exchange(target.protocol, upstream.address, query);
+        let exchange = self.resolver.ports.transport.exchange(target.protocol, upstream.address, query);
         self.resolver.sends.sent(class);
         exchanges.push(Box::pin(async move { (attempt, exchange.await) }));
         Vec::new()
@@ -235,36 +239,36 @@ impl Resolution {
 
     /// Tells an upstream's health how an attempt went. When that brings it back, nobody is to wait
     /// for what was asked before.
-    fn report(&self, upstream: usize, outcome: Outcome) {
+    fn report(&self, upstream: usize, outcome: AttemptOutcome) {
         let transition = self.resolver.upstreams.report(upstream, outcome, self.resolver.now());
-        if transition.is_some_and(|transition| transition.from == State::Down) {
+        if transition.is_some_and(|transition| transition.from == UpstreamState::Down) {
             self.resolver.release_flights(|_| true);
         }
     }
 
     /// The budget has no room: that is no refresh under way yet.
     fn hold_back(&self) {
-        self.landing.flight.hold_back();
-        if let Found::Answer(slot) = self.resolver.store.find(&self.key, self.resolver.now()) {
-            slot.hold_refresh_back();
+        self.guard.flight.hold_back();
+        if let Found::Answer(cached) = self.resolver.store.find(&self.key, self.resolver.now()) {
+            cached.hold_refresh_back();
         }
     }
 
     /// It has room.
     fn go_on(&self, now: Timestamp) {
-        if self.landing.flight.go_on(now)
-            && let Found::Answer(slot) = self.resolver.store.find(&self.key, now)
+        if self.guard.flight.go_on(now)
+            && let Found::Answer(cached) = self.resolver.store.find(&self.key, now)
         {
-            slot.send_refresh(now);
+            cached.send_refresh(now);
         }
     }
 
     /// Takes what an attempt brought; `None` when it was the answer.
-    fn take(&mut self, attempt: usize, result: Result<Vec<u8>, WireError>) -> Option<Vec<Step>> {
+    fn take(&mut self, attempt: usize, result: Result<Vec<u8>, TransportError>) -> Option<Vec<Step>> {
         let now = self.resolver.now();
         let response = match result {
             Ok(response) => response,
-            Err(error) => return Some(self.course.failed(attempt, failure_of(error), now)),
+            Err(error) => return Some(self.attempts.failed(attempt, failure_of(error), now)),
         };
         match classify::classify(self.key.qtype(), &response) {
             verdict @ (Verdict::Positive { .. } | Verdict::Negative { .. }) => {
@@ -275,8 +279,8 @@ impl Resolution {
             }
             Verdict::Truncated => {
                 let entry = Entry::from_truncated(&self.key, &response, &self.resolver.policy, now);
-                self.truncated = entry.ok().map(|entry| Arc::new(Slot::new(&self.key, entry, self.group)));
-                Some(self.course.truncated_response(attempt, now))
+                self.truncated = entry.ok().map(|entry| Arc::new(CachedAnswer::new(&self.key, entry, self.group)));
+                Some(self.attempts.truncated_response(attempt, now))
             }
             Verdict::Failed(failure) => {
                 self.extended_errors = classify::extended_errors(&response, EXTENDED_ERRORS_MAX).into_boxed_slice();
@@ -285,11 +289,11 @@ impl Resolution {
         }
     }
 
-    /// Tells the course that a response is no answer.
+    /// Tells the attempts that a response is no answer.
     fn fail(&mut self, attempt: usize, failure: Failure) -> Vec<Step> {
         self.resolver.failures.count(failure);
         let group = suffix_of(self.key.name());
-        self.course.failed_response(attempt, failure, group, self.resolver.now())
+        self.attempts.failed_response(attempt, failure, group, self.resolver.now())
     }
 
     /// Remembers an answer and tells everybody; false when its framing turns out to be unusable.
@@ -298,22 +302,22 @@ impl Resolution {
         let Ok(remembered) = Entry::remember(&self.key, response, verdict, &self.resolver.policy, now) else {
             return false;
         };
-        let target = self.course.target(attempt);
-        if let Some(Step::Report(upstream, outcome)) = self.course.answered(attempt, now) {
+        let target = self.attempts.target(attempt);
+        if let Some(Step::Report(upstream, outcome)) = self.attempts.answered(attempt, now) {
             self.report(upstream, outcome);
         }
         if let Some(Target { extension: Extension::Plain, upstream, .. }) = target {
             self.resolver.upstreams.note_plain(upstream, now);
         }
         let replaces = matches!(self.resolver.store.find(&self.key, now), Found::Answer(_));
-        let slot = match remembered.keep {
+        let cached = match remembered.keep {
             // In an outage nobody is to be given what a name was before its TTL became 0, nor is
             // anybody to be left with nothing for it.
-            Keep::No if !replaces => Arc::new(Slot::new(&self.key, remembered.entry, self.group)),
+            Keep::No if !replaces => Arc::new(CachedAnswer::new(&self.key, remembered.entry, self.group)),
             Keep::Yes | Keep::No => {
-                let slot = self.resolver.store.insert(&self.key, remembered.entry, self.group);
-                self.resolver.journal.note(&Change::Learned(Arc::clone(&slot), Origin::Upstream));
-                slot
+                let cached = self.resolver.store.insert(&self.key, remembered.entry, self.group);
+                self.resolver.journal.note(&Change::Learned(Arc::clone(&cached), Origin::Upstream));
+                cached
             }
         };
         self.resolver.store.clear_failure(&self.key);
@@ -322,11 +326,11 @@ impl Resolution {
             let suffix = suffix_of(self.key.name());
             self.resolver.release_flights(|key| suffix_of(key.name()) == suffix);
         }
-        self.landing.flight.tell(Progress::Answered(slot));
+        self.guard.flight.tell(Progress::Answered(cached));
         true
     }
 
-    /// Notes once that the resolution failed. Our own lack of room says nothing about the name.
+    /// Notes once that the resolution failed. Our own reason of room says nothing about the name.
     fn note(&mut self, failure: Failure) {
         // Who got what came with TC comes back for the whole over TCP, and is to find more than our
         // word that this failed.
@@ -337,7 +341,7 @@ impl Resolution {
         let now = self.resolver.now();
         let stale = &self.resolver.policy.stale;
         let recheck = |failures| now.plus(refresh::recheck_after(failures, stale));
-        self.resolver.store.note_failure(&self.key, &self.lack(failure), recheck, self.recoveries, now);
+        self.resolver.store.note_failure(&self.key, &self.reason(failure), recheck, self.recoveries, now);
         self.resolver.critical.note_failure(&self.key, failure, now);
         if let Some(group) = self.resolver.upstreams.groups().get(self.group) {
             group.recoveries.note_failure(self.key.name());
@@ -345,21 +349,21 @@ impl Resolution {
     }
 
     /// Why there is no answer.
-    fn lack(&self, failure: Failure) -> Lack {
-        Lack { failure, extended_errors: self.extended_errors.clone() }
+    fn reason(&self, failure: Failure) -> ResolutionFailure {
+        ResolutionFailure { failure, extended_errors: self.extended_errors.clone() }
     }
 
     /// What is left without an answer.
-    fn want(&self, failure: Failure) -> Want {
-        Want { lack: self.lack(failure), truncated: self.truncated.clone() }
+    fn no_answer(&self, failure: Failure) -> NoAnswer {
+        NoAnswer { reason: self.reason(failure), truncated: self.truncated.clone() }
     }
 }
 
 /// What a port's error means for the resolution.
-const fn failure_of(error: WireError) -> Failure {
+const fn failure_of(error: TransportError) -> Failure {
     match error {
-        WireError::Refused | WireError::Unreachable | WireError::Lost => Failure::Network,
-        WireError::TimedOut => Failure::Timeout,
-        WireError::Exhausted => Failure::Overload,
+        TransportError::Refused | TransportError::Unreachable | TransportError::Lost => Failure::Network,
+        TransportError::TimedOut => Failure::Timeout,
+        TransportError::Exhausted => Failure::Overload,
     }
 }

@@ -7,7 +7,7 @@
 //! the host's `resolv.conf` may be replaced at any time; groups and routes never change.
 
 mod member;
-mod slots;
+mod registry;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
+use crate::core::attempts::{Plan, Target};
 use crate::core::budget::Class;
-use crate::core::course::{Plan, Target};
 use crate::core::decision::Availability;
-use crate::core::health::{Health, Outcome, State, Transition};
+use crate::core::health::{AttemptOutcome, Health, Transition, UpstreamState};
 use crate::core::key::is_within;
 use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
@@ -27,7 +27,7 @@ use crate::core::upstream_query::Extension;
 use crate::telemetry::events;
 use member::encode_state;
 pub use member::{ATTEMPT_ENDS, Group, Upstream};
-use slots::Slots;
+use registry::Registry;
 
 /// How long a server that did not understand EDNS is asked without it.
 const PLAIN_FOR: Duration = Duration::from_secs(3600);
@@ -40,7 +40,7 @@ const HEDGE_MIN: Duration = Duration::from_millis(100);
 /// All upstreams and the way to them.
 pub struct Upstreams {
     /// Every address.
-    slots: Slots,
+    registry: Registry,
     /// Every group.
     groups: Vec<Group>,
     /// Zone to group, longest zone first; the last is the root.
@@ -60,14 +60,14 @@ impl Upstreams {
         zones.push(ROOT.into());
         zones.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         zones.dedup();
-        let slots = Slots::default();
+        let registry = Registry::default();
         let mut primaries = vec![Vec::new(); zones.len()];
         let mut groups: Vec<Group> = zones.iter().map(|zone| Group::new(zone)).collect();
         for upstream in configured {
             let served: Vec<usize> =
                 zones.iter().enumerate().filter(|(_, zone)| serves(upstream, zone)).map(|(group, _)| group).collect();
             for address in &upstream.addresses {
-                let number = slots.add(Upstream::new(upstream, *address, served.clone(), policy));
+                let number = registry.add(Upstream::new(upstream, *address, served.clone(), policy));
                 for index in &served {
                     match upstream.role {
                         Role::Primary => {
@@ -84,7 +84,7 @@ impl Upstreams {
             group.primaries = RwLock::new(own.into());
         }
         let routes = zones.into_iter().enumerate().map(|(group, zone)| (zone, group)).collect();
-        let upstreams = Self { slots, groups, routes, policy: policy.clone() };
+        let upstreams = Self { registry, groups, routes, policy: policy.clone() };
         for group in 0..upstreams.groups.len() {
             upstreams.publish(group);
         }
@@ -100,19 +100,19 @@ impl Upstreams {
     /// All upstreams in use.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Upstream>> {
-        self.slots.in_use().into_iter().map(|(_, upstream)| upstream).collect()
+        self.registry.in_use().into_iter().map(|(_, upstream)| upstream).collect()
     }
 
     /// Their numbers.
     #[must_use]
     pub fn numbers(&self) -> Vec<usize> {
-        self.slots.in_use().into_iter().map(|(number, _)| number).collect()
+        self.registry.in_use().into_iter().map(|(number, _)| number).collect()
     }
 
     /// The upstream of a number, also while it is in use no more.
     #[must_use]
     pub fn find(&self, number: usize) -> Option<Arc<Upstream>> {
-        self.slots.find(number)
+        self.registry.find(number)
     }
 
     /// Replaces the addresses of a primary upstream for all names. Addresses that stay keep their
@@ -126,18 +126,18 @@ impl Upstreams {
             let mut primaries = group.primaries.write();
             let (old, mut next): (Vec<usize>, Vec<usize>) = primaries
                 .iter()
-                .partition(|number| self.slots.find(**number).is_some_and(|own| own.name == configured.name));
+                .partition(|number| self.registry.find(**number).is_some_and(|own| own.name == configured.name));
             let find = |address| {
-                old.iter().copied().find(|number| self.slots.find(*number).is_some_and(|own| own.address == address))
+                old.iter().copied().find(|number| self.registry.find(*number).is_some_and(|own| own.address == address))
             };
             for address in &configured.addresses {
                 next.push(find(*address).unwrap_or_else(|| {
-                    let number = self.slots.add(Upstream::new(configured, *address, vec![root], &self.policy));
+                    let number = self.registry.add(Upstream::new(configured, *address, vec![root], &self.policy));
                     added.push(number);
                     number
                 }));
             }
-            old.iter().filter(|number| !next.contains(number)).for_each(|number| self.slots.retire(*number));
+            old.iter().filter(|number| !next.contains(number)).for_each(|number| self.registry.retire(*number));
             *primaries = next.into();
         }
         if !added.is_empty() {
@@ -173,8 +173,8 @@ impl Upstreams {
     }
 
     /// Takes note of what an attempt came to; gives the change of state.
-    pub fn report(&self, upstream: usize, outcome: Outcome, now: Timestamp) -> Option<Transition> {
-        self.slots.find(upstream)?.count(outcome);
+    pub fn report(&self, upstream: usize, outcome: AttemptOutcome, now: Timestamp) -> Option<Transition> {
+        self.registry.find(upstream)?.count(outcome);
         self.update(upstream, |health| health.record(outcome, now))
     }
 
@@ -193,14 +193,14 @@ impl Upstreams {
     /// How long the upstream's prober waits before its next probe.
     #[must_use]
     pub fn next_probe(&self, upstream: usize, chance: u64) -> Duration {
-        self.slots
+        self.registry
             .find(upstream)
             .map_or(self.policy.health.probe_max, |upstream| upstream.health.lock().next_probe(chance))
     }
 
     /// Remembers that an upstream answers only without EDNS.
     pub fn note_plain(&self, upstream: usize, now: Timestamp) {
-        if let Some(upstream) = self.slots.find(upstream) {
+        if let Some(upstream) = self.registry.find(upstream) {
             upstream.plain_until.store(now.plus(PLAIN_FOR).as_micros(), Ordering::Relaxed);
         }
     }
@@ -208,7 +208,7 @@ impl Upstreams {
     /// Leaves an upstream out until `until`, because it sends our own queries back; true when this
     /// is news.
     pub fn note_loop(&self, upstream: usize, until: Timestamp) -> bool {
-        self.slots.find(upstream).is_some_and(|upstream| {
+        self.registry.find(upstream).is_some_and(|upstream| {
             let before = upstream.looping_until.swap(until.as_micros(), Ordering::Relaxed);
             for group in &upstream.groups {
                 self.publish(*group);
@@ -219,7 +219,7 @@ impl Upstreams {
 
     /// Lets an upstream be used again that was left out for a loop.
     pub fn clear_loop(&self, upstream: usize) {
-        if let Some(upstream) = self.slots.find(upstream)
+        if let Some(upstream) = self.registry.find(upstream)
             && upstream.looping_until.swap(0, Ordering::Relaxed) != 0
         {
             for group in &upstream.groups {
@@ -282,7 +282,7 @@ impl Upstreams {
     /// How one upstream is asked.
     #[must_use]
     pub fn target(&self, index: usize, class: Class, now: Timestamp) -> Target {
-        let upstream = self.slots.find(index);
+        let upstream = self.registry.find(index);
         let plain =
             upstream.as_ref().is_some_and(|upstream| upstream.plain_until.load(Ordering::Relaxed) > now.as_micros());
         Target {
@@ -295,10 +295,10 @@ impl Upstreams {
 
     /// Those that are not down, healthy ones first.
     fn usable(&self, indices: &[usize], now: Timestamp) -> Vec<usize> {
-        let mut usable: Vec<(State, usize)> = indices
+        let mut usable: Vec<(UpstreamState, usize)> = indices
             .iter()
-            .filter_map(|index| Some((self.slots.find(*index)?.state(), *index)))
-            .filter(|(state, index)| *state != State::Down && !self.is_looping(*index, now))
+            .filter_map(|index| Some((self.registry.find(*index)?.state(), *index)))
+            .filter(|(state, index)| *state != UpstreamState::Down && !self.is_looping(*index, now))
             .collect();
         usable.sort_by_key(|(state, _)| *state);
         usable.into_iter().map(|(_, index)| index).collect()
@@ -307,17 +307,17 @@ impl Upstreams {
     /// Whether an upstream is left out for a loop.
     #[must_use]
     pub fn is_looping(&self, index: usize, now: Timestamp) -> bool {
-        self.slots.find(index).is_some_and(|upstream| upstream.is_looping(now))
+        self.registry.find(index).is_some_and(|upstream| upstream.is_looping(now))
     }
 
     /// An upstream's p99 round-trip time.
     fn p99(&self, index: usize) -> Option<Duration> {
-        self.slots.find(index)?.p99()
+        self.registry.find(index)?.p99()
     }
 
     /// Changes an upstream's health, publishes the result, and says so in the log.
     fn update(&self, index: usize, change: impl FnOnce(&mut Health) -> Option<Transition>) -> Option<Transition> {
-        let upstream = self.slots.find(index)?;
+        let upstream = self.registry.find(index)?;
         let transition = {
             let mut health = upstream.health.lock();
             let transition = change(&mut health);
@@ -328,7 +328,7 @@ impl Upstreams {
             self.publish(*group);
         }
         let transition = transition?;
-        if transition.from == State::Down {
+        if transition.from == UpstreamState::Down {
             for group in upstream.groups.iter().filter_map(|group| self.groups.get(*group)) {
                 group.recoveries.note_upstream();
             }
@@ -344,10 +344,11 @@ impl Upstreams {
         let own = group.primaries();
         let best = own
             .iter()
-            .filter_map(|index| self.slots.find(*index))
+            .filter_map(|index| self.registry.find(*index))
             .filter(|upstream| upstream.looping_until.load(Ordering::Relaxed) == 0)
             .min_by_key(|upstream| upstream.state.load(Ordering::Relaxed));
-        let availability = best.as_ref().map_or(encode_state(State::Down), |best| best.state.load(Ordering::Relaxed));
+        let availability =
+            best.as_ref().map_or(encode_state(UpstreamState::Down), |best| best.state.load(Ordering::Relaxed));
         group.availability.store(availability, Ordering::Relaxed);
         let timer = best
             .map(|best| best.health.lock().client_response_timer(self.policy.stale.client_response_timer))
@@ -385,7 +386,7 @@ mod tests {
 
     fn down(upstreams: &Upstreams, index: usize) {
         for _ in 0..5 {
-            let _ = upstreams.report(index, Outcome::Failed, NOW);
+            let _ = upstreams.report(index, AttemptOutcome::Failed, NOW);
         }
     }
 
@@ -426,8 +427,8 @@ mod tests {
     #[test]
     fn a_sick_upstream_stands_behind_a_healthy_one() {
         let upstreams = Upstreams::new(&[upstream(1, Role::Primary, &[]), upstream(2, Role::Primary, &[])], &policy());
-        let _ = upstreams.report(0, Outcome::Failed, NOW);
-        let _ = upstreams.report(0, Outcome::Failed, NOW);
+        let _ = upstreams.report(0, AttemptOutcome::Failed, NOW);
+        let _ = upstreams.report(0, AttemptOutcome::Failed, NOW);
         assert_eq!((order(&upstreams, 0), upstreams.availability(0)), (vec![1, 0, 1], Availability::Healthy));
         down(&upstreams, 0);
         assert_eq!(order(&upstreams, 0), [1, 1, 1]);
@@ -438,7 +439,7 @@ mod tests {
         let upstreams = Upstreams::new(&[upstream(1, Role::Primary, &[])], &policy());
         down(&upstreams, 0);
         assert_eq!(upstreams.recoveries(0, &name("www.example.com")), 0);
-        let _ = upstreams.report(0, Outcome::Answered(Duration::from_millis(1)), NOW);
+        let _ = upstreams.report(0, AttemptOutcome::Answered(Duration::from_millis(1)), NOW);
         assert_eq!(
             (upstreams.recoveries(0, &name("www.example.com")), upstreams.availability(0)),
             (1, Availability::Impaired)

@@ -8,12 +8,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Resolver;
-use super::flight::{Boarding, Flight, Progress, Want};
+use super::flight::{Flight, Join, NoAnswer, Progress};
 use super::front::extended_error;
 use super::resolution::Resolution;
-use super::slot::{Lack, Slot};
-use super::store::Found;
-use crate::core::answer::{self, Asked, ExtendedError, Shown, Transport};
+use crate::core::answer::{self, Asked, ClientTransport, ExtendedError, Shown};
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
 use crate::core::decision::{self, Action, Freshness, Refresh};
@@ -21,6 +19,8 @@ use crate::core::health::LATE;
 use crate::core::key::Key;
 use crate::core::question::{Query, Rcode};
 use crate::core::time::Timestamp;
+use crate::memory::cached::{CachedAnswer, ResolutionFailure};
+use crate::memory::store::Found;
 use crate::telemetry::tally::{Answered, Tally};
 
 /// A query that could not be answered from memory at once.
@@ -31,7 +31,7 @@ pub struct Waiting {
     /// What it asks.
     pub query: Query,
     /// How it came, and how its answer travels.
-    pub transport: Transport,
+    pub transport: ClientTransport,
     /// From where.
     pub client: SocketAddr,
     /// When.
@@ -49,17 +49,17 @@ impl Waiting {
 /// What a waiting query is answered with.
 enum Outcome {
     /// A remembered answer.
-    Entry(Arc<Slot>, Shown),
+    Entry(Arc<CachedAnswer>, Shown),
     /// SERVFAIL.
-    Lack(Lack, Answered),
+    ResolutionFailure(ResolutionFailure, Answered),
 }
 
 /// Who told it.
 enum Told {
     /// An upstream, just now.
-    Upstream(Arc<Slot>),
+    Upstream(Arc<CachedAnswer>),
     /// The fleet, as it remembers.
-    Fleet(Arc<Slot>),
+    SharedCache(Arc<CachedAnswer>),
 }
 
 /// Who waits.
@@ -79,28 +79,28 @@ impl Resolver {
         let outcome = self.wait_for(waiting).await;
         let now = self.now();
         match outcome {
-            Outcome::Entry(slot, shown) => {
+            Outcome::Entry(cached, shown) => {
                 if let Shown::Stale { .. } = shown {
-                    self.outages.note_stale(&slot);
-                    tally.count_stale(now.since(slot.entry.fresh_until));
+                    self.outages.note_stale(&cached);
+                    tally.count_stale(now.since(cached.entry.fresh_until));
                 } else {
                     tally.count(Answered::Fresh);
                 }
-                let mut out = vec![0; answer::room(&slot.entry)];
-                let length = answer::write_entry(&waiting.asked(), &slot.entry, shown, now, &mut out);
+                let mut out = vec![0; answer::room(&cached.entry)];
+                let length = answer::write_entry(&waiting.asked(), &cached.entry, shown, now, &mut out);
                 out.truncate(length);
                 out
             }
-            Outcome::Lack(lack, answered) => {
+            Outcome::ResolutionFailure(reason, answered) => {
                 tally.count(answered);
                 let reasons = match answered {
-                    Answered::CachedFailure => [Some(ExtendedError::CachedError), Some(extended_error(lack.failure))],
-                    _ => [Some(extended_error(lack.failure)), None],
+                    Answered::CachedFailure => [Some(ExtendedError::CachedError), Some(extended_error(reason.failure))],
+                    _ => [Some(extended_error(reason.failure)), None],
                 };
                 self.outages.note_failed(self.upstreams.group_of(waiting.query.key.name()));
-                let mut out = vec![0; answer::UDP_PLAIN + lack.extended_errors.len()];
+                let mut out = vec![0; answer::UDP_PLAIN + reason.extended_errors.len()];
                 let length =
-                    answer::write_error(&waiting.asked(), Rcode::ServFail, reasons, &lack.extended_errors, &mut out);
+                    answer::write_error(&waiting.asked(), Rcode::ServFail, reasons, &reason.extended_errors, &mut out);
                 out.truncate(length);
                 out
             }
@@ -112,7 +112,7 @@ impl Resolver {
         let now = self.now();
         let key = &waiting.query.key;
         match self.store.find(key, now) {
-            Found::Answer(slot) => self.wait_for_refresh(waiting, slot, now).await,
+            Found::Answer(cached) => self.wait_for_refresh(waiting, cached, now).await,
             Found::Failure(failed) => {
                 let group = self.upstreams.group_of(key.name());
                 let refresh = if failed.note.holds(|| self.upstreams.recoveries(group, key.name()), now) {
@@ -120,7 +120,7 @@ impl Resolver {
                 } else {
                     Refresh::Idle
                 };
-                self.wait_for_answer(waiting, group, refresh, Some(&failed.lack)).await
+                self.wait_for_answer(waiting, group, refresh, Some(&failed.reason)).await
             }
             Found::Nothing => {
                 self.wait_for_answer(waiting, self.upstreams.group_of(key.name()), Refresh::Idle, None).await
@@ -129,17 +129,22 @@ impl Resolver {
     }
 
     /// Waits with something stale in hand.
-    async fn wait_for_refresh(self: &Arc<Self>, waiting: &Waiting, slot: Arc<Slot>, now: Timestamp) -> Outcome {
+    async fn wait_for_refresh(
+        self: &Arc<Self>,
+        waiting: &Waiting,
+        cached: Arc<CachedAnswer>,
+        now: Timestamp,
+    ) -> Outcome {
         let key = &waiting.query.key;
         let stale = Shown::Stale { ttl: self.policy.stale.answer_ttl };
         let freshness =
-            if slot.is_fresh(now) { Freshness::Fresh(decision::Prefetch::NotDue) } else { Freshness::Stale };
-        let availability = self.upstreams.availability(slot.group());
-        match decision::decide(freshness, self.refresh_state(key, &slot, now), availability) {
-            Action::AnswerFresh(_) => Outcome::Entry(slot, Shown::Fresh),
+            if cached.is_fresh(now) { Freshness::Fresh(decision::Prefetch::NotDue) } else { Freshness::Stale };
+        let availability = self.upstreams.availability(cached.group());
+        match decision::decide(freshness, self.refresh_state(key, &cached, now), availability) {
+            Action::AnswerFresh(_) => Outcome::Entry(cached, Shown::Fresh),
             Action::AnswerStale(beside) => {
-                self.start_beside(beside, Class::Miss, &waiting.query.key, &slot, now);
-                Outcome::Entry(slot, stale)
+                self.start_beside(beside, Class::Miss, &waiting.query.key, &cached, now);
+                Outcome::Entry(cached, stale)
             }
             Action::AwaitRefresh
             | Action::StartRefresh
@@ -147,20 +152,20 @@ impl Resolver {
             | Action::Join
             | Action::Forward
             | Action::LastResort => {
-                let Some(flight) = self.fly(&waiting.query.key, slot.group(), Class::Miss) else {
-                    return Outcome::Entry(slot, stale);
+                let Some(flight) = self.fly(&waiting.query.key, cached.group(), Class::Miss) else {
+                    return Outcome::Entry(cached, stale);
                 };
                 if flight.is_retransmission(waiting.client, waiting.query.echo.id) {
-                    return Outcome::Entry(slot, stale);
+                    return Outcome::Entry(cached, stale);
                 }
-                let timer = self.upstreams.timer(slot.group());
+                let timer = self.upstreams.timer(cached.group());
                 // What was never fresh is for outages (TTL 0): an answer that comes at all is
                 // better.
-                let patience = if slot.entry.was_never_fresh() { timer.max(LATE) } else { timer };
+                let patience = if cached.entry.was_never_fresh() { timer.max(LATE) } else { timer };
                 let rest = patience.saturating_sub(now.since(flight.began()));
                 match watch_until(flight.watch(), rest, Patience::HasStale).await {
                     Some(Ok(found)) => self.shown(found),
-                    Some(Err(_)) | None => Outcome::Entry(slot, stale),
+                    Some(Err(_)) | None => Outcome::Entry(cached, stale),
                 }
             }
         }
@@ -172,11 +177,13 @@ impl Resolver {
         waiting: &Waiting,
         group: usize,
         refresh: Refresh,
-        known: Option<&Lack>,
+        known: Option<&ResolutionFailure>,
     ) -> Outcome {
         let availability = self.upstreams.availability(group);
         match (decision::decide(Freshness::Absent, refresh, availability), known) {
-            (Action::AnswerFailure, Some(lack)) => return Outcome::Lack(lack.clone(), Answered::CachedFailure),
+            (Action::AnswerFailure, Some(reason)) => {
+                return Outcome::ResolutionFailure(reason.clone(), Answered::CachedFailure);
+            }
             (Action::AnswerFailure, None)
             | (
                 Action::AnswerFresh(_)
@@ -191,21 +198,22 @@ impl Resolver {
         }
         let Some(flight) = self.fly(&waiting.query.key, group, Class::Miss) else { return overload() };
         match watch_until(flight.watch(), self.upstreams.deadline(group, self.now()), Patience::HasNothing).await {
-            Some(Ok(slot)) => self.shown(slot),
-            Some(Err(Want { truncated: Some(slot), .. })) => Outcome::Entry(slot, Shown::Fresh),
-            Some(Err(Want { lack, truncated: None })) => Outcome::Lack(lack, Answered::Failed),
-            None => {
-                Outcome::Lack(Lack { failure: Failure::Timeout, extended_errors: Box::default() }, Answered::Failed)
-            }
+            Some(Ok(cached)) => self.shown(cached),
+            Some(Err(NoAnswer { truncated: Some(cached), .. })) => Outcome::Entry(cached, Shown::Fresh),
+            Some(Err(NoAnswer { reason, truncated: None })) => Outcome::ResolutionFailure(reason, Answered::Failed),
+            None => Outcome::ResolutionFailure(
+                ResolutionFailure { failure: Failure::Timeout, extended_errors: Box::default() },
+                Answered::Failed,
+            ),
         }
     }
 
     /// What a resolution found: fresh from an upstream, or as the fleet remembered it.
     fn shown(&self, told: Told) -> Outcome {
         match told {
-            Told::Upstream(slot) => Outcome::Entry(slot, Shown::Fresh),
-            Told::Fleet(slot) if slot.is_fresh(self.now()) => Outcome::Entry(slot, Shown::Fresh),
-            Told::Fleet(slot) => Outcome::Entry(slot, Shown::Stale { ttl: self.policy.stale.answer_ttl }),
+            Told::Upstream(cached) => Outcome::Entry(cached, Shown::Fresh),
+            Told::SharedCache(cached) if cached.is_fresh(self.now()) => Outcome::Entry(cached, Shown::Fresh),
+            Told::SharedCache(cached) => Outcome::Entry(cached, Shown::Stale { ttl: self.policy.stale.answer_ttl }),
         }
     }
 
@@ -213,8 +221,8 @@ impl Resolver {
     /// before that has given up.
     pub(super) fn release_flights(&self, concerns: impl Fn(&Key) -> bool) {
         for key in self.flights.release(concerns) {
-            if let Found::Answer(slot) = self.store.find(&key, self.now()) {
-                slot.end_refresh();
+            if let Found::Answer(cached) = self.store.find(&key, self.now()) {
+                cached.end_refresh();
             }
         }
     }
@@ -222,12 +230,12 @@ impl Resolver {
     /// Joins the resolution of a key or starts it; `None` when too many are under way.
     pub(super) fn fly(self: &Arc<Self>, key: &Key, group: usize, class: Class) -> Option<Arc<Flight>> {
         let now = self.now();
-        match self.flights.board(key, class, now) {
-            Boarding::Joined(flight) => Some(flight),
-            Boarding::Leads(flight) => {
+        match self.flights.join(key, class, now) {
+            Join::Joined(flight) => Some(flight),
+            Join::Leads(flight) => {
                 let known = match self.store.find(key, now) {
-                    Found::Answer(slot) => {
-                        let _ = slot.claim_refresh(now);
+                    Found::Answer(cached) => {
+                        let _ = cached.claim_refresh(now);
                         true
                     }
                     Found::Failure(_) | Found::Nothing => false,
@@ -236,9 +244,9 @@ impl Resolver {
                 self.spawn(Resolution::new(self, key.clone(), group, plan, Arc::clone(&flight)).run());
                 Some(flight)
             }
-            Boarding::Full => {
-                if let Found::Answer(slot) = self.store.find(key, now) {
-                    slot.end_refresh();
+            Join::Full => {
+                if let Found::Answer(cached) = self.store.find(key, now) {
+                    cached.end_refresh();
                 }
                 None
             }
@@ -248,7 +256,10 @@ impl Resolver {
 
 /// There is no room to ask.
 fn overload() -> Outcome {
-    Outcome::Lack(Lack { failure: Failure::Overload, extended_errors: Box::default() }, Answered::Failed)
+    Outcome::ResolutionFailure(
+        ResolutionFailure { failure: Failure::Overload, extended_errors: Box::default() },
+        Answered::Failed,
+    )
 }
 
 /// Waits for news that end the wait; `None` when none came in time.
@@ -259,8 +270,8 @@ async fn watch_until(
     mut progress: watch::Receiver<Progress>,
     at_most: Duration,
     patience: Patience,
-) -> Option<Result<Told, Want>> {
-    let joined_late = matches!(&*progress.borrow(), Progress::GaveUp(Want { truncated: None, .. }));
+) -> Option<Result<Told, NoAnswer>> {
+    let joined_late = matches!(&*progress.borrow(), Progress::GaveUp(NoAnswer { truncated: None, .. }));
     let ends = |progress: &Progress| match (progress, patience) {
         (Progress::Answered(_) | Progress::Recalled(_) | Progress::Ended(_), _)
         | (Progress::Trouble | Progress::GaveUp(_), Patience::HasStale) => true,
@@ -270,9 +281,9 @@ async fn watch_until(
     let waited = tokio::time::timeout(at_most, progress.wait_for(ends)).await;
     match waited {
         Ok(Ok(news)) => match &*news {
-            Progress::Answered(slot) => Some(Ok(Told::Upstream(Arc::clone(slot)))),
-            Progress::Recalled(slot) => Some(Ok(Told::Fleet(Arc::clone(slot)))),
-            Progress::Ended(want) | Progress::GaveUp(want) => Some(Err(want.clone())),
+            Progress::Answered(cached) => Some(Ok(Told::Upstream(Arc::clone(cached)))),
+            Progress::Recalled(cached) => Some(Ok(Told::SharedCache(Arc::clone(cached)))),
+            Progress::Ended(no_answer) | Progress::GaveUp(no_answer) => Some(Err(no_answer.clone())),
             Progress::Asking | Progress::Trouble => None,
         },
         Ok(Err(_)) | Err(_) => None,

@@ -4,9 +4,9 @@
 
 mod admin;
 mod critical;
-#[cfg(feature = "shared-cache")]
-mod fleet;
 mod hosts;
+#[cfg(feature = "shared-cache")]
+mod shared_cache;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -14,16 +14,16 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::persistence::Trouble;
-use crate::core::health::State;
+use super::state_file::StateFileTrouble;
+use crate::core::health::UpstreamState;
 pub use admin::{AdminListening, AdminUnavailable, CacheFlushed, CacheImported, SeedRead, SeedUnusable};
 pub use critical::{CriticalNameTroubled, CriticalNameWell, CriticalNamesKnown, ReadyWithout};
+pub use hosts::{HostsRead, HostsUnusable};
 #[cfg(feature = "shared-cache")]
-pub use fleet::{
+pub use shared_cache::{
     SharedCacheBack, SharedCacheFilled, SharedCacheLost, SharedCacheReached, SharedCacheRefuses, SharedCacheUnusable,
     SharedCacheWrongEntries,
 };
-pub use hosts::{HostsRead, HostsUnusable};
 
 /// An upstream changed its state.
 #[derive(Debug)]
@@ -31,9 +31,9 @@ pub struct UpstreamChanged<'a> {
     /// Its name and address.
     pub upstream: &'a str,
     /// The state before.
-    pub from: State,
+    pub from: UpstreamState,
     /// The state now.
-    pub to: State,
+    pub to: UpstreamState,
 }
 
 impl UpstreamChanged<'_> {
@@ -42,24 +42,26 @@ impl UpstreamChanged<'_> {
     pub fn emit(&self) {
         let (upstream, from, to) = (self.upstream, state(self.from), state(self.to));
         match (self.from, self.to) {
-            (_, State::Down) => warn!(
+            (_, UpstreamState::Down) => warn!(
                 upstream,
                 from, to, "upstream is down: stale answers are served at once, probes look for its return"
             ),
-            (State::Down, _) => info!(upstream, from, to, "upstream answers again"),
-            (State::Healthy, _) | (_, State::Healthy) => debug!(upstream, from, to, "upstream state changed"),
-            (State::Impaired, State::Impaired) => {}
+            (UpstreamState::Down, _) => info!(upstream, from, to, "upstream answers again"),
+            (UpstreamState::Healthy, _) | (_, UpstreamState::Healthy) => {
+                debug!(upstream, from, to, "upstream state changed")
+            }
+            (UpstreamState::Impaired, UpstreamState::Impaired) => {}
         }
     }
 }
 
 /// The word for a state.
 #[must_use]
-pub const fn state(state: State) -> &'static str {
+pub const fn state(state: UpstreamState) -> &'static str {
     match state {
-        State::Healthy => "healthy",
-        State::Impaired => "impaired",
-        State::Down => "down",
+        UpstreamState::Healthy => "healthy",
+        UpstreamState::Impaired => "impaired",
+        UpstreamState::Down => "down",
     }
 }
 
@@ -69,7 +71,7 @@ pub struct OutageBegan<'a> {
     /// The zones concerned, `.` for all.
     pub zones: &'a str,
     /// `down` or `impaired`.
-    pub upstreams: State,
+    pub upstreams: UpstreamState,
 }
 
 impl OutageBegan<'_> {
@@ -260,13 +262,13 @@ impl PartRestarted<'_> {
 
 /// What nobody should send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Nuisance {
+pub enum UnwantedTraffic {
     /// Clients send what is no query.
     NoQuery,
     /// Clients send queries that cannot be read, or are of a kind that is not served.
     OddQuery,
     /// Somebody asks who may not.
-    Stranger,
+    NotAllowed,
     /// More clients connect over TCP than there is room for.
     Crowd,
     /// Something arrives from an upstream that belongs to no query.
@@ -275,46 +277,48 @@ pub enum Nuisance {
     Garbage,
 }
 
-impl Nuisance {
+impl UnwantedTraffic {
     /// All of them.
     pub const ALL: [Self; 6] =
-        [Self::NoQuery, Self::OddQuery, Self::Stranger, Self::Crowd, Self::Forgery, Self::Garbage];
+        [Self::NoQuery, Self::OddQuery, Self::NotAllowed, Self::Crowd, Self::Forgery, Self::Garbage];
 }
 
 /// Something came that nobody should send; told at most once a minute and kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NuisanceSeen {
+pub struct UnwantedTrafficSeen {
     /// What.
-    pub nuisance: Nuisance,
+    pub kind: UnwantedTraffic,
     /// How many since it was told last.
     pub count: u64,
     /// One of those who sent it, where that helps.
     pub client: Option<IpAddr>,
 }
 
-impl NuisanceSeen {
+impl UnwantedTrafficSeen {
     /// Writes it to the log.
     pub fn emit(&self) {
         let count = self.count;
-        match self.nuisance {
-            Nuisance::NoQuery => info!(count, "packets from clients were dropped: no queries, or too long for one"),
-            Nuisance::OddQuery => {
+        match self.kind {
+            UnwantedTraffic::NoQuery => {
+                info!(count, "packets from clients were dropped: no queries, or too long for one")
+            }
+            UnwantedTraffic::OddQuery => {
                 info!(
                     count,
                     "queries were refused: unreadable (FORMERR), of a kind that is not served (NOTIMP, BADVERS), or RD=0 for a name not fresh"
                 );
             }
-            Nuisance::Stranger => {
+            UnwantedTraffic::NotAllowed => {
                 let client = self.client.map(|client| client.to_string()).unwrap_or_default();
                 warn!(count, client, "clients were turned away: none of listen.clients holds their address");
             }
-            Nuisance::Crowd => {
+            UnwantedTraffic::Crowd => {
                 warn!(count, "TCP connections of clients were closed to stay within listen.tcp_connections");
             }
-            Nuisance::Forgery => {
+            UnwantedTraffic::Forgery => {
                 warn!(count, "responses that belong to no query were ignored: forged, late after a retry, or broken");
             }
-            Nuisance::Garbage => warn!(count, "responses of upstreams could not be read"),
+            UnwantedTraffic::Garbage => warn!(count, "responses of upstreams could not be read"),
         }
     }
 }
@@ -346,7 +350,7 @@ pub struct StateFailing<'a> {
     /// The file.
     pub path: &'a Path,
     /// Why.
-    pub reason: Trouble,
+    pub reason: StateFileTrouble,
     /// What the operating system said.
     pub what: &'a str,
 }

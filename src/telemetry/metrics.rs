@@ -11,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::reading::{OutageReading, PresentOutageReading, Reading, RoomReading};
+use super::reading::{OutageReading, PresentOutageReading, Reading, StoreSizeReading};
 
 /// The content type of [`render`]ed text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -96,7 +96,7 @@ fn by<'a>(label: &'static str, counts: impl IntoIterator<Item = (&'a String, &'a
 }
 
 /// A number of each kind of what is remembered.
-fn rooms(reading: &Reading, number: fn(&RoomReading) -> u64) -> Vec<Sample> {
+fn rooms(reading: &Reading, number: fn(&StoreSizeReading) -> u64) -> Vec<Sample> {
     let cache = &reading.cache;
     let kinds = [("positive", &cache.positive), ("negative", &cache.negative), ("failed", &cache.failed)];
     kinds.iter().map(|(kind, room)| labelled("kind", kind, number(room))).collect()
@@ -153,8 +153,8 @@ fn stale_ages(reading: &Reading) -> Vec<Sample> {
 }
 
 /// A number of the state file, where there is one.
-fn state_file(reading: &Reading, number: fn(&super::reading::PersistenceReading) -> Option<Value>) -> Vec<Sample> {
-    reading.persistence.iter().filter_map(number).map(|value| Sample { labels: Vec::new(), value }).collect()
+fn state_file(reading: &Reading, number: fn(&super::reading::StateFileReading) -> Option<Value>) -> Vec<Sample> {
+    reading.state_file.iter().filter_map(number).map(|value| Sample { labels: Vec::new(), value }).collect()
 }
 
 /// A number of each critical name.
@@ -230,15 +230,15 @@ metrics! {
         |own| whole(own.cache.expired_entries);
     "learned" Counter Count ["origin"] "Answers that were remembered, by where they came from."
         |own| by("origin", &own.learned);
-    "persistence_working" Gauge Count [] "1 while what is learned is written to the state file; absent without one."
+    "state_file_working" Gauge Count [] "1 while what is learned is written to the state file; absent without one."
         |own| state_file(own, |file| Some(Value::Whole(u64::from(file.working))));
-    "persistence_last_write_age" Gauge Seconds [] "How long ago something was written to the state file; absent before the first time."
+    "state_file_last_write_age" Gauge Seconds [] "How long ago something was written to the state file; absent before the first time."
         |own| state_file(own, |file| file.last_write_age_seconds.map(Value::Real));
-    "persistence_failing" Gauge Seconds [] "For how long nothing could be written to the state file; absent while it works."
+    "state_file_failing" Gauge Seconds [] "For how long nothing could be written to the state file; absent while it works."
         |own| state_file(own, |file| file.failing_seconds.map(Value::Real));
-    "persistence_entries" Gauge Count [] "Answers in the state file; absent without one."
+    "state_file_entries" Gauge Count [] "Answers in the state file; absent without one."
         |own| state_file(own, |file| Some(Value::Whole(file.entries)));
-    "persistence" Gauge Bytes [] "Size of the state file; absent without one."
+    "state_file" Gauge Bytes [] "Size of the state file; absent without one."
         |own| state_file(own, |file| Some(Value::Whole(file.bytes)));
     "shared_cache_reached" Gauge Count [] "1 while the shared cache is asked and fed; absent without one."
         |own| own.shared_cache.iter().flat_map(|cache| whole(u64::from(cache.reached))).collect();
@@ -394,7 +394,7 @@ mod tests {
             "holdover_upstream_state{upstream=\"vpc@192.0.2.2:53\",state=\"healthy\"} 0",
             "holdover_upstream_packets_shed_total{class=\"miss\"} 1",
             "holdover_cache_bytes{kind=\"positive\"} 12000",
-            "holdover_persistence_working 0",
+            "holdover_state_file_working 0",
             "holdover_critical_fresh{name=\"db.example.com.\",type=\"A\"} 0",
         ] {
             assert!(text.lines().any(|own| own == line), "{line} is not in\n{text}");
@@ -406,7 +406,7 @@ mod tests {
         let text = render(Reading::default()).unwrap();
         let samples = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
         assert_eq!(
-            (samples("holdover_time_to_cliff"), samples("holdover_persistence"), samples("holdover_ready")),
+            (samples("holdover_time_to_cliff"), samples("holdover_state_file"), samples("holdover_ready")),
             (0, 0, 1)
         );
     }

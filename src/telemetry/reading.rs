@@ -49,7 +49,7 @@ pub struct Reading {
     /// Resolutions under way.
     pub resolutions_in_flight: u64,
     /// The state file; `null` when there is none.
-    pub persistence: Option<PersistenceReading>,
+    pub state_file: Option<StateFileReading>,
     /// The memory that a fleet shares; `null` when there is none.
     #[serde(default)]
     pub shared_cache: Option<SharedCacheReading>,
@@ -126,11 +126,11 @@ pub struct PresentOutageReading {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheReading {
     /// Good answers.
-    pub positive: RoomReading,
+    pub positive: StoreSizeReading,
     /// NODATA and NXDOMAIN.
-    pub negative: RoomReading,
+    pub negative: StoreSizeReading,
     /// Names of which only a failure is known.
-    pub failed: RoomReading,
+    pub failed: StoreSizeReading,
     /// Good answers and negative ones that are beyond their TTL and can be served stale.
     pub expired_entries: u64,
     /// Room for answers.
@@ -139,7 +139,7 @@ pub struct CacheReading {
 
 /// One kind of what is remembered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoomReading {
+pub struct StoreSizeReading {
     /// How many.
     pub entries: u64,
     /// How much memory, bookkeeping included.
@@ -148,7 +148,7 @@ pub struct RoomReading {
 
 /// The state file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct PersistenceReading {
+pub struct StateFileReading {
     /// Where it is.
     pub path: String,
     /// Whether what is learned is being written.
@@ -273,19 +273,19 @@ pub(crate) mod testing {
             connections: BTreeMap::from([("accepted".to_owned(), 1)]),
             outages: vec![OutageReading { zone: ".".to_owned(), begun: 1, present: Some(present) }],
             cache: CacheReading {
-                positive: RoomReading { entries: 30, bytes: 12_000 },
+                positive: StoreSizeReading { entries: 30, bytes: 12_000 },
                 limit_bytes: 8 << 20,
                 expired_entries: 28,
                 ..CacheReading::default()
             },
             learned: BTreeMap::from([("upstream".to_owned(), 60), ("seed".to_owned(), 4)]),
             resolutions_in_flight: 1,
-            persistence: Some(PersistenceReading {
+            state_file: Some(StateFileReading {
                 path: "/var/lib/holdover/state".to_owned(),
                 problem: Some("no space left".to_owned()),
                 last_write_age_seconds: Some(31.0),
                 failing_seconds: Some(15.0),
-                ..PersistenceReading::default()
+                ..StateFileReading::default()
             }),
             shared_cache: Some(SharedCacheReading {
                 url: "redis://cache.example.com".to_owned(),

@@ -28,11 +28,11 @@ pub enum Answered {
     /// A name that is never forwarded (RFC 6761).
     Local,
     /// The query itself was at fault: FORMERR, NOTIMP, BADVERS, or RD=0 for something not cached.
-    Refused,
+    Rejected,
     /// No answer was owed: not a query, or too long for one.
     Dropped,
     /// The client is not allowed to ask.
-    Denied,
+    NotAllowed,
 }
 
 impl Answered {
@@ -43,9 +43,9 @@ impl Answered {
         Self::Failed,
         Self::CachedFailure,
         Self::Local,
-        Self::Refused,
+        Self::Rejected,
         Self::Dropped,
-        Self::Denied,
+        Self::NotAllowed,
     ];
 
     /// The metric label.
@@ -57,9 +57,9 @@ impl Answered {
             Self::Failed => "failed",
             Self::CachedFailure => "cached_failure",
             Self::Local => "local",
-            Self::Refused => "refused",
+            Self::Rejected => "rejected",
             Self::Dropped => "dropped",
-            Self::Denied => "denied",
+            Self::NotAllowed => "not_allowed",
         }
     }
 
@@ -67,8 +67,8 @@ impl Answered {
     #[must_use]
     pub const fn is_answer(self) -> bool {
         match self {
-            Self::Fresh | Self::Stale | Self::Failed | Self::CachedFailure | Self::Local | Self::Refused => true,
-            Self::Dropped | Self::Denied => false,
+            Self::Fresh | Self::Stale | Self::Failed | Self::CachedFailure | Self::Local | Self::Rejected => true,
+            Self::Dropped | Self::NotAllowed => false,
         }
     }
 
@@ -80,9 +80,9 @@ impl Answered {
             Self::Failed => 2,
             Self::CachedFailure => 3,
             Self::Local => 4,
-            Self::Refused => 5,
+            Self::Rejected => 5,
             Self::Dropped => 6,
-            Self::Denied => 7,
+            Self::NotAllowed => 7,
         }
     }
 }
@@ -193,29 +193,29 @@ impl Sends {
 
 /// What became of a client's TCP connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Connection {
+pub enum ConnectionEvent {
     /// Taken in.
     Accepted,
     /// Closed at once: its client is not allowed to ask.
-    Denied,
+    NotAllowed,
     /// Closed to make room for a new one, as it had been idle longest.
     Evicted,
     /// Closed at once: there was no room, since all others were owed an answer.
-    Refused,
+    NoRoom,
 }
 
-impl Connection {
+impl ConnectionEvent {
     /// All of them, in the order of the counters.
-    pub const ALL: [Self; 4] = [Self::Accepted, Self::Denied, Self::Evicted, Self::Refused];
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::NotAllowed, Self::Evicted, Self::NoRoom];
 
     /// The metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
-            Self::Denied => "denied",
+            Self::NotAllowed => "not_allowed",
             Self::Evicted => "evicted",
-            Self::Refused => "refused",
+            Self::NoRoom => "no_room",
         }
     }
 }
@@ -223,20 +223,20 @@ impl Connection {
 /// Clients' TCP connections, by what became of them.
 #[derive(Debug, Default)]
 pub struct Connections {
-    /// In the order of [`Connection::ALL`].
-    counts: [AtomicU64; Connection::ALL.len()],
+    /// In the order of [`ConnectionEvent::ALL`].
+    counts: [AtomicU64; ConnectionEvent::ALL.len()],
 }
 
 impl Connections {
     /// Counts one connection.
-    pub fn count(&self, connection: Connection) {
-        add(place(&Connection::ALL, &self.counts, connection));
+    pub fn count(&self, connection: ConnectionEvent) {
+        add(place(&ConnectionEvent::ALL, &self.counts, connection));
     }
 
     /// The connections so far.
     #[must_use]
-    pub fn total(&self, connection: Connection) -> u64 {
-        read(place(&Connection::ALL, &self.counts, connection))
+    pub fn total(&self, connection: ConnectionEvent) -> u64 {
+        read(place(&ConnectionEvent::ALL, &self.counts, connection))
     }
 }
 
@@ -357,11 +357,11 @@ mod tests {
         let (connections, failures, upstream) =
             (Connections::default(), Failures::default(), UpstreamCounters::default());
         let times = |number: u64, count: &dyn Fn()| (0..number).for_each(|_| count());
-        (1..).zip(Connection::ALL).for_each(|(number, kind)| times(number, &|| connections.count(kind)));
+        (1..).zip(ConnectionEvent::ALL).for_each(|(number, kind)| times(number, &|| connections.count(kind)));
         (1..).zip(Failure::ALL).for_each(|(number, kind)| times(number, &|| failures.count(kind)));
         (1..).zip(Carried::ALL).for_each(|(number, kind)| times(number, &|| upstream.count(kind)));
         (1..).zip(Mismatch::ALL).for_each(|(number, kind)| times(number, &|| upstream.ignore(kind)));
-        assert_eq!(Connection::ALL.map(|kind| connections.total(kind)), [1, 2, 3, 4]);
+        assert_eq!(ConnectionEvent::ALL.map(|kind| connections.total(kind)), [1, 2, 3, 4]);
         assert_eq!(Failure::ALL.map(|kind| failures.total(kind)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(Carried::ALL.map(|kind| upstream.total(kind)), [1, 2, 3, 4]);
         assert_eq!(Mismatch::ALL.map(|kind| upstream.ignored(kind)), [1, 2, 3, 4, 5]);

@@ -8,10 +8,10 @@ mod world;
 use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher, black_box};
-use holdover::core::answer::{self, Asked, ExtendedError, Shown, Transport, UDP_MAX};
+use holdover::core::answer::{self, Asked, ClientTransport, ExtendedError, Shown, UDP_MAX};
 use holdover::core::decision::{self, Availability, Freshness, Prefetch, Refresh};
 use holdover::core::question::{self, Query, Rcode, Received};
-use holdover::resolver::store::Found;
+use holdover::memory::store::Found;
 use holdover::telemetry::tally::Answered;
 use world::{World, query};
 
@@ -110,14 +110,14 @@ mod step {
         let packet = query(&name(1));
         world.resolve(&packet);
         let query = super::parse(&packet);
-        let Found::Answer(slot) = world.resolver.store().find(&query.key, world.now()) else {
+        let Found::Answer(cached) = world.resolver.store().find(&query.key, world.now()) else {
             panic!("nothing is remembered")
         };
         let shown = if stale { Shown::Stale { ttl: Duration::from_secs(30) } } else { Shown::Fresh };
         let mut out = [0; UDP_MAX];
         bencher.bench_local(|| {
-            let asked = Asked { packet: black_box(&packet), echo: query.echo, transport: Transport::Udp };
-            answer::write_entry(&asked, &slot.entry, shown, world.now(), &mut out)
+            let asked = Asked { packet: black_box(&packet), echo: query.echo, transport: ClientTransport::Udp };
+            answer::write_entry(&asked, &cached.entry, shown, world.now(), &mut out)
         });
     }
 
@@ -128,7 +128,7 @@ mod step {
         let reasons = [Some(ExtendedError::CachedError), Some(ExtendedError::NetworkError)];
         let mut out = [0; UDP_MAX];
         bencher.bench_local(|| {
-            let asked = Asked { packet: black_box(&packet), echo: query.echo, transport: Transport::Udp };
+            let asked = Asked { packet: black_box(&packet), echo: query.echo, transport: ClientTransport::Udp };
             answer::write_error(&asked, Rcode::ServFail, reasons, &[], &mut out)
         });
     }

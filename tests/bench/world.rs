@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use holdover::config::settings::Settings;
-use holdover::core::answer::{Transport, UDP_MAX};
+use holdover::core::answer::{ClientTransport, UDP_MAX};
 use holdover::core::decision::Availability;
 use holdover::core::time::Timestamp;
 use holdover::core::upstream::{Role, UpstreamPolicy};
+use holdover::memory::thread_cache::ThreadCache;
 use holdover::resolver::front::{Arrival, Disposition};
-use holdover::resolver::ports::{Chance, Clock, PortFuture, Protocol, Wire, WireError};
-use holdover::resolver::shelf::Shelf;
+use holdover::resolver::ports::{Chance, Clock, PortFuture, Protocol, TransportError, UpstreamTransport};
 use holdover::resolver::{Ports, Resolver};
 use holdover::telemetry::tally::{Answered, Tally};
 use tokio::runtime::Runtime;
@@ -56,9 +56,10 @@ struct Scripted {
     down: AtomicBool,
 }
 
-impl Wire for Scripted {
-    fn exchange(&self, _: Protocol, _: SocketAddr, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, WireError>> {
-        let response = if self.down.load(Ordering::Relaxed) { Err(WireError::Refused) } else { Ok(respond(&query)) };
+impl UpstreamTransport for Scripted {
+    fn exchange(&self, _: Protocol, _: SocketAddr, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
+        let response =
+            if self.down.load(Ordering::Relaxed) { Err(TransportError::Refused) } else { Ok(respond(&query)) };
         Box::pin(async move { response })
     }
 }
@@ -96,7 +97,7 @@ pub struct World {
     /// Counts what it answers.
     pub tally: Tally,
     /// What it answered lately.
-    shelf: std::cell::RefCell<Shelf>,
+    thread_cache: std::cell::RefCell<ThreadCache>,
     /// Its clock.
     clock: Arc<StillClock>,
     /// Its upstream.
@@ -118,10 +119,10 @@ impl World {
         };
         let clock = Arc::new(StillClock(AtomicU64::new(Timestamp::from_secs(1_800_000_000).as_micros())));
         let wire = Arc::new(Scripted { down: AtomicBool::new(false) });
-        let ports = Ports { clock: clock.clone(), chance: Arc::new(Counting(AtomicU64::new(1))), wire: wire.clone() };
+        let ports = Ports { clock: clock.clone(), chance: Arc::new(Counting(AtomicU64::new(1))), transport: wire.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         let resolver = runtime.block_on(async { Resolver::start(settings.policy, &[upstream], ports) });
-        Self { resolver, tally: Tally::default(), shelf: std::cell::RefCell::default(), clock, wire, runtime }
+        Self { resolver, tally: Tally::default(), thread_cache: std::cell::RefCell::default(), clock, wire, runtime }
     }
 
     /// The present moment.
@@ -139,8 +140,9 @@ impl World {
     /// Answers one query from memory, as the thread does that received it; gives the answer's
     /// length.
     pub fn receive(&self, packet: &[u8], out: &mut [u8; UDP_MAX]) -> usize {
-        let arrival = Arrival { packet, transport: Transport::Udp, client: SocketAddr::from(CLIENT), now: self.now() };
-        match self.resolver.receive(arrival, &self.tally, &mut self.shelf.borrow_mut(), out) {
+        let arrival =
+            Arrival { packet, transport: ClientTransport::Udp, client: SocketAddr::from(CLIENT), now: self.now() };
+        match self.resolver.receive(arrival, &self.tally, &mut self.thread_cache.borrow_mut(), out) {
             Disposition::Answered(length) => length,
             Disposition::Dropped | Disposition::Waiting(_) => panic!("not answered from memory"),
         }

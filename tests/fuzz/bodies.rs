@@ -7,7 +7,7 @@ use std::time::Duration;
 use holdover::adapters::{resolv_conf, seed};
 use holdover::config;
 use holdover::config::settings::Settings;
-use holdover::core::answer::{self, Asked, Shown, Transport, UDP_MAX, UDP_PLAIN};
+use holdover::core::answer::{self, Asked, ClientTransport, Shown, UDP_MAX, UDP_PLAIN};
 use holdover::core::classify::{self, Verdict};
 use holdover::core::entry::Entry;
 use holdover::core::hosts::{ADDRESSES_MAX, Hosts, MISTAKES_SHOWN, NAMES_MAX};
@@ -68,7 +68,7 @@ pub fn question(packet: &[u8]) {
             (query.echo, question::Rcode::ServFail)
         }
     };
-    for transport in [Transport::Udp, Transport::Stream] {
+    for transport in [ClientTransport::Udp, ClientTransport::Stream] {
         let asked = Asked { packet, echo, transport };
         let mut out = vec![0; UDP_MAX];
         let length =
@@ -117,7 +117,7 @@ fn serve(entry: &Entry) {
     with[11] = 1;
     for packet in [plain, with] {
         let Received::Query(query) = question::read(&packet) else { panic!("our own query is one") };
-        for (transport, room) in [(Transport::Udp, UDP_MAX), (Transport::Stream, answer::room(entry))] {
+        for (transport, room) in [(ClientTransport::Udp, UDP_MAX), (ClientTransport::Stream, answer::room(entry))] {
             for shown in [Shown::Fresh, Shown::Stale { ttl: Duration::from_secs(30) }] {
                 for age in [0, 59, 100_000] {
                     let asked = Asked { packet: &packet, echo: query.echo, transport };
@@ -138,7 +138,7 @@ fn serve(entry: &Entry) {
 pub fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = resolv_conf::nameservers(&text);
-    match config::file::parse("holdover.toml", &text).and_then(|layer| config::judge::judge(&layer)) {
+    match config::file::parse("holdover.toml", &text).and_then(|layer| config::validate::validate(&layer)) {
         Ok(settings) => {
             assert!(!settings.listen.addresses.is_empty());
             assert!(

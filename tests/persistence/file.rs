@@ -6,7 +6,7 @@ use holdover::adapters::state_file::Host;
 use holdover::adapters::state_file::broken::Broken;
 use holdover::adapters::state_file::file::{FORMATS, File, Format};
 use holdover::core::time::Timestamp;
-use holdover::telemetry::persistence::Trouble;
+use holdover::telemetry::state_file::StateFileTrouble;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -157,9 +157,9 @@ fn what_is_no_state_file_of_ours_is_told_from_a_disk_that_fails() {
     let transaction = database.begin_write().unwrap();
     transaction.open_table(redb::TableDefinition::<&str, &str>::new("about")).unwrap().insert("format", "x").unwrap();
     transaction.commit().unwrap();
-    assert!(matches!(File::open(&path), Err(Broken::Refused { trouble: Trouble::InUse, .. })));
+    assert!(matches!(File::open(&path), Err(Broken::Refused { trouble: StateFileTrouble::InUse, .. })));
     drop(database);
     assert!(matches!(File::open(&path), Err(Broken::Unusable(_))), "another program's database");
-    assert!(matches!(File::open(folder.path()), Err(Broken::Refused { trouble: Trouble::NotAFile, .. })));
-    assert!(matches!(File::open(&path.join("x")), Err(Broken::Refused { trouble: Trouble::Missing, .. })));
+    assert!(matches!(File::open(folder.path()), Err(Broken::Refused { trouble: StateFileTrouble::NotAFile, .. })));
+    assert!(matches!(File::open(&path.join("x")), Err(Broken::Refused { trouble: StateFileTrouble::Missing, .. })));
 }

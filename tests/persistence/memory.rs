@@ -13,11 +13,11 @@ use holdover::core::entry::Entry;
 use holdover::core::key::{Dnssec, Key};
 use holdover::core::policy::Policy;
 use holdover::core::time::Timestamp;
-use holdover::resolver::journal::Origin;
-use holdover::resolver::ports::{Chance, Clock, PortFuture, Protocol, Wire, WireError};
-use holdover::resolver::store::Found;
+use holdover::memory::journal::Origin;
+use holdover::memory::store::Found;
+use holdover::resolver::ports::{Chance, Clock, PortFuture, Protocol, TransportError, UpstreamTransport};
 use holdover::resolver::{Ports, Resolver};
-use holdover::telemetry::persistence::Persistence;
+use holdover::telemetry::state_file::StateFileStatus;
 
 pub const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 pub const DAY: Duration = Duration::from_secs(86_400);
@@ -40,8 +40,8 @@ impl Chance for Nobody {
     }
 }
 
-impl Wire for Nobody {
-    fn exchange(&self, _: Protocol, _: SocketAddr, _: Vec<u8>) -> PortFuture<Result<Vec<u8>, WireError>> {
+impl UpstreamTransport for Nobody {
+    fn exchange(&self, _: Protocol, _: SocketAddr, _: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
         Box::pin(std::future::pending())
     }
 }
@@ -100,7 +100,7 @@ impl Memory {
         let hands = Arc::new(Hands(AtomicU64::new(now.as_micros())));
         let mut policy = Settings::standard().policy;
         policy.cache.entries = entries;
-        let ports = Ports { clock: Arc::clone(&hands) as _, chance: Arc::new(Nobody), wire: Arc::new(Nobody) };
+        let ports = Ports { clock: Arc::clone(&hands) as _, chance: Arc::new(Nobody), transport: Arc::new(Nobody) };
         let resolver = runtime.block_on(async { Resolver::start(policy.clone(), &[], ports) });
         Self { resolver, hands, policy, runtime }
     }
@@ -143,7 +143,7 @@ impl Memory {
     pub fn wait_for_write(&self, state: &StateFile) {
         let end = Instant::now() + Duration::from_secs(20);
         let now = self.resolver.now();
-        while !matches!(state.standing(), Persistence::Working { last_write: Some(at), .. } if at >= now) {
+        while !matches!(state.standing(), StateFileStatus::Working { last_write: Some(at), .. } if at >= now) {
             assert!(Instant::now() < end, "{:?}", state.standing());
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -154,7 +154,7 @@ impl Memory {
     /// Waits until the file is open and holds so many answers.
     pub fn wait_until_open(&self, state: &StateFile, answers: usize) {
         let end = Instant::now() + Duration::from_secs(20);
-        while !matches!(state.standing(), Persistence::Working { entries, .. } if entries == answers as u64) {
+        while !matches!(state.standing(), StateFileStatus::Working { entries, .. } if entries == answers as u64) {
             assert!(Instant::now() < end, "{:?}", state.standing());
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -162,17 +162,17 @@ impl Memory {
 
     pub fn known(&self) -> usize {
         let now = self.resolver.now();
-        self.resolver.store().slots().filter(|slot| slot.entry.is_servable(now)).count()
+        self.resolver.store().answers().filter(|cached| cached.entry.is_servable(now)).count()
     }
 
     pub fn fresh(&self) -> usize {
         let now = self.resolver.now();
-        self.resolver.store().slots().filter(|slot| slot.is_fresh(now)).count()
+        self.resolver.store().answers().filter(|cached| cached.is_fresh(now)).count()
     }
 
     fn kind(&self, name: &str) -> Option<Kind> {
         match self.resolver.store().find(&key(name), self.resolver.now()) {
-            Found::Answer(slot) => Some(slot.entry.kind),
+            Found::Answer(cached) => Some(cached.entry.kind),
             Found::Failure(_) | Found::Nothing => None,
         }
     }

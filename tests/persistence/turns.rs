@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use holdover::adapters::state_file::Host;
 use holdover::adapters::state_file::file::File;
-use holdover::resolver::forgotten::Scope;
-use holdover::telemetry::persistence::Persistence;
+use holdover::memory::flushes::Scope;
+use holdover::telemetry::state_file::StateFileStatus;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -107,7 +107,9 @@ fn rows_never_outnumber_the_memory_by_much_in_a_flood_and_the_file_stays_small()
             memory.learn_large(&name, dice.random_range(1..180));
         }
         memory.wait_for_write(&state);
-        let Persistence::Working { entries, bytes, .. } = state.standing() else { panic!("{:?}", state.standing()) };
+        let StateFileStatus::Working { entries, bytes, .. } = state.standing() else {
+            panic!("{:?}", state.standing())
+        };
         let held = memory.resolver.store().sizes()[0].0;
         assert!(entries <= held + held / 5 + 500, "step {step}: {entries} rows for {held} answers");
         peak = peak.max(bytes);

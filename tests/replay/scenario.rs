@@ -10,9 +10,9 @@ use hickory_proto::rr::RecordType;
 use holdover::config;
 use holdover::config::quantity::read_duration;
 use holdover::config::settings::Settings;
-use holdover::core::health::State;
+use holdover::core::health::UpstreamState;
 use holdover::core::upstream::Protocol;
-use holdover::resolver::ports::WireError;
+use holdover::resolver::ports::TransportError;
 
 use crate::world::message::{self, Kind, Seen};
 use crate::world::{Dice, Reaction, Reply, Sent, World};
@@ -93,7 +93,7 @@ fn settings(configuration: &str, upstreams: &[String]) -> Settings {
         }
     }
     let layer = config::file::parse("scenario", &text).unwrap_or_else(|error| panic!("{error}"));
-    config::judge::judge(&layer).unwrap_or_else(|error| panic!("{error}"))
+    config::validate::validate(&layer).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Everything that a scenario changes as it goes.
@@ -156,9 +156,9 @@ impl Stage {
                     .find(|upstream| upstream.address == address)
                     .unwrap();
                 let state = match upstream.state() {
-                    State::Healthy => "healthy",
-                    State::Impaired => "impaired",
-                    State::Down => "down",
+                    UpstreamState::Healthy => "healthy",
+                    UpstreamState::Impaired => "impaired",
+                    UpstreamState::Down => "down",
                 };
                 self.check(state == *expected, line, || format!("it is {state}"));
             }
@@ -342,9 +342,9 @@ fn reaction(rule: &Rule, sent: &Sent) -> Reaction {
         "garbage" => vec![query[0], query[1], 0x81, 0x80, 0, 1, 0, 9, 0, 0, 0, 0, 63],
         "silent" => return Reaction::Silence,
         "loop" => return Reaction::Loop,
-        "closed" => return Reaction::Error(after, WireError::Refused),
-        "unreachable" => return Reaction::Error(after, WireError::Unreachable),
-        "lost" => return Reaction::Error(after, WireError::Lost),
+        "closed" => return Reaction::Error(after, TransportError::Refused),
+        "unreachable" => return Reaction::Error(after, TransportError::Unreachable),
+        "lost" => return Reaction::Error(after, TransportError::Lost),
         other => panic!("reaction {other}?"),
     };
     Reaction::Answer(after, bytes)

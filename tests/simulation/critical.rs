@@ -8,7 +8,7 @@ use holdover::core::budget::Class;
 use holdover::core::critical::Standing;
 use holdover::core::special::Readiness;
 use holdover::core::upstream::Role;
-use holdover::resolver::journal::{Change, Origin};
+use holdover::memory::journal::{Change, Origin};
 
 use crate::play::{MINUTE, Play, SECOND, critical, in_virtual_time, settings};
 use crate::truth::Zone;
@@ -35,8 +35,8 @@ fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
         let learned = || {
             let changes = journal.take().changes.into_iter();
             let keys = changes.filter_map(|change| match change {
-                Change::Learned(slot, Origin::Upstream) => slot.key(),
-                Change::Learned(..) | Change::Forgotten(_) => None,
+                Change::Learned(cached, Origin::Upstream) => cached.key(),
+                Change::Learned(..) | Change::Flushed(_) => None,
             });
             keys.collect::<std::collections::HashSet<_>>()
         };
@@ -77,7 +77,7 @@ fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
         let during = play.witness.sums().since(&before);
         assert!(during.queries >= 1_990 && during.failed == 0 && during.late == 0, "{during:?}");
         assert_eq!(missing(), 0);
-        let kept: Vec<_> = play.world.resolver.store().slots().filter_map(|slot| slot.key()).collect();
+        let kept: Vec<_> = play.world.resolver.store().answers().filter_map(|cached| cached.key()).collect();
         assert!(
             play.world.resolver.critical().iter().all(|critical| kept.contains(&critical.key)),
             "whoever missed a change and walks the store meets them all"

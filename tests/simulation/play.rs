@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 use holdover::config::settings::Settings;
-use holdover::core::health::State;
+use holdover::core::health::UpstreamState;
 use holdover::core::policy::CriticalName;
 use holdover::core::upstream::Role;
 
@@ -107,7 +107,7 @@ impl Play {
         let _ = self.witness.packets(&self.world.network.sent.lock().unwrap());
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> UpstreamState {
         self.world.resolver.upstreams().all()[0].state()
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
-use holdover::core::health::State;
+use holdover::core::health::UpstreamState;
 use holdover::core::upstream::Role;
 
 use crate::play::{MINUTE, Play, SECOND, in_virtual_time, settings};
@@ -126,11 +126,11 @@ fn s01_a_half_healed_upstream_does_not_flap() {
         let weather = Weather::constant("192.0.2.53:53", phases);
         let play =
             Play::new(3, settings(&[("192.0.2.53:53", Role::Primary)]), Zone::steady(100, &Dice::new(3)), weather);
-        let (mut outages, mut downs, mut last, mut outage) = (0, 0, State::Healthy, false);
+        let (mut outages, mut downs, mut last, mut outage) = (0, 0, UpstreamState::Healthy, false);
         for _ in 0..42 * 60 {
             play.load(SECOND, 20).await;
             let (state, now) = (play.state(), play.world.resolver.in_outage());
-            downs += u32::from(state == State::Down && last != State::Down);
+            downs += u32::from(state == UpstreamState::Down && last != UpstreamState::Down);
             outages += u32::from(now && !outage);
             (last, outage) = (state, now);
         }

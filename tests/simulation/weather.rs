@@ -9,7 +9,7 @@ use std::time::Duration;
 use hickory_proto::op::ResponseCode;
 use holdover::core::upstream::Role;
 use holdover::drill::fault::{Fate, Scenario, fate};
-use holdover::resolver::ports::WireError;
+use holdover::resolver::ports::TransportError;
 
 use crate::truth::Zone;
 use crate::world::{Dice, Reaction, Sent, message};
@@ -145,7 +145,7 @@ impl Weather {
             Fault::Loss(_) | Fault::ServFail(_) | Fault::ServFailSuffix => good(quick),
             Fault::Refused => Reaction::Answer(quick, message::empty(&sent.query, ResponseCode::Refused, true)),
             Fault::Slow => good(Duration::from_millis(1_000 + dice.below(3_000))),
-            Fault::Closed => Reaction::Error(quick, WireError::Refused),
+            Fault::Closed => Reaction::Error(quick, TransportError::Refused),
             Fault::Garbage => {
                 Reaction::Answer(quick, vec![sent.query[0], sent.query[1], 0x81, 0x80, 0, 9, 0, 9, 0, 0, 0, 0, 63, 1])
             }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use frames::{framed, query, read_frame as read};
 use holdover::adapters::tcp::{Phase, TcpLimits, serve};
 use holdover::resolver::ports::{Answer, PortFuture};
-use holdover::telemetry::tally::{Connection, Connections};
+use holdover::telemetry::tally::{ConnectionEvent, Connections};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -99,7 +99,7 @@ async fn start(limits: TcpLimits) -> Started {
 impl Started {
     /// What became of its connections: accepted, denied, evicted, refused.
     fn counted(&self) -> [u64; 4] {
-        Connection::ALL.map(|kind| self.counters.total(kind))
+        ConnectionEvent::ALL.map(|kind| self.counters.total(kind))
     }
 
     /// A new connection.

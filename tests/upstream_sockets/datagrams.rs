@@ -7,15 +7,15 @@ async fn a_closed_udp_port_is_known_at_once() {
     let (socket, server) = udp_server().await;
     drop(socket);
     let start = Instant::now();
-    let outcome = SocketWire::new(LIMITS).exchange(Protocol::Udp, server, query(1, "www")).await;
-    assert_eq!(outcome, Err(WireError::Refused));
+    let outcome = SocketTransport::new(LIMITS).exchange(Protocol::Udp, server, query(1, "www")).await;
+    assert_eq!(outcome, Err(TransportError::Refused));
     assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
 async fn what_is_not_ours_is_ignored_and_counted_until_the_response_comes() {
     let (socket, server) = udp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let asked = query(0x1234, "www");
     let waiting = tokio::spawn(wire.exchange(Protocol::Udp, server, asked.clone()));
     let mut buffer = [0; 512];
@@ -46,7 +46,7 @@ async fn what_is_not_ours_is_ignored_and_counted_until_the_response_comes() {
 #[tokio::test]
 async fn a_flood_of_forged_responses_ends_the_exchange() {
     let (socket, server) = udp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let waiting = tokio::spawn(wire.exchange(Protocol::Udp, server, query(1, "www")));
     let mut buffer = [0; 512];
     let (_, client) = socket.recv_from(&mut buffer).await.unwrap();
@@ -54,7 +54,7 @@ async fn a_flood_of_forged_responses_ends_the_exchange() {
         socket.send_to(&response(&query(id + 100, "www")), client).await.unwrap();
         tokio::task::yield_now().await;
     }
-    assert_eq!(timeout(Duration::from_secs(2), waiting).await.unwrap().unwrap(), Err(WireError::Lost));
+    assert_eq!(timeout(Duration::from_secs(2), waiting).await.unwrap().unwrap(), Err(TransportError::Lost));
     assert_eq!(ignored(&wire), 64);
 }
 
@@ -62,7 +62,7 @@ async fn a_flood_of_forged_responses_ends_the_exchange() {
 async fn a_response_that_is_late_by_a_second_and_a_half_still_arrives() {
     let (socket, server) = udp_server().await;
     let asked = query(7, "late");
-    let waiting = tokio::spawn(SocketWire::new(LIMITS).exchange(Protocol::Udp, server, asked.clone()));
+    let waiting = tokio::spawn(SocketTransport::new(LIMITS).exchange(Protocol::Udp, server, asked.clone()));
     let mut buffer = [0; 512];
     let (_, client) = socket.recv_from(&mut buffer).await.unwrap();
     sleep(Duration::from_millis(1500)).await;
@@ -73,7 +73,7 @@ async fn a_response_that_is_late_by_a_second_and_a_half_still_arrives() {
 #[tokio::test]
 async fn every_exchange_has_its_own_port_and_dropping_it_frees_its_socket() {
     let (socket, server) = udp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let mut buffer = [0; 512];
     let mut ports = std::collections::HashSet::new();
     for id in 0..20 {
@@ -92,12 +92,12 @@ async fn every_exchange_has_its_own_port_and_dropping_it_frees_its_socket() {
 #[tokio::test]
 async fn no_more_sockets_than_allowed_are_opened() {
     let (_socket, server) = udp_server().await;
-    let wire = SocketWire::new(UpstreamLimits { sockets: 1, ..LIMITS });
+    let wire = SocketTransport::new(UpstreamLimits { sockets: 1, ..LIMITS });
     let waiting = tokio::spawn(wire.exchange(Protocol::Udp, server, query(1, "www")));
     while wire.counters().total(Carried::Datagram) == 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(wire.exchange(Protocol::Udp, server, query(2, "www")).await, Err(WireError::Exhausted));
+    assert_eq!(wire.exchange(Protocol::Udp, server, query(2, "www")).await, Err(TransportError::Exhausted));
     waiting.abort();
     assert!(waiting.await.is_err());
     let freed = timeout(Duration::from_millis(50), wire.exchange(Protocol::Udp, server, query(3, "www"))).await;
@@ -107,7 +107,7 @@ async fn no_more_sockets_than_allowed_are_opened() {
 #[tokio::test]
 async fn an_error_without_a_question_is_taken() {
     let (socket, server) = udp_server().await;
-    let waiting = tokio::spawn(SocketWire::new(LIMITS).exchange(Protocol::Udp, server, query(0x0102, "www")));
+    let waiting = tokio::spawn(SocketTransport::new(LIMITS).exchange(Protocol::Udp, server, query(0x0102, "www")));
     let mut buffer = [0; 512];
     let (_, client) = socket.recv_from(&mut buffer).await.unwrap();
     let formerr = [1, 2, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0];

@@ -25,9 +25,9 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::tcp::TcpClientStream;
 use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
-use holdover::adapters::upstream::{SocketWire, StreamLimits, UpstreamLimits};
+use holdover::adapters::upstream::{SocketTransport, StreamLimits, UpstreamLimits};
 use holdover::core::matching::Mismatch;
-use holdover::resolver::ports::{Protocol, Wire, WireError};
+use holdover::resolver::ports::{Protocol, TransportError, UpstreamTransport};
 use holdover::telemetry::tally::Carried;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -84,6 +84,6 @@ async fn answer_one(stream: &mut TcpStream) {
 }
 
 /// Counters of all ignored responses together.
-fn ignored(wire: &SocketWire) -> u64 {
+fn ignored(wire: &SocketTransport) -> u64 {
     Mismatch::ALL.iter().map(|mismatch| wire.counters().ignored(*mismatch)).sum()
 }

@@ -17,15 +17,15 @@ async fn a_closed_tcp_port_is_known_at_once() {
     let (listener, server) = tcp_server().await;
     drop(listener);
     let start = Instant::now();
-    let outcome = SocketWire::new(LIMITS).exchange(Protocol::Tcp, server, query(1, "www")).await;
-    assert_eq!(outcome, Err(WireError::Refused));
+    let outcome = SocketTransport::new(LIMITS).exchange(Protocol::Tcp, server, query(1, "www")).await;
+    assert_eq!(outcome, Err(TransportError::Refused));
     assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
 }
 
 #[tokio::test]
 async fn one_connection_carries_several_queries_answered_out_of_order_each_with_its_own_id() {
     let (listener, server) = tcp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let asked = [query(7, "one"), query(7, "two"), query(9, "three")];
     let waiting: Vec<_> =
         asked.iter().map(|query| tokio::spawn(wire.exchange(Protocol::Tcp, server, query.clone()))).collect();
@@ -61,7 +61,7 @@ async fn rdata_that_hickory_cannot_read_passes_untouched_over_both_protocols() {
     assert!(Message::from_vec(&answer).is_err(), "hickory reads it: this test tests nothing");
 
     let (socket, server) = udp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let waiting = tokio::spawn(wire.exchange(Protocol::Udp, server, asked.clone()));
     let mut buffer = [0; 512];
     let (_, client) = socket.recv_from(&mut buffer).await.unwrap();
@@ -98,7 +98,7 @@ async fn hickorys_own_exchange_would_lose_such_a_response() {
 async fn answers_of_64_kib_come_over_a_stream() {
     let (listener, server) = tcp_server().await;
     let asked = query(3, "large");
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, asked.clone()));
     let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
@@ -111,7 +111,7 @@ async fn answers_of_64_kib_come_over_a_stream() {
 #[tokio::test]
 async fn a_connection_that_was_closed_after_an_answer_is_replaced() {
     let (listener, server) = tcp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     for id in 0..3 {
         let asked = query(id, "www");
         let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, asked.clone()));
@@ -125,7 +125,7 @@ async fn a_connection_that_was_closed_after_an_answer_is_replaced() {
 #[tokio::test]
 async fn a_query_sent_into_a_closing_connection_is_sent_once_more_on_a_new_one() {
     let (listener, server) = tcp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let first = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "one")));
     let mut stream = accept(&listener).await;
     answer_one(&mut stream).await;
@@ -144,26 +144,26 @@ async fn a_query_sent_into_a_closing_connection_is_sent_once_more_on_a_new_one()
 #[tokio::test]
 async fn a_new_connection_that_is_reset_is_lost_and_not_tried_again() {
     let (listener, server) = tcp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "www")));
     let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(stream);
-    assert_eq!(waiting.await.unwrap(), Err(WireError::Lost));
+    assert_eq!(waiting.await.unwrap(), Err(TransportError::Lost));
     assert!(timeout(Duration::from_millis(50), listener.accept()).await.is_err());
 }
 
 #[tokio::test]
 async fn a_connection_that_swallows_everything_times_out_and_is_given_up() {
     let (listener, server) = tcp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let silent = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "one")));
     let mut dead = accept(&listener).await;
     read_frame(&mut dead).await.unwrap();
     sleep(Duration::from_millis(150)).await;
     let beside = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(2, "two")));
-    assert_eq!(silent.await.unwrap(), Err(WireError::TimedOut));
+    assert_eq!(silent.await.unwrap(), Err(TransportError::TimedOut));
     // Who had joined it meanwhile moves to a new connection.
     let mut alive = accept(&listener).await;
     answer_one(&mut alive).await;
@@ -173,7 +173,7 @@ async fn a_connection_that_swallows_everything_times_out_and_is_given_up() {
 #[tokio::test]
 async fn a_dead_connection_is_given_up_even_if_nobody_waits_long_enough() {
     let (listener, server) = tcp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let impatient = wire.exchange(Protocol::Tcp, server, query(1, "one"));
     assert!(timeout(Duration::from_millis(50), impatient).await.is_err());
     let _dead = accept(&listener).await;
@@ -187,7 +187,7 @@ async fn a_dead_connection_is_given_up_even_if_nobody_waits_long_enough() {
 #[tokio::test]
 async fn one_slow_response_does_not_cost_the_connection() {
     let (listener, server) = tcp_server().await;
-    let wire = Arc::new(SocketWire::new(LIMITS));
+    let wire = Arc::new(SocketTransport::new(LIMITS));
     let slow = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "slow")));
     let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
@@ -197,14 +197,14 @@ async fn one_slow_response_does_not_cost_the_connection() {
         answer_one(&mut stream).await;
         assert!(quick.await.unwrap().is_ok());
     }
-    assert_eq!(slow.await.unwrap(), Err(WireError::TimedOut));
+    assert_eq!(slow.await.unwrap(), Err(TransportError::TimedOut));
     assert_eq!(wire.counters().total(Carried::Connection), 1);
 }
 
 #[tokio::test]
 async fn frames_that_belong_to_no_query_are_ignored_on_a_stream_too() {
     let (listener, server) = tcp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let asked = query(5, "www");
     let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, asked.clone()));
     let mut stream = accept(&listener).await;
@@ -220,14 +220,14 @@ async fn frames_that_belong_to_no_query_are_ignored_on_a_stream_too() {
 #[tokio::test]
 async fn no_more_queries_than_allowed_are_in_flight_on_a_connection_and_dropping_one_makes_room() {
     let (listener, server) = tcp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let waiting: Vec<_> =
         (0..4).map(|id| tokio::spawn(wire.exchange(Protocol::Tcp, server, query(id, "www")))).collect();
     let mut stream = accept(&listener).await;
     for _ in 0..4 {
         read_frame(&mut stream).await.unwrap();
     }
-    assert_eq!(wire.exchange(Protocol::Tcp, server, query(9, "www")).await, Err(WireError::Exhausted));
+    assert_eq!(wire.exchange(Protocol::Tcp, server, query(9, "www")).await, Err(TransportError::Exhausted));
     waiting[0].abort();
     sleep(Duration::from_millis(10)).await;
     let next = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(9, "www")));
@@ -238,7 +238,7 @@ async fn no_more_queries_than_allowed_are_in_flight_on_a_connection_and_dropping
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
     let (listener, server) = tcp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "www")));
     let mut stream = accept(&listener).await;
     answer_one(&mut stream).await;
@@ -249,7 +249,7 @@ async fn an_idle_connection_is_closed() {
 
 #[tokio::test]
 async fn the_least_recently_used_connection_makes_room_for_a_new_server() {
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let mut open = Vec::new();
     for id in 0..3 {
         let (listener, server) = tcp_server().await;
@@ -267,7 +267,7 @@ async fn the_least_recently_used_connection_makes_room_for_a_new_server() {
 #[tokio::test]
 async fn dropping_the_wire_closes_its_connections() {
     let (listener, server) = tcp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "www")));
     let mut stream = accept(&listener).await;
     answer_one(&mut stream).await;
@@ -279,11 +279,11 @@ async fn dropping_the_wire_closes_its_connections() {
 #[tokio::test]
 async fn what_no_stream_can_carry_is_refused_on_our_own_side() {
     let (_listener, server) = tcp_server().await;
-    let wire = SocketWire::new(LIMITS);
+    let wire = SocketTransport::new(LIMITS);
     for length in [0, 11, 65_536] {
         assert_eq!(
             wire.exchange(Protocol::Tcp, server, vec![0; length]).await,
-            Err(WireError::Exhausted),
+            Err(TransportError::Exhausted),
             "{length} bytes"
         );
     }

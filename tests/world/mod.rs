@@ -13,17 +13,17 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use holdover::config::settings::Settings;
-use holdover::core::answer::Transport;
+use holdover::core::answer::ClientTransport;
 use holdover::core::key::Key;
 use holdover::core::record;
 use holdover::core::restore::{Shift, restore};
 use holdover::core::time::Timestamp;
 use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
+use holdover::memory::cached::CachedAnswer;
+use holdover::memory::journal::Origin;
+use holdover::memory::thread_cache::ThreadCache;
 use holdover::resolver::front::{Arrival, Disposition};
-use holdover::resolver::journal::Origin;
-use holdover::resolver::ports::{Chance, Clock, PortFuture, Wire, WireError};
-use holdover::resolver::shelf::Shelf;
-use holdover::resolver::slot::Slot;
+use holdover::resolver::ports::{Chance, Clock, PortFuture, TransportError, UpstreamTransport};
 use holdover::resolver::{Ports, Resolver};
 use holdover::telemetry::tally::Tally;
 use rand::rngs::SmallRng;
@@ -93,7 +93,7 @@ pub enum Reaction {
     /// It answers after this long.
     Answer(Duration, Vec<u8>),
     /// The network says no after this long.
-    Error(Duration, WireError),
+    Error(Duration, TransportError),
     /// It forwards the packet to us, and our answer back.
     Loop,
     /// Nothing ever comes.
@@ -137,13 +137,13 @@ impl Drop for Open {
     }
 }
 
-impl Wire for Network {
+impl UpstreamTransport for Network {
     fn exchange(
         &self,
         protocol: Protocol,
         server: SocketAddr,
         query: Vec<u8>,
-    ) -> PortFuture<Result<Vec<u8>, WireError>> {
+    ) -> PortFuture<Result<Vec<u8>, TransportError>> {
         let sent = Sent { at: self.clock.elapsed(), server, protocol, query };
         let script = Arc::clone(&self.script.lock().unwrap());
         let reaction = script(&sent);
@@ -178,11 +178,11 @@ async fn sent_back(resolver: &Arc<Resolver>, query: &[u8]) -> Vec<u8> {
     let (tally, mut out) = (Tally::default(), vec![0; 4096]);
     let arrival = Arrival {
         packet: query,
-        transport: Transport::Udp,
+        transport: ClientTransport::Udp,
         client: "192.0.2.99:53".parse().unwrap(),
         now: resolver.now(),
     };
-    match resolver.receive(arrival, &tally, &mut Shelf::none(), &mut out) {
+    match resolver.receive(arrival, &tally, &mut ThreadCache::none(), &mut out) {
         Disposition::Answered(length) => out[..length].to_vec(),
         Disposition::Dropped => std::future::pending().await,
         Disposition::Waiting(waiting) => resolver.complete(&waiting, &tally).await,
@@ -197,7 +197,7 @@ pub struct World {
     pub resolver: Arc<Resolver>,
     pub tally: Arc<Tally>,
     /// Of the one thread that receives; a restart empties it.
-    shelf: Arc<Mutex<Shelf>>,
+    thread_cache: Arc<Mutex<ThreadCache>>,
     settings: Settings,
 }
 
@@ -237,12 +237,12 @@ impl World {
             open: Arc::default(),
         });
         let resolver = Self::start(&settings, &clock, &dice, &network);
-        Self { clock, dice, network, resolver, tally: Arc::default(), shelf: Arc::default(), settings }
+        Self { clock, dice, network, resolver, tally: Arc::default(), thread_cache: Arc::default(), settings }
     }
 
     fn start(settings: &Settings, clock: &Arc<WorldClock>, dice: &Arc<Dice>, network: &Arc<Network>) -> Arc<Resolver> {
         let ports =
-            Ports { clock: Arc::clone(clock) as _, chance: Arc::clone(dice) as _, wire: Arc::clone(network) as _ };
+            Ports { clock: Arc::clone(clock) as _, chance: Arc::clone(dice) as _, transport: Arc::clone(network) as _ };
         let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
         *network.resolver.lock().unwrap() = Arc::downgrade(&resolver);
         resolver
@@ -251,20 +251,23 @@ impl World {
     /// Ends the resolver as a crash would, and starts an empty one.
     pub fn restart(&mut self) {
         self.resolver.stop();
-        self.shelf = Arc::default();
+        self.thread_cache = Arc::default();
         self.resolver = Self::start(&self.settings, &self.clock, &self.dice, &self.network);
     }
 
     /// What a state file that is written now would hold.
     pub fn save(&self) -> Saved {
         let now = self.resolver.now();
-        let slots = self.resolver.store().slots().filter(|slot| slot.entry.is_servable(now));
-        let record = |slot: &Slot| {
+        let answers = self.resolver.store().answers().filter(|cached| cached.entry.is_servable(now));
+        let record = |cached: &CachedAnswer| {
             let mut bytes = Vec::new();
-            record::write(&slot.entry, slot.hits(), &mut bytes);
+            record::write(&cached.entry, cached.hits(), &mut bytes);
             bytes
         };
-        Saved { records: slots.map(|slot| (slot.key().unwrap(), record(&slot))).collect(), booted_at: self.clock.wall }
+        Saved {
+            records: answers.map(|cached| (cached.key().unwrap(), record(&cached))).collect(),
+            booted_at: self.clock.wall,
+        }
     }
 
     /// Ends the resolver as a crash would, moves the wall clock, and starts one that has what was
@@ -294,12 +297,12 @@ impl World {
     /// Sends one packet from a client; the future ends with its answer.
     pub fn ask(&self, packet: Vec<u8>, client: SocketAddr) -> impl Future<Output = Reply> + Send + use<> {
         let (resolver, clock, tally) = (Arc::clone(&self.resolver), Arc::clone(&self.clock), Arc::clone(&self.tally));
-        let shelf = Arc::clone(&self.shelf);
+        let thread_cache = Arc::clone(&self.thread_cache);
         async move {
             let began = clock.elapsed();
             let mut out = vec![0; 4096];
-            let arrival = Arrival { packet: &packet, transport: Transport::Udp, client, now: resolver.now() };
-            let disposition = resolver.receive(arrival, &tally, &mut shelf.lock().unwrap(), &mut out);
+            let arrival = Arrival { packet: &packet, transport: ClientTransport::Udp, client, now: resolver.now() };
+            let disposition = resolver.receive(arrival, &tally, &mut thread_cache.lock().unwrap(), &mut out);
             let (bytes, at_once) = match disposition {
                 Disposition::Answered(length) => {
                     out.truncate(length);

@@ -35,7 +35,7 @@ use tokio::time::timeout;
 use super::{Flush, Scope, Sidecar};
 use crate::core::special::Readiness;
 use crate::telemetry::metrics;
-use crate::telemetry::persistence::Durable;
+use crate::telemetry::state_file::Durable;
 
 /// How long the body of an import may take.
 const BODY_WITHIN: Duration = Duration::from_secs(10);

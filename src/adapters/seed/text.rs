@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::moment;
 use super::presentation::{owner, read_data, read_name, read_type, show_data, show_name, show_type};
+use super::rfc3339;
 use crate::core::classify::{self, Verdict};
 use crate::core::entry::Entry;
 use crate::core::key::{Dnssec, Key};
@@ -224,7 +224,7 @@ fn make(answer: &Answer, policy: &Policy, now: Timestamp) -> Result<Option<Seedl
     let unusable = |_| format!("{key}: is no answer that can be remembered");
     let entry = match &answer.stored {
         Some(text) => {
-            let stored = moment::read(text)
+            let stored = rfc3339::read(text)
                 .ok_or_else(|| format!("{key}: stored \"{text}\" is no moment. Allowed: 2026-11-24T12:00:00Z"))?;
             remember(stored).map_err(unusable)?
         }
@@ -334,7 +334,7 @@ pub(super) fn show(key: &Key, entry: &Entry, hits: u32) -> Option<String> {
         rtype: show_type(key.qtype()),
         rcode: if header.rcode() == 3 { Rcode::NxDomain } else { Rcode::NoError },
         ttl: None,
-        stored: (!entry.undated).then(|| moment::show(entry.stored)),
+        stored: (!entry.undated).then(|| rfc3339::show(entry.stored)),
         hits,
         dnssec: words.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect::<Vec<_>>().join(" "),
         authentic: header.has(message::FLAG_AUTHENTIC),

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use super::replies;
 use super::tls::Tls;
-use crate::telemetry::fleet::Trouble;
+use crate::telemetry::shared_cache::SharedCacheTrouble;
 
 /// Bytes that are read at once.
 const PIECE: usize = 16 << 10;
@@ -38,21 +38,22 @@ impl Connection {
     /// may take so long.
     ///
     /// # Errors
-    /// [`Trouble::Unreachable`], [`Trouble::Tls`].
+    /// [`SharedCacheTrouble::Unreachable`], [`SharedCacheTrouble::Tls`].
     pub(super) async fn open(
         address: SocketAddr,
         host: &str,
         tls: Option<&Tls>,
         within: Duration,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, SharedCacheTrouble> {
         let connected = tokio::time::timeout(within, TcpStream::connect(address)).await;
-        let stream = connected.map_err(|_| Trouble::Unreachable)?.map_err(|_| Trouble::Unreachable)?;
+        let stream =
+            connected.map_err(|_| SharedCacheTrouble::Unreachable)?.map_err(|_| SharedCacheTrouble::Unreachable)?;
         let _ = stream.set_nodelay(true);
         let stream: Box<dyn Stream> = match tls {
             None => Box::new(stream),
             Some(tls) => {
                 let secured = tokio::time::timeout(within, tls.connect(host, stream)).await;
-                Box::new(secured.map_err(|_| Trouble::Tls)?.map_err(|_| Trouble::Tls)?)
+                Box::new(secured.map_err(|_| SharedCacheTrouble::Tls)?.map_err(|_| SharedCacheTrouble::Tls)?)
             }
         };
         Ok(Self { stream, received: Vec::new() })
@@ -64,8 +65,12 @@ impl Connection {
     /// Cancel safe: dropping the future drops the connection.
     ///
     /// # Errors
-    /// [`Trouble::Slow`], [`Trouble::Unreachable`], [`Trouble::Protocol`].
-    pub(super) async fn exchange(mut self, commands: &[Cmd], within: Duration) -> Result<(Self, Vec<Value>), Trouble> {
+    /// [`SharedCacheTrouble::Slow`], [`SharedCacheTrouble::Unreachable`], [`SharedCacheTrouble::Protocol`].
+    pub(super) async fn exchange(
+        mut self,
+        commands: &[Cmd],
+        within: Duration,
+    ) -> Result<(Self, Vec<Value>), SharedCacheTrouble> {
         let mut out = Vec::new();
         commands.iter().for_each(|command| command.write_packed_command(&mut out));
         let exchanged = tokio::time::timeout(within, async {
@@ -77,26 +82,26 @@ impl Connection {
             }
             Ok(replies)
         });
-        let replies = exchanged.await.map_err(|_| Trouble::Slow)??;
+        let replies = exchanged.await.map_err(|_| SharedCacheTrouble::Slow)??;
         // What nobody asked for is no reply to the next command either.
-        if self.received.is_empty() { Ok((self, replies)) } else { Err(Trouble::Protocol) }
+        if self.received.is_empty() { Ok((self, replies)) } else { Err(SharedCacheTrouble::Protocol) }
     }
 
     /// Reads one reply.
-    async fn reply(&mut self) -> Result<Value, Trouble> {
+    async fn reply(&mut self) -> Result<Value, SharedCacheTrouble> {
         loop {
             match replies::end(&self.received) {
                 Ok(Some(end)) => {
                     let rest = self.received.split_off(end);
                     let reply = std::mem::replace(&mut self.received, rest);
-                    return redis::parse_redis_value(&reply).map_err(|_| Trouble::Protocol);
+                    return redis::parse_redis_value(&reply).map_err(|_| SharedCacheTrouble::Protocol);
                 }
                 Ok(None) => {}
-                Err(replies::Malformed) => return Err(Trouble::Protocol),
+                Err(replies::Malformed) => return Err(SharedCacheTrouble::Protocol),
             }
             self.received.reserve(PIECE);
             match self.stream.read_buf(&mut self.received).await {
-                Ok(0) => return Err(Trouble::Unreachable),
+                Ok(0) => return Err(SharedCacheTrouble::Unreachable),
                 Ok(_) => {}
                 Err(error) => return Err(lost(error)),
             }
@@ -105,10 +110,10 @@ impl Connection {
 }
 
 /// What an error of the stream means.
-fn lost(error: io::Error) -> Trouble {
+fn lost(error: io::Error) -> SharedCacheTrouble {
     match error.kind() {
         // rustls: an alert, or what is no TLS.
-        io::ErrorKind::InvalidData => Trouble::Tls,
-        _ => Trouble::Unreachable,
+        io::ErrorKind::InvalidData => SharedCacheTrouble::Tls,
+        _ => SharedCacheTrouble::Unreachable,
     }
 }

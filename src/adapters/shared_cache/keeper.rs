@@ -14,21 +14,21 @@ use tokio::sync::mpsc;
 use super::breaker::Breaker;
 use super::connection::Connection;
 use super::directory::Directory;
-use super::heat::{Heat, Names};
+use super::hot_names::{HotNames, Names};
 use super::publisher::Publisher;
 use super::seal::{Broken, SEALED_MAX, Seal};
 use super::secrets::Secrets;
 use super::servers::{Complaint, Identity, Servers, judge};
 use super::{Question, Shared};
-use crate::config::settings::{SharedCache, Topology};
+use crate::config::settings::{SharedCacheSettings, Topology};
 use crate::core::key::Key;
 use crate::core::record::{self, Record};
 use crate::core::time::Timestamp;
+use crate::memory::journal::Reader;
 use crate::resolver::Resolver;
-use crate::resolver::journal::Reader;
 use crate::resolver::ports::Chance;
 use crate::telemetry::events;
-use crate::telemetry::fleet::{Counted, Reach, Trouble};
+use crate::telemetry::shared_cache::{Counted, Reach, SharedCacheTrouble};
 
 /// Names that are asked for or published at once.
 pub(super) const BATCH: usize = 64;
@@ -65,7 +65,7 @@ pub(super) struct Keeper {
     /// What is published.
     pub(super) publisher: Publisher,
     /// What is hot.
-    pub(super) heat: Heat,
+    pub(super) hot_names: HotNames,
     /// When a wrong entry was last spoken of, and how many were found since.
     wrong: (Option<Timestamp>, u64),
     /// When a refusal was last spoken of.
@@ -73,7 +73,7 @@ pub(super) struct Keeper {
 }
 
 /// What lay under a key.
-pub(super) enum Lay {
+pub(super) enum Fetched {
     /// An answer that one of us put there.
     Answer(Box<Record>),
     /// Nothing, or nothing of ours.
@@ -83,7 +83,7 @@ pub(super) enum Lay {
 impl Keeper {
     /// Prepares the task.
     pub(super) fn new(
-        settings: &SharedCache,
+        settings: &SharedCacheSettings,
         secrets: Secrets,
         chance: Arc<dyn Chance>,
         resolver: Arc<Resolver>,
@@ -107,7 +107,7 @@ impl Keeper {
             timeout: settings.timeout,
             connection: None,
             publisher: Publisher::default(),
-            heat: Heat::new(settings.start_names, now),
+            hot_names: HotNames::new(settings.start_names, now),
             wrong: (None, 0),
             refused: None,
             url: settings.url.clone(),
@@ -127,8 +127,8 @@ impl Keeper {
                 self.reconnect(&mut questions, &journal).await;
             }
             let mut asked = Vec::new();
-            let busy = self.publisher.is_busy() || self.heat.is_filling();
-            let rest = self.resolver.now().until(self.heat.due());
+            let busy = self.publisher.is_busy() || self.hot_names.is_filling();
+            let rest = self.resolver.now().until(self.hot_names.due());
             let check = CHECK_EVERY.min(rest);
             tokio::select! {
                 biased;
@@ -136,7 +136,7 @@ impl Keeper {
                     0 => return,
                     _ => self.answer(asked).await,
                 },
-                () = std::future::ready(()), if busy && self.heat.is_filling() => self.fill().await,
+                () = std::future::ready(()), if busy && self.hot_names.is_filling() => self.fill().await,
                 () = std::future::ready(()), if busy => self.publish().await,
                 () = journal.changed(), if !busy => self.publisher.take(journal.take().changes),
                 () = tokio::time::sleep(check), if !busy => match rest > check {
@@ -158,8 +158,8 @@ impl Keeper {
                 // What could not be told meanwhile is found again by how hot it is.
                 let missed = journal.take().changes.len() + self.publisher.clear();
                 self.shared.counters.add(Counted::Unsent, u64::try_from(missed).unwrap_or_default());
-                self.heat.hurry(self.resolver.now());
-                let first = self.shared.counters.total(Counted::Published) == 0 && self.heat.is_filling();
+                self.hot_names.hurry(self.resolver.now());
+                let first = self.shared.counters.total(Counted::Published) == 0 && self.hot_names.is_filling();
                 match self.breaker.succeed(self.resolver.now()) {
                     Some(lasted) => events::SharedCacheBack { url: &self.url, lasted }.emit(),
                     None if first => events::SharedCacheReached { url: &self.url }.emit(),
@@ -175,7 +175,7 @@ impl Keeper {
     }
 
     /// Notes that the server is of no use at present; tells how long to wait.
-    pub(super) fn fail(&mut self, trouble: Trouble) -> Duration {
+    pub(super) fn fail(&mut self, trouble: SharedCacheTrouble) -> Duration {
         self.connection = None;
         self.shared.close();
         let wait = self.breaker.fail(self.chance.number(), self.resolver.now());
@@ -213,7 +213,7 @@ impl Keeper {
                 self.fail(trouble);
             }
             Err(Complaint::Elsewhere(_) | Complaint::Command) => {
-                self.fail(Trouble::NoPrimary);
+                self.fail(SharedCacheTrouble::NoPrimary);
             }
         }
     }
@@ -224,8 +224,8 @@ impl Keeper {
         let Some(found) = self.read(&keys).await else { return };
         for (question, lay) in questions.into_iter().zip(found) {
             let record = match lay {
-                Lay::Answer(record) => Some(*record),
-                Lay::Nothing => None,
+                Fetched::Answer(record) => Some(*record),
+                Fetched::Nothing => None,
             };
             self.shared.counters.count(if record.is_some() { Counted::Found } else { Counted::Missing });
             let _ = question.answer.send(record);
@@ -233,7 +233,7 @@ impl Keeper {
     }
 
     /// Reads what lies under keys, in their order; `None` when the connection is gone.
-    pub(super) async fn read(&mut self, keys: &[Key]) -> Option<Vec<Lay>> {
+    pub(super) async fn read(&mut self, keys: &[Key]) -> Option<Vec<Fetched>> {
         // A piece of it when it is too large: nobody can make us take more than that.
         let read = |key: &Key| redis::cmd("GETRANGE").arg(self.names.entry(key)).arg(0).arg(SEALED_MAX).to_owned();
         let commands: Vec<Cmd> = keys.iter().map(read).collect();
@@ -243,9 +243,9 @@ impl Keeper {
             found.push(match judge(reply) {
                 Ok(Value::BulkString(entry)) if !entry.is_empty() => self.open(key, &entry),
                 // Of another type, which is none of ours.
-                Ok(_) | Err(Complaint::Command) => Lay::Nothing,
+                Ok(_) | Err(Complaint::Command) => Fetched::Nothing,
                 Err(Complaint::Elsewhere(_)) => {
-                    self.fail(Trouble::NoPrimary);
+                    self.fail(SharedCacheTrouble::NoPrimary);
                     return None;
                 }
                 Err(Complaint::Useless(trouble)) => {
@@ -258,10 +258,10 @@ impl Keeper {
     }
 
     /// Opens an entry, if it is ours.
-    fn open(&mut self, key: &Key, entry: &[u8]) -> Lay {
+    fn open(&mut self, key: &Key, entry: &[u8]) -> Fetched {
         let read = self.seal.open(key, entry).and_then(|bytes| record::read(key, bytes).map_err(|_| Broken::Format));
         match read {
-            Ok(record) => return Lay::Answer(Box::new(record)),
+            Ok(record) => return Fetched::Answer(Box::new(record)),
             Err(Broken::Format) => self.shared.counters.count(Counted::Unreadable),
             Err(Broken::Signature) => self.shared.counters.count(Counted::WrongSignature),
         }
@@ -271,7 +271,7 @@ impl Keeper {
             events::SharedCacheWrongEntries { url: &self.url, entries: self.wrong.1, last: key }.emit();
             self.wrong = (Some(now), 0);
         }
-        Lay::Nothing
+        Fetched::Nothing
     }
 
     /// Judges the reply to a command that writes; false when it was refused, `None` when the
@@ -284,8 +284,9 @@ impl Keeper {
         match (judge(reply), &self.servers.topology) {
             (Ok(_), _) => return Some(true),
             (Err(Complaint::Elsewhere(_)), _)
-            | (Err(Complaint::Useless(Trouble::NoPrimary)), Topology::Sentinel { .. } | Topology::Cluster) => {
-                self.fail(Trouble::NoPrimary);
+            | (Err(Complaint::Useless(SharedCacheTrouble::NoPrimary)), Topology::Sentinel { .. } | Topology::Cluster) =>
+            {
+                self.fail(SharedCacheTrouble::NoPrimary);
                 return None;
             }
             // A replica, a full server, a user who may only read: what it has is of use all the

@@ -9,7 +9,7 @@
 //!
 //! So a thousand instances that refresh the same names every minute write each of them twice in a
 //! maximum stale. Positive answers go out at once; negative ones only when they were asked for
-//! again ([`super::heat`]), since random names have negative answers, each of them once.
+//! again ([`super::hot_names`]), since random names have negative answers, each of them once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use std::time::Duration;
 
 use redis::Cmd;
 
-use super::keeper::{BATCH, Keeper, Lay};
+use super::keeper::{BATCH, Fetched, Keeper};
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
-use crate::core::gist::gist;
+use crate::core::fingerprint::fingerprint;
 use crate::core::key::Key;
 use crate::core::record;
 use crate::core::time::Timestamp;
-use crate::resolver::journal::{Change, Origin};
-use crate::resolver::slot::Slot;
-use crate::telemetry::fleet::Counted;
+use crate::memory::cached::CachedAnswer;
+use crate::memory::journal::{Change, Origin};
+use crate::telemetry::shared_cache::Counted;
 
 /// Answers that may wait to be published: as many as the journal holds.
 const WAITING_MAX: usize = 10_000;
@@ -42,8 +42,8 @@ const BELIEVED: Duration = Duration::from_secs(300);
 #[derive(Default)]
 pub(super) struct Publisher {
     /// What waits.
-    waiting: VecDeque<Arc<Slot>>,
-    /// What lies there: its gist, and until when that is good enough.
+    waiting: VecDeque<Arc<CachedAnswer>>,
+    /// What lies there: its fingerprint, and until when that is good enough.
     known: HashMap<Box<[u8]>, (u64, Timestamp)>,
 }
 
@@ -61,20 +61,20 @@ impl Publisher {
     pub(super) fn take(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
-                Change::Learned(slot, Origin::Upstream) if slot.entry.kind == Kind::Positive => self.add(slot),
+                Change::Learned(cached, Origin::Upstream) if cached.entry.kind == Kind::Positive => self.add(cached),
                 Change::Learned(
                     _,
                     Origin::Upstream | Origin::StateFile | Origin::Seed | Origin::Import | Origin::SharedCache,
                 )
-                | Change::Forgotten(_) => {}
+                | Change::Flushed(_) => {}
             }
         }
     }
 
     /// Takes an answer.
-    pub(super) fn add(&mut self, slot: Arc<Slot>) {
+    pub(super) fn add(&mut self, cached: Arc<CachedAnswer>) {
         if self.waiting.len() < WAITING_MAX {
-            self.waiting.push_back(slot);
+            self.waiting.push_back(cached);
         }
     }
 
@@ -91,16 +91,16 @@ impl Publisher {
     }
 
     /// Whether what lies there is known to be good enough.
-    fn is_known(&self, key: &Key, gist: u64, now: Timestamp) -> bool {
-        self.known.get(key.as_bytes()).is_some_and(|(known, until)| *known == gist && now < *until)
+    fn is_known(&self, key: &Key, fingerprint: u64, now: Timestamp) -> bool {
+        self.known.get(key.as_bytes()).is_some_and(|(known, until)| *known == fingerprint && now < *until)
     }
 
     /// Remembers what lies there, and until when it is good enough.
-    fn know(&mut self, key: &Key, gist: u64, until: Timestamp, now: Timestamp) {
+    fn know(&mut self, key: &Key, fingerprint: u64, until: Timestamp, now: Timestamp) {
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
         }
-        self.known.insert(key.as_bytes().into(), (gist, until.min(now.plus(BELIEVED))));
+        self.known.insert(key.as_bytes().into(), (fingerprint, until.min(now.plus(BELIEVED))));
     }
 }
 
@@ -115,7 +115,9 @@ fn judge(own: &Entry, there: Option<&Entry>, now: Timestamp) -> Verdict {
         // Whatever bears a time ahead of ours proves nothing about its age.
         Some(there) if there.stored > now => Verdict::Publish,
         Some(there) if there.is_newer_than(own) => Verdict::Enough(half_of_life(there)),
-        Some(there) if gist(there) == gist(own) && now < half_of_life(there) => Verdict::Enough(half_of_life(there)),
+        Some(there) if fingerprint(there) == fingerprint(own) && now < half_of_life(there) => {
+            Verdict::Enough(half_of_life(there))
+        }
         Some(_) | None => Verdict::Publish,
     }
 }
@@ -124,16 +126,18 @@ impl Keeper {
     /// Publishes the next few answers.
     pub(super) async fn publish(&mut self) {
         let now = self.resolver.now();
-        let mut batch: Vec<(Key, Arc<Slot>, u64)> = Vec::new();
+        let mut batch: Vec<(Key, Arc<CachedAnswer>, u64)> = Vec::new();
         while batch.len() < BATCH
-            && let Some(slot) = self.publisher.waiting.pop_front()
+            && let Some(cached) = self.publisher.waiting.pop_front()
         {
-            let Some(key) = slot.key().filter(|_| slot.is_current() && slot.entry.is_servable(now)) else { continue };
-            let gist = gist(&slot.entry);
-            if self.publisher.is_known(&key, gist, now) {
+            let Some(key) = cached.key().filter(|_| cached.is_current() && cached.entry.is_servable(now)) else {
+                continue;
+            };
+            let fingerprint = fingerprint(&cached.entry);
+            if self.publisher.is_known(&key, fingerprint, now) {
                 self.shared.counters.count(Counted::Unchanged);
             } else {
-                batch.push((key, slot, gist));
+                batch.push((key, cached, fingerprint));
             }
         }
         let keys: Vec<Key> = batch.iter().map(|(key, _, _)| key.clone()).collect();
@@ -143,20 +147,20 @@ impl Keeper {
         let Some(there) = self.read(&keys).await else { return };
         let mut writes = Vec::new();
         let mut commands = Vec::new();
-        for ((key, slot, gist), there) in batch.into_iter().zip(there) {
+        for ((key, cached, fingerprint), there) in batch.into_iter().zip(there) {
             let there = match &there {
-                Lay::Answer(record) => Some(&record.entry),
-                Lay::Nothing => None,
+                Fetched::Answer(record) => Some(&record.entry),
+                Fetched::Nothing => None,
             };
-            match judge(&slot.entry, there, now) {
+            match judge(&cached.entry, there, now) {
                 Verdict::Enough(until) => {
                     self.shared.counters.count(Counted::Unchanged);
-                    self.publisher.know(&key, gist, until, now);
+                    self.publisher.know(&key, fingerprint, until, now);
                 }
-                Verdict::Publish => match self.write(&key, &slot, now) {
+                Verdict::Publish => match self.write(&key, &cached, now) {
                     Some(command) => {
                         commands.push(command);
-                        writes.push((key, gist, half_of_life(&slot.entry)));
+                        writes.push((key, fingerprint, half_of_life(&cached.entry)));
                     }
                     None => self.shared.counters.count(Counted::Refused),
                 },
@@ -166,11 +170,11 @@ impl Keeper {
             return;
         }
         let Some(replies) = self.exchange(&commands).await else { return };
-        for ((key, gist, until), reply) in writes.into_iter().zip(replies) {
+        for ((key, fingerprint, until), reply) in writes.into_iter().zip(replies) {
             match self.written(reply) {
                 Some(true) => {
                     self.shared.counters.count(Counted::Published);
-                    self.publisher.know(&key, gist, until, now);
+                    self.publisher.know(&key, fingerprint, until, now);
                 }
                 Some(false) => self.shared.counters.count(Counted::Refused),
                 None => return,
@@ -179,12 +183,12 @@ impl Keeper {
     }
 
     /// The command that publishes an answer; `None` when it is too large.
-    fn write(&self, key: &Key, slot: &Slot, now: Timestamp) -> Option<Cmd> {
+    fn write(&self, key: &Key, cached: &CachedAnswer, now: Timestamp) -> Option<Cmd> {
         let mut bytes = Vec::new();
-        record::write(&slot.entry, slot.hits(), &mut bytes);
+        record::write(&cached.entry, cached.hits(), &mut bytes);
         let sealed = self.seal.close(key, &bytes)?;
         // It goes when it may no longer be served.
-        let left = u64::try_from(now.until(slot.entry.stale_until).as_millis()).unwrap_or(u64::MAX).max(1);
+        let left = u64::try_from(now.until(cached.entry.stale_until).as_millis()).unwrap_or(u64::MAX).max(1);
         Some(redis::cmd("SET").arg(self.names.entry(key)).arg(sealed).arg("PX").arg(left).to_owned())
     }
 }
@@ -229,9 +233,9 @@ mod tests {
     #[test]
     fn what_waits_and_what_is_known_is_bounded() {
         let mut publisher = Publisher::default();
-        let slot = Arc::new(Slot::new(&key(), entry(1, THEN), 0));
+        let cached = Arc::new(CachedAnswer::new(&key(), entry(1, THEN), 0));
         for index in 0..KNOWN_MAX + 10 {
-            publisher.add(Arc::clone(&slot));
+            publisher.add(Arc::clone(&cached));
             let key = Key::new(&name(&format!("n{index}.example.com")), 1, 1, Dnssec::default());
             publisher.know(&key, 1, after(1), THEN);
         }
@@ -243,8 +247,8 @@ mod tests {
     #[test]
     fn what_was_seen_there_is_believed_for_five_minutes_and_no_longer_than_it_is_good_enough() {
         let mut publisher = Publisher::default();
-        let is_known = |publisher: &Publisher, gist, seconds| {
-            publisher.is_known(&key(), gist, THEN.plus(Duration::from_secs(seconds)))
+        let is_known = |publisher: &Publisher, fingerprint, seconds| {
+            publisher.is_known(&key(), fingerprint, THEN.plus(Duration::from_secs(seconds)))
         };
         publisher.know(&key(), 1, after(12), THEN);
         assert!(is_known(&publisher, 1, 299) && !is_known(&publisher, 1, 300) && !is_known(&publisher, 2, 1));
@@ -255,9 +259,9 @@ mod tests {
     #[test]
     fn only_what_an_upstream_said_is_published_at_once_and_only_when_it_is_good() {
         let mut publisher = Publisher::default();
-        let slot = Arc::new(Slot::new(&key(), entry(1, THEN), 0));
+        let cached = Arc::new(CachedAnswer::new(&key(), entry(1, THEN), 0));
         for origin in Origin::ALL {
-            publisher.take(vec![Change::Learned(Arc::clone(&slot), origin)]);
+            publisher.take(vec![Change::Learned(Arc::clone(&cached), origin)]);
         }
         assert_eq!(publisher.waiting.len(), 1);
     }

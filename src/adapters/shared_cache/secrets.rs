@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::seal::Seal;
 use super::tls::{NoTls, Tls};
-use crate::config::settings::{Password, SharedCache, Transport};
+use crate::config::settings::{Password, SharedCacheSettings, Transport};
 
 /// Shortest key, in bytes: as long as what HMAC-SHA-256 gives (RFC 2104 §3).
 const KEY_MIN: usize = 32;
@@ -29,7 +29,7 @@ impl Secrets {
     ///
     /// # Errors
     /// [`Unusable`]: the first of them that cannot be used.
-    pub(super) fn read(settings: &SharedCache) -> Result<Self, Unusable> {
+    pub(super) fn read(settings: &SharedCacheSettings) -> Result<Self, Unusable> {
         let tls = match settings.servers.transport {
             Transport::Plain => None,
             Transport::Tls => Some(Tls::new(settings.ca_file.as_deref())?),
@@ -76,7 +76,7 @@ pub enum Unusable {
 ///
 /// # Errors
 /// [`Unusable`]
-fn seal(settings: &SharedCache) -> Result<Seal, Unusable> {
+fn seal(settings: &SharedCacheSettings) -> Result<Seal, Unusable> {
     let key = key("shared_cache.key_file", &settings.key_file)?;
     let former =
         settings.former_key_file.as_deref().map(|path| self::key("shared_cache.former_key_file", path)).transpose()?;
@@ -87,7 +87,7 @@ fn seal(settings: &SharedCache) -> Result<Seal, Unusable> {
 ///
 /// # Errors
 /// [`Unusable`]
-fn password(settings: &SharedCache) -> Result<Option<Vec<u8>>, Unusable> {
+fn password(settings: &SharedCacheSettings) -> Result<Option<Vec<u8>>, Unusable> {
     match &settings.password {
         None => Ok(None),
         Some(Password::Given(secret)) => Ok(Some(secret.0.clone().into_bytes())),

@@ -19,7 +19,7 @@ use super::connection::Connection;
 use super::directory::Directory;
 use super::tls::Tls;
 use crate::config::settings::{Server, Topology};
-use crate::telemetry::fleet::Trouble;
+use crate::telemetry::shared_cache::SharedCacheTrouble;
 
 /// How long one address may take to be connected to.
 const OPEN_MAX: Duration = Duration::from_millis(500);
@@ -63,7 +63,7 @@ pub(super) enum Complaint {
     /// Another server has the key.
     Elsewhere(Server),
     /// The connection is of no use.
-    Useless(Trouble),
+    Useless(SharedCacheTrouble),
     /// The command failed, and nothing else did.
     Command,
 }
@@ -72,14 +72,14 @@ impl Servers {
     /// Connects to the server that takes what is published.
     ///
     /// # Errors
-    /// The last [`Trouble`] of the search.
-    pub(super) async fn connect(&self, directory: &mut Directory) -> Result<Connection, Trouble> {
-        tokio::time::timeout(SEARCH_MAX, self.search(directory)).await.unwrap_or(Err(Trouble::Unreachable))
+    /// The last [`SharedCacheTrouble`] of the search.
+    pub(super) async fn connect(&self, directory: &mut Directory) -> Result<Connection, SharedCacheTrouble> {
+        tokio::time::timeout(SEARCH_MAX, self.search(directory)).await.unwrap_or(Err(SharedCacheTrouble::Unreachable))
     }
 
     /// Searches.
-    async fn search(&self, directory: &mut Directory) -> Result<Connection, Trouble> {
-        let mut trouble = Trouble::Unreachable;
+    async fn search(&self, directory: &mut Directory) -> Result<Connection, SharedCacheTrouble> {
+        let mut trouble = SharedCacheTrouble::Unreachable;
         for host in &self.hosts {
             let found = match &self.topology {
                 Topology::Single | Topology::Cluster => self.reach(host.clone(), directory).await,
@@ -97,7 +97,7 @@ impl Servers {
     }
 
     /// Reaches a server or the one to which it points.
-    async fn reach(&self, mut server: Server, directory: &mut Directory) -> Result<Connection, Trouble> {
+    async fn reach(&self, mut server: Server, directory: &mut Directory) -> Result<Connection, SharedCacheTrouble> {
         for _ in 0..REDIRECTS_MAX {
             let connection = self.greet(&server, directory, Greeting::Server).await?;
             // Within the time that queries will give it: a server that is too slow for them is no
@@ -107,10 +107,10 @@ impl Servers {
                 Ok(()) => return Ok(connection),
                 Err(Complaint::Elsewhere(other)) => server = other,
                 Err(Complaint::Useless(trouble)) => return Err(trouble),
-                Err(Complaint::Command) => return Err(Trouble::Unwilling),
+                Err(Complaint::Command) => return Err(SharedCacheTrouble::Unwilling),
             }
         }
-        Err(Trouble::NoPrimary)
+        Err(SharedCacheTrouble::NoPrimary)
     }
 
     /// Commands that tell whether a server is the right one.
@@ -135,22 +135,27 @@ impl Servers {
             Some(Err(complaint)) => return Err(complaint),
         }
         match replies.next() {
-            Some(Ok(role)) if !is_primary(&role) => Err(Complaint::Useless(Trouble::NoPrimary)),
+            Some(Ok(role)) if !is_primary(&role) => Err(Complaint::Useless(SharedCacheTrouble::NoPrimary)),
             Some(Ok(_)) | None => Ok(()),
             Some(Err(complaint)) => Err(complaint),
         }
     }
 
     /// Asks a sentinel for the primary.
-    async fn primary(&self, sentinel: &Server, name: &str, directory: &mut Directory) -> Result<Server, Trouble> {
+    async fn primary(
+        &self,
+        sentinel: &Server,
+        name: &str,
+        directory: &mut Directory,
+    ) -> Result<Server, SharedCacheTrouble> {
         let connection = self.greet(sentinel, directory, Greeting::Sentinel).await?;
         let command = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name).to_owned();
         let (_, replies) = connection.exchange(&[command], GREETING_MAX).await?;
         match replies.into_iter().next().map(judge) {
-            Some(Ok(Value::Array(address))) => server_of(&address).ok_or(Trouble::Protocol),
-            Some(Ok(_)) => Err(Trouble::NoPrimary),
+            Some(Ok(Value::Array(address))) => server_of(&address).ok_or(SharedCacheTrouble::Protocol),
+            Some(Ok(_)) => Err(SharedCacheTrouble::NoPrimary),
             Some(Err(Complaint::Useless(trouble))) => Err(trouble),
-            Some(Err(Complaint::Elsewhere(_) | Complaint::Command)) | None => Err(Trouble::NoPrimary),
+            Some(Err(Complaint::Elsewhere(_) | Complaint::Command)) | None => Err(SharedCacheTrouble::NoPrimary),
         }
     }
 
@@ -160,8 +165,8 @@ impl Servers {
         server: &Server,
         directory: &mut Directory,
         greeting: Greeting,
-    ) -> Result<Connection, Trouble> {
-        let mut trouble = Trouble::NoAddress;
+    ) -> Result<Connection, SharedCacheTrouble> {
+        let mut trouble = SharedCacheTrouble::NoAddress;
         for address in directory.find(&server.host, server.port).await {
             match Connection::open(address, &server.host, self.tls.as_ref(), OPEN_MAX).await {
                 Ok(connection) => return self.introduce(connection, greeting).await,
@@ -172,7 +177,7 @@ impl Servers {
     }
 
     /// Says who we are.
-    async fn introduce(&self, connection: Connection, greeting: Greeting) -> Result<Connection, Trouble> {
+    async fn introduce(&self, connection: Connection, greeting: Greeting) -> Result<Connection, SharedCacheTrouble> {
         let mut commands = Vec::new();
         if let Some(password) = &self.identity.password {
             let mut auth = redis::cmd("AUTH");
@@ -193,7 +198,9 @@ impl Servers {
                 // A sentinel may have no password although its servers have one.
                 (Ok(_), _) | (Err(_), Greeting::Sentinel) => {}
                 (Err(Complaint::Useless(trouble)), Greeting::Server) => return Err(trouble),
-                (Err(Complaint::Elsewhere(_) | Complaint::Command), Greeting::Server) => return Err(Trouble::Denied),
+                (Err(Complaint::Elsewhere(_) | Complaint::Command), Greeting::Server) => {
+                    return Err(SharedCacheTrouble::Denied);
+                }
             }
         }
         Ok(connection)
@@ -234,11 +241,11 @@ fn complaint(error: &RedisError) -> Complaint {
         return Complaint::Elsewhere(Server { host: host.trim_matches(['[', ']']).to_owned(), port });
     }
     match error.code() {
-        Some("NOAUTH" | "WRONGPASS" | "NOPERM") => Complaint::Useless(Trouble::Denied),
+        Some("NOAUTH" | "WRONGPASS" | "NOPERM") => Complaint::Useless(SharedCacheTrouble::Denied),
         Some("READONLY" | "MASTERDOWN" | "NOREPLICAS" | "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK") => {
-            Complaint::Useless(Trouble::NoPrimary)
+            Complaint::Useless(SharedCacheTrouble::NoPrimary)
         }
-        Some("LOADING" | "BUSY") => Complaint::Useless(Trouble::Unwilling),
+        Some("LOADING" | "BUSY") => Complaint::Useless(SharedCacheTrouble::Unwilling),
         Some(_) | None => Complaint::Command,
     }
 }

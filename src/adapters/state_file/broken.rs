@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 
 use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionError};
 
-use crate::telemetry::persistence::Trouble;
+use crate::telemetry::state_file::StateFileTrouble;
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,14 +19,14 @@ pub enum Broken {
     #[error("{what}")]
     Refused {
         /// The kind.
-        trouble: Trouble,
+        trouble: StateFileTrouble,
         /// What the operating system said.
         what: String,
     },
 }
 
 /// The world is in the way.
-pub(super) fn refused(trouble: Trouble, error: &impl ToString) -> Broken {
+pub(super) fn refused(trouble: StateFileTrouble, error: &impl ToString) -> Broken {
     Broken::Refused { trouble, what: error.to_string() }
 }
 
@@ -38,12 +38,12 @@ impl From<io::Error> for Broken {
                 Self::Unusable(format!("not a whole database: {error}"))
             }
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                refused(Trouble::Full, &error)
+                refused(StateFileTrouble::Full, &error)
             }
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => refused(Trouble::Denied, &error),
-            ErrorKind::NotFound | ErrorKind::NotADirectory => refused(Trouble::Missing, &error),
-            ErrorKind::IsADirectory => refused(Trouble::NotAFile, &error),
-            _ => refused(Trouble::Device, &error),
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => refused(StateFileTrouble::Denied, &error),
+            ErrorKind::NotFound | ErrorKind::NotADirectory => refused(StateFileTrouble::Missing, &error),
+            ErrorKind::IsADirectory => refused(StateFileTrouble::NotAFile, &error),
+            _ => refused(StateFileTrouble::Device, &error),
         }
     }
 }
@@ -53,7 +53,7 @@ impl From<StorageError> for Broken {
         match error {
             StorageError::Corrupted(what) => Self::Unusable(format!("damaged: {what}")),
             StorageError::Io(error) => error.into(),
-            other => refused(Trouble::Device, &other),
+            other => refused(StateFileTrouble::Device, &other),
         }
     }
 }
@@ -68,9 +68,11 @@ impl From<DatabaseError> for Broken {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Storage(error) => error.into(),
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => refused(Trouble::InUse, &error),
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                refused(StateFileTrouble::InUse, &error)
+            }
             DatabaseError::UpgradeRequired(_) | DatabaseError::RepairAborted => Self::Unusable(error.to_string()),
-            other => refused(Trouble::Device, &other),
+            other => refused(StateFileTrouble::Device, &other),
         }
     }
 }
@@ -79,7 +81,7 @@ impl From<TransactionError> for Broken {
     fn from(error: TransactionError) -> Self {
         match error {
             TransactionError::Storage(error) => error.into(),
-            other => refused(Trouble::Device, &other),
+            other => refused(StateFileTrouble::Device, &other),
         }
     }
 }
@@ -98,7 +100,7 @@ impl From<CommitError> for Broken {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Storage(error) => error.into(),
-            other => refused(Trouble::Device, &other),
+            other => refused(StateFileTrouble::Device, &other),
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::core::entry::Entry;
 use crate::core::key::Key;
 use crate::core::record::{self, Record};
 use crate::core::time::Timestamp;
-use crate::telemetry::persistence::Trouble;
+use crate::telemetry::state_file::StateFileTrouble;
 
 /// What the file says of itself.
 const ABOUT: TableDefinition<'static, &'static str, u128> = TableDefinition::new("about");
@@ -233,7 +233,7 @@ impl File {
         match self.database.compact() {
             Ok(_) => Ok(()),
             Err(CompactionError::Storage(error)) => Err(error.into()),
-            Err(error) => Err(refused(Trouble::Device, &error)),
+            Err(error) => Err(refused(StateFileTrouble::Device, &error)),
         }
     }
 
@@ -325,7 +325,7 @@ fn row(key: &Key, kind: u8) -> Vec<u8> {
 /// Opens what lies at a path, which has to be a file: a pipe, for one, would let us wait for ever.
 fn regular(path: &Path, options: &fs::OpenOptions) -> Result<fs::File, Broken> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(Broken::Refused { trouble: Trouble::NotAFile, what: "not a regular file".into() });
+        return Err(Broken::Refused { trouble: StateFileTrouble::NotAFile, what: "not a regular file".into() });
     }
     Ok(options.open(path)?)
 }

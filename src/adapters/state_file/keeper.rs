@@ -15,11 +15,11 @@ use super::file::File;
 use super::mirror::Mirror;
 use crate::core::restore::{Shift, restore};
 use crate::core::time::Timestamp;
+use crate::memory::flushes::{Flushes, Scope};
+use crate::memory::journal::Origin;
 use crate::resolver::Resolver;
-use crate::resolver::forgotten::{Forgotten, Scope};
-use crate::resolver::journal::Origin;
 use crate::telemetry::events;
-use crate::telemetry::persistence::{Durable, Persistence, Trouble};
+use crate::telemetry::state_file::{Durable, StateFileStatus, StateFileTrouble};
 
 /// First wait before a file that could not be used is tried again; doubles.
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -37,13 +37,13 @@ pub(super) struct Keeper {
     /// What is remembered.
     memory: Arc<Resolver>,
     /// For those who ask how it stands.
-    standing: Arc<Mutex<Persistence>>,
+    standing: Arc<Mutex<StateFileStatus>>,
     /// The file, while it can be used.
     open: Option<Mirror>,
     /// A look at it that is over.
     looked: Option<File>,
     /// What was forgotten by hand while what it holds is not in memory; none once that is there.
-    unloaded: Option<Forgotten>,
+    unloaded: Option<Flushes>,
     /// When that came.
     loaded: Timestamp,
     /// That it cannot be used.
@@ -51,7 +51,7 @@ pub(super) struct Keeper {
     /// The wait before the next try.
     back_off: Duration,
     /// What was told, and when.
-    told: Vec<(Trouble, Timestamp)>,
+    told: Vec<(StateFileTrouble, Timestamp)>,
 }
 
 /// A time in which the file cannot be used.
@@ -67,14 +67,14 @@ struct Failing {
 
 impl Keeper {
     /// Nothing is done yet.
-    pub(super) fn new(options: Options, memory: Arc<Resolver>, standing: Arc<Mutex<Persistence>>) -> Self {
+    pub(super) fn new(options: Options, memory: Arc<Resolver>, standing: Arc<Mutex<StateFileStatus>>) -> Self {
         Self {
             options,
             memory,
             standing,
             open: None,
             looked: None,
-            unloaded: Some(Forgotten::default()),
+            unloaded: Some(Flushes::default()),
             loaded: Timestamp::EPOCH,
             failing: None,
             back_off: RETRY_MIN,
@@ -127,10 +127,10 @@ impl Keeper {
         }
         self.turn();
         match *self.standing.lock() {
-            Persistence::Off => Durable::Off,
-            Persistence::Working { .. } if self.open.is_some() => Durable::Written,
-            Persistence::Working { .. } => Durable::Behind(Trouble::Damaged),
-            Persistence::Failing { reason, .. } => Durable::Behind(reason),
+            StateFileStatus::Off => Durable::Off,
+            StateFileStatus::Working { .. } if self.open.is_some() => Durable::Written,
+            StateFileStatus::Working { .. } => Durable::Behind(StateFileTrouble::Damaged),
+            StateFileStatus::Failing { reason, .. } => Durable::Behind(reason),
         }
     }
 
@@ -171,7 +171,8 @@ impl Keeper {
     /// It works.
     fn work(&mut self, entries: u64) {
         let Some(open) = &self.open else { return };
-        *self.standing.lock() = Persistence::Working { entries, bytes: open.file.length(), last_write: open.written };
+        *self.standing.lock() =
+            StateFileStatus::Working { entries, bytes: open.file.length(), last_write: open.written };
         self.back_off = RETRY_MIN;
         if let Some(failing) = self.failing.take().filter(|failing| failing.told) {
             let failed_for = self.memory.now().since(failing.since);
@@ -180,7 +181,7 @@ impl Keeper {
     }
 
     /// It does not work.
-    fn fail(&mut self, reason: Trouble, what: &str) {
+    fn fail(&mut self, reason: StateFileTrouble, what: &str) {
         let now = self.memory.now();
         self.close();
         let since = self.failing.map_or(now, |failing| failing.since);
@@ -188,7 +189,7 @@ impl Keeper {
         let told = news || self.failing.is_some_and(|failing| failing.told);
         self.failing = Some(Failing { since, again: now.plus(self.back_off), told });
         self.back_off = (self.back_off * 2).min(RETRY_MAX);
-        *self.standing.lock() = Persistence::Failing { since, reason };
+        *self.standing.lock() = StateFileStatus::Failing { since, reason };
         if news {
             self.told.retain(|(told, _)| *told != reason);
             self.told.push((reason, now));
@@ -211,22 +212,22 @@ impl Keeper {
 
     /// Opens the file, or a new one when what lies there is none, and loads it unless that was
     /// done.
-    fn try_open(&mut self) -> Result<(), (Trouble, String)> {
+    fn try_open(&mut self) -> Result<(), (StateFileTrouble, String)> {
         for fresh in [false, true] {
             match guarded(|| self.open_and_load()) {
                 Ok(open) => {
                     self.open = Some(open);
                     return Ok(());
                 }
-                Err(Broken::Unusable(reason)) if fresh => return Err((Trouble::Damaged, reason)),
+                Err(Broken::Unusable(reason)) if fresh => return Err((StateFileTrouble::Damaged, reason)),
                 Err(Broken::Unusable(reason)) => self.set_aside(&reason)?,
                 Err(Broken::Refused { trouble, what }) => {
                     // What the other one learns meanwhile is not in memory, though what the file
                     // held before may be.
-                    if trouble == Trouble::InUse {
+                    if trouble == StateFileTrouble::InUse {
                         let _ = self.unloaded.get_or_insert_default();
                     }
-                    if trouble != Trouble::InUse && self.unloaded.is_some() {
+                    if trouble != StateFileTrouble::InUse && self.unloaded.is_some() {
                         self.look();
                         self.looked = None;
                     }
@@ -245,7 +246,7 @@ impl Keeper {
         if self.failing.is_none() {
             let [(good, _), (negative, _), _] = self.memory.store().sizes();
             *self.standing.lock() =
-                Persistence::Working { entries: good + negative, bytes: file.length(), last_write: None };
+                StateFileStatus::Working { entries: good + negative, bytes: file.length(), last_write: None };
         }
         Ok(Mirror::new(file, &self.memory))
     }
@@ -273,7 +274,7 @@ impl Keeper {
     }
 
     /// Keeps what lies at the path under another name.
-    fn set_aside(&self, reason: &str) -> Result<(), (Trouble, String)> {
+    fn set_aside(&self, reason: &str) -> Result<(), (StateFileTrouble, String)> {
         let path = &self.options.path;
         let to = aside(path);
         match fs::rename(path, &to) {
@@ -281,7 +282,7 @@ impl Keeper {
                 events::StateSetAside { path, to: &to, reason }.emit();
                 Ok(())
             }
-            Err(error) => Err((Trouble::Damaged, format!("{reason}; {error}"))),
+            Err(error) => Err((StateFileTrouble::Damaged, format!("{reason}; {error}"))),
         }
     }
 }

@@ -16,9 +16,9 @@ use super::broken::Broken;
 use super::file::{self, File};
 use crate::core::record;
 use crate::core::time::Timestamp;
+use crate::memory::cached::CachedAnswer;
+use crate::memory::journal::{Change, Reader};
 use crate::resolver::Resolver;
-use crate::resolver::journal::{Change, Reader};
-use crate::resolver::slot::Slot;
 
 /// How often file and memory are compared in any case, for up to so many rows; more rarely for
 /// more, since all are read.
@@ -116,10 +116,10 @@ impl Mirror {
             entries = self.file.write(&options.host, |rows| {
                 for change in changes {
                     match change {
-                        Change::Learned(slot, _) if slot.is_current() => put(rows, slot)?,
+                        Change::Learned(cached, _) if cached.is_current() => put(rows, cached)?,
                         // Replaced or evicted since.
                         Change::Learned(..) => {}
-                        Change::Forgotten(key) => rows.forget(key)?,
+                        Change::Flushed(key) => rows.forget(key)?,
                     }
                 }
                 Ok(())
@@ -137,27 +137,29 @@ impl Mirror {
             state.write_u64(stored.as_micros());
             state.finish()
         };
-        let mut slots: Vec<(u64, Arc<Slot>)> = memory
+        let mut answers: Vec<(u64, Arc<CachedAnswer>)> = memory
             .store()
-            .slots()
-            .filter(|slot| slot.entry.is_servable(now))
-            .filter_map(|slot| Some((version(&file::row_key(&slot.key()?, slot.entry.kind), slot.entry.stored), slot)))
+            .answers()
+            .filter(|cached| cached.entry.is_servable(now))
+            .filter_map(|cached| {
+                Some((version(&file::row_key(&cached.key()?, cached.entry.kind), cached.entry.stored), cached))
+            })
             .collect();
-        slots.sort_unstable_by_key(|(version, _)| *version);
-        let mut found = vec![false; slots.len()];
+        answers.sort_unstable_by_key(|(version, _)| *version);
+        let mut found = vec![false; answers.len()];
         self.file.write(&options.host, |rows| {
             rows.retain(|row, record| {
                 let Some((stored, hits)) = record::glance(record) else { return false };
-                let Ok(at) = slots.binary_search_by_key(&version(row, stored), |(version, _)| *version) else {
+                let Ok(at) = answers.binary_search_by_key(&version(row, stored), |(version, _)| *version) else {
                     return false;
                 };
-                if let (Some(found), Some((_, slot))) = (found.get_mut(at), slots.get(at)) {
-                    *found = !is_hotter(slot.hits(), hits);
+                if let (Some(found), Some((_, cached))) = (found.get_mut(at), answers.get(at)) {
+                    *found = !is_hotter(cached.hits(), hits);
                 }
                 true
             })?;
-            for (_, slot) in found.iter().zip(&slots).filter(|(found, _)| !**found).map(|(_, slot)| slot) {
-                put(rows, slot)?;
+            for (_, cached) in found.iter().zip(&answers).filter(|(found, _)| !**found).map(|(_, cached)| cached) {
+                put(rows, cached)?;
             }
             Ok(())
         })
@@ -176,10 +178,10 @@ impl Mirror {
     }
 }
 
-/// Writes the answer in a slot.
-fn put(rows: &mut file::Rows<'_>, slot: &Slot) -> Result<(), Broken> {
-    match slot.key() {
-        Some(key) => rows.put(&key, &slot.entry, slot.hits()),
+/// Writes the answer in a cached.
+fn put(rows: &mut file::Rows<'_>, cached: &CachedAnswer) -> Result<(), Broken> {
+    match cached.key() {
+        Some(key) => rows.put(&key, &cached.entry, cached.hits()),
         None => Ok(()),
     }
 }

@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::connection::Job;
-use crate::resolver::ports::WireError;
+use crate::resolver::ports::TransportError;
 use crate::telemetry::tally::UpstreamCounters;
 
 /// The lengths that a query on a stream can have: a header at least, what the length prefix can say
@@ -50,7 +50,7 @@ pub struct StreamLimits {
     pub idle: Duration,
     /// Servers to which a connection is kept.
     pub connections: usize,
-    /// Queries in flight on one connection; one more is [`WireError::Exhausted`].
+    /// Queries in flight on one connection; one more is [`TransportError::Exhausted`].
     pub in_flight: usize,
 }
 
@@ -123,28 +123,32 @@ impl Streams {
     /// Cancel safe: dropping the future frees its slot; the connection stays for others.
     ///
     /// # Errors
-    /// Those of the set-up; [`WireError::Lost`] when the connection ended before the response;
-    /// [`WireError::TimedOut`] after the bounds; [`WireError::Exhausted`] without a slot, and for
+    /// Those of the set-up; [`TransportError::Lost`] when the connection ended before the response;
+    /// [`TransportError::TimedOut`] after the bounds; [`TransportError::Exhausted`] without a slot, and for
     /// what is no query at all.
-    pub(super) async fn exchange(self: Arc<Self>, server: SocketAddr, query: Vec<u8>) -> Result<Vec<u8>, WireError> {
+    pub(super) async fn exchange(
+        self: Arc<Self>,
+        server: SocketAddr,
+        query: Vec<u8>,
+    ) -> Result<Vec<u8>, TransportError> {
         if !QUERY_BYTES.contains(&query.len()) {
-            return Err(WireError::Exhausted);
+            return Err(TransportError::Exhausted);
         }
         let bound = self.limits.connect.saturating_add(self.limits.response);
-        timeout(bound, self.exchange_or_reconnect(server, query)).await.unwrap_or(Err(WireError::TimedOut))
+        timeout(bound, self.exchange_or_reconnect(server, query)).await.unwrap_or(Err(TransportError::TimedOut))
     }
 
     /// Tries a kept connection, and a new one when the kept one has ended.
-    async fn exchange_or_reconnect(&self, server: SocketAddr, query: Vec<u8>) -> Result<Vec<u8>, WireError> {
+    async fn exchange_or_reconnect(&self, server: SocketAddr, query: Vec<u8>) -> Result<Vec<u8>, TransportError> {
         let (handle, origin) = self.reach(server)?;
         match (handle.ask(query.clone()).await, origin) {
-            (Err(WireError::Lost), Origin::Kept) => self.reach(server)?.0.ask(query).await,
+            (Err(TransportError::Lost), Origin::Kept) => self.reach(server)?.0.ask(query).await,
             (outcome, Origin::Kept | Origin::New) => outcome,
         }
     }
 
     /// Finds or sets up the connection to `server`.
-    fn reach(&self, server: SocketAddr) -> Result<(Handle, Origin), WireError> {
+    fn reach(&self, server: SocketAddr) -> Result<(Handle, Origin), TransportError> {
         let mut kept = self.kept.lock();
         while kept.tasks.try_join_next().is_some() {}
         kept.uses = kept.uses.saturating_add(1);
@@ -167,11 +171,11 @@ impl Kept {
     /// Forgets ended connections and, if that is not enough, the least recently used one.
     ///
     /// # Errors
-    /// [`WireError::Exhausted`] while as many connections again are still ending.
-    fn make_room(&mut self, limit: usize) -> Result<(), WireError> {
+    /// [`TransportError::Exhausted`] while as many connections again are still ending.
+    fn make_room(&mut self, limit: usize) -> Result<(), TransportError> {
         self.connections.retain(|_, handle| !handle.jobs.is_closed());
         if self.tasks.len() >= limit.saturating_mul(2) {
-            return Err(WireError::Exhausted);
+            return Err(TransportError::Exhausted);
         }
         if self.connections.len() >= limit
             && let Some(oldest) =
@@ -185,15 +189,15 @@ impl Kept {
 
 impl Handle {
     /// Hands the query to the connection and waits for what becomes of it.
-    async fn ask(self, query: Vec<u8>) -> Result<Vec<u8>, WireError> {
-        let _slot = self.slots.try_acquire_owned().map_err(|_full| WireError::Exhausted)?;
+    async fn ask(self, query: Vec<u8>) -> Result<Vec<u8>, TransportError> {
+        let _slot = self.slots.try_acquire_owned().map_err(|_full| TransportError::Exhausted)?;
         let (reply, response) = oneshot::channel();
         self.jobs.try_send(Job { query, reply }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => WireError::Exhausted,
-            mpsc::error::TrySendError::Closed(_) => WireError::Lost,
+            mpsc::error::TrySendError::Full(_) => TransportError::Exhausted,
+            mpsc::error::TrySendError::Closed(_) => TransportError::Lost,
         })?;
         // A connection that was forgotten ends when the last sender is gone.
         drop(self.jobs);
-        response.await.unwrap_or(Err(WireError::Lost))
+        response.await.unwrap_or(Err(TransportError::Lost))
     }
 }

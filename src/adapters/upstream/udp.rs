@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 
 use super::cause;
 use crate::core::matching::{Acceptance, accepts};
-use crate::resolver::ports::WireError;
+use crate::resolver::ports::TransportError;
 use crate::telemetry::tally::{Carried, UpstreamCounters};
 
 /// Room for a response, in bytes. We advertise 1232; servers that send more are still heard up to
@@ -39,15 +39,15 @@ const IGNORED_MAX: usize = 64;
 /// Cancel safe: dropping the future closes the socket.
 ///
 /// # Errors
-/// Those of [`cause`]; [`WireError::Exhausted`] when no socket is free; [`WireError::Lost`] after
-/// too many datagrams that were not ours. Never [`WireError::TimedOut`] by itself.
+/// Those of [`cause`]; [`TransportError::Exhausted`] when no socket is free; [`TransportError::Lost`] after
+/// too many datagrams that were not ours. Never [`TransportError::TimedOut`] by itself.
 pub(super) async fn exchange(
     sockets: Arc<Semaphore>,
     counters: Arc<UpstreamCounters>,
     server: SocketAddr,
     query: Vec<u8>,
-) -> Result<Vec<u8>, WireError> {
-    let _slot = sockets.try_acquire_owned().map_err(|_full| WireError::Exhausted)?;
+) -> Result<Vec<u8>, TransportError> {
+    let _slot = sockets.try_acquire_owned().map_err(|_full| TransportError::Exhausted)?;
     let socket = connect(server).await.map_err(|error| cause(&error))?;
     socket.send(&query).await.map_err(|error| cause(&error))?;
     counters.count(Carried::Datagram);
@@ -61,7 +61,7 @@ pub(super) async fn exchange(
             Acceptance::NotOurs(mismatch) => counters.ignore(mismatch),
         }
     }
-    Err(WireError::Lost)
+    Err(TransportError::Lost)
 }
 
 /// Opens a socket on a random port that speaks to `server` only.

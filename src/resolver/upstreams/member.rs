@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use crate::core::decision::Availability;
-use crate::core::health::{Health, Outcome, State};
+use crate::core::health::{AttemptOutcome, Health, UpstreamState};
 use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
 use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
@@ -84,7 +84,7 @@ impl Upstream {
             retired: AtomicBool::new(false),
             groups,
             health: Mutex::new(Health::new(policy.health)),
-            state: AtomicU8::new(encode_state(State::Healthy)),
+            state: AtomicU8::new(encode_state(UpstreamState::Healthy)),
             plain_until: AtomicU64::new(0),
             looping_until: AtomicU64::new(0),
             changed: Notify::new(),
@@ -93,14 +93,14 @@ impl Upstream {
     }
 
     /// Counts what an attempt came to.
-    pub(super) fn count(&self, outcome: Outcome) {
+    pub(super) fn count(&self, outcome: AttemptOutcome) {
         let [answered, useless, failed, timed_out, late] = &self.attempts;
         let counter = match outcome {
-            Outcome::Answered(_) => answered,
-            Outcome::Useless(..) => useless,
-            Outcome::Failed => failed,
-            Outcome::TimedOut => timed_out,
-            Outcome::Late => late,
+            AttemptOutcome::Answered(_) => answered,
+            AttemptOutcome::Useless(..) => useless,
+            AttemptOutcome::Failed => failed,
+            AttemptOutcome::TimedOut => timed_out,
+            AttemptOutcome::Late => late,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -132,11 +132,11 @@ impl Upstream {
 
     /// Its state.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> UpstreamState {
         match self.state.load(Ordering::Relaxed) {
-            0 => State::Healthy,
-            1 => State::Impaired,
-            _ => State::Down,
+            0 => UpstreamState::Healthy,
+            1 => UpstreamState::Impaired,
+            _ => UpstreamState::Down,
         }
     }
 
@@ -196,10 +196,10 @@ impl Group {
 }
 
 /// A state in an atomic.
-pub(super) const fn encode_state(state: State) -> u8 {
+pub(super) const fn encode_state(state: UpstreamState) -> u8 {
     match state {
-        State::Healthy => 0,
-        State::Impaired => 1,
-        State::Down => 2,
+        UpstreamState::Healthy => 0,
+        UpstreamState::Impaired => 1,
+        UpstreamState::Down => 2,
     }
 }

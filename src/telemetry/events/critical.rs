@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::core::critical::Trouble;
+use crate::core::critical::CriticalTrouble;
 use crate::core::key::Key;
 
 /// Every critical name has an answer.
@@ -53,7 +53,7 @@ pub struct CriticalNameTroubled<'a> {
     /// Name and type.
     pub name: &'a Key,
     /// What is wrong.
-    pub trouble: Trouble,
+    pub trouble: CriticalTrouble,
     /// How old its answer is, or for how long it has had none.
     pub age: Duration,
     /// How old it may become.
@@ -65,10 +65,12 @@ impl CriticalNameTroubled<'_> {
     pub fn emit(&self) {
         let (name, age_seconds, max_age_seconds) = (self.name, self.age.as_secs_f64(), self.max_age.as_secs_f64());
         match self.trouble {
-            Trouble::TooOld => {
+            CriticalTrouble::TooOld => {
                 warn!(%name, age_seconds, max_age_seconds, "critical name is too old: its upstreams have not answered for it since")
             }
-            Trouble::Denied => warn!(%name, "critical name is denied: its upstream says that it does not exist"),
+            CriticalTrouble::Denied => {
+                warn!(%name, "critical name is denied: its upstream says that it does not exist")
+            }
         }
     }
 }

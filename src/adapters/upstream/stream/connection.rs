@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::super::cause;
 use super::StreamLimits;
 use crate::core::matching::{Acceptance, Mismatch, accepts};
-use crate::resolver::ports::WireError;
+use crate::resolver::ports::TransportError;
 use crate::telemetry::tally::{Carried, UpstreamCounters};
 
 /// Frames in a row that belong to no query, after which the peer is not worth listening to.
@@ -33,7 +33,7 @@ pub(super) struct Job {
     /// The query with its final ID.
     pub(super) query: Vec<u8>,
     /// Who waits; closed when nobody does any more.
-    pub(super) reply: oneshot::Sender<Result<Vec<u8>, WireError>>,
+    pub(super) reply: oneshot::Sender<Result<Vec<u8>, TransportError>>,
 }
 
 /// Sets up the connection, serves `jobs` on it until it ends, and tells those still waiting why it
@@ -81,14 +81,14 @@ async fn converse<S: DnsClientStream>(
     server: SocketAddr,
     jobs: &mut mpsc::Receiver<Job>,
     flights: &mut Flights,
-) -> WireError {
+) -> TransportError {
     for id in flights.restart() {
         flights.send(id, server, &mut outbox);
     }
     let mut is_wanted = true;
     loop {
         if !is_wanted && flights.by_id.is_empty() {
-            return WireError::Lost;
+            return TransportError::Lost;
         }
         tokio::select! {
             frame = next_frame(&mut stream) => match frame {
@@ -97,7 +97,7 @@ async fn converse<S: DnsClientStream>(
                     Err(end) => return end,
                 },
                 Some(Err(error)) => return what_happened(&error),
-                None => return WireError::Lost,
+                None => return TransportError::Lost,
             },
             job = jobs.recv(), if is_wanted => match job {
                 Some(job) => {
@@ -120,11 +120,11 @@ async fn next_frame<S: DnsClientStream>(stream: &mut S) -> Option<Result<SerialM
 }
 
 /// What an error of the connection means for those who wait on it.
-fn what_happened(error: &NetError) -> WireError {
+fn what_happened(error: &NetError) -> TransportError {
     match error {
         NetError::Io(error) => cause(error),
-        NetError::Timeout => WireError::TimedOut,
-        _ => WireError::Lost,
+        NetError::Timeout => TransportError::TimedOut,
+        _ => TransportError::Lost,
     }
 }
 
@@ -149,7 +149,7 @@ struct Flight {
     /// The ID that its sender knows.
     id: [u8; 2],
     /// Who waits.
-    reply: oneshot::Sender<Result<Vec<u8>, WireError>>,
+    reply: oneshot::Sender<Result<Vec<u8>, TransportError>>,
     /// When it was handed to the connection.
     sent: Instant,
 }
@@ -189,15 +189,15 @@ impl Flights {
         if outbox.send(SerialMessage::new(flight.query.clone(), server)).is_ok() {
             self.counters.count(Carried::Streamed);
         } else if let Some(flight) = self.by_id.remove(&id) {
-            flight.finish(Err(WireError::Exhausted));
+            flight.finish(Err(TransportError::Exhausted));
         }
     }
 
     /// Gives a response to the query that it belongs to.
     ///
     /// # Errors
-    /// [`WireError::Lost`] when the peer sends nothing but what belongs to nobody.
-    fn settle(&mut self, mut frame: Vec<u8>) -> Result<(), WireError> {
+    /// [`TransportError::Lost`] when the peer sends nothing but what belongs to nobody.
+    fn settle(&mut self, mut frame: Vec<u8>) -> Result<(), TransportError> {
         self.heard = Instant::now();
         match self.claim(&frame) {
             Ok(flight) => {
@@ -210,7 +210,7 @@ impl Flights {
             Err(mismatch) => {
                 self.counters.ignore(mismatch);
                 self.ignored = self.ignored.saturating_add(1);
-                if self.ignored < IGNORED_MAX { Ok(()) } else { Err(WireError::Lost) }
+                if self.ignored < IGNORED_MAX { Ok(()) } else { Err(TransportError::Lost) }
             }
         }
     }
@@ -236,9 +236,9 @@ impl Flights {
     /// Ends the queries whose time is over.
     ///
     /// # Errors
-    /// [`WireError::Lost`] when the connection is of no more use: idle for too long, or silent
+    /// [`TransportError::Lost`] when the connection is of no more use: idle for too long, or silent
     /// since such a query was sent. The queries that are left may then be sent again elsewhere.
-    fn expire(&mut self, now: Instant) -> Result<(), WireError> {
+    fn expire(&mut self, now: Instant) -> Result<(), TransportError> {
         let is_idle = self.by_id.is_empty() && now.duration_since(self.heard) >= self.limits.idle;
         let overdue: Vec<u16> = self
             .by_id
@@ -249,13 +249,13 @@ impl Flights {
         let mut is_silent = false;
         for flight in overdue.iter().filter_map(|id| self.by_id.remove(id)) {
             is_silent |= flight.sent >= self.heard;
-            flight.finish(Err(WireError::TimedOut));
+            flight.finish(Err(TransportError::TimedOut));
         }
-        if is_idle || is_silent { Err(WireError::Lost) } else { Ok(()) }
+        if is_idle || is_silent { Err(TransportError::Lost) } else { Ok(()) }
     }
 
     /// Tells all who still wait why the connection ended.
-    fn end(self, cause: WireError) {
+    fn end(self, cause: TransportError) {
         for flight in self.by_id.into_values() {
             flight.finish(Err(cause));
         }
@@ -264,7 +264,7 @@ impl Flights {
 
 impl Flight {
     /// Tells who waits, if anybody does.
-    fn finish(self, outcome: Result<Vec<u8>, WireError>) {
+    fn finish(self, outcome: Result<Vec<u8>, TransportError>) {
         // Nobody waiting is no error: the exchange was dropped.
         let _gone = self.reply.send(outcome);
     }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use moka::sync::Cache;
 
+use super::cached::{CachedAnswer, CachedFailure};
 use super::pinned::Pinned;
-use super::slot::{FailedName, Slot};
 use super::store::{Hasher, Place};
 
 /// Bookkeeping of moka and of the allocator for one negative answer, in bytes (measured: 290 and
@@ -20,7 +20,7 @@ const OVERHEAD: usize = 330;
 const FAILURES_MAX: u64 = 2_048;
 
 /// A room for what floods fill.
-pub(super) struct Sieve<V> {
+pub(super) struct FilteredCache<V> {
     /// What is bounded.
     cache: Cache<Place, Arc<V>, Hasher>,
     /// What is never evicted.
@@ -30,42 +30,42 @@ pub(super) struct Sieve<V> {
     used: AtomicBool,
 }
 
-impl Sieve<Slot> {
+impl FilteredCache<CachedAnswer> {
     /// A room for negative answers, of so many bytes and entries.
     pub(super) fn of_answers(bytes: u64, entries: u64, pinned: &[Place]) -> Self {
         let least = bytes / entries.max(1);
         // A multiple of the least weight, so that entries of that weight fill the room to the last
         // one.
-        let cache = Cache::<Place, Arc<Slot>>::builder()
+        let cache = Cache::<Place, Arc<CachedAnswer>>::builder()
             .max_capacity(least * entries)
-            .weigher(move |_, slot| u32::try_from(slot.weight(OVERHEAD).max(least)).unwrap_or(u32::MAX))
-            .eviction_listener(|_, slot: Arc<Slot>, _| slot.supersede())
+            .weigher(move |_, cached| u32::try_from(cached.weight(OVERHEAD).max(least)).unwrap_or(u32::MAX))
+            .eviction_listener(|_, cached: Arc<CachedAnswer>, _| cached.supersede())
             .build_with_hasher(Hasher::default());
         Self { cache, pinned: Pinned::new(pinned), used: AtomicBool::new(false) }
     }
 
     /// Tells the room what was asked for since the last time.
     pub(super) fn tell_what_is_hot(&self) {
-        for (place, slot) in &self.cache {
-            if slot.has_news() {
+        for (place, cached) in &self.cache {
+            if cached.has_news() {
                 let _ = self.cache.get(&*place);
             }
         }
     }
 }
 
-impl Sieve<FailedName> {
+impl FilteredCache<CachedFailure> {
     /// A room for failures.
     pub(super) fn of_failures(pinned: &[Place]) -> Self {
         let cache = Cache::builder()
             .max_capacity(FAILURES_MAX)
-            .eviction_listener(|_, failed: Arc<FailedName>, _| failed.supersede())
+            .eviction_listener(|_, failed: Arc<CachedFailure>, _| failed.supersede())
             .build_with_hasher(Hasher::default());
         Self { cache, pinned: Pinned::new(pinned), used: AtomicBool::new(false) }
     }
 }
 
-impl<V: Send + Sync + 'static> Sieve<V> {
+impl<V: Send + Sync + 'static> FilteredCache<V> {
     /// What lies at a place.
     pub(super) fn get(&self, place: Place) -> Option<Arc<V>> {
         match self.pinned.get(place) {

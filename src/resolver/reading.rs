@@ -12,10 +12,7 @@ use std::sync::Arc;
 
 use super::Resolver;
 use super::critical::Critical;
-use super::forgotten::Scope;
-use super::journal::Origin;
 use super::outage::PresentOutage;
-use super::slot::Slot;
 use super::upstreams::{ATTEMPT_ENDS, Upstream};
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
@@ -23,9 +20,12 @@ use crate::core::critical::Standing;
 use crate::core::key::NameText;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
+use crate::memory::cached::CachedAnswer;
+use crate::memory::flushes::Scope;
+use crate::memory::journal::Origin;
 use crate::telemetry::events;
 use crate::telemetry::reading::{
-    CacheReading, CriticalReading, OutageReading, PacketReading, PresentOutageReading, Reading, RoomReading,
+    CacheReading, CriticalReading, OutageReading, PacketReading, PresentOutageReading, Reading, StoreSizeReading,
     UpstreamReading, seconds,
 };
 
@@ -34,7 +34,7 @@ struct Walk {
     /// Answers that are expired and can be served.
     expired: u64,
     /// By group: the answer in use that will be lost first.
-    first: Vec<Option<Arc<Slot>>>,
+    first: Vec<Option<Arc<CachedAnswer>>>,
 }
 
 impl Resolver {
@@ -77,16 +77,17 @@ impl Resolver {
     /// Walks over all answers.
     fn walk(&self, present: &[Option<PresentOutage>], now: Timestamp) -> Walk {
         let mut walk = Walk { expired: 0, first: vec![None; present.len()] };
-        for slot in self.store.slots().filter(|slot| !slot.entry.is_fresh(now) && slot.entry.is_servable(now)) {
+        for cached in self.store.answers().filter(|cached| !cached.entry.is_fresh(now) && cached.entry.is_servable(now))
+        {
             walk.expired += 1;
-            let outage = present.get(slot.group()).and_then(Option::as_ref);
-            if !outage.is_some_and(|outage| slot.is_stale_of(outage.number)) {
+            let outage = present.get(cached.group()).and_then(Option::as_ref);
+            if !outage.is_some_and(|outage| cached.is_stale_of(outage.number)) {
                 continue;
             }
-            if let Some(first) = walk.first.get_mut(slot.group())
-                && first.as_ref().is_none_or(|first| slot.entry.stale_until < first.entry.stale_until)
+            if let Some(first) = walk.first.get_mut(cached.group())
+                && first.as_ref().is_none_or(|first| cached.entry.stale_until < first.entry.stale_until)
             {
-                *first = Some(slot);
+                *first = Some(cached);
             }
         }
         walk
@@ -99,7 +100,8 @@ impl Resolver {
 
     /// What is remembered.
     fn cache(&self, expired_entries: u64) -> CacheReading {
-        let [positive, negative, failed] = self.store.sizes().map(|(entries, bytes)| RoomReading { entries, bytes });
+        let [positive, negative, failed] =
+            self.store.sizes().map(|(entries, bytes)| StoreSizeReading { entries, bytes });
         CacheReading { positive, negative, failed, expired_entries, limit_bytes: self.policy.cache.bytes }
     }
 
@@ -108,21 +110,21 @@ impl Resolver {
     pub fn forget_all(&self, meant: &Scope) -> u64 {
         // First, so that nothing comes back in between.
         self.forgotten.lock().note(Arc::clone(meant), self.now());
-        let keys = self.store.slots().filter_map(|slot| slot.key()).chain(self.store.failed());
+        let keys = self.store.answers().filter_map(|cached| cached.key()).chain(self.store.failed());
         keys.filter(|key| meant(key)).fold(0, |forgotten, key| forgotten + u64::from(self.forget(&key)))
     }
 }
 
 /// Shows an outage under way.
-fn show(outage: &PresentOutage, first: Option<&Option<Arc<Slot>>>, now: Timestamp) -> PresentOutageReading {
+fn show(outage: &PresentOutage, first: Option<&Option<Arc<CachedAnswer>>>, now: Timestamp) -> PresentOutageReading {
     let first = first.and_then(Option::as_ref);
     PresentOutageReading {
         lasted_seconds: seconds(now.since(outage.began)),
         answers_saved: outage.saved,
         names_served_stale: outage.names,
         failed: outage.failed,
-        first_to_lose: first.and_then(|slot| slot.key()).map(|key| key.to_string()),
-        time_to_cliff_seconds: first.map(|slot| seconds(now.until(slot.entry.stale_until))),
+        first_to_lose: first.and_then(|cached| cached.key()).map(|key| key.to_string()),
+        time_to_cliff_seconds: first.map(|cached| seconds(now.until(cached.entry.stale_until))),
     }
 }
 

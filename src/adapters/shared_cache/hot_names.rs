@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::keeper::{BATCH, Keeper, Lay};
+use super::keeper::{BATCH, Fetched, Keeper};
 use super::servers::judge;
 use crate::core::key::{Key, NAME_MAX};
 use crate::core::time::Timestamp;
+use crate::memory::cached::CachedAnswer;
+use crate::memory::store::Found;
 use crate::resolver::Resolver;
-use crate::resolver::slot::Slot;
-use crate::resolver::store::Found;
 use crate::telemetry::events;
 
 /// Names in the set.
@@ -30,7 +30,7 @@ const TOLD_MAX: usize = 512;
 const EVERY: Duration = Duration::from_secs(60);
 /// The first time, after every return of the server, and while there is nothing to tell: soon.
 const SOON: Duration = Duration::from_secs(3);
-/// In which time a name's heat is worth half.
+/// In which time a name's hot_names is worth half.
 const HALF_LIFE: Duration = Duration::from_secs(3600);
 /// How long the set stays without being told anything, and a name in it.
 const LIFE: Duration = Duration::from_secs(86_400);
@@ -77,7 +77,7 @@ impl Names {
 }
 
 /// What is to be done about what is hot.
-pub(super) struct Heat {
+pub(super) struct HotNames {
     /// When it is told next.
     due: Timestamp,
     /// What a new instance still wants to learn; none when that is over.
@@ -100,7 +100,7 @@ struct Filling {
     taken: usize,
 }
 
-impl Heat {
+impl HotNames {
     /// A new instance that wants to know so many names.
     pub(super) fn new(wanted: usize, now: Timestamp) -> Self {
         let filling = Filling { wanted, read: 0, names: Vec::new(), began: None, failed: 0, taken: 0 };
@@ -130,16 +130,18 @@ fn score(hits: u32, now: Timestamp) -> f64 {
 }
 
 /// The hottest names that may be served.
-fn hottest(resolver: &Resolver, now: Timestamp) -> Vec<(u32, Arc<Slot>)> {
-    let slots =
-        resolver.store().slots().filter(|slot| slot.hits() > 0 && slot.is_current() && slot.entry.is_servable(now));
-    let mut found: Vec<(u32, Arc<Slot>)> = Vec::with_capacity(2 * TOLD_MAX);
-    let cut = |found: &mut Vec<(u32, Arc<Slot>)>| {
+fn hottest(resolver: &Resolver, now: Timestamp) -> Vec<(u32, Arc<CachedAnswer>)> {
+    let answers = resolver
+        .store()
+        .answers()
+        .filter(|cached| cached.hits() > 0 && cached.is_current() && cached.entry.is_servable(now));
+    let mut found: Vec<(u32, Arc<CachedAnswer>)> = Vec::with_capacity(2 * TOLD_MAX);
+    let cut = |found: &mut Vec<(u32, Arc<CachedAnswer>)>| {
         found.sort_by_key(|(hits, _)| std::cmp::Reverse(*hits));
         found.truncate(TOLD_MAX);
     };
-    for slot in slots {
-        found.push((slot.hits(), slot));
+    for cached in answers {
+        found.push((cached.hits(), cached));
         if found.len() == 2 * TOLD_MAX {
             cut(&mut found);
         }
@@ -152,20 +154,20 @@ impl Keeper {
     /// Tells what is hot, and has it published if it is not.
     pub(super) async fn look_at_what_is_hot(&mut self) {
         let now = self.resolver.now();
-        self.heat.due = now.plus(EVERY);
+        self.hot_names.due = now.plus(EVERY);
         self.remember_servers().await;
         let resolver = Arc::clone(&self.resolver);
         // A walk over a large memory takes a while, and queries are not to wait for it.
         let found = tokio::task::spawn_blocking(move || hottest(&resolver, now)).await.unwrap_or_default();
         if found.is_empty() {
-            self.heat.due = now.plus(SOON);
+            self.hot_names.due = now.plus(SOON);
             return;
         }
         for piece in found.chunks(BATCH) {
             let mut add = redis::cmd("ZADD");
             add.arg(self.names.index()).arg("GT");
-            for (hits, slot) in piece {
-                if let Some(key) = slot.key() {
+            for (hits, cached) in piece {
+                if let Some(key) = cached.key() {
                     add.arg(score(*hits, now)).arg(key.as_bytes());
                 }
             }
@@ -186,7 +188,7 @@ impl Keeper {
         if !self.tell(&tidy).await {
             return;
         }
-        found.into_iter().for_each(|(_, slot)| self.publisher.add(slot));
+        found.into_iter().for_each(|(_, cached)| self.publisher.add(cached));
     }
 
     /// Writes into the set; false when that was refused or failed.
@@ -198,7 +200,7 @@ impl Keeper {
     /// Takes the next step of what a new instance does: reads a few names of the set, or asks for
     /// them.
     pub(super) async fn fill(&mut self) {
-        let Some(mut filling) = self.heat.filling.take() else { return };
+        let Some(mut filling) = self.hot_names.filling.take() else { return };
         let now = self.resolver.now();
         let began = *filling.began.get_or_insert(now);
         let went_on =
@@ -213,7 +215,7 @@ impl Keeper {
         if over || now.since(began) > FILL_MAX {
             events::SharedCacheFilled { answers: filling.taken, names: filling.read.min(filling.wanted) }.emit();
         } else {
-            self.heat.filling = Some(filling);
+            self.hot_names.filling = Some(filling);
         }
     }
 
@@ -223,7 +225,7 @@ impl Keeper {
         let some = filling.names.split_off(filling.names.len().saturating_sub(BATCH));
         let is_known = |key: &Key| match self.resolver.store().find(key, now) {
             // What a seed says without a date gives way to what the fleet learned.
-            Found::Answer(slot) => !slot.entry.undated,
+            Found::Answer(cached) => !cached.entry.undated,
             Found::Failure(_) | Found::Nothing => false,
         };
         let unknown: Vec<Key> = some.into_iter().filter(|key| !is_known(key)).collect();
@@ -231,8 +233,8 @@ impl Keeper {
             return Some(());
         }
         for (key, lay) in unknown.iter().zip(self.read(&unknown).await?) {
-            if let Lay::Answer(record) = lay
-                && self.resolver.take_from_fleet(key, *record)
+            if let Fetched::Answer(record) = lay
+                && self.resolver.restore_shared(key, *record)
             {
                 filling.taken += 1;
             }

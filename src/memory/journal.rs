@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::slot::Slot;
+use super::cached::CachedAnswer;
 use crate::core::key::Key;
 
 /// Changes that one reader may be behind: as many as names in a default cache. Each is a pointer,
@@ -66,9 +66,9 @@ impl Origin {
 #[derive(Clone, Debug)]
 pub enum Change {
     /// An answer was remembered.
-    Learned(Arc<Slot>, Origin),
+    Learned(Arc<CachedAnswer>, Origin),
     /// A name and type was forgotten by hand.
-    Forgotten(Box<Key>),
+    Flushed(Box<Key>),
 }
 
 /// What a reader takes.
@@ -122,7 +122,7 @@ impl Journal {
             Change::Learned(_, origin) => {
                 self.learned.get(origin.index()).map(|counter| counter.fetch_add(1, Ordering::Relaxed));
             }
-            Change::Forgotten(_) => {}
+            Change::Flushed(_) => {}
         }
         self.pages.lock().retain(|page| {
             let Some(page) = page.upgrade() else { return false };
@@ -160,7 +160,7 @@ mod tests {
     use crate::core::testing::name;
 
     fn forgotten(index: usize) -> Change {
-        Change::Forgotten(Box::new(Key::new(&name(&format!("n{index}.example.com")), 1, 1, Dnssec::default())))
+        Change::Flushed(Box::new(Key::new(&name(&format!("n{index}.example.com")), 1, 1, Dnssec::default())))
     }
 
     #[test]

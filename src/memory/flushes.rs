@@ -14,14 +14,14 @@ pub type Scope = Arc<dyn Fn(&Key) -> bool + Send + Sync>;
 
 /// What was forgotten.
 #[derive(Default)]
-pub struct Forgotten {
+pub struct Flushes {
     /// What, and when.
     scopes: Vec<(Scope, Timestamp)>,
     /// Until when everything is as good as forgotten, because there was too much to be kept apart.
     all_until: Timestamp,
 }
 
-impl Forgotten {
+impl Flushes {
     /// Takes note of it.
     pub fn note(&mut self, scope: Scope, at: Timestamp) {
         if self.scopes.len() >= SCOPES_MAX {
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn only_what_was_meant_and_had_come_before_is_covered() {
-        let mut forgotten = Forgotten::default();
+        let mut forgotten = Flushes::default();
         let wrong = key("wrong.example.com");
         forgotten.note(Arc::new(move |key| key.as_bytes() == wrong.as_bytes()), Timestamp::from_secs(10));
         let covers = |name: &str, stored| forgotten.covers(&key(name), Timestamp::from_secs(stored));
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_and_nothing_that_was_meant_comes_back() {
-        let mut forgotten = Forgotten::default();
+        let mut forgotten = Flushes::default();
         for second in 0..=SCOPES_MAX as u64 {
             forgotten.note(Arc::new(|_| false), Timestamp::from_secs(second));
         }

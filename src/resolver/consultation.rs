@@ -18,12 +18,12 @@ use tokio::sync::oneshot;
 
 use super::Resolver;
 use super::flight::{Flight, Progress};
-use super::journal::Origin;
-use super::ports::Fleet;
-use super::store::Found;
+use super::ports::SharedCache;
 use crate::core::key::Key;
 use crate::core::record::Record;
 use crate::core::restore::{self, Shift};
+use crate::memory::journal::Origin;
+use crate::memory::store::Found;
 
 /// A question to the fleet.
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Consultation {
         // Once, however often an attempt is overdue.
         let Self::NotYet = self else { return };
         *self = Self::Over;
-        let Some(fleet) = resolver.fleet.get().cloned() else { return };
+        let Some(shared_cache) = resolver.shared_cache.get().cloned() else { return };
         if let Found::Answer(_) = resolver.store.find(key, resolver.now()) {
             return;
         }
@@ -51,13 +51,13 @@ impl Consultation {
         *self = Self::UnderWay(hearing);
         let (own, key, flight) = (Arc::clone(resolver), key.clone(), Arc::clone(flight));
         resolver.spawn(async move {
-            if let Some(record) = fleet.ask(&key).await
-                && own.take_from_fleet(&key, record)
-                && let Found::Answer(slot) = own.store.find(&key, own.now())
+            if let Some(record) = shared_cache.ask(&key).await
+                && own.restore_shared(&key, record)
+                && let Found::Answer(cached) = own.store.find(&key, own.now())
             {
                 // What failed so far lies beside it from now on.
                 own.store.clear_failure(&key);
-                flight.tell(Progress::Recalled(slot));
+                flight.tell(Progress::Recalled(cached));
             }
             drop(heard);
         });
@@ -73,13 +73,13 @@ impl Consultation {
 
 impl Resolver {
     /// Has this fleet asked from now on; the first one counts.
-    pub fn share(&self, fleet: Arc<dyn Fleet>) {
-        let _ = self.fleet.set(fleet);
+    pub fn share(&self, shared_cache: Arc<dyn SharedCache>) {
+        let _ = self.shared_cache.set(shared_cache);
     }
 
     /// Takes in an answer that the fleet's memory had; false when it is past its time, what is here
     /// is as new or newer, or it was forgotten here since it was learned.
-    pub fn take_from_fleet(&self, key: &Key, record: Record) -> bool {
+    pub fn restore_shared(&self, key: &Key, record: Record) -> bool {
         if self.forgotten.lock().covers(key, record.entry.stored) {
             return false;
         }

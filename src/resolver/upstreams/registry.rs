@@ -19,7 +19,7 @@ const RESTING: usize = 64;
 
 /// The places.
 #[derive(Default)]
-pub(super) struct Slots {
+pub(super) struct Registry {
     /// What lies in them.
     held: RwLock<Held>,
 }
@@ -33,7 +33,7 @@ struct Held {
     resting: VecDeque<usize>,
 }
 
-impl Slots {
+impl Registry {
     /// Takes one in; gives its number.
     pub(super) fn add(&self, upstream: Upstream) -> usize {
         let mut held = self.held.write();

@@ -13,7 +13,7 @@ use super::message::Records;
 
 /// The number of an answer.
 #[must_use]
-pub fn gist(entry: &Entry) -> u64 {
+pub fn fingerprint(entry: &Entry) -> u64 {
     let wire = entry.wire();
     let mut sum = hash(&(entry.kind as u8, entry.vouched, entry.authentic));
     let Ok(mut records) = Records::new(wire) else { return sum };
@@ -42,7 +42,7 @@ mod tests {
 
     fn of(response: Vec<u8>) -> u64 {
         let key = Key::new(&name("www.example.com"), 1, 1, Dnssec::default());
-        gist(
+        fingerprint(
             &Entry::remember(&key, &response, classify(1, &response), &policy(), Timestamp::from_secs(1_000))
                 .unwrap()
                 .entry,

@@ -15,7 +15,7 @@ use super::keys;
 use super::layer::{Given, Layer, Raw};
 use super::limits::{self, Bounded, Known};
 use super::quantity::{Quantity, Threads, Timer};
-use super::settings::{Drain, Format, Level, Listen, Log, Settings, State};
+use super::settings::{Drain, Format, Level, Listen, Log, Settings, StateFileSettings};
 use crate::core::network::{self, IpNetwork};
 use crate::core::policy::{
     AttemptPolicy, BudgetPolicy, CachePolicy, ClientResponseTimer, HealthPolicy, InFlightPolicy, Policy,
@@ -32,7 +32,7 @@ const STATE_NAME: &str = "state.redb";
 ///
 /// # Errors
 /// [`ConfigError::Wrong`] with all that is wrong.
-pub fn judge(layer: &Layer) -> Result<Settings, ConfigError> {
+pub fn validate(layer: &Layer) -> Result<Settings, ConfigError> {
     let mut judge = Judge { layer, problems: Vec::new() };
     let listen = judge.listen();
     let upstreams = judge.upstreams(&listen.addresses);
@@ -312,7 +312,7 @@ impl Judge<'_> {
     }
 
     /// The state file.
-    fn state(&mut self) -> State {
+    fn state(&mut self) -> StateFileSettings {
         let automatic = || self.layer.state_directory.as_ref().map(|directory| directory.join(STATE_NAME));
         let path = match self.layer.values.get(keys::STATE_PATH).cloned() {
             None => automatic(),
@@ -326,7 +326,7 @@ impl Judge<'_> {
                 }
             },
         };
-        State { path, write_every: self.bounded(&limits::STATE_WRITE_EVERY) }
+        StateFileSettings { path, write_every: self.bounded(&limits::STATE_WRITE_EVERY) }
     }
 
     /// The log.

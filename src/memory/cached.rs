@@ -52,7 +52,7 @@ impl FailureNote {
 /// An entry and what moves around it. Each field is a hint that may be read a moment late; none
 /// decides over the entry's life.
 #[derive(Debug)]
-pub struct Slot {
+pub struct CachedAnswer {
     /// The answer.
     pub entry: Entry,
     /// The DNSSEC service that it was asked with: the part of its key that is not in the answer.
@@ -78,8 +78,8 @@ pub struct Slot {
     superseded: AtomicBool,
 }
 
-impl Slot {
-    /// A slot around a new entry.
+impl CachedAnswer {
+    /// A cached around a new entry.
     #[must_use]
     pub fn new(key: &Key, entry: Entry, group: usize) -> Self {
         Self {
@@ -205,12 +205,12 @@ impl Slot {
     }
 
     /// Marks that the refresh under way goes upstream now.
-    pub(super) fn send_refresh(&self, now: Timestamp) {
+    pub fn send_refresh(&self, now: Timestamp) {
         self.refresh_began.store(now.as_micros().max(1), Ordering::Relaxed);
     }
 
     /// Marks that the refresh under way is held back: whoever waits for it has not waited yet.
-    pub(super) fn hold_refresh_back(&self) {
+    pub fn hold_refresh_back(&self) {
         self.refresh_began.store(Timestamp::NEVER.as_micros(), Ordering::Relaxed);
     }
 
@@ -233,26 +233,26 @@ impl Slot {
 
 /// A name of which only a failure is known.
 #[derive(Debug)]
-pub struct FailedName {
+pub struct CachedFailure {
     /// The key that it lies under.
     pub key: Box<[u8]>,
     /// When it may be asked again.
     pub note: FailureNote,
     /// Why it failed.
-    pub lack: Lack,
+    pub reason: ResolutionFailure,
     /// Hits.
     hits: AtomicU32,
     /// It is no longer what the store would find.
     superseded: AtomicBool,
 }
 
-impl FailedName {
+impl CachedFailure {
     /// A failure of which nothing is noted yet.
-    pub(super) fn new(key: &Key, lack: Lack) -> Self {
+    pub(super) fn new(key: &Key, reason: ResolutionFailure) -> Self {
         Self {
             key: key.as_bytes().into(),
             note: FailureNote::none(),
-            lack,
+            reason,
             hits: AtomicU32::new(0),
             superseded: AtomicBool::new(false),
         }
@@ -277,7 +277,7 @@ impl FailedName {
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lack {
+pub struct ResolutionFailure {
     /// What went wrong last.
     pub failure: Failure,
     /// What upstream said about it, as raw extended errors.

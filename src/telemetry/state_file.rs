@@ -4,7 +4,7 @@ use crate::core::time::Timestamp;
 
 /// How it stands with the state file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persistence {
+pub enum StateFileStatus {
     /// None is configured.
     Off,
     /// What is remembered is kept.
@@ -22,7 +22,7 @@ pub enum Persistence {
         /// Since when.
         since: Timestamp,
         /// Why.
-        reason: Trouble,
+        reason: StateFileTrouble,
     },
 }
 
@@ -34,12 +34,12 @@ pub enum Durable {
     /// It is in the state file.
     Written,
     /// It is not there yet, for this reason.
-    Behind(Trouble),
+    Behind(StateFileTrouble),
 }
 
 /// Why the state file cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum StateFileTrouble {
     /// Another process has it open.
     InUse,
     /// It may not be read or written, or lies on a file system that is read-only.
@@ -58,7 +58,7 @@ pub enum Trouble {
     Device,
 }
 
-impl Trouble {
+impl StateFileTrouble {
     /// All kinds.
     pub const ALL: [Self; 8] =
         [Self::InUse, Self::Denied, Self::Full, Self::Missing, Self::NotAFile, Self::Damaged, Self::Slow, Self::Device];

@@ -3,7 +3,7 @@
 //! A read of the store is not free: moka keeps its books on the thread that reads, which costs some
 //! 100 ns and now and then an allocation. So each thread that answers keeps references to what it
 //! was asked for more than once. What lies on a shelf counts only as long as the store would find
-//! the same; whoever replaces or evicts an entry marks it ([`Slot::is_current`]).
+//! the same; whoever replaces or evicts an entry marks it ([`CachedAnswer::is_current`]).
 //!
 //! A shelf holds references, not copies. What was replaced is let go when its place is needed, or
 //! when the shelf is tidied: a few places with each new one.
@@ -11,7 +11,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use super::slot::{FailedName, Slot};
+use super::cached::{CachedAnswer, CachedFailure};
 use super::store::{Found, Store};
 use crate::core::classify::Kind;
 use crate::core::key::Key;
@@ -34,26 +34,26 @@ struct Set {
     /// Part of the keys' hashes.
     tags: [u32; 2],
     /// The answers.
-    slots: [Option<Arc<Slot>>; 2],
+    answers: [Option<Arc<CachedAnswer>>; 2],
 }
 
 /// What is known of a name and type, borrowed.
 #[derive(Debug)]
 pub enum Known<'a> {
     /// An answer that may be served.
-    Answer(&'a Arc<Slot>),
+    Answer(&'a Arc<CachedAnswer>),
     /// A failure, and nothing that may be served.
-    Failure(&'a FailedName),
+    Failure(&'a CachedFailure),
     /// Nothing.
     Nothing,
 }
 
 /// One thread's references.
-pub struct Shelf {
+pub struct ThreadCache {
     /// Answers.
     sets: Box<[Set]>,
     /// Failures.
-    failures: Box<[Option<Arc<FailedName>>]>,
+    failures: Box<[Option<Arc<CachedFailure>>]>,
     /// What was found last and has no place.
     last: Found,
     /// The set that is tidied next.
@@ -64,7 +64,7 @@ pub struct Shelf {
     hasher: foldhash::fast::RandomState,
 }
 
-impl Shelf {
+impl ThreadCache {
     /// An empty shelf.
     #[must_use]
     pub fn new() -> Self {
@@ -97,7 +97,7 @@ impl Shelf {
             return self
                 .sets
                 .get(own)
-                .and_then(|set| set.slots.get(side)?.as_ref())
+                .and_then(|set| set.answers.get(side)?.as_ref())
                 .map_or(Known::Nothing, Known::Answer);
         }
         let failed = place(hash, self.failures.len());
@@ -111,9 +111,9 @@ impl Shelf {
         self.last = store.find(key, now);
         match &self.last {
             // A flood of names that are asked for once must not fill shelves.
-            Found::Answer(slot) if slot.hits() > 0 => {
-                let slot = Arc::clone(slot);
-                self.keep(own, tag, slot);
+            Found::Answer(cached) if cached.hits() > 0 => {
+                let cached = Arc::clone(cached);
+                self.keep(own, tag, cached);
             }
             Found::Failure(failure) if failure.hit() > 0 => {
                 if let Some(kept) = self.failures.get_mut(failed) {
@@ -123,17 +123,17 @@ impl Shelf {
             Found::Answer(_) | Found::Failure(_) | Found::Nothing => {}
         }
         match &self.last {
-            Found::Answer(slot) => Known::Answer(slot),
+            Found::Answer(cached) => Known::Answer(cached),
             Found::Failure(failed) => Known::Failure(failed),
             Found::Nothing => Known::Nothing,
         }
     }
 
     /// Keeps an answer, in place of one that was replaced if there is one.
-    fn keep(&mut self, own: usize, tag: u32, slot: Arc<Slot>) {
+    fn keep(&mut self, own: usize, tag: u32, cached: Arc<CachedAnswer>) {
         self.tidy();
         let Some(set) = self.sets.get_mut(own) else { return };
-        let side = match set.slots.each_ref().map(|kept| kept.as_ref().is_some_and(|kept| kept.is_current())) {
+        let side = match set.answers.each_ref().map(|kept| kept.as_ref().is_some_and(|kept| kept.is_current())) {
             [false, _] => 0,
             [true, false] => 1,
             [true, true] => {
@@ -144,9 +144,9 @@ impl Shelf {
                 usize::from(self.turned_away.is_multiple_of(PATIENCE * 2))
             }
         };
-        if let (Some(own), Some(kept)) = (set.tags.get_mut(side), set.slots.get_mut(side)) {
+        if let (Some(own), Some(kept)) = (set.tags.get_mut(side), set.answers.get_mut(side)) {
             *own = tag;
-            *kept = Some(slot);
+            *kept = Some(cached);
         }
     }
 
@@ -154,7 +154,7 @@ impl Shelf {
     fn tidy(&mut self) {
         for _ in 0..TIDIED {
             self.untidy = (self.untidy + 1).checked_rem(self.sets.len()).unwrap_or_default();
-            for kept in self.sets.get_mut(self.untidy).into_iter().flat_map(|set| &mut set.slots) {
+            for kept in self.sets.get_mut(self.untidy).into_iter().flat_map(|set| &mut set.answers) {
                 if kept.as_ref().is_some_and(|kept| !kept.is_current()) {
                     *kept = None;
                 }
@@ -163,7 +163,7 @@ impl Shelf {
     }
 }
 
-impl Default for Shelf {
+impl Default for ThreadCache {
     fn default() -> Self {
         Self::new()
     }
@@ -172,19 +172,19 @@ impl Default for Shelf {
 impl Set {
     /// The side on which the answer to a key lies, if the store would find the same.
     fn find(&self, tag: u32, key: &Key, now: Timestamp) -> Option<usize> {
-        let mut sides = self.tags.iter().zip(&self.slots);
+        let mut sides = self.tags.iter().zip(&self.answers);
         sides.position(|(own, kept)| *own == tag && kept.as_ref().is_some_and(|kept| counts(kept, key, now)))
     }
 }
 
 /// Whether the store would find this under a key.
-fn counts(slot: &Slot, key: &Key, now: Timestamp) -> bool {
-    let last_word = match slot.entry.kind {
+fn counts(cached: &CachedAnswer, key: &Key, now: Timestamp) -> bool {
+    let last_word = match cached.entry.kind {
         Kind::Positive => true,
         // One without an SOA gives way to an older good answer when it expires.
-        Kind::NoData | Kind::NxDomain => slot.entry.vouched || slot.entry.is_fresh(now),
+        Kind::NoData | Kind::NxDomain => cached.entry.vouched || cached.entry.is_fresh(now),
     };
-    slot.is_current() && last_word && slot.entry.is_servable(now) && slot.answers(key)
+    cached.is_current() && last_word && cached.entry.is_servable(now) && cached.answers(key)
 }
 
 /// The place of a hash among so many.
@@ -214,81 +214,81 @@ mod tests {
     }
 
     /// Remembers an address; asks for it often enough to lie on the shelf.
-    fn remember(store: &Store, shelf: &mut Shelf, key: &Key, text: &str) -> Arc<Slot> {
+    fn remember(store: &Store, thread_cache: &mut ThreadCache, key: &Key, text: &str) -> Arc<CachedAnswer> {
         let bytes = Response::new(text, key.qtype()).record(6, text, key.qtype(), 60, &[192, 0, 2, 1]).bytes();
         let entry = Entry::remember(key, &bytes, classify(key.qtype(), &bytes), &policy(), NOW).unwrap().entry;
-        let slot = store.insert(key, entry, 0);
-        slot.hit();
-        assert!(matches!(shelf.find(store, key, NOW), Known::Answer(_)));
-        slot
+        let cached = store.insert(key, entry, 0);
+        cached.hit();
+        assert!(matches!(thread_cache.find(store, key, NOW), Known::Answer(_)));
+        cached
     }
 
-    fn on_shelf(shelf: &Shelf) -> usize {
-        shelf.sets.iter().flat_map(|set| &set.slots).flatten().count()
+    fn on_shelf(thread_cache: &ThreadCache) -> usize {
+        thread_cache.sets.iter().flat_map(|set| &set.answers).flatten().count()
     }
 
     #[test]
     fn what_is_asked_again_lies_on_the_shelf_until_it_is_replaced() {
-        let (store, mut shelf) = (Store::new(&policy().cache), Shelf::new());
-        let old = remember(&store, &mut shelf, &key("www.example.com", 1), "www.example.com");
-        assert_eq!(on_shelf(&shelf), 1);
+        let (store, mut thread_cache) = (Store::new(&policy().cache), ThreadCache::new());
+        let old = remember(&store, &mut thread_cache, &key("www.example.com", 1), "www.example.com");
+        assert_eq!(on_shelf(&thread_cache), 1);
         assert!(
-            matches!(shelf.find(&store, &key("WWW.example.com", 1), NOW), Known::Answer(slot) if Arc::ptr_eq(slot, &old))
+            matches!(thread_cache.find(&store, &key("WWW.example.com", 1), NOW), Known::Answer(cached) if Arc::ptr_eq(cached, &old))
         );
-        let new = remember(&store, &mut shelf, &key("www.example.com", 1), "www.example.com");
+        let new = remember(&store, &mut thread_cache, &key("www.example.com", 1), "www.example.com");
         assert!(
-            matches!(shelf.find(&store, &key("www.example.com", 1), NOW), Known::Answer(slot) if Arc::ptr_eq(slot, &new))
+            matches!(thread_cache.find(&store, &key("www.example.com", 1), NOW), Known::Answer(cached) if Arc::ptr_eq(cached, &new))
         );
-        assert_eq!(on_shelf(&shelf), 1, "the old one is let go");
+        assert_eq!(on_shelf(&thread_cache), 1, "the old one is let go");
     }
 
     #[test]
     fn names_that_are_asked_for_once_do_not_fill_it() {
-        let (store, mut shelf) = (Store::new(&policy().cache), Shelf::new());
+        let (store, mut thread_cache) = (Store::new(&policy().cache), ThreadCache::new());
         for index in 0..100 {
             let text = format!("n{index}.example.com");
-            let slot = remember(&store, &mut shelf, &key(&text, 1), &text);
-            assert!(slot.hits() > 0);
+            let cached = remember(&store, &mut thread_cache, &key(&text, 1), &text);
+            assert!(cached.hits() > 0);
         }
-        assert_eq!(on_shelf(&shelf), 100);
+        assert_eq!(on_shelf(&thread_cache), 100);
         let bytes = Response::new("x.example.com", 1).a("x.example.com", 60).bytes();
         let once = key("x.example.com", 1);
         let entry = Entry::remember(&once, &bytes, classify(1, &bytes), &policy(), NOW).unwrap().entry;
         let _ = store.insert(&once, entry, 0);
-        assert!(matches!(shelf.find(&store, &once, NOW), Known::Answer(_)));
-        assert_eq!(on_shelf(&shelf), 100);
+        assert!(matches!(thread_cache.find(&store, &once, NOW), Known::Answer(_)));
+        assert_eq!(on_shelf(&thread_cache), 100);
     }
 
     #[test]
     fn types_whose_numbers_are_letters_of_another_case_are_kept_apart() {
         // 65 is HTTPS and the letter A; 97 is the letter a.
-        let (store, mut shelf) = (Store::new(&policy().cache), Shelf::with_places(1, 1));
-        let capital = remember(&store, &mut shelf, &key("www.example.com", 65), "www.example.com");
+        let (store, mut thread_cache) = (Store::new(&policy().cache), ThreadCache::with_places(1, 1));
+        let capital = remember(&store, &mut thread_cache, &key("www.example.com", 65), "www.example.com");
         assert!(!capital.answers(&key("www.example.com", 97)));
-        assert!(matches!(shelf.find(&store, &key("www.example.com", 97), NOW), Known::Nothing));
+        assert!(matches!(thread_cache.find(&store, &key("www.example.com", 97), NOW), Known::Nothing));
     }
 
     #[test]
     fn three_names_in_two_places_do_not_chase_each_other_away() {
-        let (store, mut shelf) = (Store::new(&policy().cache), Shelf::with_places(1, 1));
+        let (store, mut thread_cache) = (Store::new(&policy().cache), ThreadCache::with_places(1, 1));
         let names = ["a.example.com", "b.example.com", "c.example.com"];
         for text in names {
-            remember(&store, &mut shelf, &key(text, 1), text);
+            remember(&store, &mut thread_cache, &key(text, 1), text);
         }
         let mut kept = 0;
         for round in 0..60 {
             let wanted = key(names[round % 3], 1);
             kept +=
-                usize::from(shelf.sets[0].find(tag(shelf.hasher.hash_one(wanted.as_bytes())), &wanted, NOW).is_some());
-            assert!(matches!(shelf.find(&store, &wanted, NOW), Known::Answer(slot) if slot.answers(&wanted)));
+                usize::from(thread_cache.sets[0].find(tag(thread_cache.hasher.hash_one(wanted.as_bytes())), &wanted, NOW).is_some());
+            assert!(matches!(thread_cache.find(&store, &wanted, NOW), Known::Answer(cached) if cached.answers(&wanted)));
         }
-        assert!(kept >= 30, "{kept} of 60 from the shelf");
+        assert!(kept >= 30, "{kept} of 60 from the thread_cache");
     }
 
     #[test]
     fn a_shelf_without_places_finds_the_same() {
-        let (store, mut shelf) = (Store::new(&policy().cache), Shelf::none());
-        remember(&store, &mut shelf, &key("www.example.com", 1), "www.example.com");
-        assert!(matches!(shelf.find(&store, &key("other.example.com", 1), NOW), Known::Nothing));
+        let (store, mut thread_cache) = (Store::new(&policy().cache), ThreadCache::none());
+        remember(&store, &mut thread_cache, &key("www.example.com", 1), "www.example.com");
+        assert!(matches!(thread_cache.find(&store, &key("other.example.com", 1), NOW), Known::Nothing));
     }
 }

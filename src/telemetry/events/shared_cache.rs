@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::core::key::Key;
-use crate::telemetry::fleet::Trouble;
+use crate::telemetry::shared_cache::SharedCacheTrouble;
 
 /// The shared cache is reached for the first time.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub struct SharedCacheLost<'a> {
     /// Where it is.
     pub url: &'a str,
     /// Why.
-    pub reason: Trouble,
+    pub reason: SharedCacheTrouble,
 }
 
 impl SharedCacheLost<'_> {

@@ -13,7 +13,7 @@ use crate::config::keys::shared_cache::{
 };
 use crate::config::layer::Given;
 use crate::config::limits;
-use crate::config::settings::{Password, Server, Servers, SharedCache, Topology, Transport};
+use crate::config::settings::{Password, Server, Servers, SharedCacheSettings, Topology, Transport};
 
 /// The word for none.
 const OFF: &str = "off";
@@ -30,7 +30,7 @@ const SENTINEL_PORT: u16 = 26_379;
 
 impl Judge<'_> {
     /// What is shared with others.
-    pub(super) fn shared_cache(&mut self) -> Option<SharedCache> {
+    pub(super) fn shared_cache(&mut self) -> Option<SharedCacheSettings> {
         let given = self.layer.values.get(SHARED_CACHE_URL).cloned()?;
         let url = text(&given.raw).map(str::trim).unwrap_or_default().to_owned();
         let (timeout, start_names) =
@@ -76,7 +76,7 @@ impl Judge<'_> {
         }
         let group = self.group();
         let former_key_file = self.path(SHARED_CACHE_FORMER_KEY_FILE);
-        Some(SharedCache {
+        Some(SharedCacheSettings {
             url,
             servers: servers?,
             group,

@@ -20,10 +20,10 @@ pub(super) use without::{Shown, start};
 #[cfg(feature = "shared-cache")]
 mod with {
     use super::{Arc, Chance, Resolver, Settings};
-    use crate::adapters::shared_cache::{self, SharedCache};
+    use crate::adapters::shared_cache::{self, SharedCacheClient};
     use crate::core::time::Timestamp;
-    use crate::telemetry::fleet::{Counted, Reach};
     use crate::telemetry::reading::{SharedCacheReading, seconds};
+    use crate::telemetry::shared_cache::{Counted, Reach};
 
     /// The shared cache as the admin interface sees it.
     pub(in crate::app) struct Shown {
@@ -32,7 +32,7 @@ mod with {
         /// Whose it is.
         group: String,
         /// Itself.
-        cache: Arc<SharedCache>,
+        cache: Arc<SharedCacheClient>,
     }
 
     impl Shown {
@@ -65,7 +65,7 @@ mod with {
         resolver: &Arc<Resolver>,
     ) -> Option<Shown> {
         let own = settings.shared_cache.as_ref()?;
-        let cache = SharedCache::start(own, Arc::clone(chance), resolver);
+        let cache = SharedCacheClient::start(own, Arc::clone(chance), resolver);
         Some(Shown { url: own.url.clone(), group: own.group.clone(), cache })
     }
 

@@ -15,8 +15,8 @@ use crate::core::classify::Failure;
 use crate::core::matching::Mismatch;
 use crate::core::time::Timestamp;
 use crate::resolver::{self, Resolver};
-use crate::telemetry::events::{Nuisance, NuisanceSeen};
-use crate::telemetry::tally::{Answered, Connection, Connections, Tally, UpstreamCounters};
+use crate::telemetry::events::{UnwantedTraffic, UnwantedTrafficSeen};
+use crate::telemetry::tally::{Answered, ConnectionEvent, Connections, Tally, UpstreamCounters};
 
 /// How often the counters are compared.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -25,11 +25,11 @@ const QUIET_FOR: Duration = Duration::from_secs(60);
 
 /// The client that was turned away last: who wonders why nobody is answered needs its address.
 #[derive(Debug, Default)]
-pub(super) struct Stranger(Mutex<Option<IpAddr>>);
+pub(super) struct LastRejectedClient(Mutex<Option<IpAddr>>);
 
-impl Stranger {
+impl LastRejectedClient {
     /// Takes note of one; somebody else's note will do when another thread is taking its own.
-    pub(super) fn turned_away(&self, client: IpAddr) {
+    pub(super) fn note(&self, client: IpAddr) {
         if let Some(mut last) = self.0.try_lock() {
             *last = Some(client);
         }
@@ -37,7 +37,7 @@ impl Stranger {
 }
 
 /// Watches the counters of what nobody should send.
-pub(super) struct Nuisances {
+pub(super) struct UnwantedTrafficWatch {
     /// Counts what upstreams say.
     resolver: Arc<Resolver>,
     /// Count what clients send.
@@ -47,22 +47,22 @@ pub(super) struct Nuisances {
     /// Counts what comes from the way upstream.
     upstream: Arc<UpstreamCounters>,
     /// Who was turned away last.
-    stranger: Arc<Stranger>,
+    last_rejected: Arc<LastRejectedClient>,
     /// What was told.
     told: Told,
 }
 
-/// What was told of each kind: the count until then, and when; in the order of [`Nuisance::ALL`].
+/// What was told of each kind: the count until then, and when; in the order of [`UnwantedTraffic::ALL`].
 #[derive(Default)]
-struct Told([(u64, Option<Timestamp>); Nuisance::ALL.len()]);
+struct Told([(u64, Option<Timestamp>); UnwantedTraffic::ALL.len()]);
 
 impl Told {
     /// What is worth a line now, and how many came since the last one.
-    fn take_news(&mut self, counts: [u64; Nuisance::ALL.len()], now: Timestamp) -> Vec<(Nuisance, u64)> {
+    fn take_news(&mut self, counts: [u64; UnwantedTraffic::ALL.len()], now: Timestamp) -> Vec<(UnwantedTraffic, u64)> {
         let mut news = Vec::new();
-        for ((nuisance, count), (told, at)) in Nuisance::ALL.into_iter().zip(counts).zip(&mut self.0) {
+        for ((kind, count), (told, at)) in UnwantedTraffic::ALL.into_iter().zip(counts).zip(&mut self.0) {
             if count > *told && at.is_none_or(|at| now.since(at) >= QUIET_FOR) {
-                news.push((nuisance, count - *told));
+                news.push((kind, count - *told));
                 (*told, *at) = (count, Some(now));
             }
         }
@@ -70,43 +70,43 @@ impl Told {
     }
 }
 
-impl Nuisances {
+impl UnwantedTrafficWatch {
     /// A watch that begins with what was counted so far.
     pub(super) fn new(
         resolver: Arc<Resolver>,
         tallies: Vec<Arc<Tally>>,
         connections: Arc<Connections>,
         upstream: Arc<UpstreamCounters>,
-        stranger: Arc<Stranger>,
+        last_rejected: Arc<LastRejectedClient>,
     ) -> Self {
-        Self { resolver, tallies, connections, upstream, stranger, told: Told::default() }
+        Self { resolver, tallies, connections, upstream, last_rejected, told: Told::default() }
     }
 
     /// Watches until it is dropped.
     pub(super) async fn watch(mut self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let counts = Nuisance::ALL.map(|nuisance| self.count(nuisance));
-            for (nuisance, count) in self.told.take_news(counts, self.resolver.now()) {
-                let client = if nuisance == Nuisance::Stranger { *self.stranger.0.lock() } else { None };
-                NuisanceSeen { nuisance, count, client }.emit();
+            let counts = UnwantedTraffic::ALL.map(|kind| self.count(kind));
+            for (kind, count) in self.told.take_news(counts, self.resolver.now()) {
+                let client = if kind == UnwantedTraffic::NotAllowed { *self.last_rejected.0.lock() } else { None };
+                UnwantedTrafficSeen { kind, count, client }.emit();
             }
         }
     }
 
     /// How many there were so far.
-    fn count(&self, nuisance: Nuisance) -> u64 {
-        match nuisance {
-            Nuisance::NoQuery => resolver::sum(&self.tallies, Answered::Dropped),
-            Nuisance::OddQuery => resolver::sum(&self.tallies, Answered::Refused),
-            Nuisance::Stranger => {
-                resolver::sum(&self.tallies, Answered::Denied) + self.connections.total(Connection::Denied)
+    fn count(&self, kind: UnwantedTraffic) -> u64 {
+        match kind {
+            UnwantedTraffic::NoQuery => resolver::sum(&self.tallies, Answered::Dropped),
+            UnwantedTraffic::OddQuery => resolver::sum(&self.tallies, Answered::Rejected),
+            UnwantedTraffic::NotAllowed => {
+                resolver::sum(&self.tallies, Answered::NotAllowed) + self.connections.total(ConnectionEvent::NotAllowed)
             }
-            Nuisance::Crowd => {
-                self.connections.total(Connection::Evicted) + self.connections.total(Connection::Refused)
+            UnwantedTraffic::Crowd => {
+                self.connections.total(ConnectionEvent::Evicted) + self.connections.total(ConnectionEvent::NoRoom)
             }
-            Nuisance::Forgery => Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum(),
-            Nuisance::Garbage => self.resolver.failures().total(Failure::Garbage),
+            UnwantedTraffic::Forgery => Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum(),
+            UnwantedTraffic::Garbage => self.resolver.failures().total(Failure::Garbage),
         }
     }
 }
@@ -120,14 +120,14 @@ mod tests {
         let at = |seconds: u64| Timestamp::from_secs(1_000_000 + seconds);
         let mut told = Told::default();
         assert_eq!(told.take_news([0; 6], at(0)), []);
-        assert_eq!(told.take_news([3, 0, 0, 0, 0, 0], at(5)), [(Nuisance::NoQuery, 3)]);
+        assert_eq!(told.take_news([3, 0, 0, 0, 0, 0], at(5)), [(UnwantedTraffic::NoQuery, 3)]);
         assert_eq!(
             told.take_news([9, 1, 0, 0, 0, 0], at(10)),
-            [(Nuisance::OddQuery, 1)],
+            [(UnwantedTraffic::OddQuery, 1)],
             "each kind has its own minute"
         );
         assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(64)), []);
-        assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(65)), [(Nuisance::NoQuery, 8_997)]);
+        assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(65)), [(UnwantedTraffic::NoQuery, 8_997)]);
         assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(200)), [], "what has stopped is not told again");
     }
 }

@@ -7,7 +7,7 @@ use crate::core::time::Timestamp;
 
 /// Why the shared cache cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum SharedCacheTrouble {
     /// A key, password or certificate file cannot be used.
     Files,
     /// Its name resolves to no address, and none is remembered.
@@ -29,7 +29,7 @@ pub enum Trouble {
     Protocol,
 }
 
-impl Trouble {
+impl SharedCacheTrouble {
     /// All kinds.
     pub const ALL: [Self; 9] = [
         Self::Files,
@@ -88,7 +88,7 @@ pub enum Reach {
         /// Since when.
         since: Timestamp,
         /// Why.
-        reason: Trouble,
+        reason: SharedCacheTrouble,
     },
 }
 
@@ -163,9 +163,9 @@ impl Counted {
 
 /// Counters of the shared cache.
 #[derive(Debug, Default)]
-pub struct FleetCounters([AtomicU64; Counted::ALL.len()]);
+pub struct SharedCacheCounters([AtomicU64; Counted::ALL.len()]);
 
-impl FleetCounters {
+impl SharedCacheCounters {
     /// Counts one.
     pub fn count(&self, what: Counted) {
         self.add(what, 1);

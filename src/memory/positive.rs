@@ -11,8 +11,8 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
+use super::cached::CachedAnswer;
 use super::pinned::Pinned;
-use super::slot::Slot;
 use super::store::{Hasher, Place};
 
 /// Entries of a part that has its own lock. One lock up to so many, so that the bound holds to the
@@ -22,11 +22,11 @@ const PART: u64 = 32_768;
 const PARTS_MAX: u64 = 64;
 
 /// A bounded room.
-pub(super) struct Room {
+pub(super) struct PositiveCache {
     /// What lies in it.
-    cache: Cache<Place, Arc<Slot>, Weight, Hasher, Eviction>,
+    cache: Cache<Place, Arc<CachedAnswer>, Weight, Hasher, Eviction>,
     /// What is never evicted.
-    pinned: Pinned<Slot>,
+    pinned: Pinned<CachedAnswer>,
 }
 
 /// Weighs an entry.
@@ -36,9 +36,9 @@ struct Weight {
     least: u64,
 }
 
-impl Weighter<Place, Arc<Slot>> for Weight {
-    fn weight(&self, _: &Place, slot: &Arc<Slot>) -> u64 {
-        slot.weight(OVERHEAD).max(self.least)
+impl Weighter<Place, Arc<CachedAnswer>> for Weight {
+    fn weight(&self, _: &Place, cached: &Arc<CachedAnswer>) -> u64 {
+        cached.weight(OVERHEAD).max(self.least)
     }
 }
 
@@ -49,15 +49,15 @@ const OVERHEAD: usize = 100;
 #[derive(Clone)]
 struct Eviction;
 
-impl Lifecycle<Place, Arc<Slot>> for Eviction {
+impl Lifecycle<Place, Arc<CachedAnswer>> for Eviction {
     type RequestState = ();
 
-    fn on_evict(&self, (): &mut (), _: Place, slot: Arc<Slot>) {
-        slot.supersede();
+    fn on_evict(&self, (): &mut (), _: Place, cached: Arc<CachedAnswer>) {
+        cached.supersede();
     }
 }
 
-impl Room {
+impl PositiveCache {
     /// A room for so many bytes and entries, beside those at the pinned places.
     ///
     /// An entry weighs at least `bytes / entries`, so that the one bound holds both limits.
@@ -82,7 +82,7 @@ impl Room {
     }
 
     /// What lies at a place.
-    pub(super) fn get(&self, place: Place) -> Option<Arc<Slot>> {
+    pub(super) fn get(&self, place: Place) -> Option<Arc<CachedAnswer>> {
         match self.pinned.get(place) {
             Some(held) => held,
             None => self.cache.get(&place),
@@ -90,29 +90,29 @@ impl Room {
     }
 
     /// Puts an answer at a place.
-    pub(super) fn insert(&self, place: Place, slot: Arc<Slot>) {
-        if let Err(Some(slot)) = self.pinned.put(place, Some(slot)) {
-            self.cache.insert(place, slot);
+    pub(super) fn insert(&self, place: Place, cached: Arc<CachedAnswer>) {
+        if let Err(Some(cached)) = self.pinned.put(place, Some(cached)) {
+            self.cache.insert(place, cached);
         }
     }
 
     /// Takes away what lies at a place.
-    pub(super) fn remove(&self, place: Place) -> Option<Arc<Slot>> {
+    pub(super) fn remove(&self, place: Place) -> Option<Arc<CachedAnswer>> {
         match self.pinned.put(place, None) {
             Ok(held) => held,
-            Err(_) => self.cache.remove(&place).map(|(_, slot)| slot),
+            Err(_) => self.cache.remove(&place).map(|(_, cached)| cached),
         }
     }
 
     /// Everything that lies in it.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, Arc<Slot>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, Arc<CachedAnswer>)> {
         self.pinned.iter().chain(self.cache.iter())
     }
 
     /// Tells the room what was asked for since the last time.
     pub(super) fn tell_what_is_hot(&self) {
-        for (place, slot) in self.cache.iter() {
-            if slot.has_news() {
+        for (place, cached) in self.cache.iter() {
+            if cached.has_news() {
                 let _ = self.cache.get(&place);
             }
         }
@@ -134,43 +134,43 @@ mod tests {
     use crate::core::testing::{Response, name, policy};
     use crate::core::time::Timestamp;
 
-    fn slot(text: &str) -> Arc<Slot> {
+    fn cached(text: &str) -> Arc<CachedAnswer> {
         let key = Key::new(&name(text), 1, 1, Dnssec::default());
         let bytes = Response::new(text, 1).a(text, 60).bytes();
         let entry = Entry::remember(&key, &bytes, classify(1, &bytes), &policy(), Timestamp::from_secs(1_000_000))
             .unwrap()
             .entry;
-        Arc::new(Slot::new(&key, entry, 0))
+        Arc::new(CachedAnswer::new(&key, entry, 0))
     }
 
     #[test]
     fn in_a_full_room_each_new_answer_is_taken_in_and_what_it_pushes_out_knows() {
-        let room = Room::new(100 * 1024, 100, &[]);
+        let room = PositiveCache::new(100 * 1024, 100, &[]);
         for place in 0..100 {
-            room.insert(place, slot("www.example.com"));
+            room.insert(place, cached("www.example.com"));
             for _ in 0..5 {
                 assert!(room.get(place).is_some());
             }
         }
-        let before: Vec<_> = room.iter().map(|(_, slot)| slot).collect();
+        let before: Vec<_> = room.iter().map(|(_, cached)| cached).collect();
         for place in 100..200 {
-            room.insert(place, slot("new.example.com"));
+            room.insert(place, cached("new.example.com"));
             assert!(room.get(place).is_some(), "answer {place} was refused");
         }
         assert_eq!(room.size().0, 100);
         let kept = room.iter().filter(|(place, _)| *place < 100).count();
-        assert_eq!(before.iter().filter(|slot| slot.is_current()).count(), kept);
+        assert_eq!(before.iter().filter(|cached| cached.is_current()).count(), kept);
     }
 
     #[test]
     fn a_flood_pushes_out_itself_before_what_is_in_use() {
-        let room = Room::new(1000 * 1024, 1000, &[]);
+        let room = PositiveCache::new(1000 * 1024, 1000, &[]);
         for place in 0..500 {
-            room.insert(place, slot("www.example.com"));
+            room.insert(place, cached("www.example.com"));
             assert!(room.get(place).is_some());
         }
         for place in 1000..50_000 {
-            room.insert(place, slot("random.example.com"));
+            room.insert(place, cached("random.example.com"));
             assert!(room.get(place % 500).is_some(), "{} was pushed out by the flood", place % 500);
         }
     }

@@ -5,8 +5,8 @@
 //! what is known of a name, and touches none of it. So a flood of random names fills the room for
 //! negatives or failures, and cannot wash out what an outage needs.
 //!
-//! Good answers have a [`Room`] that takes in every new one. Negative answers and failures are what
-//! floods of random names are made of: each has a [`Sieve`]. An entry weighs at least `bytes /
+//! Good answers have a [`PositiveCache`] that takes in every new one. Negative answers and failures are what
+//! floods of random names are made of: each has a [`FilteredCache`]. An entry weighs at least `bytes /
 //! entries`, so the one bound holds both limits. Critical names have places of their own beside all
 //! three, which nothing is evicted from.
 
@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::room::Room;
-use super::sieve::Sieve;
-use super::slot::{FailedName, Lack, Slot};
+use super::cached::{CachedAnswer, CachedFailure, ResolutionFailure};
+use super::filtered::FilteredCache;
+use super::positive::PositiveCache;
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
 use crate::core::key::Key;
@@ -35,9 +35,9 @@ pub(super) type Place = u64;
 #[derive(Clone, Debug)]
 pub enum Found {
     /// An answer that may be served.
-    Answer(Arc<Slot>),
+    Answer(Arc<CachedAnswer>),
     /// A failure, and nothing that may be served.
-    Failure(Arc<FailedName>),
+    Failure(Arc<CachedFailure>),
     /// Nothing.
     Nothing,
 }
@@ -45,11 +45,11 @@ pub enum Found {
 /// The store.
 pub struct Store {
     /// Positive answers.
-    good: Room,
+    good: PositiveCache,
     /// Negative answers.
-    negative: Sieve<Slot>,
+    negative: FilteredCache<CachedAnswer>,
     /// Failures of names without either.
-    failures: Sieve<FailedName>,
+    failures: FilteredCache<CachedFailure>,
     /// Tells the place of a key.
     places: Hasher,
     /// Held by whoever changes what lies in the rooms, so that what is newer is compared with what
@@ -71,9 +71,9 @@ impl Store {
         let places = Hasher::default();
         let pinned: Vec<Place> = pinned.iter().map(|key| places.hash_one(key.as_bytes())).collect();
         Self {
-            good: Room::new(policy.bytes, policy.entries, &pinned),
-            negative: Sieve::of_answers(policy.bytes / 100 * percent, policy.entries * percent / 100, &pinned),
-            failures: Sieve::of_failures(&pinned),
+            good: PositiveCache::new(policy.bytes, policy.entries, &pinned),
+            negative: FilteredCache::of_answers(policy.bytes / 100 * percent, policy.entries * percent / 100, &pinned),
+            failures: FilteredCache::of_failures(&pinned),
             places,
             writing: Mutex::default(),
         }
@@ -88,25 +88,27 @@ impl Store {
     #[must_use]
     pub fn find(&self, key: &Key, now: Timestamp) -> Found {
         let place = self.place(key);
-        let good = self.good.get(place).filter(|slot| slot.entry.is_servable(now) && slot.answers(key));
-        if let Some(slot) = &good
-            && !slot.is_overruled(now)
+        let good = self.good.get(place).filter(|cached| cached.entry.is_servable(now) && cached.answers(key));
+        if let Some(cached) = &good
+            && !cached.is_overruled(now)
         {
-            return Found::Answer(Arc::clone(slot));
+            return Found::Answer(Arc::clone(cached));
         }
-        if let Some(slot) = self.negative.get(place).filter(|slot| slot.entry.is_servable(now) && slot.answers(key)) {
-            return Found::Answer(slot);
+        if let Some(cached) =
+            self.negative.get(place).filter(|cached| cached.entry.is_servable(now) && cached.answers(key))
+        {
+            return Found::Answer(cached);
         }
         // The negative answer that overruled it is forgotten: last known good, but not fresh.
-        if let Some(slot) = good {
-            return Found::Answer(slot);
+        if let Some(cached) = good {
+            return Found::Answer(cached);
         }
         self.failures.get(place).filter(|failed| *failed.key == *key.as_bytes()).map_or(Found::Nothing, Found::Failure)
     }
 
-    /// Remembers an answer; gives the slot in which it now lies.
-    pub fn insert(&self, key: &Key, entry: Entry, group: usize) -> Arc<Slot> {
-        let slot = Arc::new(Slot::new(key, entry, group));
+    /// Remembers an answer; gives the cached in which it now lies.
+    pub fn insert(&self, key: &Key, entry: Entry, group: usize) -> Arc<CachedAnswer> {
+        let cached = Arc::new(CachedAnswer::new(key, entry, group));
         let place = self.place(key);
         let _writing = self.writing.lock();
         let good = self.good.get(place);
@@ -114,45 +116,45 @@ impl Store {
         for old in good.iter().chain(&negative) {
             old.supersede();
             if old.answers(key) {
-                slot.inherit(old);
+                cached.inherit(old);
             }
         }
         self.end_failure(place);
-        match slot.entry.kind {
+        match cached.entry.kind {
             Kind::Positive => {
                 if negative.is_some() {
                     let _ = self.negative.remove(place);
                 }
-                self.good.insert(place, Arc::clone(&slot));
+                self.good.insert(place, Arc::clone(&cached));
             }
             Kind::NoData | Kind::NxDomain => {
                 if let Some(good) = good.filter(|good| good.answers(key)) {
-                    good.overrule(slot.entry.overrules_until());
+                    good.overrule(cached.entry.overrules_until());
                 }
-                self.negative.insert(place, Arc::clone(&slot));
+                self.negative.insert(place, Arc::clone(&cached));
             }
         }
-        slot
+        cached
     }
 
     /// Takes in an answer that was learned elsewhere or earlier; `None` when what is here is as new
     /// or newer.
-    pub fn restore(&self, key: &Key, entry: Entry, group: usize, hits: u32) -> Option<Arc<Slot>> {
-        let slot = Arc::new(Slot::new(key, entry, group));
-        slot.resume(hits);
+    pub fn restore(&self, key: &Key, entry: Entry, group: usize, hits: u32) -> Option<Arc<CachedAnswer>> {
+        let cached = Arc::new(CachedAnswer::new(key, entry, group));
+        cached.resume(hits);
         let place = self.place(key);
         let _writing = self.writing.lock();
         self.end_failure(place);
         let good = self.good.get(place).filter(|good| good.answers(key));
         let negative = self.negative.get(place).filter(|negative| negative.answers(key));
-        let newer = |other: &Arc<Slot>| !slot.entry.is_newer_than(&other.entry);
-        match slot.entry.kind {
+        let newer = |other: &Arc<CachedAnswer>| !cached.entry.is_newer_than(&other.entry);
+        match cached.entry.kind {
             Kind::Positive => {
                 if good.as_ref().is_some_and(newer) {
                     return None;
                 }
                 match negative {
-                    Some(negative) if newer(&negative) => slot.overrule(negative.entry.overrules_until()),
+                    Some(negative) if newer(&negative) => cached.overrule(negative.entry.overrules_until()),
                     Some(negative) => {
                         negative.supersede();
                         let _ = self.negative.remove(place);
@@ -160,7 +162,7 @@ impl Store {
                     None => {}
                 }
                 good.iter().for_each(|good| good.supersede());
-                self.good.insert(place, Arc::clone(&slot));
+                self.good.insert(place, Arc::clone(&cached));
             }
             Kind::NoData | Kind::NxDomain => {
                 if good.iter().chain(&negative).any(newer) {
@@ -168,13 +170,13 @@ impl Store {
                 }
                 if let Some(good) = good {
                     good.supersede();
-                    good.overrule(slot.entry.overrules_until());
+                    good.overrule(cached.entry.overrules_until());
                 }
                 negative.iter().for_each(|negative| negative.supersede());
-                self.negative.insert(place, Arc::clone(&slot));
+                self.negative.insert(place, Arc::clone(&cached));
             }
         }
-        Some(slot)
+        Some(cached)
     }
 
     /// Forgets all that is remembered of a name and type; false when that is nothing.
@@ -184,7 +186,7 @@ impl Store {
         let good = self.good.remove(place);
         let negative = self.negative.remove(place);
         let failed = self.failures.remove(place);
-        good.iter().chain(&negative).for_each(|slot| slot.supersede());
+        good.iter().chain(&negative).for_each(|cached| cached.supersede());
         failed.iter().for_each(|failed| failed.supersede());
         good.is_some() || negative.is_some() || failed.is_some()
     }
@@ -193,15 +195,15 @@ impl Store {
     pub fn note_failure(
         &self,
         key: &Key,
-        lack: &Lack,
+        reason: &ResolutionFailure,
         recheck: impl Fn(u32) -> Timestamp,
         recoveries: u32,
         now: Timestamp,
     ) {
         match self.find(key, now) {
-            Found::Answer(slot) => {
-                let failures = slot.failure.failures().saturating_add(1);
-                slot.failure.set(failures, recheck(failures), recoveries);
+            Found::Answer(cached) => {
+                let failures = cached.failure.failures().saturating_add(1);
+                cached.failure.set(failures, recheck(failures), recoveries);
             }
             found @ (Found::Failure(_) | Found::Nothing) => {
                 let failures = match found {
@@ -211,7 +213,7 @@ impl Store {
                     }
                     Found::Answer(_) | Found::Nothing => 1,
                 };
-                let name = FailedName::new(key, lack.clone());
+                let name = CachedFailure::new(key, reason.clone());
                 name.note.set(failures, recheck(failures), recoveries);
                 self.failures.insert(self.place(key), Arc::new(name));
             }
@@ -223,7 +225,7 @@ impl Store {
         self.end_failure(self.place(key));
     }
 
-    /// The same by its place: threads may hold on to it ([`super::shelf`]).
+    /// The same by its place: threads may hold on to it ([`super::thread_cache`]).
     fn end_failure(&self, place: Place) {
         if let Some(failed) = self.failures.get(place) {
             failed.supersede();
@@ -232,8 +234,8 @@ impl Store {
     }
 
     /// All answers, good and negative ones.
-    pub fn slots(&self) -> impl Iterator<Item = Arc<Slot>> {
-        self.good.iter().map(|(_, slot)| slot).chain(self.negative.iter().map(|(_, slot)| slot))
+    pub fn answers(&self) -> impl Iterator<Item = Arc<CachedAnswer>> {
+        self.good.iter().map(|(_, cached)| cached).chain(self.negative.iter().map(|(_, cached)| cached))
     }
 
     /// The keys of names of which only a failure is known.
@@ -243,16 +245,18 @@ impl Store {
 
     /// The names that are expired and still servable, hottest first, at most `limit`.
     #[must_use]
-    pub fn hottest_stale(&self, group: Option<usize>, limit: usize, now: Timestamp) -> Vec<(Key, Arc<Slot>)> {
-        let mut found: Vec<Arc<Slot>> = self
-            .slots()
-            .filter(|slot| {
-                group.is_none_or(|group| slot.group() == group) && !slot.is_fresh(now) && slot.entry.is_servable(now)
+    pub fn hottest_stale(&self, group: Option<usize>, limit: usize, now: Timestamp) -> Vec<(Key, Arc<CachedAnswer>)> {
+        let mut found: Vec<Arc<CachedAnswer>> = self
+            .answers()
+            .filter(|cached| {
+                group.is_none_or(|group| cached.group() == group)
+                    && !cached.is_fresh(now)
+                    && cached.entry.is_servable(now)
             })
-            .filter(|slot| slot.hits() > 0)
+            .filter(|cached| cached.hits() > 0)
             .collect();
         // Equally hot ones by name, so that a simulation goes the same way each time.
-        let rest = |slot: &Slot| (slot.service(), slot.entry.kind == Kind::Positive);
+        let rest = |cached: &CachedAnswer| (cached.service(), cached.entry.kind == Kind::Positive);
         found.sort_by(|one, other| {
             let (hits, others) = (one.hits(), other.hits());
             others
@@ -261,7 +265,7 @@ impl Store {
                 .then_with(|| rest(one).cmp(&rest(other)))
         });
         found.truncate(limit);
-        found.into_iter().filter_map(|slot| Some((slot.key()?, slot))).collect()
+        found.into_iter().filter_map(|cached| Some((cached.key()?, cached))).collect()
     }
 
     /// Tells the rooms what was asked for since the last time, so that they keep what is hot:
@@ -302,15 +306,15 @@ mod tests {
         Key::new(&name(text), 1, 1, Dnssec::default())
     }
 
-    fn lack(failure: Failure) -> Lack {
-        Lack { failure, extended_errors: Box::default() }
+    fn reason(failure: Failure) -> ResolutionFailure {
+        ResolutionFailure { failure, extended_errors: Box::default() }
     }
 
     fn store() -> Store {
         Store::new(&policy().cache)
     }
 
-    fn insert(store: &Store, text: &str, response: &[u8], now: Timestamp) -> Arc<Slot> {
+    fn insert(store: &Store, text: &str, response: &[u8], now: Timestamp) -> Arc<CachedAnswer> {
         let key = key(text);
         store.insert(
             &key,
@@ -321,7 +325,7 @@ mod tests {
 
     fn kind(store: &Store, now: Timestamp) -> Option<Kind> {
         match store.find(&key("www.example.com"), now) {
-            Found::Answer(slot) => Some(slot.entry.kind),
+            Found::Answer(cached) => Some(cached.entry.kind),
             Found::Failure(_) | Found::Nothing => None,
         }
     }
@@ -354,32 +358,32 @@ mod tests {
         insert(&store, "www.example.com", &Response::new("www.example.com", 1).bytes(), later(10));
         assert_eq!(kind(&store, later(11)), Some(Kind::NoData));
         assert_eq!(kind(&store, later(16)), Some(Kind::Positive));
-        let Found::Answer(slot) = store.find(&key("www.example.com"), later(16)) else { panic!("nothing") };
-        assert!(!slot.is_fresh(later(16)), "what was overruled is asked again");
+        let Found::Answer(cached) = store.find(&key("www.example.com"), later(16)) else { panic!("nothing") };
+        assert!(!cached.is_fresh(later(16)), "what was overruled is asked again");
     }
 
     #[test]
     fn a_failure_lies_beside_a_good_answer() {
         let store = store();
-        let slot = insert(&store, "www.example.com", &good(), NOW);
+        let cached = insert(&store, "www.example.com", &good(), NOW);
         store.note_failure(
             &key("www.example.com"),
-            &lack(Failure::ServFail),
+            &reason(Failure::ServFail),
             |n| later(100 + u64::from(n)),
             0,
             later(100),
         );
         assert_eq!(kind(&store, later(100)), Some(Kind::Positive));
-        assert!(slot.failure.holds(|| 0, later(100)));
-        assert!(!slot.failure.holds(|| 0, later(101)), "the recheck timer ran out");
-        assert!(!slot.failure.holds(|| 1, later(100)), "an upstream recovered");
+        assert!(cached.failure.holds(|| 0, later(100)));
+        assert!(!cached.failure.holds(|| 0, later(101)), "the recheck timer ran out");
+        assert!(!cached.failure.holds(|| 1, later(100)), "an upstream recovered");
     }
 
     #[test]
     fn a_failure_of_an_unknown_name_is_cached_and_counted() {
         let store = store();
         for round in 1..=3 {
-            store.note_failure(&key("www.example.com"), &lack(Failure::Timeout), |n| later(u64::from(n)), 0, NOW);
+            store.note_failure(&key("www.example.com"), &reason(Failure::Timeout), |n| later(u64::from(n)), 0, NOW);
             let Found::Failure(known) = store.find(&key("www.example.com"), NOW) else { panic!("not noted") };
             assert_eq!(known.note.failures(), round);
         }
@@ -426,14 +430,14 @@ mod tests {
         let store = Store::with_pinned(&policy().cache, &names.map(key));
         insert(&store, names[0], &Response::new(names[0], 1).a(names[0], 60).bytes(), NOW);
         insert(&store, names[1], &Response::new(names[1], 1).rcode(3).soa("example.com", 30, 30).bytes(), NOW);
-        store.note_failure(&key(names[2]), &lack(Failure::Timeout), |_| later(100), 0, NOW);
+        store.note_failure(&key(names[2]), &reason(Failure::Timeout), |_| later(100), 0, NOW);
         for index in 0..60_000 {
             let text = format!("random{index}.example.com");
             let response = Response::new(&text, 1);
             match index % 3 {
                 0 => drop(insert(&store, &text, &response.a(&text, 60).bytes(), NOW)),
                 1 => drop(insert(&store, &text, &response.rcode(3).soa("example.com", 30, 30).bytes(), NOW)),
-                _ => store.note_failure(&key(&text), &lack(Failure::Timeout), |_| later(100), 0, NOW),
+                _ => store.note_failure(&key(&text), &reason(Failure::Timeout), |_| later(100), 0, NOW),
             }
         }
         store.settle();
@@ -441,14 +445,14 @@ mod tests {
         assert!(sizes[0] >= 9_000 && sizes[1] >= 2_000 && sizes[2] >= 1_500, "the rooms are full: {sizes:?}");
         assert!(sizes[0] <= 10_001 && sizes[1] <= 2_501 && sizes[2] <= 2_049, "and bounded: {sizes:?}");
         assert!(
-            matches!(store.find(&key(names[0]), NOW), Found::Answer(slot) if slot.entry.kind == Kind::Positive && slot.is_current())
+            matches!(store.find(&key(names[0]), NOW), Found::Answer(cached) if cached.entry.kind == Kind::Positive && cached.is_current())
         );
         assert!(
-            matches!(store.find(&key(names[1]), NOW), Found::Answer(slot) if slot.entry.kind == Kind::NxDomain && slot.is_current())
+            matches!(store.find(&key(names[1]), NOW), Found::Answer(cached) if cached.entry.kind == Kind::NxDomain && cached.is_current())
         );
         assert!(matches!(store.find(&key(names[2]), NOW), Found::Failure(failed) if failed.is_current()));
         assert!(
-            names[..2].iter().all(|name| store.slots().any(|slot| slot.key() == Some(key(name)))),
+            names[..2].iter().all(|name| store.answers().any(|cached| cached.key() == Some(key(name)))),
             "whoever walks the store meets them"
         );
         assert!(
@@ -488,17 +492,17 @@ mod tests {
             Found::Failure(failed) => failed,
             other @ (Found::Answer(_) | Found::Nothing) => panic!("{other:?}"),
         };
-        store.note_failure(&www, &lack(Failure::Timeout), |_| later(100), 0, NOW);
+        store.note_failure(&www, &reason(Failure::Timeout), |_| later(100), 0, NOW);
         let held = failed(&www);
         assert!(store.restore(&www, entry("www.example.com", &good(), NOW), 0, 7).is_some());
         assert!(!held.is_current() && matches!(store.find(&www, NOW), Found::Answer(_)));
         let other = key("other.example.com");
-        store.note_failure(&other, &lack(Failure::Timeout), |_| later(100), 0, NOW);
+        store.note_failure(&other, &reason(Failure::Timeout), |_| later(100), 0, NOW);
         let held = failed(&other);
         for index in 0..20_000 {
             store.note_failure(
                 &key(&format!("random{index}.example.com")),
-                &lack(Failure::Timeout),
+                &reason(Failure::Timeout),
                 |_| later(100),
                 0,
                 NOW,
@@ -511,9 +515,9 @@ mod tests {
     #[test]
     fn a_name_in_use_stays_one_however_short_its_ttl() {
         let store = store();
-        let slot = insert(&store, "www.example.com", &good(), NOW);
+        let cached = insert(&store, "www.example.com", &good(), NOW);
         (0..3).for_each(|_| {
-            slot.hit();
+            cached.hit();
         });
         let hits: Vec<u32> =
             (1..5).map(|index| insert(&store, "www.example.com", &good(), later(index)).hits()).collect();
@@ -531,7 +535,7 @@ mod tests {
                 assert!(store.restore(&key("www.example.com"), what.expect("one of two"), 0, 1).is_some());
             }
             assert_eq!(kind(&store, later(11)), Some(Kind::NxDomain), "{order:?}");
-            assert_eq!(store.slots().count(), 2, "the good one is kept: {order:?}");
+            assert_eq!(store.answers().count(), 2, "the good one is kept: {order:?}");
         }
         let store = store();
         let old = insert(&store, "www.example.com", &denial(), NOW);
@@ -557,11 +561,13 @@ mod tests {
     fn what_is_forgotten_is_gone_from_every_room() {
         let store = store();
         let www = key("www.example.com");
-        let slots =
+        let answers =
             [insert(&store, "www.example.com", &good(), NOW), insert(&store, "www.example.com", &denial(), later(1))];
         assert!(store.forget(&www));
-        assert!(matches!(store.find(&www, later(2)), Found::Nothing) && slots.iter().all(|slot| !slot.is_current()));
-        store.note_failure(&www, &lack(Failure::Timeout), |_| later(100), 0, later(3));
+        assert!(
+            matches!(store.find(&www, later(2)), Found::Nothing) && answers.iter().all(|cached| !cached.is_current())
+        );
+        store.note_failure(&www, &reason(Failure::Timeout), |_| later(100), 0, later(3));
         assert!(store.forget(&www));
         assert!(matches!(store.find(&www, later(4)), Found::Nothing));
         assert!(!store.forget(&www));
@@ -582,9 +588,9 @@ mod tests {
     fn the_hottest_stale_names_come_first() {
         let store = store();
         for (text, hits) in [("a.example.com", 1), ("b.example.com", 5), ("c.example.com", 0), ("d.example.com", 3)] {
-            let slot = insert(&store, text, &Response::new(text, 1).a(text, 60).bytes(), NOW);
+            let cached = insert(&store, text, &Response::new(text, 1).a(text, 60).bytes(), NOW);
             for _ in 0..hits {
-                slot.hit();
+                cached.hit();
             }
         }
         let names = |limit, now| {

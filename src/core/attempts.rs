@@ -1,4 +1,4 @@
-//! The course of one resolution: when to send to whom, what each outcome means, when to give up. A
+//! The attempts of one resolution: when to send to whom, what each outcome means, when to give up. A
 //! state machine without I/O.
 //!
 //! At most three sends (RFC 9520 §3.1), each from a new source port: the first at once, the second
@@ -15,14 +15,14 @@
 //! | no room on our own side | another upstream at once, if there is one; else the next send at its time |
 //! | silence | a timeout after 400 ms; a later answer still counts |
 //!
-//! After the deadline the course goes on without sending until the linger time is over: a late
+//! After the deadline the attempts goes on without sending until the linger time is over: a late
 //! answer still refreshes.
 
 use std::time::Duration;
 
 use super::budget::Class;
 use super::classify::Failure;
-use super::health::{LATE, Outcome};
+use super::health::{AttemptOutcome, LATE};
 use super::policy::AttemptPolicy;
 use super::time::Timestamp;
 use super::upstream::Protocol;
@@ -41,7 +41,7 @@ pub struct Target {
     pub class: Class,
 }
 
-/// What a course starts with.
+/// What a attempts starts with.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Whom to ask, in order; at most as many as may be sent.
@@ -62,14 +62,14 @@ pub enum Step {
     /// Send the query; the number names the attempt.
     Send(usize, Target),
     /// Tell the upstream's health.
-    Report(usize, Outcome),
+    Report(usize, AttemptOutcome),
     /// Tell the upstream's health that an attempt sent then is overdue.
     Overdue(usize, Timestamp),
     /// Tell those who have something stale that this will take longer.
     Trouble,
     /// Tell those who wait that there is nothing, but go on listening.
     GiveUp(Failure),
-    /// The course is over without an answer.
+    /// The attempts is over without an answer.
     End(Failure),
 }
 
@@ -104,7 +104,7 @@ enum Stage {
 
 /// The state of one resolution.
 #[derive(Debug)]
-pub struct Course {
+pub struct Attempts {
     /// The operator's numbers.
     policy: AttemptPolicy,
     /// What was planned.
@@ -127,11 +127,11 @@ pub struct Course {
     gave_up: bool,
 }
 
-/// Most repetitions without OPT and over TCP in one course.
+/// Most repetitions without OPT and over TCP in one attempts.
 const REPEATS: u32 = 2;
 
-impl Course {
-    /// Starts a course; its first send is due at once.
+impl Attempts {
+    /// Starts a attempts; its first send is due at once.
     #[must_use]
     pub fn new(policy: AttemptPolicy, mut plan: Plan, now: Timestamp) -> Self {
         plan.targets.truncate(usize::try_from(policy.sends).unwrap_or(1));
@@ -164,11 +164,11 @@ impl Course {
             }
             if attempt.stage < Stage::Late && age >= LATE {
                 attempt.stage = Stage::Late;
-                steps.push(Step::Report(attempt.target.upstream, Outcome::Late));
+                steps.push(Step::Report(attempt.target.upstream, AttemptOutcome::Late));
             }
             if attempt.stage < Stage::TimedOut && age >= timeout {
                 attempt.stage = Stage::TimedOut;
-                steps.push(Step::Report(attempt.target.upstream, Outcome::TimedOut));
+                steps.push(Step::Report(attempt.target.upstream, AttemptOutcome::TimedOut));
             }
             if !counts {
                 steps.truncate(from);
@@ -182,7 +182,7 @@ impl Course {
         steps
     }
 
-    /// When [`Course::advance`] must be called next.
+    /// When [`Attempts::advance`] must be called next.
     #[must_use]
     pub fn wake_at(&self) -> Timestamp {
         let deadline = self.began.plus(self.plan.deadline);
@@ -226,7 +226,7 @@ impl Course {
     pub fn failed_response(&mut self, attempt: usize, failure: Failure, group: u64, now: Timestamp) -> Vec<Step> {
         let mut steps = Vec::new();
         let Some((target, age)) = self.close(attempt, now) else { return steps };
-        steps.push(Step::Report(target.upstream, Outcome::Useless(age, group)));
+        steps.push(Step::Report(target.upstream, AttemptOutcome::Useless(age, group)));
         self.failure = failure;
         if failure == Failure::NotUnderstood
             && target.extension == Extension::Edns
@@ -257,7 +257,7 @@ impl Course {
     pub fn truncated_response(&mut self, attempt: usize, now: Timestamp) -> Vec<Step> {
         let mut steps = Vec::new();
         let Some((target, age)) = self.close(attempt, now) else { return steps };
-        steps.push(Step::Report(target.upstream, Outcome::Answered(age)));
+        steps.push(Step::Report(target.upstream, AttemptOutcome::Answered(age)));
         if target.protocol == Protocol::Udp && self.repeated < REPEATS && !self.gave_up {
             self.repeated += 1;
             self.next_send = None;
@@ -279,7 +279,10 @@ impl Course {
         let Some((target, _)) = self.close(attempt, now) else { return steps };
         self.failure = failure;
         if failure != Failure::Overload && !timed_out && counts {
-            steps.push(Step::Report(target.upstream, if late { Outcome::TimedOut } else { Outcome::Failed }));
+            steps.push(Step::Report(
+                target.upstream,
+                if late { AttemptOutcome::TimedOut } else { AttemptOutcome::Failed },
+            ));
         }
         let another = self.plan.targets.get(self.used).is_some_and(|next| !self.has_failed(next.upstream));
         if !another {
@@ -312,7 +315,7 @@ impl Course {
 
     /// An answer came; says after what time, for the upstream's health.
     pub fn answered(&mut self, attempt: usize, now: Timestamp) -> Option<Step> {
-        self.close(attempt, now).map(|(target, age)| Step::Report(target.upstream, Outcome::Answered(age)))
+        self.close(attempt, now).map(|(target, age)| Step::Report(target.upstream, AttemptOutcome::Answered(age)))
     }
 
     /// The target of an attempt.
@@ -382,7 +385,7 @@ impl Course {
         }
     }
 
-    /// Ends the course.
+    /// Ends the attempts.
     fn end(&mut self) -> Vec<Step> {
         self.gave_up = true;
         vec![Step::End(self.failure)]
