@@ -25,9 +25,11 @@ use crate::adapters::upstream::{SocketTransport, StreamLimits, UpstreamLimits};
 use crate::config::settings::{Drain, Settings};
 use crate::core::critical::Standing;
 use crate::core::network::{self, IpNetwork};
+use crate::core::routes::Routes;
 use crate::core::special::{self, Readiness};
 use crate::core::time::Timestamp;
 use crate::core::upstream::Role;
+use crate::memory::Memory;
 use crate::resolver::ports::{Answer, Chance, Clock, PortFuture};
 use crate::resolver::{self, Ports, Resolver};
 use crate::telemetry::events;
@@ -174,7 +176,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let wire = wire(settings);
     let upstream = wire.counters();
     let chance: Arc<dyn Chance> = Arc::new(SystemChance::new()?);
-    let ports = Ports { clock: clock.clone(), chance: Arc::clone(&chance), transport: Arc::new(wire) };
+    let ports = Ports { chance: Arc::clone(&chance), transport: Arc::new(wire) };
     let bound = settings
         .listen
         .addresses
@@ -190,11 +192,13 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     {
         return Err(StartError::OwnAddress(*own));
     }
-    let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
+    let routes = Routes::new(&settings.upstreams);
+    let memory = Arc::new(Memory::new(&settings.policy, routes, clock.clone()));
+    let resolver = Resolver::start(Arc::clone(&memory), &settings.upstreams, ports);
     // The sockets are open: who asks meanwhile waits in them, and is answered when everything is
     // back.
-    let state = keep_state(settings, &clock, &resolver)?;
-    seeds::load(&settings.seeds, &resolver, &settings.policy);
+    let state = keep_state(settings, &clock, &memory)?;
+    seeds::load(&settings.seeds, &memory, &settings.policy);
     if let Some(path) = settings.hosts.clone() {
         hosts::start(path, &resolver);
     }
@@ -288,16 +292,12 @@ fn admission(clients: Vec<IpNetwork>) -> (Admission, Arc<LastRejectedClient>) {
 }
 
 /// Brings back what another run remembered, and keeps it from now on, if there is a place for it.
-fn keep_state(
-    settings: &Settings,
-    clock: &SystemClock,
-    resolver: &Arc<Resolver>,
-) -> Result<Option<StateFile>, StartError> {
+fn keep_state(settings: &Settings, clock: &SystemClock, memory: &Arc<Memory>) -> Result<Option<StateFile>, StartError> {
     let Some(path) = settings.state.path.clone() else { return Ok(None) };
     let host = state_file::Host::present(clock.booted_at());
     let options =
         state_file::Options { path, write_every: settings.state.write_every, host, policy: settings.policy.clone() };
-    StateFile::start(options, resolver).map(Some).map_err(StartError::Thread)
+    StateFile::start(options, memory).map(Some).map_err(StartError::Thread)
 }
 
 /// Watches the file that the upstreams come from, if they come from one.

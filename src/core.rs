@@ -20,6 +20,7 @@ pub mod record;
 pub mod refresh;
 pub mod resolv_conf;
 pub mod restore;
+pub mod routes;
 pub mod special;
 pub mod suffix;
 pub mod takeover;

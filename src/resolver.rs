@@ -31,15 +31,14 @@ use tokio::task::JoinSet;
 
 use crate::core::answer::ClientTransport;
 use crate::core::budget::Budget;
-use crate::core::entry::Entry;
 use crate::core::key::Key;
 use crate::core::policy::Policy;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
+use crate::core::upstream::GroupId;
 use crate::core::upstream::UpstreamPolicy;
-use crate::memory::flushes::Flushes;
-use crate::memory::journal::{Change, Journal, Origin, Reader};
-use crate::memory::store::{Found, Store};
+use crate::memory::Memory;
+use crate::memory::store::Found;
 use crate::memory::thread_cache::ThreadCache;
 use crate::telemetry::tally::{Answered, Failures, Sends, Tally};
 use background::Errand;
@@ -48,15 +47,13 @@ use flight::Flights;
 use front::{Arrival, Disposition};
 use loops::Loops;
 use outage::Outages;
-use ports::{Chance, Clock, SharedCache, UpstreamTransport};
+use ports::{Chance, SharedCache, UpstreamTransport};
 use upstreams::Upstreams;
 pub use waiting::Waiting;
 
 /// What the resolver needs of the world.
 #[derive(Clone)]
 pub struct Ports {
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
     /// Throws dice.
     pub chance: Arc<dyn Chance>,
     /// Carries queries upstream.
@@ -68,9 +65,7 @@ pub struct Resolver {
     /// The operator's choices.
     policy: Policy,
     /// What is remembered.
-    store: Store,
-    /// What changes in it.
-    journal: Journal,
+    memory: Arc<Memory>,
     /// Who is asked.
     upstreams: Upstreams,
     /// What comes before it.
@@ -78,15 +73,13 @@ pub struct Resolver {
     /// What must never be missing.
     critical: Watchlist,
     /// What is being asked.
-    flights: Flights,
+    flights: Arc<Flights>,
     /// What may be sent.
     budget: Mutex<Budget>,
     /// The world.
     ports: Ports,
     /// What others have learned, if that can be asked for.
     shared_cache: OnceLock<Arc<dyn SharedCache>>,
-    /// What it is not to bring back.
-    forgotten: Mutex<Flushes>,
     /// Refreshes to be started.
     errands: mpsc::Sender<Errand>,
     /// Outages and what they cost.
@@ -106,29 +99,30 @@ pub struct Resolver {
 impl Resolver {
     /// Makes a resolver and starts its background work on the present tokio runtime.
     #[must_use]
-    pub fn start(policy: Policy, upstreams: &[UpstreamPolicy], ports: Ports) -> Arc<Self> {
+    pub fn start(memory: Arc<Memory>, upstreams: &[UpstreamPolicy], ports: Ports) -> Arc<Self> {
+        let policy = memory.policy().clone();
         let (errands, errands_in) = mpsc::channel(background::ERRANDS_MAX);
-        let upstreams = Upstreams::new(upstreams, &policy);
+        let upstreams = Upstreams::new(memory.routes(), upstreams, &policy);
         let resolver = Arc::new(Self {
-            store: Store::with_pinned(&policy.cache, &critical::pinned(&policy.critical)),
-            journal: Journal::default(),
+            memory: Arc::clone(&memory),
             hosts: hosts::Table::default(),
-            critical: Watchlist::new(&policy.critical, ports.clock.now()),
-            flights: Flights::new(policy.in_flight.resolutions),
+            critical: Watchlist::new(&policy.critical, memory.now()),
+            flights: Arc::new(Flights::new(policy.in_flight.resolutions)),
             budget: Mutex::new(Budget::new(policy.budget)),
-            outages: Outages::new(upstreams.groups().len()),
+            outages: Outages::new(upstreams.groups().count()),
             loops: Loops::new(ports.chance.number()),
             ready: AtomicBool::new(policy.critical.is_empty() && !upstreams.all().is_empty()),
             sends: Sends::default(),
             failures: Failures::default(),
             shared_cache: OnceLock::new(),
-            forgotten: Mutex::default(),
             tasks: Mutex::default(),
             policy,
             upstreams,
             ports,
             errands,
         });
+        let flights = Arc::clone(&resolver.flights);
+        resolver.memory.on_flush(move |key| flights.forget(key));
         resolver.start_background(errands_in);
         resolver
     }
@@ -156,7 +150,7 @@ impl Resolver {
         if let Some(entry) = self.hosts.answer(&query.key, &self.policy, self.now()) {
             return crate::core::answer::room(&entry).max(least);
         }
-        match self.store.find(&query.key, self.now()) {
+        match self.memory.find(&query.key, self.now()) {
             Found::Answer(cached) => crate::core::answer::room(&cached.entry).max(least),
             Found::Failure(_) | Found::Nothing => least * 2,
         }
@@ -165,7 +159,7 @@ impl Resolver {
     /// The present moment.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.ports.clock.now()
+        self.memory.now()
     }
 
     /// The upstreams and their states.
@@ -176,34 +170,13 @@ impl Resolver {
 
     /// What is remembered.
     #[must_use]
-    pub const fn store(&self) -> &Store {
-        &self.store
+    pub const fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
-    /// A reader of all that changes in the memory from now on.
-    #[must_use]
-    pub fn journal(&self) -> Reader {
-        self.journal.read()
-    }
-
-    /// Takes in an answer that was learned elsewhere or earlier (times already on our timeline, see
-    /// [`crate::core::restore`]), with the hits that it had; false when what is here is as new or
-    /// newer.
-    pub fn restore(&self, key: &Key, entry: Entry, hits: u32, origin: Origin) -> bool {
-        let group = self.upstreams.group_of(key.name());
-        let Some(cached) = self.store.restore(key, entry, group, hits) else { return false };
-        self.journal.note(&Change::Learned(cached, origin));
-        true
-    }
-
-    /// Forgets all that is remembered of a name and type; false when that is nothing.
-    pub fn forget(&self, key: &Key) -> bool {
-        let known = self.store.forget(key);
-        self.flights.forget(key);
-        if known {
-            self.journal.note(&Change::Flushed(Box::new(key.clone())));
-        }
-        known
+    /// The upstream group of a key's name.
+    fn group_of(&self, key: &Key) -> GroupId {
+        self.memory.routes().group_of(key.name())
     }
 
     /// Resolutions under way.

@@ -12,7 +12,7 @@ use holdover::config::quantity::{read_duration, read_size, show_duration, show_s
 use holdover::config::settings::{Admin, Settings};
 use holdover::config::{self, Flags, file, render, validate};
 use holdover::core::policy::ClientResponseTimer;
-use holdover::core::upstream::{Protocol, Role};
+use holdover::core::upstream::{Role, Transport};
 use proptest::prelude::*;
 
 /// What a file's text becomes.
@@ -99,8 +99,8 @@ fn a_whole_file_is_understood() {
     assert_eq!(settings.upstreams[0].addresses[1], "192.0.2.2:5353".parse().unwrap());
     let fallback = &settings.upstreams[1];
     assert_eq!(
-        (fallback.name.as_str(), fallback.protocol, fallback.role),
-        ("[2001:db8::1]:53", Protocol::Tcp, Role::Fallback)
+        (fallback.name.as_str(), fallback.transport, fallback.role),
+        ("[2001:db8::1]:53", Transport::Tcp, Role::Fallback)
     );
     assert_eq!(&*fallback.zones[0], b"\x04corp\x07example\x03com\x00");
     assert_eq!(settings.policy.stale.client_response_timer, ClientResponseTimer::Fixed(Duration::from_millis(150)));

@@ -21,8 +21,10 @@ use std::time::Duration;
 
 use holdover::config::settings::Settings;
 use holdover::core::answer::ClientTransport;
+use holdover::core::routes::Routes;
 use holdover::core::time::Timestamp;
-use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
+use holdover::core::upstream::{Endpoint, Role, Transport, UpstreamPolicy};
+use holdover::memory::Memory;
 use holdover::memory::thread_cache::ThreadCache;
 use holdover::resolver::front::{Arrival, Disposition};
 use holdover::resolver::ports::{Chance, Clock, PortFuture, TransportError, UpstreamTransport};
@@ -85,7 +87,7 @@ struct Provider {
 struct Way(Arc<Provider>);
 
 impl UpstreamTransport for Way {
-    fn exchange(&self, _: Protocol, _: SocketAddr, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
+    fn exchange(&self, _: &Endpoint, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
         let second = self.0.began.elapsed().as_secs() as usize;
         if let Some(count) = self.0.arrived.get(second) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -163,7 +165,7 @@ async fn live(sidecars: usize, manners: Manners) -> Story {
     let upstreams = [UpstreamPolicy {
         name: "vpc".to_owned(),
         addresses: vec![SocketAddr::from(([192, 0, 2, 53], 53))],
-        protocol: Protocol::Udp,
+        transport: Transport::Udp,
         zones: Vec::new(),
         role: Role::Primary,
     }];
@@ -174,12 +176,9 @@ async fn live(sidecars: usize, manners: Manners) -> Story {
             } else {
                 FleetChance::None
             };
-            let ports = Ports {
-                clock: Arc::new(FleetClock(began)),
-                chance: Arc::new(chance),
-                transport: Arc::new(Way(Arc::clone(&provider))),
-            };
-            Resolver::start(settings.policy.clone(), &upstreams, ports)
+            let ports = Ports { chance: Arc::new(chance), transport: Arc::new(Way(Arc::clone(&provider))) };
+            let memory = Memory::new(&settings.policy, Routes::new(&upstreams), Arc::new(FleetClock(began)));
+            Resolver::start(Arc::new(memory), &upstreams, ports)
         })
         .collect();
     let tally = Arc::new(Tally::default());

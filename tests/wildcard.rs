@@ -16,7 +16,7 @@ use std::time::Duration;
 use harness::{Reaction, Sidecar, Upstream, address, query};
 use hickory_proto::rr::RecordType;
 use holdover::config::settings::Settings;
-use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
+use holdover::core::upstream::{Role, Transport, UpstreamPolicy};
 
 /// The port on both wildcard addresses.
 const PORT: u16 = 5399;
@@ -49,7 +49,7 @@ fn in_a_namespace_with_two_addresses() {
     settings.upstreams = vec![UpstreamPolicy {
         name: "test".into(),
         addresses: vec![upstream.address],
-        protocol: Protocol::Udp,
+        transport: Transport::Udp,
         zones: Vec::new(),
         role: Role::Primary,
     }];

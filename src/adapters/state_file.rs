@@ -38,8 +38,8 @@ use tokio::sync::oneshot;
 
 use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
+use crate::memory::Memory;
 use crate::memory::flushes::Scope;
-use crate::resolver::Resolver;
 use crate::resolver::ports::PortFuture;
 use crate::telemetry::events;
 use crate::telemetry::state_file::{Durable, StateFileStatus, StateFileTrouble};
@@ -92,7 +92,7 @@ impl StateFile {
     ///
     /// # Errors
     /// The operating system gave no thread.
-    pub fn start(options: Options, memory: &Arc<Resolver>) -> io::Result<Self> {
+    pub fn start(options: Options, memory: &Arc<Memory>) -> io::Result<Self> {
         // A write beyond the limit on the length of files is to be an error like any other, and not
         // the end of the process.
         if tokio::runtime::Handle::try_current().is_ok() {

@@ -18,14 +18,13 @@ mod stream;
 mod udp;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
 pub use self::stream::StreamLimits;
 use self::stream::Streams;
-use crate::resolver::ports::{PortFuture, Protocol, TransportError, UpstreamTransport};
+use crate::resolver::ports::{Endpoint, PortFuture, Transport, TransportError, UpstreamTransport};
 use crate::telemetry::tally::UpstreamCounters;
 
 /// Sends queries to upstreams over UDP and TCP.
@@ -70,17 +69,12 @@ impl SocketTransport {
 }
 
 impl UpstreamTransport for SocketTransport {
-    fn exchange(
-        &self,
-        protocol: Protocol,
-        server: SocketAddr,
-        query: Vec<u8>,
-    ) -> PortFuture<Result<Vec<u8>, TransportError>> {
-        match protocol {
-            Protocol::Udp => {
-                Box::pin(udp::exchange(Arc::clone(&self.sockets), Arc::clone(&self.counters), server, query))
+    fn exchange(&self, endpoint: &Endpoint, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
+        match endpoint.transport {
+            Transport::Udp => {
+                Box::pin(udp::exchange(Arc::clone(&self.sockets), Arc::clone(&self.counters), endpoint.address, query))
             }
-            Protocol::Tcp => Box::pin(Arc::clone(&self.streams).exchange(server, query)),
+            Transport::Tcp => Box::pin(Arc::clone(&self.streams).exchange(endpoint.clone(), query)),
         }
     }
 }

@@ -95,7 +95,7 @@ impl Sidecar for Administration {
             connections: connections.into(),
             state_file: self.state.as_ref().map(|state| state.read(self.resolver.now())),
             shared_cache: self.shared_cache.as_ref().map(|shared_cache| shared_cache.read(self.resolver.now())),
-            ..self.resolver.survey()
+            ..self.resolver.reading()
         };
         reading.add_tallies(self.tallies.iter().map(|tally| &**tally));
         reading
@@ -107,13 +107,14 @@ impl Sidecar for Administration {
 
     fn export(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {
         let now = self.resolver.now();
-        let answers: Vec<_> = self.resolver.store().answers().filter(|cached| cached.entry.is_servable(now)).collect();
+        let answers: Vec<_> =
+            self.resolver.memory().store().answers().filter(|cached| cached.entry.is_servable(now)).collect();
         Box::new(Export { answers: answers.into_iter(), writer: Writer::new(Vec::new()).ok() })
     }
 
     fn import(&self, text: &str) -> Result<Imported, String> {
-        let imported =
-            seeds::take_in(text, &self.resolver, &self.policy, Origin::Import).map_err(|error| error.to_string())?;
+        let imported = seeds::take_in(text, self.resolver.memory(), &self.policy, Origin::Import)
+            .map_err(|error| error.to_string())?;
         events::CacheImported { taken: imported.taken, older: imported.older }.emit();
         Ok(imported)
     }
@@ -126,7 +127,7 @@ impl Sidecar for Administration {
         let read = Meant::read(scope)?;
         let shown = read.shown.clone();
         let meant: Meaning = Arc::new(move |key| read.is(key));
-        let forgotten = self.resolver.forget_all(&meant);
+        let forgotten = self.resolver.memory().flush_all(&meant);
         events::CacheFlushed { scope: &shown, forgotten }.emit();
         let durable = match &self.state {
             Some(state) => (state.forget)(meant, self.resolver.now()),

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::adapters::resolv_conf::{self, ResolvConfError};
-use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
+use crate::core::upstream::{Role, Transport, UpstreamPolicy};
 use crate::resolver::Resolver;
 use crate::telemetry::events;
 
@@ -35,7 +35,7 @@ pub fn upstream(addresses: Vec<SocketAddr>) -> UpstreamPolicy {
     UpstreamPolicy {
         name: "resolv.conf".to_owned(),
         addresses,
-        protocol: Protocol::Udp,
+        transport: Transport::Udp,
         zones: Vec::new(),
         role: Role::Primary,
     }

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use crate::adapters::admin::Imported;
 use crate::adapters::seed::{self, SeedError};
 use crate::core::policy::Policy;
+use crate::memory::Memory;
 use crate::memory::journal::Origin;
 use crate::memory::store::Found;
-use crate::resolver::Resolver;
 use crate::telemetry::events;
 
 /// Bytes of a seed that are always taken.
@@ -28,10 +28,10 @@ pub(super) fn size_max(policy: &Policy) -> usize {
 }
 
 /// Reads the seeds of the configuration, each for itself, and says what came of it.
-pub(super) fn load(paths: &[PathBuf], resolver: &Resolver, policy: &Policy) {
+pub(super) fn load(paths: &[PathBuf], memory: &Memory, policy: &Policy) {
     for path in paths {
         let text = seed::read_file(path, size_max(policy));
-        match text.and_then(|text| take_in(&text, resolver, policy, Origin::Seed)) {
+        match text.and_then(|text| take_in(&text, memory, policy, Origin::Seed)) {
             Ok(Imported { taken, older, expired, refused, mistakes }) => {
                 events::SeedRead { path, taken, older, expired, refused, mistakes: &mistakes }.emit();
             }
@@ -44,13 +44,13 @@ pub(super) fn load(paths: &[PathBuf], resolver: &Resolver, policy: &Policy) {
 ///
 /// # Errors
 /// [`SeedError::Shape`] when it is no seed.
-pub(super) fn take_in(text: &str, resolver: &Resolver, policy: &Policy, origin: Origin) -> Result<Imported, SeedError> {
-    let now = resolver.now();
+pub(super) fn take_in(text: &str, memory: &Memory, policy: &Policy, origin: Origin) -> Result<Imported, SeedError> {
+    let now = memory.now();
     let (mut taken, mut older) = (0, 0);
     let left = seed::read_text(text, policy, now, |seedling| {
-        let known = || matches!(resolver.store().find(&seedling.key, now), Found::Answer(_));
+        let known = || matches!(memory.find(&seedling.key, now), Found::Answer(_));
         let is_taken = !(seedling.entry.undated && known())
-            && resolver.restore(&seedling.key, seedling.entry, seedling.hits, origin);
+            && memory.restore(&seedling.key, seedling.entry, seedling.hits, origin);
         if is_taken { taken += 1 } else { older += 1 }
     })?;
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);

@@ -24,17 +24,22 @@ use super::budget::Class;
 use super::classify::Failure;
 use super::health::{AttemptOutcome, LATE};
 use super::policy::AttemptPolicy;
+use super::suffix::SuffixHash;
 use super::time::Timestamp;
-use super::upstream::Protocol;
+use super::upstream::{Transport, UpstreamId};
 use super::upstream_query::Extension;
+
+/// Names one attempt of its resolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptId(usize);
 
 /// One planned send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Which upstream.
-    pub upstream: usize,
+    pub upstream: UpstreamId,
     /// How it is spoken to.
-    pub protocol: Protocol,
+    pub transport: Transport,
     /// Whether it understands EDNS, as far as is known.
     pub extension: Extension,
     /// What the packet counts as.
@@ -60,11 +65,11 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Send the query; the number names the attempt.
-    Send(usize, Target),
+    Send(AttemptId, Target),
     /// Tell the upstream's health.
-    Report(usize, AttemptOutcome),
+    Report(UpstreamId, AttemptOutcome),
     /// Tell the upstream's health that an attempt sent then is overdue.
-    Overdue(usize, Timestamp),
+    Overdue(UpstreamId, Timestamp),
     /// Tell those who have something stale that this will take longer.
     Trouble,
     /// Tell those who wait that there is nothing, but go on listening.
@@ -112,7 +117,7 @@ pub struct Attempts {
     /// When it began.
     began: Timestamp,
     /// What was sent.
-    attempts: Vec<Attempt>,
+    sent: Vec<Attempt>,
     /// Planned targets used up.
     used: usize,
     /// When the next planned send is due.
@@ -140,7 +145,7 @@ impl Attempts {
             policy,
             plan,
             began: now,
-            attempts: Vec::new(),
+            sent: Vec::new(),
             used: 0,
             next_send: Some(now),
             useless: 0,
@@ -155,7 +160,7 @@ impl Attempts {
         let mut steps = Vec::new();
         let timer = self.plan.timer;
         let timeout = self.policy.second_after;
-        for attempt in &mut self.attempts {
+        for attempt in &mut self.sent {
             let age = now.since(attempt.sent_at);
             let (counts, from) = (attempt.counts, steps.len());
             if attempt.stage < Stage::Overdue && age >= timer {
@@ -188,7 +193,7 @@ impl Attempts {
         let deadline = self.began.plus(self.plan.deadline);
         let end = if self.gave_up { self.began.plus(self.plan.linger) } else { deadline };
         let send = self.next_send.filter(|_| !self.gave_up).unwrap_or(Timestamp::NEVER);
-        let timers = self.attempts.iter().map(|attempt| match attempt.stage {
+        let timers = self.sent.iter().map(|attempt| match attempt.stage {
             Stage::Young => attempt.sent_at.plus(self.plan.timer.min(LATE)),
             Stage::Overdue => {
                 attempt.sent_at.plus(LATE.max(self.plan.timer)).min(attempt.sent_at.plus(self.policy.second_after))
@@ -202,8 +207,8 @@ impl Attempts {
     /// The budget has no room for this class until `until`, and so not for the attempt that was
     /// just to be sent. That is trouble only where a client may wait: who comes meanwhile
     /// [hurries](Self::hurry) it.
-    pub fn postpone(&mut self, attempt: usize, class: Class, until: Timestamp) -> Vec<Step> {
-        if let Some(attempt) = self.attempts.get_mut(attempt) {
+    pub fn postpone(&mut self, attempt: AttemptId, class: Class, until: Timestamp) -> Vec<Step> {
+        if let Some(attempt) = self.sent.get_mut(attempt.0) {
             attempt.stage = Stage::Ended;
         }
         self.used = self.used.saturating_sub(1);
@@ -223,10 +228,16 @@ impl Attempts {
     }
 
     /// A response came that is no answer.
-    pub fn failed_response(&mut self, attempt: usize, failure: Failure, group: u64, now: Timestamp) -> Vec<Step> {
+    pub fn failed_response(
+        &mut self,
+        attempt: AttemptId,
+        failure: Failure,
+        suffix: SuffixHash,
+        now: Timestamp,
+    ) -> Vec<Step> {
         let mut steps = Vec::new();
         let Some((target, age)) = self.close(attempt, now) else { return steps };
-        steps.push(Step::Report(target.upstream, AttemptOutcome::Useless(age, group)));
+        steps.push(Step::Report(target.upstream, AttemptOutcome::Useless(age, suffix)));
         self.failure = failure;
         if failure == Failure::NotUnderstood
             && target.extension == Extension::Edns
@@ -254,28 +265,28 @@ impl Attempts {
     }
 
     /// A truncated response came: the same upstream is asked over TCP.
-    pub fn truncated_response(&mut self, attempt: usize, now: Timestamp) -> Vec<Step> {
+    pub fn truncated_response(&mut self, attempt: AttemptId, now: Timestamp) -> Vec<Step> {
         let mut steps = Vec::new();
         let Some((target, age)) = self.close(attempt, now) else { return steps };
         steps.push(Step::Report(target.upstream, AttemptOutcome::Answered(age)));
-        if target.protocol == Protocol::Udp && self.repeated < REPEATS && !self.gave_up {
+        if target.transport == Transport::Udp && self.repeated < REPEATS && !self.gave_up {
             self.repeated += 1;
             self.next_send = None;
             self.used = self.plan.targets.len();
             // Something is in hand: those who wait get it when the whole does not come soon.
             self.plan.deadline = self.plan.deadline.min(now.since(self.began) + self.policy.second_after);
-            self.send(Target { protocol: Protocol::Tcp, ..target }, false, now, &mut steps);
+            self.send(Target { transport: Transport::Tcp, ..target }, false, now, &mut steps);
         }
         self.conclude(now, &mut steps);
         steps
     }
 
     /// No response can come any more for an attempt; `failure` says why.
-    pub fn failed(&mut self, attempt: usize, failure: Failure, now: Timestamp) -> Vec<Step> {
+    pub fn failed(&mut self, attempt: AttemptId, failure: Failure, now: Timestamp) -> Vec<Step> {
         let mut steps = Vec::new();
-        let timed_out = self.attempts.get(attempt).is_some_and(|attempt| attempt.stage == Stage::TimedOut);
-        let late = self.attempts.get(attempt).is_some_and(|attempt| attempt.stage >= Stage::Late);
-        let counts = self.attempts.get(attempt).is_some_and(|attempt| attempt.counts);
+        let timed_out = self.sent.get(attempt.0).is_some_and(|attempt| attempt.stage == Stage::TimedOut);
+        let late = self.sent.get(attempt.0).is_some_and(|attempt| attempt.stage >= Stage::Late);
+        let counts = self.sent.get(attempt.0).is_some_and(|attempt| attempt.counts);
         let Some((target, _)) = self.close(attempt, now) else { return steps };
         self.failure = failure;
         if failure != Failure::Overload && !timed_out && counts {
@@ -309,24 +320,24 @@ impl Attempts {
     }
 
     /// Whether an attempt with this upstream has ended without an answer.
-    fn has_failed(&self, upstream: usize) -> bool {
-        self.attempts.iter().any(|attempt| attempt.target.upstream == upstream && attempt.stage == Stage::Ended)
+    fn has_failed(&self, upstream: UpstreamId) -> bool {
+        self.sent.iter().any(|attempt| attempt.target.upstream == upstream && attempt.stage == Stage::Ended)
     }
 
     /// An answer came; says after what time, for the upstream's health.
-    pub fn answered(&mut self, attempt: usize, now: Timestamp) -> Option<Step> {
+    pub fn answered(&mut self, attempt: AttemptId, now: Timestamp) -> Option<Step> {
         self.close(attempt, now).map(|(target, age)| Step::Report(target.upstream, AttemptOutcome::Answered(age)))
     }
 
     /// The target of an attempt.
     #[must_use]
-    pub fn target(&self, attempt: usize) -> Option<Target> {
-        self.attempts.get(attempt).map(|attempt| attempt.target)
+    pub fn target(&self, attempt: AttemptId) -> Option<Target> {
+        self.sent.get(attempt.0).map(|attempt| attempt.target)
     }
 
     /// Ends an attempt; gives its target and age.
-    fn close(&mut self, attempt: usize, now: Timestamp) -> Option<(Target, Duration)> {
-        let attempt = self.attempts.get_mut(attempt)?;
+    fn close(&mut self, attempt: AttemptId, now: Timestamp) -> Option<(Target, Duration)> {
+        let attempt = self.sent.get_mut(attempt.0)?;
         attempt.stage = Stage::Ended;
         Some((attempt.target, now.since(attempt.sent_at)))
     }
@@ -348,13 +359,13 @@ impl Attempts {
 
     /// Sends to a target; `counts` as in [`Attempt`].
     fn send(&mut self, target: Target, counts: bool, now: Timestamp, steps: &mut Vec<Step>) {
-        steps.push(Step::Send(self.attempts.len(), target));
-        self.attempts.push(Attempt { target, sent_at: now, stage: Stage::Young, counts });
+        steps.push(Step::Send(AttemptId(self.sent.len()), target));
+        self.sent.push(Attempt { target, sent_at: now, stage: Stage::Young, counts });
     }
 
     /// An upstream does not understand EDNS: what is still planned for it goes without, and one
     /// send fewer is planned, since one is repeated.
-    fn replan_plain(&mut self, upstream: usize) {
+    fn replan_plain(&mut self, upstream: UpstreamId) {
         let planned = self.plan.targets.get_mut(self.used..).unwrap_or_default();
         planned
             .iter_mut()
@@ -370,7 +381,7 @@ impl Attempts {
 
     /// Whether nothing can come any more of what was sent.
     fn is_silent(&self) -> bool {
-        self.attempts.iter().all(|attempt| attempt.stage == Stage::Ended)
+        self.sent.iter().all(|attempt| attempt.stage == Stage::Ended)
     }
 
     /// Gives up at the deadline, ends when nothing is left to wait for.

@@ -17,8 +17,12 @@ use std::time::Duration;
 
 use super::classify::Kind;
 use super::entry::Entry;
+use super::key::{Dnssec, Key};
+use super::policy::CriticalName;
 use super::time::Timestamp;
 
+/// Class IN.
+const CLASS_IN: u16 = 1;
 /// The last part of its life in which an answer is refreshed, in percent.
 const WINDOW_PERCENT: u32 = 15;
 /// The shortest time between two refreshes: that of the shortest TTL.
@@ -54,6 +58,24 @@ impl Standing {
             Self::Missing => "missing",
         }
     }
+}
+
+/// Every critical name with each of its types, as most clients ask for them (without DO and CD), and
+/// how old its answer may become.
+pub fn watched_keys(names: &[CriticalName]) -> impl Iterator<Item = (Key, Duration)> {
+    names.iter().flat_map(|name| {
+        name.types.iter().map(|rtype| (Key::new(&name.name, *rtype, CLASS_IN, Dnssec::default()), name.max_age))
+    })
+}
+
+/// The keys of critical names in every DNSSEC service, since clients may ask for them with DO or CD:
+/// none of them is ever evicted.
+#[must_use]
+pub fn pinned_keys(names: &[CriticalName]) -> Vec<Key> {
+    let services = [(false, false), (true, false), (false, true), (true, true)];
+    let services = services.map(|(dnssec_ok, checking_disabled)| Dnssec { dnssec_ok, checking_disabled });
+    let in_each = |key: &Key| services.map(|service| Key::new(key.name(), key.qtype(), CLASS_IN, service));
+    watched_keys(names).flat_map(|(key, _)| in_each(&key)).collect()
 }
 
 /// Whether the store gives an answer as fresh.
@@ -109,8 +131,21 @@ pub fn trouble(standing: Standing, known: Timestamp, max_age: Duration, now: Tim
 mod tests {
     use super::*;
     use crate::core::classify::classify;
-    use crate::core::key::{Dnssec, Key};
     use crate::core::testing::{Response, name, policy};
+
+    fn names() -> Vec<CriticalName> {
+        vec![CriticalName { name: name("db.example.com").into(), types: vec![1, 28], max_age: Duration::from_secs(60) }]
+    }
+
+    #[test]
+    fn each_name_and_type_is_asked_for_once_and_pinned_in_every_service() {
+        let watched: Vec<_> = watched_keys(&names()).map(|(key, _)| key.to_string()).collect();
+        assert_eq!(watched, ["db.example.com. A", "db.example.com. AAAA"]);
+        let pinned = pinned_keys(&names());
+        let different: std::collections::HashSet<&[u8]> = pinned.iter().map(Key::as_bytes).collect();
+        assert_eq!((pinned.len(), different.len()), (8, 8));
+        assert!(watched_keys(&names()).all(|(key, _)| pinned.contains(&key)));
+    }
 
     const HOUR: Duration = Duration::from_secs(3600);
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);

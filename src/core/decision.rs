@@ -1,50 +1,50 @@
-//! The decision on a query's arrival: one pure, total function over freshness, refresh and
-//! availability.
+//! The decision on a query's arrival: two pure, total functions, one for names of which an answer
+//! is remembered and one for all others.
 //!
 //! | entry | refresh | upstreams | action |
 //! |---|---|---|---|
-//! | fresh | any | any | fresh; a refresh when prefetch is due and an upstream is not down |
-//! | stale | failed, recheck not due | any | stale at once |
-//! | stale | in flight | healthy | wait for the rest of the client response timer, then stale |
-//! | stale | in flight | impaired, down | stale at once |
-//! | stale | idle | down | stale at once; probes look for recovery |
-//! | stale | idle | impaired | stale at once, and a refresh |
-//! | stale | idle | healthy | refresh, wait up to the client response timer, then stale |
+//! | fresh | any | any | answer fresh; start a refresh when prefetch is due, none is under way or has failed, and an upstream is not down |
+//! | stale | failed, recheck not due | any | answer stale at once |
+//! | stale | in flight | healthy | wait for the rest of the client response timer, then answer stale |
+//! | stale | in flight | impaired, down | answer stale at once |
+//! | stale | idle | down | answer stale at once; probes look for recovery |
+//! | stale | idle | impaired | answer stale at once, and start a refresh |
+//! | stale | idle | healthy | start a refresh, wait up to the client response timer, then answer stale |
 //! | absent | failed, recheck not due | any | SERVFAIL from the failure cache |
-//! | absent | in flight | any | join it |
-//! | absent | idle | healthy, impaired | forward |
-//! | absent | idle | down | last resort: fallback upstreams, then the outage budget |
+//! | absent | any other | any | ask: join the resolution under way, or start one |
+//!
+//! Which upstreams are asked for an absent name, and for how long, depends on their states; that is
+//! the plan of a resolution (`resolver::upstreams`), not a decision about the query.
 //!
 //! The contract's row "stale, in flight, any: wait for the rest" is narrowed to healthy upstreams:
-//! the query that started the refresh while they were impaired was answered at once, so whoever
-//! asks a moment later must not wait either.
+//! the query that started the refresh while they were impaired was answered at once, so a client
+//! that asks a moment later must not wait either.
 //!
-//! RD=0 is served what is fresh and nothing else; that is decided before this table is asked.
+//! A query with RD=0 is answered with what is fresh and nothing else; that is decided before this
+//! table is asked.
 
-/// What is remembered of a name and type.
+/// How fresh a remembered answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Freshness {
-    /// An answer within its TTL.
+    /// The answer is within its TTL.
     Fresh(Prefetch),
-    /// An answer beyond its TTL and within maximum stale.
+    /// The answer is beyond its TTL and within maximum stale.
     Stale,
-    /// Nothing that could be served.
-    Absent,
 }
 
-/// Whether a fresh answer in use should be refreshed ahead.
+/// Whether a fresh answer in use should be refreshed ahead of its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Prefetch {
-    /// It should.
+    /// The answer is in use and near its expiry.
     Due,
-    /// It need not yet.
+    /// The answer is hardly used, or its expiry is far.
     NotDue,
 }
 
-/// What is going on for a name and type.
+/// What is going on upstream for a remembered name and type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refresh {
-    /// Nothing.
+    /// Nothing is.
     Idle,
     /// A resolution is under way.
     InFlight,
@@ -52,121 +52,135 @@ pub enum Refresh {
     Failed,
 }
 
+/// Whether the failure recheck timer of a name and type that has no answer is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Recheck {
+    /// No failure is cached, or its timer has run out: the name may be asked for.
+    Due,
+    /// The name failed a moment ago and is left alone until the timer has run out.
+    NotDue,
+}
+
 /// The best state among the upstreams that a name may be forwarded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Availability {
-    /// At least one is healthy.
+    /// At least one upstream is healthy.
     Healthy,
-    /// None is healthy, at least one is not down.
+    /// No upstream is healthy, at least one is not down.
     Impaired,
-    /// All are down.
+    /// All upstreams are down.
     Down,
 }
 
-/// What is done beside answering.
+/// What is done beside answering at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Beside {
-    /// Nothing.
+    /// Nothing is done.
     Nothing,
-    /// A refresh is started.
+    /// A refresh is started that the client does not wait for.
     Refresh,
 }
 
-/// What is done with a query.
+/// What is done with a query for a name and type of which an answer is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// The fresh answer is given.
-    AnswerFresh(Beside),
-    /// The stale answer is given at once.
-    AnswerStale(Beside),
-    /// The refresh under way is waited for as long as the client response timer runs; then the
-    /// stale answer is given.
+pub enum KnownAction {
+    /// The client gets the fresh answer at once.
+    Fresh(Beside),
+    /// The client gets the stale answer at once.
+    Stale(Beside),
+    /// The client waits for the refresh under way as long as its client response timer runs, then
+    /// gets the stale answer.
     AwaitRefresh,
     /// A refresh is started and waited for likewise.
     StartRefresh,
-    /// SERVFAIL is given from the failure cache.
-    AnswerFailure,
-    /// The resolution under way is joined.
-    Join,
-    /// The query is forwarded.
-    Forward,
-    /// Fallback upstreams are asked, and the upstreams that count as down as far as the outage
-    /// budget goes.
-    LastResort,
 }
 
-/// Decides.
+/// What is done with a query for a name and type of which no answer is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UnknownAction {
+    /// The client gets SERVFAIL from the failure cache (RFC 9520 §3.2).
+    CachedFailure,
+    /// The client waits for the resolution under way, or for one that is started.
+    Ask,
+}
+
+/// Decides about a query for a name and type of which an answer is remembered.
 #[must_use]
-pub const fn decide(freshness: Freshness, refresh: Refresh, upstreams: Availability) -> Action {
+pub const fn decide_known(freshness: Freshness, refresh: Refresh, upstreams: Availability) -> KnownAction {
     match (freshness, refresh, upstreams) {
         (Freshness::Fresh(Prefetch::Due), Refresh::Idle, Availability::Healthy | Availability::Impaired) => {
-            Action::AnswerFresh(Beside::Refresh)
+            KnownAction::Fresh(Beside::Refresh)
         }
         (
             Freshness::Fresh(Prefetch::Due | Prefetch::NotDue),
             Refresh::Idle | Refresh::InFlight | Refresh::Failed,
-            _,
-        ) => Action::AnswerFresh(Beside::Nothing),
-        (Freshness::Stale, Refresh::Failed, _) => Action::AnswerStale(Beside::Nothing),
-        (Freshness::Stale, Refresh::InFlight, Availability::Healthy) => Action::AwaitRefresh,
-        (Freshness::Stale, Refresh::InFlight, Availability::Impaired | Availability::Down) => {
-            Action::AnswerStale(Beside::Nothing)
+            Availability::Healthy | Availability::Impaired | Availability::Down,
+        ) => KnownAction::Fresh(Beside::Nothing),
+        (Freshness::Stale, Refresh::Failed, Availability::Healthy | Availability::Impaired | Availability::Down) => {
+            KnownAction::Stale(Beside::Nothing)
         }
-        (Freshness::Stale, Refresh::Idle, Availability::Down) => Action::AnswerStale(Beside::Nothing),
-        (Freshness::Stale, Refresh::Idle, Availability::Impaired) => Action::AnswerStale(Beside::Refresh),
-        (Freshness::Stale, Refresh::Idle, Availability::Healthy) => Action::StartRefresh,
-        (Freshness::Absent, Refresh::Failed, _) => Action::AnswerFailure,
-        (Freshness::Absent, Refresh::InFlight, _) => Action::Join,
-        (Freshness::Absent, Refresh::Idle, Availability::Healthy | Availability::Impaired) => Action::Forward,
-        (Freshness::Absent, Refresh::Idle, Availability::Down) => Action::LastResort,
+        (Freshness::Stale, Refresh::InFlight, Availability::Healthy) => KnownAction::AwaitRefresh,
+        (Freshness::Stale, Refresh::InFlight, Availability::Impaired | Availability::Down) => {
+            KnownAction::Stale(Beside::Nothing)
+        }
+        (Freshness::Stale, Refresh::Idle, Availability::Down) => KnownAction::Stale(Beside::Nothing),
+        (Freshness::Stale, Refresh::Idle, Availability::Impaired) => KnownAction::Stale(Beside::Refresh),
+        (Freshness::Stale, Refresh::Idle, Availability::Healthy) => KnownAction::StartRefresh,
+    }
+}
+
+/// Decides about a query for a name and type of which no answer is remembered.
+#[must_use]
+pub const fn decide_unknown(recheck: Recheck) -> UnknownAction {
+    match recheck {
+        Recheck::NotDue => UnknownAction::CachedFailure,
+        Recheck::Due => UnknownAction::Ask,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Action::*;
     use super::Availability::{Down, Healthy, Impaired};
-    use super::Freshness::{Absent, Fresh, Stale};
+    use super::Freshness::{Fresh, Stale};
     use super::Refresh::{Failed, Idle, InFlight};
     use super::*;
 
-    /// The table, row by row.
     #[test]
-    fn every_row_of_the_table_holds() {
-        let rows: &[(Freshness, &[Refresh], &[Availability], Action)] = &[
+    fn every_row_of_the_table_for_known_names_holds() {
+        use KnownAction as Do;
+        let rows: &[(Freshness, &[Refresh], &[Availability], KnownAction)] = &[
             (
                 Fresh(Prefetch::NotDue),
                 &[Idle, InFlight, Failed],
                 &[Healthy, Impaired, Down],
-                AnswerFresh(Beside::Nothing),
+                Do::Fresh(Beside::Nothing),
             ),
-            (Fresh(Prefetch::Due), &[Idle], &[Healthy, Impaired], AnswerFresh(Beside::Refresh)),
-            (Fresh(Prefetch::Due), &[Idle], &[Down], AnswerFresh(Beside::Nothing)),
-            (Fresh(Prefetch::Due), &[InFlight, Failed], &[Healthy, Impaired, Down], AnswerFresh(Beside::Nothing)),
-            (Stale, &[Failed], &[Healthy, Impaired, Down], AnswerStale(Beside::Nothing)),
-            (Stale, &[InFlight], &[Healthy], AwaitRefresh),
-            (Stale, &[InFlight], &[Impaired, Down], AnswerStale(Beside::Nothing)),
-            (Stale, &[Idle], &[Down], AnswerStale(Beside::Nothing)),
-            (Stale, &[Idle], &[Impaired], AnswerStale(Beside::Refresh)),
-            (Stale, &[Idle], &[Healthy], StartRefresh),
-            (Absent, &[Failed], &[Healthy, Impaired, Down], AnswerFailure),
-            (Absent, &[InFlight], &[Healthy, Impaired, Down], Join),
-            (Absent, &[Idle], &[Healthy, Impaired], Forward),
-            (Absent, &[Idle], &[Down], LastResort),
+            (Fresh(Prefetch::Due), &[Idle], &[Healthy, Impaired], Do::Fresh(Beside::Refresh)),
+            (Fresh(Prefetch::Due), &[Idle], &[Down], Do::Fresh(Beside::Nothing)),
+            (Fresh(Prefetch::Due), &[InFlight, Failed], &[Healthy, Impaired, Down], Do::Fresh(Beside::Nothing)),
+            (Stale, &[Failed], &[Healthy, Impaired, Down], Do::Stale(Beside::Nothing)),
+            (Stale, &[InFlight], &[Healthy], Do::AwaitRefresh),
+            (Stale, &[InFlight], &[Impaired, Down], Do::Stale(Beside::Nothing)),
+            (Stale, &[Idle], &[Down], Do::Stale(Beside::Nothing)),
+            (Stale, &[Idle], &[Impaired], Do::Stale(Beside::Refresh)),
+            (Stale, &[Idle], &[Healthy], Do::StartRefresh),
         ];
         let mut seen = 0;
         for (freshness, refreshes, availabilities, action) in rows {
             for refresh in *refreshes {
                 for availability in *availabilities {
-                    assert_eq!(
-                        decide(*freshness, *refresh, *availability),
-                        *action,
-                        "{freshness:?} {refresh:?} {availability:?}"
-                    );
+                    let decided = decide_known(*freshness, *refresh, *availability);
+                    assert_eq!(decided, *action, "{freshness:?} {refresh:?} {availability:?}");
                     seen += 1;
                 }
             }
         }
-        assert_eq!(seen, 4 * 3 * 3, "the rows cover every combination once");
+        assert_eq!(seen, 3 * 3 * 3, "the rows cover every combination once");
+    }
+
+    #[test]
+    fn an_unknown_name_is_asked_for_unless_it_failed_a_moment_ago() {
+        assert_eq!(decide_unknown(Recheck::Due), UnknownAction::Ask);
+        assert_eq!(decide_unknown(Recheck::NotDue), UnknownAction::CachedFailure);
     }
 }

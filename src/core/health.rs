@@ -24,6 +24,7 @@
 use std::time::Duration;
 
 use super::policy::{ClientResponseTimer, HealthPolicy};
+use super::suffix::SuffixHash;
 use super::time::Timestamp;
 
 mod rtt;
@@ -94,8 +95,8 @@ pub enum AttemptOutcome {
     /// A response that answers (NOERROR, NXDOMAIN), after this time.
     Answered(Duration),
     /// A response that does not (SERVFAIL, REFUSED, lame, garbage), after this time, for a name of
-    /// this group (a hash of its last two labels).
-    Useless(Duration, u64),
+    /// this suffix.
+    Useless(Duration, SuffixHash),
     /// An ICMP error, a reset.
     Failed,
     /// Silence for as long as an attempt is waited for; it was reported [`AttemptOutcome::Late`] before.
@@ -184,7 +185,7 @@ impl Health {
         self.attempted_at = now;
         match outcome {
             AttemptOutcome::Answered(after) => self.answered(after, now),
-            AttemptOutcome::Useless(after, group) => self.useless(after, group, now),
+            AttemptOutcome::Useless(after, suffix) => self.useless(after, suffix, now),
             AttemptOutcome::Failed => {
                 self.window.add_failure(now);
                 self.failed(now);
@@ -279,10 +280,10 @@ impl Health {
     }
 
     /// A response that is no answer: the upstream is there, and of no use for this name.
-    fn useless(&mut self, after: Duration, group: u64, now: Timestamp) {
+    fn useless(&mut self, after: Duration, suffix: SuffixHash, now: Timestamp) {
         self.note_answer(after, now);
         self.last_failed = 0;
-        self.window.add_servfail(group, now);
+        self.window.add_servfail(suffix, now);
         match self.phase {
             HealthPhase::Down(Cause::Transport) => self.begin_recovery(now),
             HealthPhase::Overdue => self.phase = HealthPhase::Healthy,
@@ -291,8 +292,8 @@ impl Health {
             | HealthPhase::Recovering
             | HealthPhase::Down(Cause::ServFail) => {}
         }
-        let widespread =
-            self.window.servfail_groups(now) >= SERVFAIL_NAMES && self.window.servfail_percent(now) >= SERVFAIL_PERCENT;
+        let widespread = self.window.servfail_suffixes(now) >= SERVFAIL_NAMES
+            && self.window.servfail_percent(now) >= SERVFAIL_PERCENT;
         if widespread {
             self.open(Cause::ServFail, now);
         }

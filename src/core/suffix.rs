@@ -27,11 +27,24 @@ const APART_MAX: Duration = Duration::from_secs(60);
 /// A suffix that was well for this long starts anew.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
+/// The hash of a suffix: of the registrable domain of a name, or nearly so (see
+/// [`super::key::registrable`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SuffixHash(u64);
+
+impl SuffixHash {
+    /// Takes a hash that somebody has computed; any good one will do.
+    #[must_use]
+    pub const fn new(hash: u64) -> Self {
+        Self(hash)
+    }
+}
+
 /// What is known of one suffix.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
+struct SuffixState {
     /// Hash of the suffix; 0 when the place is free.
-    suffix: u64,
+    suffix: SuffixHash,
     /// Failures without any answer between.
     failures: u32,
     /// Answers without any failure between, since it broke.
@@ -46,41 +59,41 @@ struct Place {
 #[derive(Debug)]
 pub struct Suffixes {
     /// One place per remainder of the hash.
-    places: [Place; PLACES],
+    places: [SuffixState; PLACES],
 }
 
 impl Default for Suffixes {
     fn default() -> Self {
-        Self { places: [Place::default(); PLACES] }
+        Self { places: [SuffixState::default(); PLACES] }
     }
 }
 
 /// The place of a suffix, by the hash of its name.
 #[must_use]
-pub const fn place(suffix: u64) -> usize {
+pub const fn place(suffix: SuffixHash) -> usize {
     // Below 64, so nothing is lost.
     #[allow(clippy::cast_possible_truncation, reason = "the mask leaves six bits")]
     {
-        (suffix & 63) as usize
+        (suffix.0 & 63) as usize
     }
 }
 
 impl Suffixes {
     /// Takes note that an upstream had no answer for a name below the suffix.
-    pub fn failed(&mut self, suffix: u64) {
+    pub fn failed(&mut self, suffix: SuffixHash) {
         let Some(own) = self.places.get_mut(place(suffix)) else { return };
         if own.suffix != suffix {
             if own.failures >= BROKEN_AFTER {
                 return;
             }
-            *own = Place { suffix, ..Place::default() };
+            *own = SuffixState { suffix, ..SuffixState::default() };
         }
         own.failures = own.failures.saturating_add(1);
         own.answers = 0;
     }
 
     /// Takes note of an answer for a name below the suffix; true when that mends it.
-    pub fn answered(&mut self, suffix: u64, now: Timestamp) -> bool {
+    pub fn answered(&mut self, suffix: SuffixHash, now: Timestamp) -> bool {
         let Some(own) = self.places.get_mut(place(suffix)).filter(|own| own.suffix == suffix) else { return false };
         if own.failures < BROKEN_AFTER {
             own.failures = 0;
@@ -116,7 +129,7 @@ mod tests {
     fn broken() -> Suffixes {
         let mut suffixes = Suffixes::default();
         for _ in 0..5 {
-            suffixes.failed(7);
+            suffixes.failed(SuffixHash::new(7));
         }
         suffixes
     }
@@ -124,7 +137,7 @@ mod tests {
     #[test]
     fn two_answers_after_a_row_of_failures_mend_a_suffix_once() {
         let mut suffixes = broken();
-        assert_eq!([0, 0, 0].map(|_| suffixes.answered(7, NOW)), [false, true, false]);
+        assert_eq!([0, 0, 0].map(|_| suffixes.answered(SuffixHash::new(7), NOW)), [false, true, false]);
     }
 
     #[test]
@@ -132,9 +145,9 @@ mod tests {
         let mut suffixes = Suffixes::default();
         for second in 0..100 {
             for _ in 0..4 {
-                suffixes.failed(7);
+                suffixes.failed(SuffixHash::new(7));
             }
-            assert!(!suffixes.answered(7, at(second)));
+            assert!(!suffixes.answered(SuffixHash::new(7), at(second)));
         }
     }
 
@@ -144,10 +157,10 @@ mod tests {
         let mended = (0..600)
             .filter(|second| {
                 for _ in 0..5 {
-                    suffixes.failed(7);
+                    suffixes.failed(SuffixHash::new(7));
                 }
-                let _ = suffixes.answered(7, at(*second));
-                suffixes.answered(7, at(*second))
+                let _ = suffixes.answered(SuffixHash::new(7), at(*second));
+                suffixes.answered(SuffixHash::new(7), at(*second))
             })
             .count();
         assert!((8..=14).contains(&mended), "{mended} times in ten minutes");
@@ -156,11 +169,11 @@ mod tests {
     #[test]
     fn another_suffix_in_the_same_place_counts_for_itself() {
         let mut suffixes = broken();
-        suffixes.failed(7 + 64);
-        assert!(!suffixes.answered(7 + 64, NOW));
-        assert!(!suffixes.answered(7, NOW));
-        assert!(suffixes.answered(7, NOW), "the broken one is not pushed out");
-        suffixes.failed(7 + 64);
-        assert!(!suffixes.answered(7, NOW), "a mended one is");
+        suffixes.failed(SuffixHash::new(7 + 64));
+        assert!(!suffixes.answered(SuffixHash::new(7 + 64), NOW));
+        assert!(!suffixes.answered(SuffixHash::new(7), NOW));
+        assert!(suffixes.answered(SuffixHash::new(7), NOW), "the broken one is not pushed out");
+        suffixes.failed(SuffixHash::new(7 + 64));
+        assert!(!suffixes.answered(SuffixHash::new(7), NOW), "a mended one is");
     }
 }

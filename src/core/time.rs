@@ -67,6 +67,13 @@ impl fmt::Debug for Timestamp {
     }
 }
 
+/// Tells the time on holdover's one timeline. The core defines it and never calls it: `now` comes
+/// in as a parameter.
+pub trait Clock: Send + Sync + 'static {
+    /// The present moment; never goes back.
+    fn now(&self) -> Timestamp;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

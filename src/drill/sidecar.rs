@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::app;
 use crate::config::settings::Settings;
-use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
+use crate::core::upstream::{Role, Transport, UpstreamPolicy};
 use crate::resolver::Resolver;
 use crate::telemetry::events;
 
@@ -35,7 +35,7 @@ impl Sidecar {
         settings.upstreams = vec![UpstreamPolicy {
             name: "drill".to_owned(),
             addresses: vec![upstream],
-            protocol: Protocol::Udp,
+            transport: Transport::Udp,
             zones: Vec::new(),
             role: Role::Primary,
         }];
@@ -60,7 +60,7 @@ impl Sidecar {
 
     /// Good answers that it remembers.
     pub(super) fn entries(&self) -> u64 {
-        let [(good, _), ..] = self.resolver.store().sizes();
+        let [(good, _), ..] = self.resolver.memory().store().sizes();
         good
     }
 

@@ -9,6 +9,7 @@ use crate::core::classify::Failure;
 use crate::core::entry::Entry;
 use crate::core::key::Key;
 use crate::core::time::Timestamp;
+use crate::core::upstream::GroupId;
 
 /// A failed resolution of a name and type.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ pub struct CachedAnswer {
     /// The DNSSEC service that it was asked with: the part of its key that is not in the answer.
     service: u8,
     /// The upstream group of its name.
-    group: u16,
+    group: GroupId,
     /// Hits in this TTL, and since, and those that it was carried over with.
     hits: AtomicU32,
     /// The latter.
@@ -81,11 +82,11 @@ pub struct CachedAnswer {
 impl CachedAnswer {
     /// A cached around a new entry.
     #[must_use]
-    pub fn new(key: &Key, entry: Entry, group: usize) -> Self {
+    pub fn new(key: &Key, entry: Entry, group: GroupId) -> Self {
         Self {
             service: key.service(),
             entry,
-            group: u16::try_from(group).unwrap_or(u16::MAX),
+            group,
             hits: AtomicU32::new(0),
             carried: AtomicU32::new(0),
             told: AtomicU16::new(0),
@@ -117,8 +118,8 @@ impl CachedAnswer {
 
     /// The upstream group of its name.
     #[must_use]
-    pub fn group(&self) -> usize {
-        usize::from(self.group)
+    pub const fn group(&self) -> GroupId {
+        self.group
     }
 
     /// Whether it may be given as fresh. What was ever overruled may not.

@@ -11,7 +11,7 @@ use moka::sync::Cache;
 
 use super::cached::{CachedAnswer, CachedFailure};
 use super::pinned::Pinned;
-use super::store::{Hasher, Place};
+use super::place::{Hasher, Place};
 
 /// Bookkeeping of moka and of the allocator for one negative answer, in bytes (measured: 290 and
 /// 40).

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::store::{Hasher, Place};
+use super::place::{Hasher, Place};
 
 /// The pinned places of one room.
 pub(super) struct Pinned<V> {

@@ -13,7 +13,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use super::cached::CachedAnswer;
 use super::pinned::Pinned;
-use super::store::{Hasher, Place};
+use super::place::{Hasher, Place};
 
 /// Entries of a part that has its own lock. One lock up to so many, so that the bound holds to the
 /// last entry: parts fill unevenly.
@@ -133,6 +133,7 @@ mod tests {
     use crate::core::key::{Dnssec, Key};
     use crate::core::testing::{Response, name, policy};
     use crate::core::time::Timestamp;
+    use crate::core::upstream::GroupId;
 
     fn cached(text: &str) -> Arc<CachedAnswer> {
         let key = Key::new(&name(text), 1, 1, Dnssec::default());
@@ -140,7 +141,7 @@ mod tests {
         let entry = Entry::remember(&key, &bytes, classify(1, &bytes), &policy(), Timestamp::from_secs(1_000_000))
             .unwrap()
             .entry;
-        Arc::new(CachedAnswer::new(&key, entry, 0))
+        Arc::new(CachedAnswer::new(&key, entry, GroupId::new(0)))
     }
 
     #[test]

@@ -10,26 +10,20 @@
 //! entries`, so the one bound holds both limits. Critical names have places of their own beside all
 //! three, which nothing is evicted from.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::cached::{CachedAnswer, CachedFailure, ResolutionFailure};
 use super::filtered::FilteredCache;
+use super::place::{Place, Places};
 use super::positive::PositiveCache;
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
 use crate::core::key::Key;
 use crate::core::policy::CachePolicy;
 use crate::core::time::Timestamp;
-
-/// The hash of the cache's keys.
-pub(super) type Hasher = foldhash::fast::RandomState;
-/// The hash of a key. What lies in a room knows its own key; the room goes by the hash, which saves
-/// each entry two pieces of memory. Should two of a million names ever have the same 64 bits (1 in
-/// 40 million), the later one is remembered.
-pub(super) type Place = u64;
+use crate::core::upstream::GroupId;
 
 /// What the store knows of a name and type.
 #[derive(Clone, Debug)]
@@ -51,7 +45,7 @@ pub struct Store {
     /// Failures of names without either.
     failures: FilteredCache<CachedFailure>,
     /// Tells the place of a key.
-    places: Hasher,
+    places: Places,
     /// Held by whoever changes what lies in the rooms, so that what is newer is compared with what
     /// it replaces. Nobody who reads takes it.
     writing: Mutex<()>,
@@ -68,8 +62,8 @@ impl Store {
     #[must_use]
     pub fn with_pinned(policy: &CachePolicy, pinned: &[Key]) -> Self {
         let percent = u64::from(policy.negative_percent);
-        let places = Hasher::default();
-        let pinned: Vec<Place> = pinned.iter().map(|key| places.hash_one(key.as_bytes())).collect();
+        let places = Places::default();
+        let pinned: Vec<Place> = pinned.iter().map(|key| places.of(key)).collect();
         Self {
             good: PositiveCache::new(policy.bytes, policy.entries, &pinned),
             negative: FilteredCache::of_answers(policy.bytes / 100 * percent, policy.entries * percent / 100, &pinned),
@@ -81,7 +75,7 @@ impl Store {
 
     /// The place of a key in all rooms.
     fn place(&self, key: &Key) -> Place {
-        self.places.hash_one(key.as_bytes())
+        self.places.of(key)
     }
 
     /// Finds what is remembered under a key.
@@ -107,7 +101,7 @@ impl Store {
     }
 
     /// Remembers an answer; gives the cached in which it now lies.
-    pub fn insert(&self, key: &Key, entry: Entry, group: usize) -> Arc<CachedAnswer> {
+    pub(super) fn insert(&self, key: &Key, entry: Entry, group: GroupId) -> Arc<CachedAnswer> {
         let cached = Arc::new(CachedAnswer::new(key, entry, group));
         let place = self.place(key);
         let _writing = self.writing.lock();
@@ -139,7 +133,7 @@ impl Store {
 
     /// Takes in an answer that was learned elsewhere or earlier; `None` when what is here is as new
     /// or newer.
-    pub fn restore(&self, key: &Key, entry: Entry, group: usize, hits: u32) -> Option<Arc<CachedAnswer>> {
+    pub(super) fn restore(&self, key: &Key, entry: Entry, group: GroupId, hits: u32) -> Option<Arc<CachedAnswer>> {
         let cached = Arc::new(CachedAnswer::new(key, entry, group));
         cached.resume(hits);
         let place = self.place(key);
@@ -180,7 +174,7 @@ impl Store {
     }
 
     /// Forgets all that is remembered of a name and type; false when that is nothing.
-    pub fn forget(&self, key: &Key) -> bool {
+    pub(super) fn flush(&self, key: &Key) -> bool {
         let place = self.place(key);
         let _writing = self.writing.lock();
         let good = self.good.remove(place);
@@ -192,7 +186,7 @@ impl Store {
     }
 
     /// Notes that a resolution failed; beside what is known, else in the failure cache.
-    pub fn note_failure(
+    pub(super) fn note_failure(
         &self,
         key: &Key,
         reason: &ResolutionFailure,
@@ -221,7 +215,7 @@ impl Store {
     }
 
     /// Forgets the failure of a name that has just been answered.
-    pub fn clear_failure(&self, key: &Key) {
+    pub(super) fn clear_failure(&self, key: &Key) {
         self.end_failure(self.place(key));
     }
 
@@ -245,7 +239,7 @@ impl Store {
 
     /// The names that are expired and still servable, hottest first, at most `limit`.
     #[must_use]
-    pub fn hottest_stale(&self, group: Option<usize>, limit: usize, now: Timestamp) -> Vec<(Key, Arc<CachedAnswer>)> {
+    pub fn hottest_stale(&self, group: Option<GroupId>, limit: usize, now: Timestamp) -> Vec<(Key, Arc<CachedAnswer>)> {
         let mut found: Vec<Arc<CachedAnswer>> = self
             .answers()
             .filter(|cached| {
@@ -319,7 +313,7 @@ mod tests {
         store.insert(
             &key,
             Entry::remember(&key, response, classify(1, response), &policy(), now).expect("an entry").entry,
-            0,
+            GroupId::new(0),
         )
     }
 
@@ -456,7 +450,7 @@ mod tests {
             "whoever walks the store meets them"
         );
         assert!(
-            names.iter().all(|name| store.forget(&key(name)) && matches!(store.find(&key(name), NOW), Found::Nothing))
+            names.iter().all(|name| store.flush(&key(name)) && matches!(store.find(&key(name), NOW), Found::Nothing))
         );
     }
 
@@ -473,14 +467,15 @@ mod tests {
         let store = store();
         let www = key("www.example.com");
         let present = insert(&store, "www.example.com", &good(), later(10));
-        assert!(store.restore(&www, entry("www.example.com", &good(), NOW), 0, 7).is_none());
-        assert!(store.restore(&www, entry("www.example.com", &good(), later(10)), 0, 7).is_none());
+        assert!(store.restore(&www, entry("www.example.com", &good(), NOW), GroupId::new(0), 7).is_none());
+        assert!(store.restore(&www, entry("www.example.com", &good(), later(10)), GroupId::new(0), 7).is_none());
         assert!(
-            store.restore(&www, entry("www.example.com", &denial(), NOW), 0, 7).is_none(),
+            store.restore(&www, entry("www.example.com", &denial(), NOW), GroupId::new(0), 7).is_none(),
             "an older denial is history"
         );
         assert!(present.is_current());
-        let restored = store.restore(&www, entry("www.example.com", &good(), later(11)), 0, 7).expect("newer");
+        let restored =
+            store.restore(&www, entry("www.example.com", &good(), later(11)), GroupId::new(0), 7).expect("newer");
         assert_eq!((restored.hits(), present.is_current()), (7, false));
     }
 
@@ -494,7 +489,7 @@ mod tests {
         };
         store.note_failure(&www, &reason(Failure::Timeout), |_| later(100), 0, NOW);
         let held = failed(&www);
-        assert!(store.restore(&www, entry("www.example.com", &good(), NOW), 0, 7).is_some());
+        assert!(store.restore(&www, entry("www.example.com", &good(), NOW), GroupId::new(0), 7).is_some());
         assert!(!held.is_current() && matches!(store.find(&www, NOW), Found::Answer(_)));
         let other = key("other.example.com");
         store.note_failure(&other, &reason(Failure::Timeout), |_| later(100), 0, NOW);
@@ -532,14 +527,20 @@ mod tests {
                 let what = [entry("www.example.com", &good(), NOW), entry("www.example.com", &denial(), later(10))]
                     .into_iter()
                     .nth(step);
-                assert!(store.restore(&key("www.example.com"), what.expect("one of two"), 0, 1).is_some());
+                assert!(
+                    store.restore(&key("www.example.com"), what.expect("one of two"), GroupId::new(0), 1).is_some()
+                );
             }
             assert_eq!(kind(&store, later(11)), Some(Kind::NxDomain), "{order:?}");
             assert_eq!(store.answers().count(), 2, "the good one is kept: {order:?}");
         }
         let store = store();
         let old = insert(&store, "www.example.com", &denial(), NOW);
-        assert!(store.restore(&key("www.example.com"), entry("www.example.com", &good(), later(10)), 0, 1).is_some());
+        assert!(
+            store
+                .restore(&key("www.example.com"), entry("www.example.com", &good(), later(10)), GroupId::new(0), 1)
+                .is_some()
+        );
         assert_eq!((kind(&store, later(11)), old.is_current()), (Some(Kind::Positive), false));
     }
 
@@ -548,13 +549,13 @@ mod tests {
         let store = store();
         let www = key("www.example.com");
         let undated = || entry("www.example.com", &good(), later(10)).without_date();
-        assert!(store.restore(&www, undated(), 0, 1).is_some());
-        assert!(store.restore(&www, undated(), 0, 1).is_none(), "not even its like");
+        assert!(store.restore(&www, undated(), GroupId::new(0), 1).is_some());
+        assert!(store.restore(&www, undated(), GroupId::new(0), 1).is_none(), "not even its like");
         assert!(
-            store.restore(&www, entry("www.example.com", &good(), NOW), 0, 1).is_some(),
+            store.restore(&www, entry("www.example.com", &good(), NOW), GroupId::new(0), 1).is_some(),
             "the older date is a date"
         );
-        assert!(store.restore(&www, undated(), 0, 1).is_none());
+        assert!(store.restore(&www, undated(), GroupId::new(0), 1).is_none());
     }
 
     #[test]
@@ -563,14 +564,14 @@ mod tests {
         let www = key("www.example.com");
         let answers =
             [insert(&store, "www.example.com", &good(), NOW), insert(&store, "www.example.com", &denial(), later(1))];
-        assert!(store.forget(&www));
+        assert!(store.flush(&www));
         assert!(
             matches!(store.find(&www, later(2)), Found::Nothing) && answers.iter().all(|cached| !cached.is_current())
         );
         store.note_failure(&www, &reason(Failure::Timeout), |_| later(100), 0, later(3));
-        assert!(store.forget(&www));
+        assert!(store.flush(&www));
         assert!(matches!(store.find(&www, later(4)), Found::Nothing));
-        assert!(!store.forget(&www));
+        assert!(!store.flush(&www));
     }
 
     #[test]
@@ -594,7 +595,11 @@ mod tests {
             }
         }
         let names = |limit, now| {
-            store.hottest_stale(Some(0), limit, now).iter().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
+            store
+                .hottest_stale(Some(GroupId::new(0)), limit, now)
+                .iter()
+                .map(|(key, _)| key.to_string())
+                .collect::<Vec<_>>()
         };
         assert_eq!(names(2, later(100)), ["b.example.com. A", "d.example.com. A"]);
         assert!(names(2, later(1)).is_empty(), "fresh names need no refresh");

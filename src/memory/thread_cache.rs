@@ -206,6 +206,7 @@ mod tests {
     use crate::core::entry::Entry;
     use crate::core::key::Dnssec;
     use crate::core::testing::{Response, name, policy};
+    use crate::core::upstream::GroupId;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -217,7 +218,7 @@ mod tests {
     fn remember(store: &Store, thread_cache: &mut ThreadCache, key: &Key, text: &str) -> Arc<CachedAnswer> {
         let bytes = Response::new(text, key.qtype()).record(6, text, key.qtype(), 60, &[192, 0, 2, 1]).bytes();
         let entry = Entry::remember(key, &bytes, classify(key.qtype(), &bytes), &policy(), NOW).unwrap().entry;
-        let cached = store.insert(key, entry, 0);
+        let cached = store.insert(key, entry, GroupId::new(0));
         cached.hit();
         assert!(matches!(thread_cache.find(store, key, NOW), Known::Answer(_)));
         cached
@@ -254,7 +255,7 @@ mod tests {
         let bytes = Response::new("x.example.com", 1).a("x.example.com", 60).bytes();
         let once = key("x.example.com", 1);
         let entry = Entry::remember(&once, &bytes, classify(1, &bytes), &policy(), NOW).unwrap().entry;
-        let _ = store.insert(&once, entry, 0);
+        let _ = store.insert(&once, entry, GroupId::new(0));
         assert!(matches!(thread_cache.find(&store, &once, NOW), Known::Answer(_)));
         assert_eq!(on_shelf(&thread_cache), 100);
     }
@@ -278,9 +279,12 @@ mod tests {
         let mut kept = 0;
         for round in 0..60 {
             let wanted = key(names[round % 3], 1);
-            kept +=
-                usize::from(thread_cache.sets[0].find(tag(thread_cache.hasher.hash_one(wanted.as_bytes())), &wanted, NOW).is_some());
-            assert!(matches!(thread_cache.find(&store, &wanted, NOW), Known::Answer(cached) if cached.answers(&wanted)));
+            kept += usize::from(
+                thread_cache.sets[0].find(tag(thread_cache.hasher.hash_one(wanted.as_bytes())), &wanted, NOW).is_some(),
+            );
+            assert!(
+                matches!(thread_cache.find(&store, &wanted, NOW), Known::Answer(cached) if cached.answers(&wanted))
+            );
         }
         assert!(kept >= 30, "{kept} of 60 from the thread_cache");
     }

@@ -17,6 +17,7 @@ use crate::core::health::UpstreamState;
 use crate::core::key::{Dnssec, Key};
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
+use crate::core::upstream::{GroupId, UpstreamId};
 use crate::core::upstream::{Role, UpstreamPolicy};
 use crate::core::upstream_query::{self, Extension};
 use crate::telemetry::events;
@@ -63,7 +64,7 @@ impl Resolver {
         if !self.critical.is_empty() || self.readiness() == Readiness::NotYet {
             self.spawn(Arc::clone(self).keep_critical());
         }
-        for upstream in self.upstreams.numbers() {
+        for upstream in self.upstreams.ids() {
             self.spawn(Arc::clone(self).probe_while_unhealthy(upstream));
         }
     }
@@ -79,7 +80,7 @@ impl Resolver {
     /// Starts refreshes as they come in.
     async fn run_errands(self: Arc<Self>, mut errands: mpsc::Receiver<Errand>) {
         while let Some(errand) = errands.recv().await {
-            let group = self.upstreams.group_of(errand.key.name());
+            let group = self.group_of(&errand.key);
             let _ = self.fly(&errand.key, group, errand.class);
         }
     }
@@ -94,11 +95,10 @@ impl Resolver {
             let now = self.now();
             if now.since(told) >= tell_every {
                 told = now;
-                self.store.tell_what_is_hot();
+                self.memory.store().tell_what_is_hot();
             }
             self.upstreams.review(now);
-            for (index, group) in self.upstreams.groups().iter().enumerate().filter(|(_, group)| group.has_upstreams())
-            {
+            for (index, group) in self.upstreams.groups().filter(|(_, group)| group.has_upstreams()) {
                 match self.outages.look(index, &group.zone, group.availability(), now) {
                     Change::Ended => self.spawn(Arc::clone(&self).sweep(index)),
                     Change::Began | Change::None => {}
@@ -109,7 +109,7 @@ impl Resolver {
 
     /// Probes one upstream for as long as it is not healthy, so that it is known to be back even
     /// when nobody asks.
-    async fn probe_while_unhealthy(self: Arc<Self>, upstream: usize) {
+    async fn probe_while_unhealthy(self: Arc<Self>, upstream: UpstreamId) {
         let Some(own) = self.upstreams.find(upstream) else { return };
         self.look_for_loop(upstream).await;
         let mut looked_for_loop = self.now();
@@ -137,16 +137,19 @@ impl Resolver {
                 self.look_for_loop(upstream).await;
             }
             if own.state() != UpstreamState::Healthy && !self.upstreams.is_looping(upstream, self.now()) {
-                let key = if own.role == Role::Primary { candidates.pick(&self, own.group()) } else { root_servers() };
+                let key = match (own.role, own.group()) {
+                    (Role::Primary, Some(group)) => candidates.pick(&self, group),
+                    (Role::Primary, None) | (Role::Fallback, _) => root_servers(),
+                };
                 self.probe(upstream, key);
             }
         }
     }
 
     /// Asks one upstream for one name, once. An answer is remembered like any other.
-    fn probe(self: &Arc<Self>, upstream: usize, key: Key) {
+    fn probe(self: &Arc<Self>, upstream: UpstreamId, key: Key) {
         let now = self.now();
-        let group = self.upstreams.group_of(key.name());
+        let group = self.group_of(&key);
         let Join::Leads(flight) = self.flights.join(&key, Class::Probe, now) else { return };
         let target = self.upstreams.target(upstream, Class::Probe, now);
         let attempts = &self.policy.attempts;
@@ -163,14 +166,16 @@ impl Resolver {
 
     /// Refreshes the critical names, then what was served stale, hottest first, at the pace of the
     /// budget.
-    async fn sweep(self: Arc<Self>, group: usize) {
+    async fn sweep(self: Arc<Self>, group: GroupId) {
         let delay = u32::try_from(self.ports.chance.number() % 1000).unwrap_or(0);
         tokio::time::sleep(SWEEP_DELAY * delay / 1000).await;
         let pace = Duration::from_secs(1) / self.policy.budget.sweep_per_second.max(1);
         let now = self.now();
-        for (key, cached) in
-            self.critical_stale(group, now).into_iter().chain(self.store.hottest_stale(Some(group), SWEEP_MAX, now))
-        {
+        for (key, cached) in self.critical_stale(group, now).into_iter().chain(self.memory.store().hottest_stale(
+            Some(group),
+            SWEEP_MAX,
+            now,
+        )) {
             if self.upstreams.availability(group) != Availability::Healthy {
                 return;
             }
@@ -183,7 +188,7 @@ impl Resolver {
 
     /// Asks an upstream for a name that only we know; if that query arrives here, it is left out
     /// for a while.
-    async fn look_for_loop(&self, upstream: usize) {
+    async fn look_for_loop(&self, upstream: UpstreamId) {
         let Some(own) = self.upstreams.find(upstream) else { return };
         if self.budget.lock().take(Class::Probe, 1, self.now()).is_err() {
             return;
@@ -191,7 +196,7 @@ impl Resolver {
         let [high, low, ..] = self.ports.chance.number().to_be_bytes();
         let query =
             upstream_query::write(&self.loops.query(upstream), u16::from_be_bytes([high, low]), Extension::Plain);
-        let exchange = self.ports.transport.exchange(own.protocol, own.address, query);
+        let exchange = self.ports.transport.exchange(&own.endpoint, query);
         let _ = tokio::time::timeout(LOOP_WAIT, exchange).await;
         if self.loops.take(upstream) {
             if self.upstreams.note_loop(upstream, self.now().plus(LOOP_FOR)) {
@@ -219,14 +224,14 @@ impl Candidates {
     /// which caches cannot answer all from memory; the root's name servers when there is none. Also
     /// while another upstream of the group is healthy: clients would join the probe, and wait for
     /// this one.
-    fn pick(&mut self, resolver: &Resolver, group: usize) -> Key {
+    fn pick(&mut self, resolver: &Resolver, group: GroupId) -> Key {
         let now = resolver.now();
         if resolver.upstreams.availability(group) == Availability::Healthy {
             return root_servers();
         }
         if self.keys.is_empty() || now.since(self.chosen) >= CANDIDATES_FOR {
             let critical = resolver.critical_stale(group, now);
-            let hottest = resolver.store.hottest_stale(Some(group), CANDIDATES_MAX, now);
+            let hottest = resolver.memory.store().hottest_stale(Some(group), CANDIDATES_MAX, now);
             self.keys = critical.into_iter().chain(hottest).map(|(key, _)| key).collect();
             self.chosen = now;
         }

@@ -20,9 +20,6 @@ use super::Resolver;
 use super::flight::{Flight, Progress};
 use super::ports::SharedCache;
 use crate::core::key::Key;
-use crate::core::record::Record;
-use crate::core::restore::{self, Shift};
-use crate::memory::journal::Origin;
 use crate::memory::store::Found;
 
 /// A question to the fleet.
@@ -44,7 +41,7 @@ impl Consultation {
         let Self::NotYet = self else { return };
         *self = Self::Over;
         let Some(shared_cache) = resolver.shared_cache.get().cloned() else { return };
-        if let Found::Answer(_) = resolver.store.find(key, resolver.now()) {
+        if let Found::Answer(_) = resolver.memory.find(key, resolver.now()) {
             return;
         }
         let (heard, hearing) = oneshot::channel();
@@ -52,11 +49,11 @@ impl Consultation {
         let (own, key, flight) = (Arc::clone(resolver), key.clone(), Arc::clone(flight));
         resolver.spawn(async move {
             if let Some(record) = shared_cache.ask(&key).await
-                && own.restore_shared(&key, record)
-                && let Found::Answer(cached) = own.store.find(&key, own.now())
+                && own.memory.restore_shared(&key, record)
+                && let Found::Answer(cached) = own.memory.find(&key, own.now())
             {
                 // What failed so far lies beside it from now on.
-                own.store.clear_failure(&key);
+                own.memory.clear_failure(&key);
                 flight.tell(Progress::Recalled(cached));
             }
             drop(heard);
@@ -75,15 +72,5 @@ impl Resolver {
     /// Has this fleet asked from now on; the first one counts.
     pub fn share(&self, shared_cache: Arc<dyn SharedCache>) {
         let _ = self.shared_cache.set(shared_cache);
-    }
-
-    /// Takes in an answer that the fleet's memory had; false when it is past its time, what is here
-    /// is as new or newer, or it was forgotten here since it was learned.
-    pub fn restore_shared(&self, key: &Key, record: Record) -> bool {
-        if self.forgotten.lock().covers(key, record.entry.stored) {
-            return false;
-        }
-        let restored = restore::restore(key, record.entry, Shift::NONE, &self.policy, self.now());
-        restored.is_some_and(|entry| self.restore(key, entry, record.hits, Origin::SharedCache))
     }
 }

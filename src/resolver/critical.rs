@@ -24,9 +24,10 @@ use crate::core::budget::Class;
 use crate::core::classify::{Failure, Kind};
 use crate::core::critical::{self, CriticalTrouble, Given, Standing};
 use crate::core::decision::{Availability, Refresh};
-use crate::core::key::{Dnssec, Key};
+use crate::core::key::Key;
 use crate::core::policy::CriticalName;
 use crate::core::time::Timestamp;
+use crate::core::upstream::GroupId;
 use crate::memory::cached::CachedAnswer;
 use crate::memory::store::Found;
 use crate::telemetry::events;
@@ -41,9 +42,6 @@ const LOOK_EVERY_MIN: Duration = Duration::from_millis(10);
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 /// … to this long; and while readiness waits, after a tenth of it.
 const AGAIN_MAX: Duration = Duration::from_secs(5);
-
-/// Class IN.
-const CLASS_IN: u16 = 1;
 
 /// How one critical name and type stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,28 +116,13 @@ impl WatchState {
     }
 }
 
-/// The keys of critical names as clients may ask for them: in each DNSSEC service.
-pub(super) fn pinned(names: &[CriticalName]) -> Vec<Key> {
-    let services = [(false, false), (true, false), (false, true), (true, true)];
-    let services = services.map(|(dnssec_ok, checking_disabled)| Dnssec { dnssec_ok, checking_disabled });
-    keys(names)
-        .flat_map(|(key, _)| services.map(|service| Key::new(key.name(), key.qtype(), CLASS_IN, service)))
-        .collect()
-}
-
-/// The keys that are asked for, with their maximum age.
-fn keys(names: &[CriticalName]) -> impl Iterator<Item = (Key, Duration)> {
-    names.iter().flat_map(|name| {
-        name.types.iter().map(|rtype| (Key::new(&name.name, *rtype, CLASS_IN, Dnssec::default()), name.max_age))
-    })
-}
-
 impl Watchlist {
     /// The list of these names.
     pub(super) fn new(names: &[CriticalName], now: Timestamp) -> Self {
         let state = WatchState { known: now, ..WatchState::default() };
-        let watched: Vec<Watched> =
-            keys(names).map(|(key, max_age)| Watched { key, max_age, state: Mutex::new(state) }).collect();
+        let watched: Vec<Watched> = critical::watched_keys(names)
+            .map(|(key, max_age)| Watched { key, max_age, state: Mutex::new(state) })
+            .collect();
         let places =
             watched.iter().enumerate().map(|(place, watched)| (watched.key.as_bytes().into(), place)).collect();
         Self { watched, places }
@@ -167,8 +150,8 @@ impl Resolver {
     }
 
     /// The critical names of a group whose answers are remembered and not fresh.
-    pub(super) fn critical_stale(&self, group: usize, now: Timestamp) -> Vec<(Key, Arc<CachedAnswer>)> {
-        let cached = |key: &Key| match self.store.find(key, now) {
+    pub(super) fn critical_stale(&self, group: GroupId, now: Timestamp) -> Vec<(Key, Arc<CachedAnswer>)> {
+        let cached = |key: &Key| match self.memory.find(key, now) {
             Found::Answer(cached) => Some(cached),
             Found::Failure(_) | Found::Nothing => None,
         };
@@ -198,7 +181,7 @@ impl Resolver {
             return critical;
         }
         let mut known = state.known;
-        if let Found::Answer(cached) = self.store.find(&watched.key, now) {
+        if let Found::Answer(cached) = self.memory.find(&watched.key, now) {
             let given = if cached.is_fresh(now) { Given::Fresh } else { Given::Stale };
             known = cached.entry.stored;
             critical.standing = critical::standing(&cached.entry, given, watched.max_age, now);
@@ -241,7 +224,7 @@ impl Resolver {
             watched.state.lock().known = now;
             return now.plus(LOOK_EVERY);
         }
-        let found = self.store.find(&watched.key, now);
+        let found = self.memory.find(&watched.key, now);
         let mut state = watched.state.lock();
         let (group, refresh) = match &found {
             Found::Answer(cached) => {
@@ -254,13 +237,13 @@ impl Resolver {
             }
             Found::Failure(failed) => {
                 state.plan_anew(now);
-                let group = self.upstreams.group_of(watched.key.name());
+                let group = self.group_of(&watched.key);
                 let holds = failed.note.holds(|| self.upstreams.recoveries(group, watched.key.name()), now);
                 (group, if holds { Refresh::Failed } else { Refresh::Idle })
             }
             Found::Nothing => {
                 state.plan_anew(now);
-                (self.upstreams.group_of(watched.key.name()), Refresh::Idle)
+                (self.group_of(&watched.key), Refresh::Idle)
             }
         };
         if now < state.due {
@@ -343,18 +326,6 @@ mod tests {
 
     fn names() -> Vec<CriticalName> {
         vec![CriticalName { name: name("db.example.com").into(), types: vec![1, 28], max_age: Duration::from_secs(60) }]
-    }
-
-    #[test]
-    fn each_name_and_type_is_asked_for_once_and_pinned_in_every_service() {
-        assert_eq!(
-            keys(&names()).map(|(key, _)| key.to_string()).collect::<Vec<_>>(),
-            ["db.example.com. A", "db.example.com. AAAA"]
-        );
-        let pinned = pinned(&names());
-        let different: std::collections::HashSet<&[u8]> = pinned.iter().map(Key::as_bytes).collect();
-        assert_eq!((pinned.len(), different.len()), (8, 8));
-        assert!(keys(&names()).all(|(key, _)| pinned.contains(&key)));
     }
 
     #[test]

@@ -274,6 +274,7 @@ mod tests {
     use super::*;
     use crate::core::key::Dnssec;
     use crate::core::testing::name;
+    use crate::core::upstream::GroupId;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -307,7 +308,7 @@ mod tests {
         let entry = crate::core::entry::Entry::remember(&www, &response, verdict, &crate::core::testing::policy(), NOW)
             .unwrap()
             .entry;
-        first.tell(Progress::Recalled(Arc::new(CachedAnswer::new(&www, entry, 0))));
+        first.tell(Progress::Recalled(Arc::new(CachedAnswer::new(&www, entry, GroupId::new(0)))));
         flights.forget(&www);
         assert!(matches!(flights.join(&www, Class::Miss, NOW), Join::Leads(_)));
         flights.remove(&www, &first);

@@ -11,7 +11,7 @@ use super::background::Errand;
 use super::{Resolver, Waiting};
 use crate::core::answer::{self, Asked, ClientTransport, ExtendedError, Shown};
 use crate::core::budget::Class;
-use crate::core::decision::{self, Action, Beside, Freshness, Refresh};
+use crate::core::decision::{self, Beside, Freshness, KnownAction, Refresh};
 use crate::core::entry::Entry;
 use crate::core::key::Key;
 use crate::core::message::FLAG_RECURSION_DESIRED;
@@ -105,7 +105,7 @@ impl Resolver {
             return give_local(look, &entry, out);
         }
         let recursion = look.query.echo.flags & FLAG_RECURSION_DESIRED != 0;
-        match thread_cache.find(&self.store, &look.query.key, look.arrival.now) {
+        match thread_cache.find(self.memory.store(), &look.query.key, look.arrival.now) {
             Known::Answer(cached) if recursion => self.serve(look, cached, out),
             Known::Answer(cached) if cached.is_fresh(look.arrival.now) => give(look, cached, Shown::Fresh, out),
             Known::Failure(failed) if recursion => self.serve_failure(look, failed, out),
@@ -121,34 +121,29 @@ impl Resolver {
     /// Serves a name of which something is remembered.
     fn serve(&self, look: &Look<'_>, cached: &Arc<CachedAnswer>, out: &mut [u8]) -> Disposition {
         let now = look.arrival.now;
-        let action = decision::decide(
+        let action = decision::decide_known(
             self.freshness(cached, now),
             self.refresh_state(&look.query.key, cached, now),
             self.upstreams.availability(cached.group()),
         );
         match action {
-            Action::AnswerFresh(beside) => {
+            KnownAction::Fresh(beside) => {
                 self.start_beside(beside, Class::Prefetch, &look.query.key, cached, now);
                 give(look, cached, Shown::Fresh, out)
             }
-            Action::AnswerStale(beside) => {
+            KnownAction::Stale(beside) => {
                 self.start_beside(beside, Class::Miss, &look.query.key, cached, now);
                 self.give_stale(look, cached, out)
             }
-            Action::AwaitRefresh if self.waited_enough(cached, now) => self.give_stale(look, cached, out),
-            Action::AwaitRefresh
-            | Action::StartRefresh
-            | Action::AnswerFailure
-            | Action::Join
-            | Action::Forward
-            | Action::LastResort => look.wait(),
+            KnownAction::AwaitRefresh if self.waited_enough(cached, now) => self.give_stale(look, cached, out),
+            KnownAction::AwaitRefresh | KnownAction::StartRefresh => look.wait(),
         }
     }
 
     /// Serves a name of which only a failure is remembered.
     fn serve_failure(&self, look: &Look<'_>, failed: &CachedFailure, out: &mut [u8]) -> Disposition {
         let name = look.query.key.name();
-        if !failed.note.holds(|| self.upstreams.recoveries(self.upstreams.group_of(name), name), look.arrival.now) {
+        if !failed.note.holds(|| self.upstreams.recoveries(self.group_of(&look.query.key), name), look.arrival.now) {
             return look.wait();
         }
         look.tally.count(Answered::CachedFailure);
@@ -184,7 +179,7 @@ impl Resolver {
     pub fn shed(&self, waiting: &Waiting, tally: &Tally, out: &mut [u8]) -> usize {
         let now = self.now();
         let asked = waiting.asked();
-        if let Found::Answer(cached) = self.store.find(&waiting.query.key, now) {
+        if let Found::Answer(cached) = self.memory.find(&waiting.query.key, now) {
             let shown = if cached.is_fresh(now) {
                 tally.count(Answered::Fresh);
                 Shown::Fresh

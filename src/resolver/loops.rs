@@ -11,6 +11,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::key::{Dnssec, Key, is_within};
+use crate::core::upstream::UpstreamId;
 
 /// Where the names lie.
 const SUFFIX: &[u8] = b"\x0dholdover-loop\x04test\x00";
@@ -40,9 +41,9 @@ impl Loops {
 
     /// The query that an upstream is asked.
     #[must_use]
-    pub(super) fn query(&self, upstream: usize) -> Key {
+    pub(super) fn query(&self, upstream: UpstreamId) -> Key {
         let mut name = vec![20];
-        name.extend_from_slice(format!("{:016x}{:04x}", self.nonce, upstream % UPSTREAMS).as_bytes());
+        name.extend_from_slice(format!("{:016x}{:04x}", self.nonce, upstream.index() % UPSTREAMS).as_bytes());
         name.extend_from_slice(SUFFIX);
         Key::new(&name, TYPE_TXT, CLASS_IN, Dnssec::default())
     }
@@ -66,8 +67,9 @@ impl Loops {
     }
 
     /// Whether a query to this upstream came back since the last time this was asked.
-    pub(super) fn take(&self, upstream: usize) -> bool {
-        let bit = u32::try_from(upstream % UPSTREAMS).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0);
+    pub(super) fn take(&self, upstream: UpstreamId) -> bool {
+        let bit =
+            u32::try_from(upstream.index() % UPSTREAMS).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0);
         self.seen.fetch_and(!bit, Ordering::Relaxed) & bit != 0
     }
 }
@@ -80,11 +82,11 @@ mod tests {
     #[test]
     fn our_own_query_is_recognised_and_nobody_elses() {
         let loops = Loops::new(0xfeed_beef);
-        assert!(!Loops::new(1).note_arrival(&loops.query(3)));
+        assert!(!Loops::new(1).note_arrival(&loops.query(UpstreamId::new(3))));
         assert!(!loops.note_arrival(&Key::new(&name("www.example.com"), 1, 1, Dnssec::default())));
-        assert!(loops.note_arrival(&loops.query(3)));
-        assert!(!loops.take(2));
-        assert!(loops.take(3));
-        assert!(!loops.take(3));
+        assert!(loops.note_arrival(&loops.query(UpstreamId::new(3))));
+        assert!(!loops.take(UpstreamId::new(2)));
+        assert!(loops.take(UpstreamId::new(3)));
+        assert!(!loops.take(UpstreamId::new(3)));
     }
 }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::core::decision::Availability;
 use crate::core::health::UpstreamState;
 use crate::core::time::Timestamp;
+use crate::core::upstream::GroupId;
 use crate::memory::cached::CachedAnswer;
 use crate::telemetry::events;
 
@@ -92,7 +93,7 @@ impl Outages {
 
     /// Counts a stale answer.
     pub(super) fn note_stale(&self, cached: &CachedAnswer) {
-        let Some(group) = self.groups.get(cached.group()) else { return };
+        let Some(group) = self.groups.get(cached.group().index()) else { return };
         group.saved.fetch_add(1, Ordering::Relaxed);
         if cached.is_first_stale_of(group.present.load(Ordering::Relaxed)) {
             group.names.fetch_add(1, Ordering::Relaxed);
@@ -100,16 +101,16 @@ impl Outages {
     }
 
     /// Counts a SERVFAIL.
-    pub(super) fn note_failed(&self, group: usize) {
-        if let Some(group) = self.groups.get(group) {
+    pub(super) fn note_failed(&self, group: GroupId) {
+        if let Some(group) = self.groups.get(group.index()) {
             group.failed.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// What a group's present outage has cost so far; `None` without one.
     #[must_use]
-    pub(super) fn present(&self, index: usize) -> Option<PresentOutage> {
-        let group = self.groups.get(index)?;
+    pub(super) fn present(&self, group: GroupId) -> Option<PresentOutage> {
+        let group = self.groups.get(group.index())?;
         let began = group.since.lock().outage?;
         Some(PresentOutage {
             number: group.present.load(Ordering::Relaxed),
@@ -122,8 +123,8 @@ impl Outages {
 
     /// How many outages of a group have begun so far.
     #[must_use]
-    pub(super) fn begun(&self, index: usize) -> u64 {
-        self.groups.get(index).map_or(0, |group| group.begun.load(Ordering::Relaxed))
+    pub(super) fn begun(&self, group: GroupId) -> u64 {
+        self.groups.get(group.index()).map_or(0, |group| group.begun.load(Ordering::Relaxed))
     }
 
     /// Whether any group has an outage.
@@ -133,8 +134,8 @@ impl Outages {
     }
 
     /// Looks at a group's upstreams; writes the beginning and the end of an outage to the log.
-    pub(super) fn look(&self, index: usize, zone: &str, availability: Availability, now: Timestamp) -> Change {
-        let Some(group) = self.groups.get(index) else { return Change::None };
+    pub(super) fn look(&self, group: GroupId, zone: &str, availability: Availability, now: Timestamp) -> Change {
+        let Some(group) = self.groups.get(group.index()) else { return Change::None };
         let mut since = group.since.lock();
         let unhealthy = match availability {
             Availability::Healthy => None,
@@ -196,34 +197,34 @@ mod tests {
     #[test]
     fn down_is_an_outage_at_once_and_five_healthy_seconds_end_it() {
         let outages = Outages::new(1);
-        assert_eq!(outages.look(0, ".", Availability::Healthy, at(0)), Change::None);
-        assert_eq!(outages.look(0, ".", Availability::Down, at(1)), Change::Began);
-        assert_eq!(outages.look(0, ".", Availability::Impaired, at(2)), Change::None);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(0)), Change::None);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Down, at(1)), Change::Began);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Impaired, at(2)), Change::None);
         assert!(outages.any());
-        outages.note_failed(0);
-        assert_eq!(outages.present(0).map(|present| (present.began, present.failed)), Some((at(1), 1)));
-        assert_eq!(outages.look(0, ".", Availability::Healthy, at(3)), Change::None);
-        assert_eq!(outages.look(0, ".", Availability::Healthy, at(8)), Change::Ended);
+        outages.note_failed(GroupId::new(0));
+        assert_eq!(outages.present(GroupId::new(0)).map(|present| (present.began, present.failed)), Some((at(1), 1)));
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(3)), Change::None);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(8)), Change::Ended);
         assert!(!outages.any());
-        assert_eq!((outages.present(0), outages.begun(0)), (None, 1));
+        assert_eq!((outages.present(GroupId::new(0)), outages.begun(GroupId::new(0))), (None, 1));
     }
 
     #[test]
     fn a_relapse_within_seconds_goes_on_with_the_same_outage() {
         let outages = Outages::new(1);
-        assert_eq!(outages.look(0, ".", Availability::Down, at(1)), Change::Began);
-        assert_eq!(outages.look(0, ".", Availability::Healthy, at(3)), Change::None);
-        assert_eq!(outages.look(0, ".", Availability::Down, at(7)), Change::None);
-        assert_eq!(outages.look(0, ".", Availability::Healthy, at(9)), Change::None);
-        assert_eq!(outages.look(0, ".", Availability::Healthy, at(13)), Change::None);
-        assert_eq!(outages.look(0, ".", Availability::Healthy, at(14)), Change::Ended);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Down, at(1)), Change::Began);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(3)), Change::None);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Down, at(7)), Change::None);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(9)), Change::None);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(13)), Change::None);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(14)), Change::Ended);
     }
 
     #[test]
     fn a_short_impairment_is_none_and_a_long_one_is() {
         let outages = Outages::new(1);
-        assert_eq!(outages.look(0, ".", Availability::Impaired, at(0)), Change::None);
-        assert_eq!(outages.look(0, ".", Availability::Impaired, at(4)), Change::None);
-        assert_eq!(outages.look(0, ".", Availability::Impaired, at(5)), Change::Began);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Impaired, at(0)), Change::None);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Impaired, at(4)), Change::None);
+        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Impaired, at(5)), Change::Began);
     }
 }

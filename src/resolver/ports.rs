@@ -9,17 +9,11 @@ use std::pin::Pin;
 
 use crate::core::key::Key;
 use crate::core::record::Record;
-use crate::core::time::Timestamp;
-pub use crate::core::upstream::Protocol;
+pub use crate::core::time::Clock;
+pub use crate::core::upstream::{Endpoint, Transport};
 
 /// A future that a port hands out.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// Tells the time on holdover's one timeline.
-pub trait Clock: Send + Sync + 'static {
-    /// The present moment; never goes back.
-    fn now(&self) -> Timestamp;
-}
 
 /// Unpredictable numbers: message IDs, jitter, choices among equals.
 pub trait Chance: Send + Sync + 'static {
@@ -38,12 +32,7 @@ pub trait UpstreamTransport: Send + Sync + 'static {
     /// connection may be shared and reused.
     ///
     /// Cancel safe: dropping the future frees its socket or its slot.
-    fn exchange(
-        &self,
-        protocol: Protocol,
-        server: SocketAddr,
-        query: Vec<u8>,
-    ) -> PortFuture<Result<Vec<u8>, TransportError>>;
+    fn exchange(&self, endpoint: &Endpoint, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>>;
 }
 
 /// Why no response can come any more.

@@ -21,7 +21,6 @@ use crate::core::key::NameText;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::memory::cached::CachedAnswer;
-use crate::memory::flushes::Scope;
 use crate::memory::journal::Origin;
 use crate::telemetry::events;
 use crate::telemetry::reading::{
@@ -40,19 +39,19 @@ struct Walk {
 impl Resolver {
     /// Looks over everything; what the resolver does not know is left as it is by default.
     #[must_use]
-    pub fn survey(&self) -> Reading {
+    pub fn reading(&self) -> Reading {
         let now = self.now();
-        let groups = self.upstreams.groups();
-        let present: Vec<Option<PresentOutage>> = (0..groups.len()).map(|group| self.outages.present(group)).collect();
+        let present: Vec<Option<PresentOutage>> =
+            self.upstreams.groups().map(|(group, _)| self.outages.present(group)).collect();
         let walk = self.walk(&present, now);
         let outages =
-            groups.iter().enumerate().filter(|(_, group)| group.has_upstreams()).map(|(index, group)| OutageReading {
+            self.upstreams.groups().filter(|(_, group)| group.has_upstreams()).map(|(id, group)| OutageReading {
                 zone: group.zone.clone(),
-                begun: self.outages.begun(index),
+                begun: self.outages.begun(id),
                 present: present
-                    .get(index)
+                    .get(id.index())
                     .and_then(Option::as_ref)
-                    .map(|outage| show(outage, walk.first.get(index), now)),
+                    .map(|outage| show(outage, walk.first.get(id.index()), now)),
             });
         Reading {
             ready: self.readiness() == Readiness::Ready,
@@ -66,7 +65,7 @@ impl Resolver {
             cache: self.cache(walk.expired),
             learned: Origin::ALL
                 .iter()
-                .map(|origin| (origin.label().to_owned(), self.journal.learned(*origin)))
+                .map(|origin| (origin.label().to_owned(), self.memory.learned(*origin)))
                 .collect(),
             critical: self.critical().iter().map(|critical| show_critical(critical, now)).collect(),
             resolutions_in_flight: u64::try_from(self.in_flight()).unwrap_or(u64::MAX),
@@ -77,14 +76,15 @@ impl Resolver {
     /// Walks over all answers.
     fn walk(&self, present: &[Option<PresentOutage>], now: Timestamp) -> Walk {
         let mut walk = Walk { expired: 0, first: vec![None; present.len()] };
-        for cached in self.store.answers().filter(|cached| !cached.entry.is_fresh(now) && cached.entry.is_servable(now))
+        for cached in
+            self.memory.store().answers().filter(|cached| !cached.entry.is_fresh(now) && cached.entry.is_servable(now))
         {
             walk.expired += 1;
-            let outage = present.get(cached.group()).and_then(Option::as_ref);
+            let outage = present.get(cached.group().index()).and_then(Option::as_ref);
             if !outage.is_some_and(|outage| cached.is_stale_of(outage.number)) {
                 continue;
             }
-            if let Some(first) = walk.first.get_mut(cached.group())
+            if let Some(first) = walk.first.get_mut(cached.group().index())
                 && first.as_ref().is_none_or(|first| cached.entry.stale_until < first.entry.stale_until)
             {
                 *first = Some(cached);
@@ -101,17 +101,8 @@ impl Resolver {
     /// What is remembered.
     fn cache(&self, expired_entries: u64) -> CacheReading {
         let [positive, negative, failed] =
-            self.store.sizes().map(|(entries, bytes)| StoreSizeReading { entries, bytes });
+            self.memory.store().sizes().map(|(entries, bytes)| StoreSizeReading { entries, bytes });
         CacheReading { positive, negative, failed, expired_entries, limit_bytes: self.policy.cache.bytes }
-    }
-
-    /// Forgets every name and type that is meant, also what the fleet learned of it so far; gives
-    /// how many were known here.
-    pub fn forget_all(&self, meant: &Scope) -> u64 {
-        // First, so that nothing comes back in between.
-        self.forgotten.lock().note(Arc::clone(meant), self.now());
-        let keys = self.store.answers().filter_map(|cached| cached.key()).chain(self.store.failed());
-        keys.filter(|key| meant(key)).fold(0, |forgotten, key| forgotten + u64::from(self.forget(&key)))
     }
 }
 

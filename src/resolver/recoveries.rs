@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use parking_lot::Mutex;
 
 use crate::core::key::registrable;
-use crate::core::suffix::{self, Suffixes};
+use crate::core::suffix::{self, SuffixHash, Suffixes};
 use crate::core::time::Timestamp;
 
 /// What came back, of one group of names.
@@ -35,8 +35,8 @@ impl Default for Recoveries {
 
 /// The hash of the suffix that a name shares its fate with: the registrable domain, or nearly so.
 #[must_use]
-pub fn suffix_of(name: &[u8]) -> u64 {
-    foldhash::fast::FixedState::default().hash_one(registrable(name))
+pub fn suffix_of(name: &[u8]) -> SuffixHash {
+    SuffixHash::new(foldhash::fast::FixedState::default().hash_one(registrable(name)))
 }
 
 impl Recoveries {

@@ -14,7 +14,7 @@ use super::consultation::Consultation;
 use super::flight::{Flight, NoAnswer, Progress};
 use super::ports::TransportError;
 use super::recoveries::suffix_of;
-use crate::core::attempts::{Attempts, Plan, Step, Target};
+use crate::core::attempts::{AttemptId, Attempts, Plan, Step, Target};
 use crate::core::budget::Class;
 use crate::core::classify::{self, Failure, Verdict};
 use crate::core::decision::Availability;
@@ -23,17 +23,16 @@ use crate::core::health::{AttemptOutcome, UpstreamState};
 use crate::core::key::Key;
 use crate::core::refresh;
 use crate::core::time::Timestamp;
-use crate::core::upstream::Protocol;
+use crate::core::upstream::{Endpoint, GroupId, Transport, UpstreamId};
 use crate::core::upstream_query::{self, Extension};
 use crate::memory::cached::{CachedAnswer, ResolutionFailure};
-use crate::memory::journal::{Change, Origin};
 use crate::memory::store::Found;
 
 /// Packets that a query over TCP costs: the handshake, the query, its acknowledgement.
 const TCP_PACKETS: u32 = 4;
 
 /// What came of one attempt.
-type Returned = (usize, Result<Vec<u8>, TransportError>);
+type Returned = (AttemptId, Result<Vec<u8>, TransportError>);
 /// The attempts under way.
 type Exchanges = FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = Returned> + Send>>>;
 
@@ -47,7 +46,7 @@ pub(super) struct Resolution {
     /// What is asked.
     key: Key,
     /// The upstream group.
-    group: usize,
+    group: GroupId,
     /// When and whom to ask.
     attempts: Attempts,
     /// What had come back when it began: a failure from before a recovery says nothing about the
@@ -78,7 +77,7 @@ struct FlightGuard {
 impl Drop for FlightGuard {
     fn drop(&mut self) {
         if self.resolver.flights.remove(&self.key, &self.flight)
-            && let Found::Answer(cached) = self.resolver.store.find(&self.key, self.resolver.now())
+            && let Found::Answer(cached) = self.resolver.memory.find(&self.key, self.resolver.now())
         {
             cached.end_refresh();
         }
@@ -98,12 +97,12 @@ enum Flow {
 impl Resolution {
     /// Prepares the probe of one upstream. That it fails says nothing about the name: others may
     /// answer for it.
-    pub(super) fn probe(resolver: &Arc<Resolver>, key: Key, group: usize, plan: Plan, flight: Arc<Flight>) -> Self {
+    pub(super) fn probe(resolver: &Arc<Resolver>, key: Key, group: GroupId, plan: Plan, flight: Arc<Flight>) -> Self {
         Self { noted: true, ..Self::new(resolver, key, group, plan, flight) }
     }
 
     /// Prepares a resolution.
-    pub(super) fn new(resolver: &Arc<Resolver>, key: Key, group: usize, plan: Plan, flight: Arc<Flight>) -> Self {
+    pub(super) fn new(resolver: &Arc<Resolver>, key: Key, group: GroupId, plan: Plan, flight: Arc<Flight>) -> Self {
         let guard = FlightGuard { resolver: Arc::clone(resolver), key: key.clone(), flight };
         let attempts = Attempts::new(resolver.policy.attempts, plan, resolver.now());
         let recoveries = resolver.upstreams.recoveries(group, key.name());
@@ -196,11 +195,11 @@ impl Resolution {
     }
 
     /// Sends one attempt, as far as the budget goes.
-    fn send(&mut self, attempt: usize, target: Target, exchanges: &mut Exchanges) -> Vec<Step> {
+    fn send(&mut self, attempt: AttemptId, target: Target, exchanges: &mut Exchanges) -> Vec<Step> {
         let now = self.resolver.now();
-        let packets = match target.protocol {
-            Protocol::Udp => 1,
-            Protocol::Tcp => TCP_PACKETS,
+        let packets = match target.transport {
+            Transport::Udp => 1,
+            Transport::Tcp => TCP_PACKETS,
         };
         let class = match target.class {
             Class::Outage => Class::Outage,
@@ -231,7 +230,8 @@ impl Resolution {
         let Some(upstream) = self.resolver.upstreams.find(target.upstream) else { return Vec::new() };
         let [high, low, ..] = self.resolver.ports.chance.number().to_be_bytes();
         let query = upstream_query::write(&self.key, u16::from_be_bytes([high, low]), target.extension);
-        let exchange = self.resolver.ports.transport.exchange(target.protocol, upstream.address, query);
+        let endpoint = Endpoint { transport: target.transport, ..upstream.endpoint.clone() };
+        let exchange = self.resolver.ports.transport.exchange(&endpoint, query);
         self.resolver.sends.sent(class);
         exchanges.push(Box::pin(async move { (attempt, exchange.await) }));
         Vec::new()
@@ -239,7 +239,7 @@ impl Resolution {
 
     /// Tells an upstream's health how an attempt went. When that brings it back, nobody is to wait
     /// for what was asked before.
-    fn report(&self, upstream: usize, outcome: AttemptOutcome) {
+    fn report(&self, upstream: UpstreamId, outcome: AttemptOutcome) {
         let transition = self.resolver.upstreams.report(upstream, outcome, self.resolver.now());
         if transition.is_some_and(|transition| transition.from == UpstreamState::Down) {
             self.resolver.release_flights(|_| true);
@@ -249,7 +249,7 @@ impl Resolution {
     /// The budget has no room: that is no refresh under way yet.
     fn hold_back(&self) {
         self.guard.flight.hold_back();
-        if let Found::Answer(cached) = self.resolver.store.find(&self.key, self.resolver.now()) {
+        if let Found::Answer(cached) = self.resolver.memory.find(&self.key, self.resolver.now()) {
             cached.hold_refresh_back();
         }
     }
@@ -257,14 +257,14 @@ impl Resolution {
     /// It has room.
     fn go_on(&self, now: Timestamp) {
         if self.guard.flight.go_on(now)
-            && let Found::Answer(cached) = self.resolver.store.find(&self.key, now)
+            && let Found::Answer(cached) = self.resolver.memory.find(&self.key, now)
         {
             cached.send_refresh(now);
         }
     }
 
     /// Takes what an attempt brought; `None` when it was the answer.
-    fn take(&mut self, attempt: usize, result: Result<Vec<u8>, TransportError>) -> Option<Vec<Step>> {
+    fn take(&mut self, attempt: AttemptId, result: Result<Vec<u8>, TransportError>) -> Option<Vec<Step>> {
         let now = self.resolver.now();
         let response = match result {
             Ok(response) => response,
@@ -290,14 +290,14 @@ impl Resolution {
     }
 
     /// Tells the attempts that a response is no answer.
-    fn fail(&mut self, attempt: usize, failure: Failure) -> Vec<Step> {
+    fn fail(&mut self, attempt: AttemptId, failure: Failure) -> Vec<Step> {
         self.resolver.failures.count(failure);
         let group = suffix_of(self.key.name());
         self.attempts.failed_response(attempt, failure, group, self.resolver.now())
     }
 
     /// Remembers an answer and tells everybody; false when its framing turns out to be unusable.
-    fn answer(&mut self, attempt: usize, response: &[u8], verdict: Verdict) -> bool {
+    fn answer(&mut self, attempt: AttemptId, response: &[u8], verdict: Verdict) -> bool {
         let now = self.resolver.now();
         let Ok(remembered) = Entry::remember(&self.key, response, verdict, &self.resolver.policy, now) else {
             return false;
@@ -309,19 +309,15 @@ impl Resolution {
         if let Some(Target { extension: Extension::Plain, upstream, .. }) = target {
             self.resolver.upstreams.note_plain(upstream, now);
         }
-        let replaces = matches!(self.resolver.store.find(&self.key, now), Found::Answer(_));
+        let replaces = matches!(self.resolver.memory.find(&self.key, now), Found::Answer(_));
         let cached = match remembered.keep {
             // In an outage nobody is to be given what a name was before its TTL became 0, nor is
             // anybody to be left with nothing for it.
             Keep::No if !replaces => Arc::new(CachedAnswer::new(&self.key, remembered.entry, self.group)),
-            Keep::Yes | Keep::No => {
-                let cached = self.resolver.store.insert(&self.key, remembered.entry, self.group);
-                self.resolver.journal.note(&Change::Learned(Arc::clone(&cached), Origin::Upstream));
-                cached
-            }
+            Keep::Yes | Keep::No => self.resolver.memory.insert(&self.key, remembered.entry),
         };
-        self.resolver.store.clear_failure(&self.key);
-        let group = self.resolver.upstreams.groups().get(self.group);
+        self.resolver.memory.clear_failure(&self.key);
+        let group = self.resolver.upstreams.group(self.group);
         if group.is_some_and(|group| group.recoveries.note_answer(self.key.name(), now)) {
             let suffix = suffix_of(self.key.name());
             self.resolver.release_flights(|key| suffix_of(key.name()) == suffix);
@@ -341,9 +337,9 @@ impl Resolution {
         let now = self.resolver.now();
         let stale = &self.resolver.policy.stale;
         let recheck = |failures| now.plus(refresh::recheck_after(failures, stale));
-        self.resolver.store.note_failure(&self.key, &self.reason(failure), recheck, self.recoveries, now);
+        self.resolver.memory.note_failure(&self.key, &self.reason(failure), recheck, self.recoveries);
         self.resolver.critical.note_failure(&self.key, failure, now);
-        if let Some(group) = self.resolver.upstreams.groups().get(self.group) {
+        if let Some(group) = self.resolver.upstreams.group(self.group) {
             group.recoveries.note_failure(self.key.name());
         }
     }

@@ -19,10 +19,10 @@ use crate::core::attempts::{Plan, Target};
 use crate::core::budget::Class;
 use crate::core::decision::Availability;
 use crate::core::health::{AttemptOutcome, Health, Transition, UpstreamState};
-use crate::core::key::is_within;
 use crate::core::policy::Policy;
+use crate::core::routes::{ROOT, Routes};
 use crate::core::time::Timestamp;
-use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
+use crate::core::upstream::{GroupId, Role, Transport, UpstreamId, UpstreamPolicy};
 use crate::core::upstream_query::Extension;
 use crate::telemetry::events;
 use member::encode_state;
@@ -43,38 +43,31 @@ pub struct Upstreams {
     registry: Registry,
     /// Every group.
     groups: Vec<Group>,
-    /// Zone to group, longest zone first; the last is the root.
-    routes: Vec<(Box<[u8]>, usize)>,
+    /// The group of every name that no zone holds.
+    root: GroupId,
     /// The operator's choices.
     policy: Policy,
 }
 
-/// The wire form of the root.
-const ROOT: &[u8] = b"\x00";
-
 impl Upstreams {
-    /// Builds groups and routes.
+    /// Gives every zone of the routes its upstreams.
     #[must_use]
-    pub fn new(configured: &[UpstreamPolicy], policy: &Policy) -> Self {
-        let mut zones: Vec<Box<[u8]>> = configured.iter().flat_map(|upstream| upstream.zones.iter().cloned()).collect();
-        zones.push(ROOT.into());
-        zones.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        zones.dedup();
+    pub fn new(routes: &Routes, configured: &[UpstreamPolicy], policy: &Policy) -> Self {
         let registry = Registry::default();
-        let mut primaries = vec![Vec::new(); zones.len()];
-        let mut groups: Vec<Group> = zones.iter().map(|zone| Group::new(zone)).collect();
+        let mut groups: Vec<Group> = routes.zones().map(|(_, zone)| Group::new(zone)).collect();
+        let mut primaries = vec![Vec::new(); groups.len()];
         for upstream in configured {
-            let served: Vec<usize> =
-                zones.iter().enumerate().filter(|(_, zone)| serves(upstream, zone)).map(|(group, _)| group).collect();
+            let served: Vec<GroupId> =
+                routes.zones().filter(|(_, zone)| serves(upstream, zone)).map(|(group, _)| group).collect();
             for address in &upstream.addresses {
-                let number = registry.add(Upstream::new(upstream, *address, served.clone(), policy));
-                for index in &served {
+                let id = registry.add(Upstream::new(upstream, *address, served.clone(), policy));
+                for group in &served {
                     match upstream.role {
                         Role::Primary => {
-                            primaries.get_mut(*index).into_iter().for_each(|own: &mut Vec<_>| own.push(number))
+                            primaries.get_mut(group.index()).into_iter().for_each(|own: &mut Vec<_>| own.push(id));
                         }
                         Role::Fallback => {
-                            groups.get_mut(*index).into_iter().for_each(|group| group.fallbacks.push(number))
+                            groups.get_mut(group.index()).into_iter().for_each(|group| group.fallbacks.push(id));
                         }
                     }
                 }
@@ -83,18 +76,11 @@ impl Upstreams {
         for (group, own) in groups.iter_mut().zip(primaries) {
             group.primaries = RwLock::new(own.into());
         }
-        let routes = zones.into_iter().enumerate().map(|(group, zone)| (zone, group)).collect();
-        let upstreams = Self { registry, groups, routes, policy: policy.clone() };
-        for group in 0..upstreams.groups.len() {
+        let upstreams = Self { registry, groups, root: routes.group_of(ROOT), policy: policy.clone() };
+        for (group, _) in routes.zones() {
             upstreams.publish(group);
         }
         upstreams
-    }
-
-    /// The group of a name in lower-cased wire form.
-    #[must_use]
-    pub fn group_of(&self, name: &[u8]) -> usize {
-        self.routes.iter().find(|(zone, _)| is_within(name, zone)).map_or(0, |(_, group)| *group)
     }
 
     /// All upstreams in use.
@@ -103,32 +89,34 @@ impl Upstreams {
         self.registry.in_use().into_iter().map(|(_, upstream)| upstream).collect()
     }
 
-    /// Their numbers.
+    /// The identifiers of all upstreams in use.
     #[must_use]
-    pub fn numbers(&self) -> Vec<usize> {
-        self.registry.in_use().into_iter().map(|(number, _)| number).collect()
+    pub fn ids(&self) -> Vec<UpstreamId> {
+        self.registry.in_use().into_iter().map(|(id, _)| id).collect()
     }
 
     /// The upstream of a number, also while it is in use no more.
     #[must_use]
-    pub fn find(&self, number: usize) -> Option<Arc<Upstream>> {
-        self.registry.find(number)
+    pub fn find(&self, id: UpstreamId) -> Option<Arc<Upstream>> {
+        self.registry.find(id)
     }
 
     /// Replaces the addresses of a primary upstream for all names. Addresses that stay keep their
     /// number, state and measurements; what began with those that go is carried to its end. Gives
     /// the numbers of the new ones; nothing changes for no addresses.
-    pub fn replace(&self, configured: &UpstreamPolicy) -> Vec<usize> {
-        let root = self.group_of(ROOT);
-        let Some(group) = self.groups.get(root).filter(|_| !configured.addresses.is_empty()) else { return Vec::new() };
+    pub fn replace(&self, configured: &UpstreamPolicy) -> Vec<UpstreamId> {
+        let root = self.root;
+        let Some(group) = self.group(root).filter(|_| !configured.addresses.is_empty()) else { return Vec::new() };
         let mut added = Vec::new();
         {
             let mut primaries = group.primaries.write();
-            let (old, mut next): (Vec<usize>, Vec<usize>) = primaries
+            let (old, mut next): (Vec<UpstreamId>, Vec<UpstreamId>) = primaries
                 .iter()
                 .partition(|number| self.registry.find(**number).is_some_and(|own| own.name == configured.name));
             let find = |address| {
-                old.iter().copied().find(|number| self.registry.find(*number).is_some_and(|own| own.address == address))
+                old.iter()
+                    .copied()
+                    .find(|number| self.registry.find(*number).is_some_and(|own| own.endpoint.address == address))
             };
             for address in &configured.addresses {
                 next.push(find(*address).unwrap_or_else(|| {
@@ -149,57 +137,62 @@ impl Upstreams {
     }
 
     /// All groups.
+    pub fn groups(&self) -> impl Iterator<Item = (GroupId, &Group)> {
+        self.groups.iter().enumerate().map(|(index, group)| (GroupId::new(index), group))
+    }
+
+    /// The group of this identifier.
     #[must_use]
-    pub fn groups(&self) -> &[Group] {
-        &self.groups
+    pub fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(id.index())
     }
 
     /// The best state among a group's primaries.
     #[must_use]
-    pub fn availability(&self, group: usize) -> Availability {
-        self.groups.get(group).map_or(Availability::Down, Group::availability)
+    pub fn availability(&self, group: GroupId) -> Availability {
+        self.group(group).map_or(Availability::Down, Group::availability)
     }
 
     /// A group's client response timer.
     #[must_use]
-    pub fn timer(&self, group: usize) -> Duration {
-        Duration::from_micros(self.groups.get(group).map_or(0, |group| group.timer.load(Ordering::Relaxed)))
+    pub fn timer(&self, group: GroupId) -> Duration {
+        Duration::from_micros(self.group(group).map_or(0, |group| group.timer.load(Ordering::Relaxed)))
     }
 
     /// How often something came back that a name of the group depends on.
     #[must_use]
-    pub fn recoveries(&self, group: usize, name: &[u8]) -> u32 {
-        self.groups.get(group).map_or(0, |group| group.recoveries.of(name))
+    pub fn recoveries(&self, group: GroupId, name: &[u8]) -> u32 {
+        self.group(group).map_or(0, |group| group.recoveries.of(name))
     }
 
     /// Takes note of what an attempt came to; gives the change of state.
-    pub fn report(&self, upstream: usize, outcome: AttemptOutcome, now: Timestamp) -> Option<Transition> {
+    pub fn report(&self, upstream: UpstreamId, outcome: AttemptOutcome, now: Timestamp) -> Option<Transition> {
         self.registry.find(upstream)?.count(outcome);
         self.update(upstream, |health| health.record(outcome, now))
     }
 
     /// Takes note of an overdue attempt.
-    pub fn report_overdue(&self, upstream: usize, sent_at: Timestamp) -> Option<Transition> {
+    pub fn report_overdue(&self, upstream: UpstreamId, sent_at: Timestamp) -> Option<Transition> {
         self.update(upstream, |health| health.overdue(sent_at))
     }
 
     /// Lets old impairments be forgotten; to be called about once a second.
     pub fn review(&self, now: Timestamp) {
-        for number in self.numbers() {
-            let _ = self.update(number, |health| health.review(now));
+        for id in self.ids() {
+            let _ = self.update(id, |health| health.review(now));
         }
     }
 
     /// How long the upstream's prober waits before its next probe.
     #[must_use]
-    pub fn next_probe(&self, upstream: usize, chance: u64) -> Duration {
+    pub fn next_probe(&self, upstream: UpstreamId, chance: u64) -> Duration {
         self.registry
             .find(upstream)
             .map_or(self.policy.health.probe_max, |upstream| upstream.health.lock().next_probe(chance))
     }
 
     /// Remembers that an upstream answers only without EDNS.
-    pub fn note_plain(&self, upstream: usize, now: Timestamp) {
+    pub fn note_plain(&self, upstream: UpstreamId, now: Timestamp) {
         if let Some(upstream) = self.registry.find(upstream) {
             upstream.plain_until.store(now.plus(PLAIN_FOR).as_micros(), Ordering::Relaxed);
         }
@@ -207,7 +200,7 @@ impl Upstreams {
 
     /// Leaves an upstream out until `until`, because it sends our own queries back; true when this
     /// is news.
-    pub fn note_loop(&self, upstream: usize, until: Timestamp) -> bool {
+    pub fn note_loop(&self, upstream: UpstreamId, until: Timestamp) -> bool {
         self.registry.find(upstream).is_some_and(|upstream| {
             let before = upstream.looping_until.swap(until.as_micros(), Ordering::Relaxed);
             for group in &upstream.groups {
@@ -218,7 +211,7 @@ impl Upstreams {
     }
 
     /// Lets an upstream be used again that was left out for a loop.
-    pub fn clear_loop(&self, upstream: usize) {
+    pub fn clear_loop(&self, upstream: UpstreamId) {
         if let Some(upstream) = self.registry.find(upstream)
             && upstream.looping_until.swap(0, Ordering::Relaxed) != 0
         {
@@ -237,12 +230,12 @@ impl Upstreams {
     /// the breaker may be wrong. What is known came from those who are responsible for the name: a
     /// fallback's denial is no news beside it.
     #[must_use]
-    pub fn plan(&self, group: usize, class: Class, known: bool, chance: u64, now: Timestamp) -> Plan {
+    pub fn plan(&self, group: GroupId, class: Class, known: bool, chance: u64, now: Timestamp) -> Plan {
         let attempts = &self.policy.attempts;
         let sends = usize::try_from(attempts.sends).unwrap_or(1);
         let mut targets = Vec::new();
         let mut hedge = attempts.second_after;
-        if let Some(group) = self.groups.get(group) {
+        if let Some(group) = self.group(group) {
             let own = group.primaries();
             let usable = self.usable(&own, now);
             let fallbacks = if known { Vec::new() } else { self.usable(&group.fallbacks, now) };
@@ -250,7 +243,8 @@ impl Upstreams {
                 hedge = (p99 * HEDGE_FACTOR).max(HEDGE_MIN);
             }
             if usable.is_empty() {
-                let primaries: Vec<usize> = own.iter().copied().filter(|index| !self.is_looping(*index, now)).collect();
+                let primaries: Vec<UpstreamId> =
+                    own.iter().copied().filter(|index| !self.is_looping(*index, now)).collect();
                 targets.extend(fallbacks.iter().map(|index| self.target(*index, class, now)));
                 targets.truncate(sends.saturating_sub(1));
                 let pick = usize::try_from(chance % u64::try_from(primaries.len().max(1)).unwrap_or(1)).unwrap_or(0);
@@ -267,12 +261,12 @@ impl Upstreams {
     /// How long whoever has nothing waits for an answer: not for long where all that could be asked
     /// is down.
     #[must_use]
-    pub fn deadline(&self, group: usize, now: Timestamp) -> Duration {
+    pub fn deadline(&self, group: GroupId, now: Timestamp) -> Duration {
         let attempts = &self.policy.attempts;
         let asked = |group: &Group| {
             [group.primaries().as_ref(), &group.fallbacks].iter().any(|own| !self.usable(own, now).is_empty())
         };
-        if self.groups.get(group).is_some_and(asked) {
+        if self.group(group).is_some_and(asked) {
             attempts.deadline
         } else {
             attempts.deadline.min(attempts.second_after)
@@ -281,21 +275,21 @@ impl Upstreams {
 
     /// How one upstream is asked.
     #[must_use]
-    pub fn target(&self, index: usize, class: Class, now: Timestamp) -> Target {
-        let upstream = self.registry.find(index);
+    pub fn target(&self, id: UpstreamId, class: Class, now: Timestamp) -> Target {
+        let upstream = self.registry.find(id);
         let plain =
             upstream.as_ref().is_some_and(|upstream| upstream.plain_until.load(Ordering::Relaxed) > now.as_micros());
         Target {
-            upstream: index,
-            protocol: upstream.map_or(Protocol::Udp, |upstream| upstream.protocol),
+            upstream: id,
+            transport: upstream.map_or(Transport::Udp, |upstream| upstream.endpoint.transport),
             extension: if plain { Extension::Plain } else { Extension::Edns },
             class,
         }
     }
 
     /// Those that are not down, healthy ones first.
-    fn usable(&self, indices: &[usize], now: Timestamp) -> Vec<usize> {
-        let mut usable: Vec<(UpstreamState, usize)> = indices
+    fn usable(&self, indices: &[UpstreamId], now: Timestamp) -> Vec<UpstreamId> {
+        let mut usable: Vec<(UpstreamState, UpstreamId)> = indices
             .iter()
             .filter_map(|index| Some((self.registry.find(*index)?.state(), *index)))
             .filter(|(state, index)| *state != UpstreamState::Down && !self.is_looping(*index, now))
@@ -306,18 +300,18 @@ impl Upstreams {
 
     /// Whether an upstream is left out for a loop.
     #[must_use]
-    pub fn is_looping(&self, index: usize, now: Timestamp) -> bool {
-        self.registry.find(index).is_some_and(|upstream| upstream.is_looping(now))
+    pub fn is_looping(&self, id: UpstreamId, now: Timestamp) -> bool {
+        self.registry.find(id).is_some_and(|upstream| upstream.is_looping(now))
     }
 
     /// An upstream's p99 round-trip time.
-    fn p99(&self, index: usize) -> Option<Duration> {
-        self.registry.find(index)?.p99()
+    fn p99(&self, id: UpstreamId) -> Option<Duration> {
+        self.registry.find(id)?.p99()
     }
 
     /// Changes an upstream's health, publishes the result, and says so in the log.
-    fn update(&self, index: usize, change: impl FnOnce(&mut Health) -> Option<Transition>) -> Option<Transition> {
-        let upstream = self.registry.find(index)?;
+    fn update(&self, id: UpstreamId, change: impl FnOnce(&mut Health) -> Option<Transition>) -> Option<Transition> {
+        let upstream = self.registry.find(id)?;
         let transition = {
             let mut health = upstream.health.lock();
             let transition = change(&mut health);
@@ -329,7 +323,7 @@ impl Upstreams {
         }
         let transition = transition?;
         if transition.from == UpstreamState::Down {
-            for group in upstream.groups.iter().filter_map(|group| self.groups.get(*group)) {
+            for group in upstream.groups.iter().filter_map(|group| self.group(*group)) {
                 group.recoveries.note_upstream();
             }
         }
@@ -339,8 +333,8 @@ impl Upstreams {
     }
 
     /// Publishes a group's best state and timer.
-    fn publish(&self, index: usize) {
-        let Some(group) = self.groups.get(index) else { return };
+    fn publish(&self, id: GroupId) {
+        let Some(group) = self.group(id) else { return };
         let own = group.primaries();
         let best = own
             .iter()
@@ -374,19 +368,31 @@ mod tests {
         UpstreamPolicy {
             name: format!("u{port}"),
             addresses: vec![std::net::SocketAddr::from(([192, 0, 2, 1], port))],
-            protocol: Protocol::Udp,
+            transport: Transport::Udp,
             zones: zones.iter().map(|zone| name(zone).into()).collect(),
             role,
         }
     }
 
-    fn order(upstreams: &Upstreams, group: usize) -> Vec<usize> {
-        upstreams.plan(group, Class::Miss, false, 0, NOW).targets.iter().map(|target| target.upstream).collect()
+    fn order(upstreams: &Upstreams, group: GroupId) -> Vec<usize> {
+        upstreams.plan(group, Class::Miss, false, 0, NOW).targets.iter().map(|target| target.upstream.index()).collect()
+    }
+
+    fn upstreams(configured: &[UpstreamPolicy]) -> Upstreams {
+        Upstreams::new(&Routes::new(configured), configured, &policy())
+    }
+
+    fn id(index: usize) -> UpstreamId {
+        UpstreamId::new(index)
+    }
+
+    fn root() -> GroupId {
+        Routes::new(&[]).group_of(ROOT)
     }
 
     fn down(upstreams: &Upstreams, index: usize) {
         for _ in 0..5 {
-            let _ = upstreams.report(index, AttemptOutcome::Failed, NOW);
+            let _ = upstreams.report(id(index), AttemptOutcome::Failed, NOW);
         }
     }
 
@@ -397,8 +403,8 @@ mod tests {
             upstream(2, Role::Primary, &["example.com"]),
             upstream(3, Role::Primary, &["corp.example.com"]),
         ];
-        let upstreams = Upstreams::new(&configured, &policy());
-        let first = |text: &str| order(&upstreams, upstreams.group_of(&name(text))).first().copied();
+        let upstreams = upstreams(&configured);
+        let first = |text: &str| order(&upstreams, Routes::new(&configured).group_of(&name(text))).first().copied();
         assert_eq!(first("www.example.net"), Some(0));
         assert_eq!(first("www.example.com"), Some(1));
         assert_eq!(first("db.corp.example.com"), Some(2));
@@ -406,54 +412,54 @@ mod tests {
 
     #[test]
     fn one_upstream_gets_all_three_attempts_and_two_take_turns() {
-        assert_eq!(order(&Upstreams::new(&[upstream(1, Role::Primary, &[])], &policy()), 0), [0, 0, 0]);
+        assert_eq!(order(&upstreams(&[upstream(1, Role::Primary, &[])]), root()), [0, 0, 0]);
         let two = [upstream(1, Role::Primary, &[]), upstream(2, Role::Primary, &[])];
-        assert_eq!(order(&Upstreams::new(&two, &policy()), 0), [0, 1, 0]);
+        assert_eq!(order(&upstreams(&two), root()), [0, 1, 0]);
     }
 
     #[test]
     fn the_fallback_is_last_while_a_primary_is_up_and_first_when_none_is() {
-        let upstreams = Upstreams::new(&[upstream(1, Role::Primary, &[]), upstream(2, Role::Fallback, &[])], &policy());
-        assert_eq!(order(&upstreams, 0), [0, 0, 1]);
+        let upstreams = upstreams(&[upstream(1, Role::Primary, &[]), upstream(2, Role::Fallback, &[])]);
+        assert_eq!(order(&upstreams, root()), [0, 0, 1]);
         down(&upstreams, 0);
-        assert_eq!(upstreams.availability(0), Availability::Down);
-        assert_eq!(order(&upstreams, 0), [1, 0]);
+        assert_eq!(upstreams.availability(root()), Availability::Down);
+        assert_eq!(order(&upstreams, root()), [1, 0]);
         assert_eq!(
-            upstreams.plan(0, Class::Miss, false, 0, NOW).targets.last().map(|target| target.class),
+            upstreams.plan(root(), Class::Miss, false, 0, NOW).targets.last().map(|target| target.class),
             Some(Class::Outage)
         );
     }
 
     #[test]
     fn a_sick_upstream_stands_behind_a_healthy_one() {
-        let upstreams = Upstreams::new(&[upstream(1, Role::Primary, &[]), upstream(2, Role::Primary, &[])], &policy());
-        let _ = upstreams.report(0, AttemptOutcome::Failed, NOW);
-        let _ = upstreams.report(0, AttemptOutcome::Failed, NOW);
-        assert_eq!((order(&upstreams, 0), upstreams.availability(0)), (vec![1, 0, 1], Availability::Healthy));
+        let upstreams = upstreams(&[upstream(1, Role::Primary, &[]), upstream(2, Role::Primary, &[])]);
+        let _ = upstreams.report(id(0), AttemptOutcome::Failed, NOW);
+        let _ = upstreams.report(id(0), AttemptOutcome::Failed, NOW);
+        assert_eq!((order(&upstreams, root()), upstreams.availability(root())), (vec![1, 0, 1], Availability::Healthy));
         down(&upstreams, 0);
-        assert_eq!(order(&upstreams, 0), [1, 1, 1]);
+        assert_eq!(order(&upstreams, root()), [1, 1, 1]);
     }
 
     #[test]
     fn an_upstream_that_comes_back_voids_all_failure_notes() {
-        let upstreams = Upstreams::new(&[upstream(1, Role::Primary, &[])], &policy());
+        let upstreams = upstreams(&[upstream(1, Role::Primary, &[])]);
         down(&upstreams, 0);
-        assert_eq!(upstreams.recoveries(0, &name("www.example.com")), 0);
-        let _ = upstreams.report(0, AttemptOutcome::Answered(Duration::from_millis(1)), NOW);
+        assert_eq!(upstreams.recoveries(root(), &name("www.example.com")), 0);
+        let _ = upstreams.report(id(0), AttemptOutcome::Answered(Duration::from_millis(1)), NOW);
         assert_eq!(
-            (upstreams.recoveries(0, &name("www.example.com")), upstreams.availability(0)),
+            (upstreams.recoveries(root(), &name("www.example.com")), upstreams.availability(root())),
             (1, Availability::Impaired)
         );
     }
 
     #[test]
     fn a_looping_upstream_is_left_out_and_said_once() {
-        let upstreams = Upstreams::new(&[upstream(1, Role::Primary, &[]), upstream(2, Role::Primary, &[])], &policy());
-        assert!(upstreams.note_loop(0, NOW.plus(Duration::from_secs(60))));
-        assert!(!upstreams.note_loop(0, NOW.plus(Duration::from_secs(60))));
-        assert_eq!(order(&upstreams, 0), [1, 1, 1]);
-        upstreams.clear_loop(0);
-        assert_eq!(order(&upstreams, 0), [0, 1, 0]);
+        let upstreams = upstreams(&[upstream(1, Role::Primary, &[]), upstream(2, Role::Primary, &[])]);
+        assert!(upstreams.note_loop(id(0), NOW.plus(Duration::from_secs(60))));
+        assert!(!upstreams.note_loop(id(0), NOW.plus(Duration::from_secs(60))));
+        assert_eq!(order(&upstreams, root()), [1, 1, 1]);
+        upstreams.clear_loop(id(0));
+        assert_eq!(order(&upstreams, root()), [0, 1, 0]);
     }
 
     #[test]
@@ -463,19 +469,20 @@ mod tests {
             addresses: last.iter().map(|last| std::net::SocketAddr::from(([192, 0, 2, *last], 53))).collect(),
             ..upstream(1, Role::Primary, &[])
         };
-        let upstreams = Upstreams::new(&[host(&[1, 2]), upstream(9, Role::Primary, &["corp.example.com"])], &policy());
-        let corp = upstreams.group_of(&name("www.corp.example.com"));
-        let root = upstreams.group_of(&name("www.example.com"));
+        let configured = [host(&[1, 2]), upstream(9, Role::Primary, &["corp.example.com"])];
+        let (routes, upstreams) = (Routes::new(&configured), upstreams(&configured));
+        let corp = routes.group_of(&name("www.corp.example.com"));
+        let root = routes.group_of(&name("www.example.com"));
         down(&upstreams, 0);
         down(&upstreams, 1);
         assert_eq!(upstreams.availability(root), Availability::Down);
         let before = upstreams.recoveries(root, &name("www.example.com"));
-        assert_eq!(upstreams.replace(&host(&[2, 3])), [3]);
+        assert_eq!(upstreams.replace(&host(&[2, 3])), [id(3)]);
         assert_eq!(order(&upstreams, root), [3, 3, 3], "the one that stays is still down");
         assert_eq!(order(&upstreams, corp), [2, 2, 2], "other zones are untouched");
         assert_eq!(upstreams.availability(root), Availability::Healthy);
         assert_ne!(upstreams.recoveries(root, &name("www.example.com")), before, "failure notes are void");
-        assert!(upstreams.find(0).unwrap().is_retired());
+        assert!(upstreams.find(id(0)).unwrap().is_retired());
         // A report that was under way harms nobody.
         down(&upstreams, 0);
         assert_eq!(upstreams.availability(root), Availability::Healthy);
@@ -486,10 +493,10 @@ mod tests {
     #[test]
     fn a_thousand_replacements_take_no_more_room_than_a_few() {
         let host = |port| UpstreamPolicy { name: "resolv.conf".to_owned(), ..upstream(port, Role::Primary, &[]) };
-        let upstreams = Upstreams::new(&[host(1)], &policy());
+        let upstreams = upstreams(&[host(1)]);
         let most = (2..1_000).flat_map(|port| upstreams.replace(&host(port))).max();
-        assert!(most.unwrap() <= 66, "{most:?}");
-        assert_eq!(upstreams.all()[0].address.port(), 999);
-        assert_eq!(upstreams.availability(0), Availability::Healthy);
+        assert!(most.unwrap().index() <= 66, "{most:?}");
+        assert_eq!(upstreams.all()[0].endpoint.address.port(), 999);
+        assert_eq!(upstreams.availability(root()), Availability::Healthy);
     }
 }

@@ -14,11 +14,12 @@ use super::resolution::Resolution;
 use crate::core::answer::{self, Asked, ClientTransport, ExtendedError, Shown};
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
-use crate::core::decision::{self, Action, Freshness, Refresh};
+use crate::core::decision::{self, Freshness, KnownAction, Recheck, UnknownAction};
 use crate::core::health::LATE;
 use crate::core::key::Key;
 use crate::core::question::{Query, Rcode};
 use crate::core::time::Timestamp;
+use crate::core::upstream::GroupId;
 use crate::memory::cached::{CachedAnswer, ResolutionFailure};
 use crate::memory::store::Found;
 use crate::telemetry::tally::{Answered, Tally};
@@ -97,7 +98,7 @@ impl Resolver {
                     Answered::CachedFailure => [Some(ExtendedError::CachedError), Some(extended_error(reason.failure))],
                     _ => [Some(extended_error(reason.failure)), None],
                 };
-                self.outages.note_failed(self.upstreams.group_of(waiting.query.key.name()));
+                self.outages.note_failed(self.group_of(&waiting.query.key));
                 let mut out = vec![0; answer::UDP_PLAIN + reason.extended_errors.len()];
                 let length =
                     answer::write_error(&waiting.asked(), Rcode::ServFail, reasons, &reason.extended_errors, &mut out);
@@ -111,20 +112,18 @@ impl Resolver {
     async fn wait_for(self: &Arc<Self>, waiting: &Waiting) -> Outcome {
         let now = self.now();
         let key = &waiting.query.key;
-        match self.store.find(key, now) {
+        match self.memory.find(key, now) {
             Found::Answer(cached) => self.wait_for_refresh(waiting, cached, now).await,
             Found::Failure(failed) => {
-                let group = self.upstreams.group_of(key.name());
-                let refresh = if failed.note.holds(|| self.upstreams.recoveries(group, key.name()), now) {
-                    Refresh::Failed
+                let group = self.group_of(key);
+                let recheck = if failed.note.holds(|| self.upstreams.recoveries(group, key.name()), now) {
+                    Recheck::NotDue
                 } else {
-                    Refresh::Idle
+                    Recheck::Due
                 };
-                self.wait_for_answer(waiting, group, refresh, Some(&failed.reason)).await
+                self.wait_for_answer(waiting, group, recheck, Some(&failed.reason)).await
             }
-            Found::Nothing => {
-                self.wait_for_answer(waiting, self.upstreams.group_of(key.name()), Refresh::Idle, None).await
-            }
+            Found::Nothing => self.wait_for_answer(waiting, self.group_of(key), Recheck::Due, None).await,
         }
     }
 
@@ -140,18 +139,13 @@ impl Resolver {
         let freshness =
             if cached.is_fresh(now) { Freshness::Fresh(decision::Prefetch::NotDue) } else { Freshness::Stale };
         let availability = self.upstreams.availability(cached.group());
-        match decision::decide(freshness, self.refresh_state(key, &cached, now), availability) {
-            Action::AnswerFresh(_) => Outcome::Entry(cached, Shown::Fresh),
-            Action::AnswerStale(beside) => {
+        match decision::decide_known(freshness, self.refresh_state(key, &cached, now), availability) {
+            KnownAction::Fresh(_) => Outcome::Entry(cached, Shown::Fresh),
+            KnownAction::Stale(beside) => {
                 self.start_beside(beside, Class::Miss, &waiting.query.key, &cached, now);
                 Outcome::Entry(cached, stale)
             }
-            Action::AwaitRefresh
-            | Action::StartRefresh
-            | Action::AnswerFailure
-            | Action::Join
-            | Action::Forward
-            | Action::LastResort => {
+            KnownAction::AwaitRefresh | KnownAction::StartRefresh => {
                 let Some(flight) = self.fly(&waiting.query.key, cached.group(), Class::Miss) else {
                     return Outcome::Entry(cached, stale);
                 };
@@ -175,26 +169,15 @@ impl Resolver {
     async fn wait_for_answer(
         self: &Arc<Self>,
         waiting: &Waiting,
-        group: usize,
-        refresh: Refresh,
+        group: GroupId,
+        recheck: Recheck,
         known: Option<&ResolutionFailure>,
     ) -> Outcome {
-        let availability = self.upstreams.availability(group);
-        match (decision::decide(Freshness::Absent, refresh, availability), known) {
-            (Action::AnswerFailure, Some(reason)) => {
+        match (decision::decide_unknown(recheck), known) {
+            (UnknownAction::CachedFailure, Some(reason)) => {
                 return Outcome::ResolutionFailure(reason.clone(), Answered::CachedFailure);
             }
-            (Action::AnswerFailure, None)
-            | (
-                Action::AnswerFresh(_)
-                | Action::AnswerStale(_)
-                | Action::AwaitRefresh
-                | Action::StartRefresh
-                | Action::Join
-                | Action::Forward
-                | Action::LastResort,
-                _,
-            ) => {}
+            (UnknownAction::CachedFailure, None) | (UnknownAction::Ask, _) => {}
         }
         let Some(flight) = self.fly(&waiting.query.key, group, Class::Miss) else { return overload() };
         match watch_until(flight.watch(), self.upstreams.deadline(group, self.now()), Patience::HasNothing).await {
@@ -221,19 +204,19 @@ impl Resolver {
     /// before that has given up.
     pub(super) fn release_flights(&self, concerns: impl Fn(&Key) -> bool) {
         for key in self.flights.release(concerns) {
-            if let Found::Answer(cached) = self.store.find(&key, self.now()) {
+            if let Found::Answer(cached) = self.memory.find(&key, self.now()) {
                 cached.end_refresh();
             }
         }
     }
 
     /// Joins the resolution of a key or starts it; `None` when too many are under way.
-    pub(super) fn fly(self: &Arc<Self>, key: &Key, group: usize, class: Class) -> Option<Arc<Flight>> {
+    pub(super) fn fly(self: &Arc<Self>, key: &Key, group: GroupId, class: Class) -> Option<Arc<Flight>> {
         let now = self.now();
         match self.flights.join(key, class, now) {
             Join::Joined(flight) => Some(flight),
             Join::Leads(flight) => {
-                let known = match self.store.find(key, now) {
+                let known = match self.memory.find(key, now) {
                     Found::Answer(cached) => {
                         let _ = cached.claim_refresh(now);
                         true
@@ -245,7 +228,7 @@ impl Resolver {
                 Some(flight)
             }
             Join::Full => {
-                if let Found::Answer(cached) = self.store.find(key, now) {
+                if let Found::Answer(cached) = self.memory.find(key, now) {
                     cached.end_refresh();
                 }
                 None

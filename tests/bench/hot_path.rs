@@ -38,7 +38,7 @@ fn warm() -> (World, Vec<Vec<u8>>) {
         world.expire();
         queries.iter().for_each(|packet| drop(world.resolve(packet)));
     }
-    world.resolver.store().settle();
+    world.resolver.memory().store().settle();
     (world, queries)
 }
 
@@ -82,7 +82,7 @@ mod step {
         let mut next = 0;
         bencher.bench_local(|| {
             next = (next + 1) % NAMES;
-            world.resolver.store().find(black_box(&keys[next]), world.now())
+            world.resolver.memory().store().find(black_box(&keys[next]), world.now())
         });
     }
 
@@ -90,13 +90,13 @@ mod step {
     fn look_up_nothing(bencher: Bencher<'_, '_>) {
         let (world, _) = warm();
         let key = super::parse(&query("nothing.example.test")).key;
-        bencher.bench_local(|| world.resolver.store().find(black_box(&key), world.now()));
+        bencher.bench_local(|| world.resolver.memory().store().find(black_box(&key), world.now()));
     }
 
     #[divan::bench(sample_size = 1_000)]
     fn decide(bencher: Bencher<'_, '_>) {
         bencher.bench_local(|| {
-            decision::decide(
+            decision::decide_known(
                 black_box(Freshness::Fresh(Prefetch::NotDue)),
                 black_box(Refresh::Idle),
                 black_box(Availability::Healthy),
@@ -110,7 +110,7 @@ mod step {
         let packet = query(&name(1));
         world.resolve(&packet);
         let query = super::parse(&packet);
-        let Found::Answer(cached) = world.resolver.store().find(&query.key, world.now()) else {
+        let Found::Answer(cached) = world.resolver.memory().store().find(&query.key, world.now()) else {
             panic!("nothing is remembered")
         };
         let shown = if stale { Shown::Stale { ttl: Duration::from_secs(30) } } else { Shown::Fresh };

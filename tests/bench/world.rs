@@ -12,11 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use holdover::config::settings::Settings;
 use holdover::core::answer::{ClientTransport, UDP_MAX};
 use holdover::core::decision::Availability;
+use holdover::core::routes::Routes;
 use holdover::core::time::Timestamp;
-use holdover::core::upstream::{Role, UpstreamPolicy};
+use holdover::core::upstream::{Endpoint, GroupId, Role, Transport, UpstreamPolicy};
+use holdover::memory::Memory;
 use holdover::memory::thread_cache::ThreadCache;
 use holdover::resolver::front::{Arrival, Disposition};
-use holdover::resolver::ports::{Chance, Clock, PortFuture, Protocol, TransportError, UpstreamTransport};
+use holdover::resolver::ports::{Chance, Clock, PortFuture, TransportError, UpstreamTransport};
 use holdover::resolver::{Ports, Resolver};
 use holdover::telemetry::tally::{Answered, Tally};
 use tokio::runtime::Runtime;
@@ -57,7 +59,7 @@ struct Scripted {
 }
 
 impl UpstreamTransport for Scripted {
-    fn exchange(&self, _: Protocol, _: SocketAddr, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
+    fn exchange(&self, _: &Endpoint, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
         let response =
             if self.down.load(Ordering::Relaxed) { Err(TransportError::Refused) } else { Ok(respond(&query)) };
         Box::pin(async move { response })
@@ -113,15 +115,16 @@ impl World {
         let upstream = UpstreamPolicy {
             name: "scripted".into(),
             addresses: vec![SocketAddr::from(([192, 0, 2, 53], 53))],
-            protocol: Protocol::Udp,
+            transport: Transport::Udp,
             zones: Vec::new(),
             role: Role::Primary,
         };
         let clock = Arc::new(StillClock(AtomicU64::new(Timestamp::from_secs(1_800_000_000).as_micros())));
         let wire = Arc::new(Scripted { down: AtomicBool::new(false) });
-        let ports = Ports { clock: clock.clone(), chance: Arc::new(Counting(AtomicU64::new(1))), transport: wire.clone() };
+        let ports = Ports { chance: Arc::new(Counting(AtomicU64::new(1))), transport: wire.clone() };
+        let memory = Memory::new(&settings.policy, Routes::new(&[]), clock.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        let resolver = runtime.block_on(async { Resolver::start(settings.policy, &[upstream], ports) });
+        let resolver = runtime.block_on(async { Resolver::start(Arc::new(memory), &[upstream], ports) });
         Self { resolver, tally: Tally::default(), thread_cache: std::cell::RefCell::default(), clock, wire, runtime }
     }
 
@@ -164,7 +167,7 @@ impl World {
         self.wire.down.store(true, Ordering::Relaxed);
         self.expire();
         for index in 0..DOWN_WITHIN {
-            if self.resolver.upstreams().availability(0) == Availability::Down {
+            if self.resolver.upstreams().availability(GroupId::new(0)) == Availability::Down {
                 return;
             }
             self.resolve(&query(&format!("absent{index}.example.test")));

@@ -1,6 +1,5 @@
-//! A resolver's memory with a clock that a test moves, and a state file beside it.
+//! A memory with a clock that a test moves, and a state file beside it.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,11 +11,11 @@ use holdover::core::classify::{Kind, classify};
 use holdover::core::entry::Entry;
 use holdover::core::key::{Dnssec, Key};
 use holdover::core::policy::Policy;
-use holdover::core::time::Timestamp;
+use holdover::core::routes::Routes;
+use holdover::core::time::{Clock, Timestamp};
+use holdover::memory::Memory;
 use holdover::memory::journal::Origin;
 use holdover::memory::store::Found;
-use holdover::resolver::ports::{Chance, Clock, PortFuture, Protocol, TransportError, UpstreamTransport};
-use holdover::resolver::{Ports, Resolver};
 use holdover::telemetry::state_file::StateFileStatus;
 
 pub const START: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -29,20 +28,6 @@ struct Hands(AtomicU64);
 impl Clock for Hands {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.0.load(Ordering::SeqCst))
-    }
-}
-
-struct Nobody;
-
-impl Chance for Nobody {
-    fn number(&self) -> u64 {
-        4
-    }
-}
-
-impl UpstreamTransport for Nobody {
-    fn exchange(&self, _: Protocol, _: SocketAddr, _: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
-        Box::pin(std::future::pending())
     }
 }
 
@@ -83,14 +68,14 @@ pub fn entry(name: &str, addresses: u16, now: Timestamp) -> Entry {
     Entry::remember(&key(name), &bytes, classify(1, &bytes), &Settings::standard().policy, now).unwrap().entry
 }
 
-pub struct Memory {
-    pub resolver: Arc<Resolver>,
+pub struct TestMemory {
+    pub memory: Arc<Memory>,
     hands: Arc<Hands>,
     policy: Policy,
     runtime: tokio::runtime::Runtime,
 }
 
-impl Memory {
+impl TestMemory {
     pub fn at(now: Timestamp) -> Self {
         Self::with_room(now, 10_000)
     }
@@ -100,22 +85,21 @@ impl Memory {
         let hands = Arc::new(Hands(AtomicU64::new(now.as_micros())));
         let mut policy = Settings::standard().policy;
         policy.cache.entries = entries;
-        let ports = Ports { clock: Arc::clone(&hands) as _, chance: Arc::new(Nobody), transport: Arc::new(Nobody) };
-        let resolver = runtime.block_on(async { Resolver::start(policy.clone(), &[], ports) });
-        Self { resolver, hands, policy, runtime }
+        let memory = Arc::new(Memory::new(&policy, Routes::new(&[]), Arc::clone(&hands) as _));
+        Self { memory, hands, policy, runtime }
     }
 
     /// The host as this run sees it, in one boot: `passed` is what has really passed since
     /// [`START`], where the clock does not tell.
     pub fn host(&self, passed: Option<Duration>) -> Host {
-        let booted_at = passed.map_or(START.minus(UP), |passed| self.resolver.now().minus(passed).minus(UP));
+        let booted_at = passed.map_or(START.minus(UP), |passed| self.memory.now().minus(passed).minus(UP));
         Host { boot: Some(1), booted_at }
     }
 
     pub fn keep(&self, path: &Path, host: Host) -> StateFile {
         let options =
             Options { path: path.to_owned(), write_every: Duration::from_millis(2), host, policy: self.policy.clone() };
-        StateFile::start(options, &self.resolver).unwrap()
+        StateFile::start(options, &self.memory).unwrap()
     }
 
     pub fn finish(&self, state: StateFile) {
@@ -131,18 +115,18 @@ impl Memory {
     }
 
     pub fn learn_large(&self, name: &str, addresses: u16) {
-        let _ = self.resolver.restore(&key(name), entry(name, addresses, self.resolver.now()), 0, Origin::Upstream);
+        let _ = self.memory.restore(&key(name), entry(name, addresses, self.memory.now()), 0, Origin::Upstream);
     }
 
     pub fn deny(&self, name: &str) {
-        assert!(self.resolver.restore(&key(name), entry(name, 0, self.resolver.now()), 0, Origin::Upstream));
+        assert!(self.memory.restore(&key(name), entry(name, 0, self.memory.now()), 0, Origin::Upstream));
     }
 
     /// Waits until what was learned at this moment of the clock is in the file. Each moment is
     /// waited for once.
     pub fn wait_for_write(&self, state: &StateFile) {
         let end = Instant::now() + Duration::from_secs(20);
-        let now = self.resolver.now();
+        let now = self.memory.now();
         while !matches!(state.standing(), StateFileStatus::Working { last_write: Some(at), .. } if at >= now) {
             assert!(Instant::now() < end, "{:?}", state.standing());
             std::thread::sleep(Duration::from_millis(1));
@@ -161,17 +145,17 @@ impl Memory {
     }
 
     pub fn known(&self) -> usize {
-        let now = self.resolver.now();
-        self.resolver.store().answers().filter(|cached| cached.entry.is_servable(now)).count()
+        let now = self.memory.now();
+        self.memory.store().answers().filter(|cached| cached.entry.is_servable(now)).count()
     }
 
     pub fn fresh(&self) -> usize {
-        let now = self.resolver.now();
-        self.resolver.store().answers().filter(|cached| cached.is_fresh(now)).count()
+        let now = self.memory.now();
+        self.memory.store().answers().filter(|cached| cached.is_fresh(now)).count()
     }
 
     fn kind(&self, name: &str) -> Option<Kind> {
-        match self.resolver.store().find(&key(name), self.resolver.now()) {
+        match self.memory.store().find(&key(name), self.memory.now()) {
             Found::Answer(cached) => Some(cached.entry.kind),
             Found::Failure(_) | Found::Nothing => None,
         }

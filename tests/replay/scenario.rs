@@ -11,7 +11,7 @@ use holdover::config;
 use holdover::config::quantity::read_duration;
 use holdover::config::settings::Settings;
 use holdover::core::health::UpstreamState;
-use holdover::core::upstream::Protocol;
+use holdover::core::upstream::Transport;
 use holdover::resolver::ports::TransportError;
 
 use crate::world::message::{self, Kind, Seen};
@@ -21,7 +21,7 @@ use crate::world::{Dice, Reaction, Reply, Sent, World};
 #[derive(Clone, Debug)]
 struct Rule {
     server: Option<SocketAddr>,
-    protocol: Option<Protocol>,
+    transport: Option<Transport>,
     name: String,
     rtype: Option<RecordType>,
     odds: u64,
@@ -153,7 +153,7 @@ impl Stage {
                     .upstreams()
                     .all()
                     .into_iter()
-                    .find(|upstream| upstream.address == address)
+                    .find(|upstream| upstream.endpoint.address == address)
                     .unwrap();
                 let state = match upstream.state() {
                     UpstreamState::Healthy => "healthy",
@@ -207,12 +207,12 @@ impl Stage {
         if server.is_some() {
             words.next();
         }
-        let protocol = match words.peek() {
-            Some(&"udp") => Some(Protocol::Udp),
-            Some(&"tcp") => Some(Protocol::Tcp),
+        let transport = match words.peek() {
+            Some(&"udp") => Some(Transport::Udp),
+            Some(&"tcp") => Some(Transport::Tcp),
             _ => None,
         };
-        if protocol.is_some() {
+        if transport.is_some() {
             words.next();
         }
         let name = words.next().unwrap_or_else(|| panic!("line {line}: no name")).to_owned();
@@ -225,7 +225,7 @@ impl Stage {
             odds = words[place + 1].trim_end_matches('%').parse().unwrap();
             words.drain(place..place + 2);
         }
-        self.rules.lock().unwrap().push(Rule { server, protocol, name, rtype, odds, words });
+        self.rules.lock().unwrap().push(Rule { server, transport, name, rtype, odds, words });
     }
 
     /// `[NAME TYPE] [to ADDR] =|<=|>= N`
@@ -308,7 +308,7 @@ fn react(rules: &[Rule], dice: &Dice, sent: &Sent) -> Reaction {
     let name = name.trim_end_matches('.');
     let fits = |rule: &&Rule| {
         rule.server.is_none_or(|server| server == sent.server)
-            && rule.protocol.is_none_or(|protocol| protocol == sent.protocol)
+            && rule.transport.is_none_or(|transport| transport == sent.transport)
             && rule.rtype.is_none_or(|own| own == rtype)
             && (rule.name == "*"
                 || rule.name == name

@@ -31,7 +31,7 @@ fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
         };
         assert_eq!(play.world.resolver.readiness(), Readiness::NotYet);
         // Whoever keeps the memory elsewhere hears of each, and of each refresh.
-        let journal = play.world.resolver.journal();
+        let journal = play.world.resolver.memory().journal();
         let learned = || {
             let changes = journal.take().changes.into_iter();
             let keys = changes.filter_map(|change| match change {
@@ -77,7 +77,7 @@ fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
         let during = play.witness.sums().since(&before);
         assert!(during.queries >= 1_990 && during.failed == 0 && during.late == 0, "{during:?}");
         assert_eq!(missing(), 0);
-        let kept: Vec<_> = play.world.resolver.store().answers().filter_map(|cached| cached.key()).collect();
+        let kept: Vec<_> = play.world.resolver.memory().store().answers().filter_map(|cached| cached.key()).collect();
         assert!(
             play.world.resolver.critical().iter().all(|critical| kept.contains(&critical.key)),
             "whoever missed a change and walks the store meets them all"
@@ -211,7 +211,7 @@ fn a_critical_name_that_is_flushed_is_asked_for_at_once() {
         let resolver = &play.world.resolver;
         tokio::time::sleep(5 * SECOND).await;
         let (key, sends) = (resolver.critical()[0].key.clone(), play.world.sends());
-        assert!(resolver.forget(&key));
+        assert!(resolver.memory().flush(&key));
         tokio::time::sleep(3 * SECOND).await;
         assert!(
             play.world.sends() > sends && resolver.critical()[0].age < Some(3 * SECOND),

@@ -108,8 +108,8 @@ fn s14_a_flood_of_unique_names_in_an_outage_costs_hot_names_nothing() {
         let sent = play.world.sends() - sent_before;
         // Three seconds in which the breaker learns, then a hundred packets a second.
         assert!(sent <= 3 * 900 + 10 * 110, "{sent} packets in ten seconds");
-        play.world.resolver.store().settle();
-        let sizes = play.world.resolver.store().sizes();
+        play.world.resolver.memory().store().settle();
+        let sizes = play.world.resolver.memory().store().sizes();
         assert!(sizes[2].0 <= 2_048, "failures that are remembered: {sizes:?}");
         assert!(sizes[0].0 >= 300 * 7 / 10, "what was known is still there: {sizes:?}");
         tokio::time::sleep(2 * MINUTE).await;

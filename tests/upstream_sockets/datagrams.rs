@@ -7,7 +7,7 @@ async fn a_closed_udp_port_is_known_at_once() {
     let (socket, server) = udp_server().await;
     drop(socket);
     let start = Instant::now();
-    let outcome = SocketTransport::new(LIMITS).exchange(Protocol::Udp, server, query(1, "www")).await;
+    let outcome = SocketTransport::new(LIMITS).exchange(&Endpoint::udp(server), query(1, "www")).await;
     assert_eq!(outcome, Err(TransportError::Refused));
     assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
 }
@@ -17,7 +17,7 @@ async fn what_is_not_ours_is_ignored_and_counted_until_the_response_comes() {
     let (socket, server) = udp_server().await;
     let wire = SocketTransport::new(LIMITS);
     let asked = query(0x1234, "www");
-    let waiting = tokio::spawn(wire.exchange(Protocol::Udp, server, asked.clone()));
+    let waiting = tokio::spawn(wire.exchange(&Endpoint::udp(server), asked.clone()));
     let mut buffer = [0; 512];
     let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
     assert_eq!(&buffer[..length], asked, "the query goes out as it is, ID included");
@@ -47,7 +47,7 @@ async fn what_is_not_ours_is_ignored_and_counted_until_the_response_comes() {
 async fn a_flood_of_forged_responses_ends_the_exchange() {
     let (socket, server) = udp_server().await;
     let wire = SocketTransport::new(LIMITS);
-    let waiting = tokio::spawn(wire.exchange(Protocol::Udp, server, query(1, "www")));
+    let waiting = tokio::spawn(wire.exchange(&Endpoint::udp(server), query(1, "www")));
     let mut buffer = [0; 512];
     let (_, client) = socket.recv_from(&mut buffer).await.unwrap();
     for id in 0..64 {
@@ -62,7 +62,7 @@ async fn a_flood_of_forged_responses_ends_the_exchange() {
 async fn a_response_that_is_late_by_a_second_and_a_half_still_arrives() {
     let (socket, server) = udp_server().await;
     let asked = query(7, "late");
-    let waiting = tokio::spawn(SocketTransport::new(LIMITS).exchange(Protocol::Udp, server, asked.clone()));
+    let waiting = tokio::spawn(SocketTransport::new(LIMITS).exchange(&Endpoint::udp(server), asked.clone()));
     let mut buffer = [0; 512];
     let (_, client) = socket.recv_from(&mut buffer).await.unwrap();
     sleep(Duration::from_millis(1500)).await;
@@ -77,7 +77,7 @@ async fn every_exchange_has_its_own_port_and_dropping_it_frees_its_socket() {
     let mut buffer = [0; 512];
     let mut ports = std::collections::HashSet::new();
     for id in 0..20 {
-        let waiting = tokio::spawn(wire.exchange(Protocol::Udp, server, query(id, "www")));
+        let waiting = tokio::spawn(wire.exchange(&Endpoint::udp(server), query(id, "www")));
         let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
         assert_eq!(&buffer[..length], query(id, "www"));
         ports.insert(client.port());
@@ -93,21 +93,21 @@ async fn every_exchange_has_its_own_port_and_dropping_it_frees_its_socket() {
 async fn no_more_sockets_than_allowed_are_opened() {
     let (_socket, server) = udp_server().await;
     let wire = SocketTransport::new(UpstreamLimits { sockets: 1, ..LIMITS });
-    let waiting = tokio::spawn(wire.exchange(Protocol::Udp, server, query(1, "www")));
+    let waiting = tokio::spawn(wire.exchange(&Endpoint::udp(server), query(1, "www")));
     while wire.counters().total(Carried::Datagram) == 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(wire.exchange(Protocol::Udp, server, query(2, "www")).await, Err(TransportError::Exhausted));
+    assert_eq!(wire.exchange(&Endpoint::udp(server), query(2, "www")).await, Err(TransportError::Exhausted));
     waiting.abort();
     assert!(waiting.await.is_err());
-    let freed = timeout(Duration::from_millis(50), wire.exchange(Protocol::Udp, server, query(3, "www"))).await;
+    let freed = timeout(Duration::from_millis(50), wire.exchange(&Endpoint::udp(server), query(3, "www"))).await;
     assert!(freed.is_err(), "the slot is free again, so this one waits: {freed:?}");
 }
 
 #[tokio::test]
 async fn an_error_without_a_question_is_taken() {
     let (socket, server) = udp_server().await;
-    let waiting = tokio::spawn(SocketTransport::new(LIMITS).exchange(Protocol::Udp, server, query(0x0102, "www")));
+    let waiting = tokio::spawn(SocketTransport::new(LIMITS).exchange(&Endpoint::udp(server), query(0x0102, "www")));
     let mut buffer = [0; 512];
     let (_, client) = socket.recv_from(&mut buffer).await.unwrap();
     let formerr = [1, 2, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0];

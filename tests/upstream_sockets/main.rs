@@ -27,7 +27,7 @@ use hickory_resolver::net::tcp::TcpClientStream;
 use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use holdover::adapters::upstream::{SocketTransport, StreamLimits, UpstreamLimits};
 use holdover::core::matching::Mismatch;
-use holdover::resolver::ports::{Protocol, TransportError, UpstreamTransport};
+use holdover::resolver::ports::{Endpoint, TransportError, UpstreamTransport};
 use holdover::telemetry::tally::Carried;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};

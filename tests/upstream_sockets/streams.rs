@@ -17,7 +17,7 @@ async fn a_closed_tcp_port_is_known_at_once() {
     let (listener, server) = tcp_server().await;
     drop(listener);
     let start = Instant::now();
-    let outcome = SocketTransport::new(LIMITS).exchange(Protocol::Tcp, server, query(1, "www")).await;
+    let outcome = SocketTransport::new(LIMITS).exchange(&Endpoint::tcp(server), query(1, "www")).await;
     assert_eq!(outcome, Err(TransportError::Refused));
     assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
 }
@@ -28,7 +28,7 @@ async fn one_connection_carries_several_queries_answered_out_of_order_each_with_
     let wire = SocketTransport::new(LIMITS);
     let asked = [query(7, "one"), query(7, "two"), query(9, "three")];
     let waiting: Vec<_> =
-        asked.iter().map(|query| tokio::spawn(wire.exchange(Protocol::Tcp, server, query.clone()))).collect();
+        asked.iter().map(|query| tokio::spawn(wire.exchange(&Endpoint::tcp(server), query.clone()))).collect();
     let mut stream = accept(&listener).await;
     let mut received = Vec::new();
     for _ in &asked {
@@ -62,14 +62,14 @@ async fn rdata_that_hickory_cannot_read_passes_untouched_over_both_protocols() {
 
     let (socket, server) = udp_server().await;
     let wire = SocketTransport::new(LIMITS);
-    let waiting = tokio::spawn(wire.exchange(Protocol::Udp, server, asked.clone()));
+    let waiting = tokio::spawn(wire.exchange(&Endpoint::udp(server), asked.clone()));
     let mut buffer = [0; 512];
     let (_, client) = socket.recv_from(&mut buffer).await.unwrap();
     socket.send_to(&answer, client).await.unwrap();
     assert_eq!(waiting.await.unwrap(), Ok(answer.clone()));
 
     let (listener, server) = tcp_server().await;
-    let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, asked.clone()));
+    let waiting = tokio::spawn(wire.exchange(&Endpoint::tcp(server), asked.clone()));
     let mut stream = accept(&listener).await;
     assert_eq!(read_frame(&mut stream).await.unwrap(), asked);
     write_frame(&mut stream, &answer).await;
@@ -99,7 +99,7 @@ async fn answers_of_64_kib_come_over_a_stream() {
     let (listener, server) = tcp_server().await;
     let asked = query(3, "large");
     let wire = SocketTransport::new(LIMITS);
-    let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, asked.clone()));
+    let waiting = tokio::spawn(wire.exchange(&Endpoint::tcp(server), asked.clone()));
     let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
     let mut large = response(&asked);
@@ -114,7 +114,7 @@ async fn a_connection_that_was_closed_after_an_answer_is_replaced() {
     let wire = SocketTransport::new(LIMITS);
     for id in 0..3 {
         let asked = query(id, "www");
-        let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, asked.clone()));
+        let waiting = tokio::spawn(wire.exchange(&Endpoint::tcp(server), asked.clone()));
         let mut stream = accept(&listener).await;
         answer_one(&mut stream).await;
         drop(stream);
@@ -126,12 +126,12 @@ async fn a_connection_that_was_closed_after_an_answer_is_replaced() {
 async fn a_query_sent_into_a_closing_connection_is_sent_once_more_on_a_new_one() {
     let (listener, server) = tcp_server().await;
     let wire = SocketTransport::new(LIMITS);
-    let first = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "one")));
+    let first = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(1, "one")));
     let mut stream = accept(&listener).await;
     answer_one(&mut stream).await;
     assert!(first.await.unwrap().is_ok());
 
-    let second = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(2, "two")));
+    let second = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(2, "two")));
     read_frame(&mut stream).await.unwrap();
     drop(stream);
     let mut stream = accept(&listener).await;
@@ -145,7 +145,7 @@ async fn a_query_sent_into_a_closing_connection_is_sent_once_more_on_a_new_one()
 async fn a_new_connection_that_is_reset_is_lost_and_not_tried_again() {
     let (listener, server) = tcp_server().await;
     let wire = SocketTransport::new(LIMITS);
-    let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "www")));
+    let waiting = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(1, "www")));
     let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -158,11 +158,11 @@ async fn a_new_connection_that_is_reset_is_lost_and_not_tried_again() {
 async fn a_connection_that_swallows_everything_times_out_and_is_given_up() {
     let (listener, server) = tcp_server().await;
     let wire = SocketTransport::new(LIMITS);
-    let silent = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "one")));
+    let silent = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(1, "one")));
     let mut dead = accept(&listener).await;
     read_frame(&mut dead).await.unwrap();
     sleep(Duration::from_millis(150)).await;
-    let beside = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(2, "two")));
+    let beside = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(2, "two")));
     assert_eq!(silent.await.unwrap(), Err(TransportError::TimedOut));
     // Who had joined it meanwhile moves to a new connection.
     let mut alive = accept(&listener).await;
@@ -174,11 +174,11 @@ async fn a_connection_that_swallows_everything_times_out_and_is_given_up() {
 async fn a_dead_connection_is_given_up_even_if_nobody_waits_long_enough() {
     let (listener, server) = tcp_server().await;
     let wire = SocketTransport::new(LIMITS);
-    let impatient = wire.exchange(Protocol::Tcp, server, query(1, "one"));
+    let impatient = wire.exchange(&Endpoint::tcp(server), query(1, "one"));
     assert!(timeout(Duration::from_millis(50), impatient).await.is_err());
     let _dead = accept(&listener).await;
     sleep(Duration::from_millis(400)).await;
-    let next = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(2, "two")));
+    let next = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(2, "two")));
     let mut alive = accept(&listener).await;
     answer_one(&mut alive).await;
     assert!(next.await.unwrap().is_ok());
@@ -188,12 +188,12 @@ async fn a_dead_connection_is_given_up_even_if_nobody_waits_long_enough() {
 async fn one_slow_response_does_not_cost_the_connection() {
     let (listener, server) = tcp_server().await;
     let wire = Arc::new(SocketTransport::new(LIMITS));
-    let slow = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "slow")));
+    let slow = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(1, "slow")));
     let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
     for id in 2..6 {
         sleep(Duration::from_millis(100)).await;
-        let quick = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(id, "quick")));
+        let quick = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(id, "quick")));
         answer_one(&mut stream).await;
         assert!(quick.await.unwrap().is_ok());
     }
@@ -206,7 +206,7 @@ async fn frames_that_belong_to_no_query_are_ignored_on_a_stream_too() {
     let (listener, server) = tcp_server().await;
     let wire = SocketTransport::new(LIMITS);
     let asked = query(5, "www");
-    let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, asked.clone()));
+    let waiting = tokio::spawn(wire.exchange(&Endpoint::tcp(server), asked.clone()));
     let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
     write_frame(&mut stream, &response(&query(6, "www"))).await;
@@ -222,15 +222,15 @@ async fn no_more_queries_than_allowed_are_in_flight_on_a_connection_and_dropping
     let (listener, server) = tcp_server().await;
     let wire = SocketTransport::new(LIMITS);
     let waiting: Vec<_> =
-        (0..4).map(|id| tokio::spawn(wire.exchange(Protocol::Tcp, server, query(id, "www")))).collect();
+        (0..4).map(|id| tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(id, "www")))).collect();
     let mut stream = accept(&listener).await;
     for _ in 0..4 {
         read_frame(&mut stream).await.unwrap();
     }
-    assert_eq!(wire.exchange(Protocol::Tcp, server, query(9, "www")).await, Err(TransportError::Exhausted));
+    assert_eq!(wire.exchange(&Endpoint::tcp(server), query(9, "www")).await, Err(TransportError::Exhausted));
     waiting[0].abort();
     sleep(Duration::from_millis(10)).await;
-    let next = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(9, "www")));
+    let next = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(9, "www")));
     answer_one(&mut stream).await;
     assert_eq!(next.await.unwrap(), Ok(response(&query(9, "www"))));
 }
@@ -239,7 +239,7 @@ async fn no_more_queries_than_allowed_are_in_flight_on_a_connection_and_dropping
 async fn an_idle_connection_is_closed() {
     let (listener, server) = tcp_server().await;
     let wire = SocketTransport::new(LIMITS);
-    let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "www")));
+    let waiting = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(1, "www")));
     let mut stream = accept(&listener).await;
     answer_one(&mut stream).await;
     assert!(waiting.await.unwrap().is_ok());
@@ -253,7 +253,7 @@ async fn the_least_recently_used_connection_makes_room_for_a_new_server() {
     let mut open = Vec::new();
     for id in 0..3 {
         let (listener, server) = tcp_server().await;
-        let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(id, "www")));
+        let waiting = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(id, "www")));
         let mut stream = accept(&listener).await;
         answer_one(&mut stream).await;
         assert!(waiting.await.unwrap().is_ok());
@@ -268,7 +268,7 @@ async fn the_least_recently_used_connection_makes_room_for_a_new_server() {
 async fn dropping_the_wire_closes_its_connections() {
     let (listener, server) = tcp_server().await;
     let wire = SocketTransport::new(LIMITS);
-    let waiting = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(1, "www")));
+    let waiting = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(1, "www")));
     let mut stream = accept(&listener).await;
     answer_one(&mut stream).await;
     assert!(waiting.await.unwrap().is_ok());
@@ -282,7 +282,7 @@ async fn what_no_stream_can_carry_is_refused_on_our_own_side() {
     let wire = SocketTransport::new(LIMITS);
     for length in [0, 11, 65_536] {
         assert_eq!(
-            wire.exchange(Protocol::Tcp, server, vec![0; length]).await,
+            wire.exchange(&Endpoint::tcp(server), vec![0; length]).await,
             Err(TransportError::Exhausted),
             "{length} bytes"
         );

@@ -26,7 +26,7 @@ use harness::*;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use holdover::config::settings::Settings;
-use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
+use holdover::core::upstream::{Role, Transport, UpstreamPolicy};
 use waiting::eventually;
 
 /// The default settings with this upstream.
@@ -36,7 +36,7 @@ fn settings(upstream: &Upstream) -> Settings {
     settings.upstreams = vec![UpstreamPolicy {
         name: "test".into(),
         addresses: vec![upstream.address],
-        protocol: Protocol::Udp,
+        transport: Transport::Udp,
         zones: Vec::new(),
         role: Role::Primary,
     }];

@@ -17,8 +17,10 @@ use holdover::core::answer::ClientTransport;
 use holdover::core::key::Key;
 use holdover::core::record;
 use holdover::core::restore::{Shift, restore};
+use holdover::core::routes::Routes;
 use holdover::core::time::Timestamp;
-use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
+use holdover::core::upstream::{Endpoint, Role, Transport, UpstreamPolicy};
+use holdover::memory::Memory;
 use holdover::memory::cached::CachedAnswer;
 use holdover::memory::journal::Origin;
 use holdover::memory::thread_cache::ThreadCache;
@@ -108,7 +110,7 @@ pub struct Sent {
     /// To whom.
     pub server: SocketAddr,
     /// How.
-    pub protocol: Protocol,
+    pub transport: Transport,
     /// The packet.
     pub query: Vec<u8>,
 }
@@ -138,13 +140,9 @@ impl Drop for Open {
 }
 
 impl UpstreamTransport for Network {
-    fn exchange(
-        &self,
-        protocol: Protocol,
-        server: SocketAddr,
-        query: Vec<u8>,
-    ) -> PortFuture<Result<Vec<u8>, TransportError>> {
-        let sent = Sent { at: self.clock.elapsed(), server, protocol, query };
+    fn exchange(&self, endpoint: &Endpoint, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
+        let (server, transport) = (endpoint.address, endpoint.transport);
+        let sent = Sent { at: self.clock.elapsed(), server, transport, query };
         let script = Arc::clone(&self.script.lock().unwrap());
         let reaction = script(&sent);
         self.sent.lock().unwrap().push(sent);
@@ -217,7 +215,7 @@ pub fn upstream(address: &str, role: Role) -> UpstreamPolicy {
     UpstreamPolicy {
         name: address.to_owned(),
         addresses: vec![address.parse().unwrap()],
-        protocol: Protocol::Udp,
+        transport: Transport::Udp,
         zones: Vec::new(),
         role,
     }
@@ -241,9 +239,10 @@ impl World {
     }
 
     fn start(settings: &Settings, clock: &Arc<WorldClock>, dice: &Arc<Dice>, network: &Arc<Network>) -> Arc<Resolver> {
-        let ports =
-            Ports { clock: Arc::clone(clock) as _, chance: Arc::clone(dice) as _, transport: Arc::clone(network) as _ };
-        let resolver = Resolver::start(settings.policy.clone(), &settings.upstreams, ports);
+        let ports = Ports { chance: Arc::clone(dice) as _, transport: Arc::clone(network) as _ };
+        let memory =
+            Memory::new(&settings.policy, Routes::new(&settings.upstreams), Arc::clone(clock) as Arc<dyn Clock>);
+        let resolver = Resolver::start(Arc::new(memory), &settings.upstreams, ports);
         *network.resolver.lock().unwrap() = Arc::downgrade(&resolver);
         resolver
     }
@@ -258,7 +257,7 @@ impl World {
     /// What a state file that is written now would hold.
     pub fn save(&self) -> Saved {
         let now = self.resolver.now();
-        let answers = self.resolver.store().answers().filter(|cached| cached.entry.is_servable(now));
+        let answers = self.resolver.memory().store().answers().filter(|cached| cached.entry.is_servable(now));
         let record = |cached: &CachedAnswer| {
             let mut bytes = Vec::new();
             record::write(&cached.entry, cached.hits(), &mut bytes);
@@ -284,7 +283,7 @@ impl World {
         for (key, bytes) in &saved.records {
             let record = record::read(key, bytes).unwrap();
             if let Some(entry) = restore(key, record.entry, shift, &self.settings.policy, now) {
-                self.resolver.restore(key, entry, record.hits, Origin::StateFile);
+                self.resolver.memory().restore(key, entry, record.hits, Origin::StateFile);
             }
         }
     }

@@ -17,9 +17,9 @@ use super::keeper::{BATCH, Fetched, Keeper};
 use super::servers::judge;
 use crate::core::key::{Key, NAME_MAX};
 use crate::core::time::Timestamp;
+use crate::memory::Memory;
 use crate::memory::cached::CachedAnswer;
 use crate::memory::store::Found;
-use crate::resolver::Resolver;
 use crate::telemetry::events;
 
 /// Names in the set.
@@ -130,8 +130,8 @@ fn score(hits: u32, now: Timestamp) -> f64 {
 }
 
 /// The hottest names that may be served.
-fn hottest(resolver: &Resolver, now: Timestamp) -> Vec<(u32, Arc<CachedAnswer>)> {
-    let answers = resolver
+fn hottest(memory: &Memory, now: Timestamp) -> Vec<(u32, Arc<CachedAnswer>)> {
+    let answers = memory
         .store()
         .answers()
         .filter(|cached| cached.hits() > 0 && cached.is_current() && cached.entry.is_servable(now));
@@ -153,12 +153,12 @@ fn hottest(resolver: &Resolver, now: Timestamp) -> Vec<(u32, Arc<CachedAnswer>)>
 impl Keeper {
     /// Tells what is hot, and has it published if it is not.
     pub(super) async fn look_at_what_is_hot(&mut self) {
-        let now = self.resolver.now();
+        let now = self.memory.now();
         self.hot_names.due = now.plus(EVERY);
         self.remember_servers().await;
-        let resolver = Arc::clone(&self.resolver);
+        let memory = Arc::clone(&self.memory);
         // A walk over a large memory takes a while, and queries are not to wait for it.
-        let found = tokio::task::spawn_blocking(move || hottest(&resolver, now)).await.unwrap_or_default();
+        let found = tokio::task::spawn_blocking(move || hottest(&memory, now)).await.unwrap_or_default();
         if found.is_empty() {
             self.hot_names.due = now.plus(SOON);
             return;
@@ -201,7 +201,7 @@ impl Keeper {
     /// them.
     pub(super) async fn fill(&mut self) {
         let Some(mut filling) = self.hot_names.filling.take() else { return };
-        let now = self.resolver.now();
+        let now = self.memory.now();
         let began = *filling.began.get_or_insert(now);
         let went_on =
             if filling.names.is_empty() { self.read_index(&mut filling).await } else { self.learn(&mut filling).await };
@@ -221,9 +221,9 @@ impl Keeper {
 
     /// Asks for the next few names; `None` when the connection is gone.
     async fn learn(&mut self, filling: &mut Filling) -> Option<()> {
-        let now = self.resolver.now();
+        let now = self.memory.now();
         let some = filling.names.split_off(filling.names.len().saturating_sub(BATCH));
-        let is_known = |key: &Key| match self.resolver.store().find(key, now) {
+        let is_known = |key: &Key| match self.memory.find(key, now) {
             // What a seed says without a date gives way to what the fleet learned.
             Found::Answer(cached) => !cached.entry.undated,
             Found::Failure(_) | Found::Nothing => false,
@@ -234,7 +234,7 @@ impl Keeper {
         }
         for (key, lay) in unknown.iter().zip(self.read(&unknown).await?) {
             if let Fetched::Answer(record) = lay
-                && self.resolver.restore_shared(key, *record)
+                && self.memory.restore_shared(key, *record)
             {
                 filling.taken += 1;
             }

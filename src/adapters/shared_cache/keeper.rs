@@ -24,6 +24,7 @@ use crate::config::settings::{SharedCacheSettings, Topology};
 use crate::core::key::Key;
 use crate::core::record::{self, Record};
 use crate::core::time::Timestamp;
+use crate::memory::Memory;
 use crate::memory::journal::Reader;
 use crate::resolver::Resolver;
 use crate::resolver::ports::Chance;
@@ -41,7 +42,7 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 /// The task.
 pub(super) struct Keeper {
     /// Whose answers are shared.
-    pub(super) resolver: Arc<Resolver>,
+    pub(super) memory: Arc<Memory>,
     /// Throws dice.
     chance: Arc<dyn Chance>,
     /// What those who ask see.
@@ -111,7 +112,7 @@ impl Keeper {
             wrong: (None, 0),
             refused: None,
             url: settings.url.clone(),
-            resolver,
+            memory: Arc::clone(resolver.memory()),
             chance,
             shared,
             servers,
@@ -121,14 +122,14 @@ impl Keeper {
 
     /// Runs until nobody can ask any more.
     pub(super) async fn run(mut self, mut questions: mpsc::Receiver<Question>) {
-        let journal = self.resolver.journal();
+        let journal = self.memory.journal();
         loop {
             while self.connection.is_none() {
                 self.reconnect(&mut questions, &journal).await;
             }
             let mut asked = Vec::new();
             let busy = self.publisher.is_busy() || self.hot_names.is_filling();
-            let rest = self.resolver.now().until(self.hot_names.due());
+            let rest = self.memory.now().until(self.hot_names.due());
             let check = CHECK_EVERY.min(rest);
             tokio::select! {
                 biased;
@@ -158,9 +159,9 @@ impl Keeper {
                 // What could not be told meanwhile is found again by how hot it is.
                 let missed = journal.take().changes.len() + self.publisher.clear();
                 self.shared.counters.add(Counted::Unsent, u64::try_from(missed).unwrap_or_default());
-                self.hot_names.hurry(self.resolver.now());
+                self.hot_names.hurry(self.memory.now());
                 let first = self.shared.counters.total(Counted::Published) == 0 && self.hot_names.is_filling();
-                match self.breaker.succeed(self.resolver.now()) {
+                match self.breaker.succeed(self.memory.now()) {
                     Some(lasted) => events::SharedCacheBack { url: &self.url, lasted }.emit(),
                     None if first => events::SharedCacheReached { url: &self.url }.emit(),
                     None => {}
@@ -178,7 +179,7 @@ impl Keeper {
     pub(super) fn fail(&mut self, trouble: SharedCacheTrouble) -> Duration {
         self.connection = None;
         self.shared.close();
-        let wait = self.breaker.fail(self.chance.number(), self.resolver.now());
+        let wait = self.breaker.fail(self.chance.number(), self.memory.now());
         if self.breaker.is_lost() {
             let since = self.shared.lost_since(self.breaker.since());
             self.shared.set(Reach::Lost { since, reason: trouble });
@@ -266,7 +267,7 @@ impl Keeper {
             Err(Broken::Signature) => self.shared.counters.count(Counted::WrongSignature),
         }
         self.wrong.1 += 1;
-        let now = self.resolver.now();
+        let now = self.memory.now();
         if self.wrong.0.is_none_or(|last| now.since(last) >= SAY_EVERY) {
             events::SharedCacheWrongEntries { url: &self.url, entries: self.wrong.1, last: key }.emit();
             self.wrong = (Some(now), 0);
@@ -293,7 +294,7 @@ impl Keeper {
             // same.
             (Err(Complaint::Useless(_) | Complaint::Command), _) => {}
         }
-        let now = self.resolver.now();
+        let now = self.memory.now();
         if self.refused.is_none_or(|last| now.since(last) >= SAY_EVERY) {
             events::SharedCacheRefuses { url: &self.url, error: &error }.emit();
             self.refused = Some(now);

@@ -125,7 +125,7 @@ fn judge(own: &Entry, there: Option<&Entry>, now: Timestamp) -> Verdict {
 impl Keeper {
     /// Publishes the next few answers.
     pub(super) async fn publish(&mut self) {
-        let now = self.resolver.now();
+        let now = self.memory.now();
         let mut batch: Vec<(Key, Arc<CachedAnswer>, u64)> = Vec::new();
         while batch.len() < BATCH
             && let Some(cached) = self.publisher.waiting.pop_front()
@@ -199,6 +199,7 @@ mod tests {
     use crate::core::classify::classify;
     use crate::core::key::Dnssec;
     use crate::core::testing::{Response, name, policy};
+    use crate::core::upstream::GroupId;
 
     const THEN: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -233,7 +234,7 @@ mod tests {
     #[test]
     fn what_waits_and_what_is_known_is_bounded() {
         let mut publisher = Publisher::default();
-        let cached = Arc::new(CachedAnswer::new(&key(), entry(1, THEN), 0));
+        let cached = Arc::new(CachedAnswer::new(&key(), entry(1, THEN), GroupId::new(0)));
         for index in 0..KNOWN_MAX + 10 {
             publisher.add(Arc::clone(&cached));
             let key = Key::new(&name(&format!("n{index}.example.com")), 1, 1, Dnssec::default());
@@ -259,7 +260,7 @@ mod tests {
     #[test]
     fn only_what_an_upstream_said_is_published_at_once_and_only_when_it_is_good() {
         let mut publisher = Publisher::default();
-        let cached = Arc::new(CachedAnswer::new(&key(), entry(1, THEN), 0));
+        let cached = Arc::new(CachedAnswer::new(&key(), entry(1, THEN), GroupId::new(0)));
         for origin in Origin::ALL {
             publisher.take(vec![Change::Learned(Arc::clone(&cached), origin)]);
         }

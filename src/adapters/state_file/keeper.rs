@@ -15,9 +15,9 @@ use super::file::File;
 use super::mirror::Mirror;
 use crate::core::restore::{Shift, restore};
 use crate::core::time::Timestamp;
+use crate::memory::Memory;
 use crate::memory::flushes::{Flushes, Scope};
 use crate::memory::journal::Origin;
-use crate::resolver::Resolver;
 use crate::telemetry::events;
 use crate::telemetry::state_file::{Durable, StateFileStatus, StateFileTrouble};
 
@@ -35,7 +35,7 @@ pub(super) struct Keeper {
     /// How it is done.
     options: Options,
     /// What is remembered.
-    memory: Arc<Resolver>,
+    memory: Arc<Memory>,
     /// For those who ask how it stands.
     standing: Arc<Mutex<StateFileStatus>>,
     /// The file, while it can be used.
@@ -67,7 +67,7 @@ struct Failing {
 
 impl Keeper {
     /// Nothing is done yet.
-    pub(super) fn new(options: Options, memory: Arc<Resolver>, standing: Arc<Mutex<StateFileStatus>>) -> Self {
+    pub(super) fn new(options: Options, memory: Arc<Memory>, standing: Arc<Mutex<StateFileStatus>>) -> Self {
         Self {
             options,
             memory,
@@ -117,7 +117,7 @@ impl Keeper {
         match &mut self.unloaded {
             Some(forgotten) => forgotten.note(scope, at),
             // It was forgotten while the file was read, and may have come back from there.
-            None if at <= self.loaded => drop(self.memory.forget_all(&scope)),
+            None if at <= self.loaded => drop(self.memory.flush_all(&scope)),
             None => {}
         }
         if let Some(open) = &mut self.open {

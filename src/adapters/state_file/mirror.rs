@@ -16,9 +16,9 @@ use super::broken::Broken;
 use super::file::{self, File};
 use crate::core::record;
 use crate::core::time::Timestamp;
+use crate::memory::Memory;
 use crate::memory::cached::CachedAnswer;
 use crate::memory::journal::{Change, Reader};
-use crate::resolver::Resolver;
 
 /// How often file and memory are compared in any case, for up to so many rows; more rarely for
 /// more, since all are read.
@@ -61,7 +61,7 @@ pub(super) struct Mirror {
 
 impl Mirror {
     /// A file that was just opened.
-    pub(super) fn new(file: File, memory: &Resolver) -> Self {
+    pub(super) fn new(file: File, memory: &Memory) -> Self {
         let now = memory.now();
         Self {
             file,
@@ -87,7 +87,7 @@ impl Mirror {
     }
 
     /// Writes what changed, or all that differs; gives the rows that there are then.
-    pub(super) fn save(&mut self, memory: &Resolver, options: &Options) -> Result<u64, Broken> {
+    pub(super) fn save(&mut self, memory: &Memory, options: &Options) -> Result<u64, Broken> {
         let now = memory.now();
         let taken = self.journal.take();
         let [(good, _), (negative, _), _] = memory.store().sizes();
@@ -129,7 +129,7 @@ impl Mirror {
     }
 
     /// Compares the whole file with the whole memory, and makes it the same.
-    fn write_differences(&mut self, memory: &Resolver, options: &Options, now: Timestamp) -> Result<u64, Broken> {
+    fn write_differences(&mut self, memory: &Memory, options: &Options, now: Timestamp) -> Result<u64, Broken> {
         let hasher = foldhash::fast::RandomState::default();
         let version = |row: &[u8], stored: Timestamp| {
             let mut state = hasher.build_hasher();

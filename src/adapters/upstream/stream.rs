@@ -22,7 +22,6 @@
 mod connection;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::connection::Job;
-use crate::resolver::ports::TransportError;
+use crate::resolver::ports::{Endpoint, TransportError};
 use crate::telemetry::tally::UpstreamCounters;
 
 /// The lengths that a query on a stream can have: a header at least, what the length prefix can say
@@ -85,7 +84,7 @@ pub(super) struct Streams {
 #[derive(Default)]
 struct Kept {
     /// One handle per server.
-    connections: HashMap<SocketAddr, Handle>,
+    connections: HashMap<Endpoint, Handle>,
     /// Their tasks and those of connections that were given up; dropped, they are aborted.
     tasks: JoinSet<()>,
     /// Counts uses, to tell the least recently used handle.
@@ -118,7 +117,7 @@ impl Streams {
         Self { limits, counters, kept: Mutex::default() }
     }
 
-    /// Sends `query` to `server` and waits for the response, which carries the ID of the query.
+    /// Sends `query` to `endpoint` and waits for the response, which carries the ID of the query.
     ///
     /// Cancel safe: dropping the future frees its slot; the connection stays for others.
     ///
@@ -128,41 +127,41 @@ impl Streams {
     /// what is no query at all.
     pub(super) async fn exchange(
         self: Arc<Self>,
-        server: SocketAddr,
+        endpoint: Endpoint,
         query: Vec<u8>,
     ) -> Result<Vec<u8>, TransportError> {
         if !QUERY_BYTES.contains(&query.len()) {
             return Err(TransportError::Exhausted);
         }
         let bound = self.limits.connect.saturating_add(self.limits.response);
-        timeout(bound, self.exchange_or_reconnect(server, query)).await.unwrap_or(Err(TransportError::TimedOut))
+        timeout(bound, self.exchange_or_reconnect(&endpoint, query)).await.unwrap_or(Err(TransportError::TimedOut))
     }
 
     /// Tries a kept connection, and a new one when the kept one has ended.
-    async fn exchange_or_reconnect(&self, server: SocketAddr, query: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-        let (handle, origin) = self.reach(server)?;
+    async fn exchange_or_reconnect(&self, endpoint: &Endpoint, query: Vec<u8>) -> Result<Vec<u8>, TransportError> {
+        let (handle, origin) = self.reach(endpoint)?;
         match (handle.ask(query.clone()).await, origin) {
-            (Err(TransportError::Lost), Origin::Kept) => self.reach(server)?.0.ask(query).await,
+            (Err(TransportError::Lost), Origin::Kept) => self.reach(endpoint)?.0.ask(query).await,
             (outcome, Origin::Kept | Origin::New) => outcome,
         }
     }
 
-    /// Finds or sets up the connection to `server`.
-    fn reach(&self, server: SocketAddr) -> Result<(Handle, Origin), TransportError> {
+    /// Finds or sets up the connection to `endpoint`.
+    fn reach(&self, endpoint: &Endpoint) -> Result<(Handle, Origin), TransportError> {
         let mut kept = self.kept.lock();
         while kept.tasks.try_join_next().is_some() {}
         kept.uses = kept.uses.saturating_add(1);
         let used = kept.uses;
-        if let Some(handle) = kept.connections.get_mut(&server).filter(|handle| !handle.jobs.is_closed()) {
+        if let Some(handle) = kept.connections.get_mut(endpoint).filter(|handle| !handle.jobs.is_closed()) {
             handle.used = used;
             return Ok((handle.clone(), Origin::Kept));
         }
         kept.make_room(self.limits.connections)?;
         let (jobs, queue) = mpsc::channel(self.limits.in_flight.max(1));
-        kept.tasks.spawn(connection::run(server, self.limits, Arc::clone(&self.counters), queue));
+        kept.tasks.spawn(connection::run(endpoint.clone(), self.limits, Arc::clone(&self.counters), queue));
         let handle =
             Handle { jobs, slots: Arc::new(Semaphore::new(self.limits.in_flight.min(Semaphore::MAX_PERMITS))), used };
-        kept.connections.insert(server, handle.clone());
+        kept.connections.insert(endpoint.clone(), handle.clone());
         Ok((handle, Origin::New))
     }
 }
@@ -179,7 +178,7 @@ impl Kept {
         }
         if self.connections.len() >= limit
             && let Some(oldest) =
-                self.connections.iter().min_by_key(|(_, handle)| handle.used).map(|(server, _)| *server)
+                self.connections.iter().min_by_key(|(_, handle)| handle.used).map(|(endpoint, _)| endpoint.clone())
         {
             self.connections.remove(&oldest);
         }

@@ -9,7 +9,7 @@ use crate::config::keys;
 use crate::config::layer::{Given, Record};
 use crate::config::limits;
 use crate::core::network;
-use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
+use crate::core::upstream::{Role, Transport, UpstreamPolicy};
 
 impl Judge<'_> {
     /// A list of addresses, at least one.
@@ -97,13 +97,13 @@ impl Judge<'_> {
             Some(given) => self.upstream_name(given)?,
             None => addresses.first()?.to_string(),
         };
-        let protocol = record
+        let transport = record
             .values
             .get(keys::UPSTREAM_PROTOCOL)
             .and_then(|given| {
-                self.word(keys::UPSTREAM_PROTOCOL, given, &[("udp", Protocol::Udp), ("tcp", Protocol::Tcp)])
+                self.word(keys::UPSTREAM_PROTOCOL, given, &[("udp", Transport::Udp), ("tcp", Transport::Tcp)])
             })
-            .unwrap_or(Protocol::Udp);
+            .unwrap_or(Transport::Udp);
         let role = record
             .values
             .get(keys::UPSTREAM_ROLE)
@@ -112,7 +112,7 @@ impl Judge<'_> {
             })
             .unwrap_or(Role::Primary);
         let zones = record.values.get(keys::UPSTREAM_ZONES).map(|given| self.zones(given)).unwrap_or_default();
-        Some(UpstreamPolicy { name, addresses, protocol, zones, role })
+        Some(UpstreamPolicy { name, addresses, transport, zones, role })
     }
 
     /// The name of an upstream.

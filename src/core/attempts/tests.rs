@@ -10,7 +10,12 @@ fn at(millis: u64) -> Timestamp {
 }
 
 fn target(upstream: usize) -> Target {
-    Target { upstream, protocol: Protocol::Udp, extension: Extension::Edns, class: Class::Miss }
+    Target {
+        upstream: UpstreamId::new(upstream),
+        transport: Transport::Udp,
+        extension: Extension::Edns,
+        class: Class::Miss,
+    }
 }
 
 fn attempts(upstreams: &[usize]) -> Attempts {
@@ -24,7 +29,7 @@ fn attempts(upstreams: &[usize]) -> Attempts {
     Attempts::new(policy().attempts, plan, START)
 }
 
-/// Runs a silent attempts to its end: every step with the millisecond at which it came.
+/// Runs silent attempts to its end: every step with the millisecond at which it came.
 fn run(attempts: &mut Attempts) -> Vec<(u64, Step)> {
     let mut now = START;
     let mut steps = Vec::new();
@@ -38,14 +43,14 @@ fn run(attempts: &mut Attempts) -> Vec<(u64, Step)> {
         }
         now = attempts.wake_at().max(now.plus(Duration::from_micros(1)));
     }
-    panic!("a attempts that does not end: {steps:?}");
+    panic!("attempts that does not end: {steps:?}");
 }
 
 fn sends(steps: &[(u64, Step)]) -> Vec<(u64, usize)> {
     steps
         .iter()
         .filter_map(|(at, step)| match step {
-            Step::Send(_, target) => Some((*at, target.upstream)),
+            Step::Send(_, target) => Some((*at, target.upstream.index())),
             Step::Report(..) | Step::Overdue(..) | Step::Trouble | Step::GiveUp(_) | Step::End(_) => None,
         })
         .collect()
@@ -57,25 +62,31 @@ fn silence_costs_three_sends_then_servfail_at_two_seconds_then_lingers() {
     assert_eq!(sends(&steps), [(0, 0), (100, 1), (1000, 0)]);
     assert!(steps.contains(&(2000, Step::GiveUp(Failure::Timeout))), "{steps:?}");
     assert_eq!(steps.last(), Some(&(5000, Step::End(Failure::Timeout))));
-    assert!(steps.contains(&(20, Step::Overdue(0, START))));
-    assert!(steps.contains(&(200, Step::Report(0, AttemptOutcome::Late))));
-    assert!(steps.contains(&(400, Step::Report(0, AttemptOutcome::TimedOut))));
-    assert!(steps.contains(&(500, Step::Report(1, AttemptOutcome::TimedOut))));
+    assert!(steps.contains(&(20, Step::Overdue(UpstreamId::new(0), START))));
+    assert!(steps.contains(&(200, Step::Report(UpstreamId::new(0), AttemptOutcome::Late))));
+    assert!(steps.contains(&(400, Step::Report(UpstreamId::new(0), AttemptOutcome::TimedOut))));
+    assert!(steps.contains(&(500, Step::Report(UpstreamId::new(1), AttemptOutcome::TimedOut))));
 }
 
 #[test]
 fn servfail_is_asked_elsewhere_at_once_and_once() {
     let mut attempts = attempts(&[0, 1, 0]);
     let _ = attempts.advance(at(0));
-    let steps = attempts.failed_response(0, Failure::ServFail, 7, at(3));
+    let steps = attempts.failed_response(AttemptId(0), Failure::ServFail, SuffixHash::new(7), at(3));
     assert_eq!(
         steps,
-        [Step::Report(0, AttemptOutcome::Useless(Duration::from_millis(3), 7)), Step::Send(1, target(1))]
+        [
+            Step::Report(UpstreamId::new(0), AttemptOutcome::Useless(Duration::from_millis(3), SuffixHash::new(7))),
+            Step::Send(AttemptId(1), target(1))
+        ]
     );
-    let steps = attempts.failed_response(1, Failure::ServFail, 7, at(6));
+    let steps = attempts.failed_response(AttemptId(1), Failure::ServFail, SuffixHash::new(7), at(6));
     assert_eq!(
         steps,
-        [Step::Report(1, AttemptOutcome::Useless(Duration::from_millis(3), 7)), Step::End(Failure::ServFail)]
+        [
+            Step::Report(UpstreamId::new(1), AttemptOutcome::Useless(Duration::from_millis(3), SuffixHash::new(7))),
+            Step::End(Failure::ServFail)
+        ]
     );
 }
 
@@ -83,23 +94,33 @@ fn servfail_is_asked_elsewhere_at_once_and_once() {
 fn a_closed_port_moves_to_another_upstream_at_once() {
     let mut attempts = attempts(&[0, 1, 0]);
     let _ = attempts.advance(at(0));
-    let steps = attempts.failed(0, Failure::Network, at(1));
-    assert_eq!(steps, [Step::Report(0, AttemptOutcome::Failed), Step::Send(1, target(1))]);
+    let steps = attempts.failed(AttemptId(0), Failure::Network, at(1));
+    assert_eq!(steps, [Step::Report(UpstreamId::new(0), AttemptOutcome::Failed), Step::Send(AttemptId(1), target(1))]);
 }
 
 #[test]
 fn a_closed_port_without_alternative_is_asked_to_the_end_at_once_and_frees_who_has_something_stale() {
     let mut attempts = attempts(&[0, 0, 0]);
     let _ = attempts.advance(at(0));
-    let again = |number| vec![Step::Report(0, AttemptOutcome::Failed), Step::Trouble, Step::Send(number, target(0))];
+    let again = |number| {
+        vec![
+            Step::Report(UpstreamId::new(0), AttemptOutcome::Failed),
+            Step::Trouble,
+            Step::Send(AttemptId(number), target(0)),
+        ]
+    };
     assert_eq!(
-        attempts.failed(0, Failure::Network, at(1)),
+        attempts.failed(AttemptId(0), Failure::Network, at(1)),
         again(1),
         "another server may stand behind the same address"
     );
-    assert_eq!(attempts.failed(1, Failure::Network, at(2)), again(2));
-    let end = [Step::Report(0, AttemptOutcome::Failed), Step::Trouble, Step::End(Failure::Network)];
-    assert_eq!(attempts.failed(2, Failure::Network, at(3)), end, "everybody has refused: nothing to wait for");
+    assert_eq!(attempts.failed(AttemptId(1), Failure::Network, at(2)), again(2));
+    let end = [Step::Report(UpstreamId::new(0), AttemptOutcome::Failed), Step::Trouble, Step::End(Failure::Network)];
+    assert_eq!(
+        attempts.failed(AttemptId(2), Failure::Network, at(3)),
+        end,
+        "everybody has refused: nothing to wait for"
+    );
 }
 
 #[test]
@@ -108,55 +129,55 @@ fn a_refusal_moves_up_no_end_while_another_upstream_may_still_answer() {
     let _ = attempts.advance(at(0));
     let _ = attempts.advance(at(100));
     assert_eq!(
-        attempts.failed(1, Failure::Network, at(101)),
-        [Step::Report(1, AttemptOutcome::Failed), Step::Trouble, Step::Send(2, target(1))]
+        attempts.failed(AttemptId(1), Failure::Network, at(101)),
+        [Step::Report(UpstreamId::new(1), AttemptOutcome::Failed), Step::Trouble, Step::Send(AttemptId(2), target(1))]
     );
     assert_eq!(
-        attempts.failed(2, Failure::Network, at(102)),
-        [Step::Report(1, AttemptOutcome::Failed), Step::Trouble],
+        attempts.failed(AttemptId(2), Failure::Network, at(102)),
+        [Step::Report(UpstreamId::new(1), AttemptOutcome::Failed), Step::Trouble],
         "the first is still open"
     );
-    assert!(attempts.answered(0, at(300)).is_some());
+    assert!(attempts.answered(AttemptId(0), at(300)).is_some());
 }
 
 #[test]
 fn no_room_of_our_own_waits_for_its_time() {
     let mut attempts = attempts(&[0, 0, 0]);
     let _ = attempts.advance(at(0));
-    assert_eq!(attempts.failed(0, Failure::Overload, at(1)), [Step::Trouble]);
-    assert_eq!(attempts.advance(at(100)), [Step::Send(1, target(0))]);
+    assert_eq!(attempts.failed(AttemptId(0), Failure::Overload, at(1)), [Step::Trouble]);
+    assert_eq!(attempts.advance(at(100)), [Step::Send(AttemptId(1), target(0))]);
 }
 
 #[test]
 fn formerr_is_asked_again_without_opt() {
     let mut attempts = attempts(&[0, 0, 0]);
     let _ = attempts.advance(at(0));
-    let steps = attempts.failed_response(0, Failure::NotUnderstood, 7, at(3));
-    assert_eq!(steps.get(1), Some(&Step::Send(1, Target { extension: Extension::Plain, ..target(0) })));
-    assert!(attempts.answered(1, at(5)).is_some());
+    let steps = attempts.failed_response(AttemptId(0), Failure::NotUnderstood, SuffixHash::new(7), at(3));
+    assert_eq!(steps.get(1), Some(&Step::Send(AttemptId(1), Target { extension: Extension::Plain, ..target(0) })));
+    assert!(attempts.answered(AttemptId(1), at(5)).is_some());
 }
 
 #[test]
 fn truncation_is_asked_over_tcp_and_a_dead_tcp_ends_it() {
     let mut attempts = attempts(&[0, 0, 0]);
     let _ = attempts.advance(at(0));
-    let steps = attempts.truncated_response(0, at(3));
-    assert_eq!(steps.get(1), Some(&Step::Send(1, Target { protocol: Protocol::Tcp, ..target(0) })));
-    assert_eq!(attempts.failed(1, Failure::Network, at(6)).last(), Some(&Step::End(Failure::Network)));
+    let steps = attempts.truncated_response(AttemptId(0), at(3));
+    assert_eq!(steps.get(1), Some(&Step::Send(AttemptId(1), Target { transport: Transport::Tcp, ..target(0) })));
+    assert_eq!(attempts.failed(AttemptId(1), Failure::Network, at(6)).last(), Some(&Step::End(Failure::Network)));
 }
 
 #[test]
 fn a_dead_tcp_says_nothing_about_an_upstream_that_answers_over_udp() {
     let mut attempts = attempts(&[0, 0, 0]);
     let mut steps = attempts.advance(at(0));
-    steps.extend(attempts.truncated_response(0, at(3)));
+    steps.extend(attempts.truncated_response(AttemptId(0), at(3)));
     for millis in [23, 203, 403] {
         steps.extend(attempts.advance(at(millis)));
     }
     assert!(steps.contains(&Step::GiveUp(Failure::Timeout)), "what came with TC is given after 400 ms: {steps:?}");
-    steps.extend(attempts.failed(1, Failure::Network, at(450)));
+    steps.extend(attempts.failed(AttemptId(1), Failure::Network, at(450)));
     let reports: Vec<_> = steps.iter().filter(|step| matches!(step, Step::Report(..) | Step::Overdue(..))).collect();
-    assert_eq!(reports, [&Step::Report(0, AttemptOutcome::Answered(Duration::from_millis(3)))]);
+    assert_eq!(reports, [&Step::Report(UpstreamId::new(0), AttemptOutcome::Answered(Duration::from_millis(3)))]);
 }
 
 #[test]
@@ -164,12 +185,12 @@ fn a_second_useless_response_leaves_who_is_still_at_work() {
     let mut attempts = attempts(&[0, 1, 0]);
     let _ = attempts.advance(at(0));
     assert_eq!(sends(&attempts.advance(at(100)).into_iter().map(|step| (100, step)).collect::<Vec<_>>()), [(100, 1)]);
-    let steps = attempts.failed_response(0, Failure::ServFail, 7, at(120));
+    let steps = attempts.failed_response(AttemptId(0), Failure::ServFail, SuffixHash::new(7), at(120));
     assert!(
         !steps.iter().any(|step| matches!(step, Step::Send(..) | Step::End(_))),
         "the other one is at work: {steps:?}"
     );
-    let steps = attempts.failed_response(1, Failure::ServFail, 7, at(150));
+    let steps = attempts.failed_response(AttemptId(1), Failure::ServFail, SuffixHash::new(7), at(150));
     assert_eq!(steps.last(), Some(&Step::End(Failure::ServFail)));
 }
 
@@ -178,27 +199,30 @@ fn an_upstream_without_edns_gets_three_packets_at_the_most() {
     let mut attempts = attempts(&[0, 0, 0]);
     let _ = attempts.advance(at(0));
     let plain = Target { extension: Extension::Plain, ..target(0) };
-    assert_eq!(attempts.failed_response(0, Failure::NotUnderstood, 7, at(3)).last(), Some(&Step::Send(1, plain)));
+    assert_eq!(
+        attempts.failed_response(AttemptId(0), Failure::NotUnderstood, SuffixHash::new(7), at(3)).last(),
+        Some(&Step::Send(AttemptId(1), plain))
+    );
     let later: Vec<Step> =
         [100, 300, 1000, 1003, 1500].into_iter().flat_map(|millis| attempts.advance(at(millis))).collect();
     let sent: Vec<_> = later.iter().filter(|step| matches!(step, Step::Send(..))).collect();
-    assert_eq!(sent, [&Step::Send(2, plain)], "{later:?}");
+    assert_eq!(sent, [&Step::Send(AttemptId(2), plain)], "{later:?}");
 }
 
 #[test]
 fn over_budget_the_send_waits_and_who_has_something_stale_does_not() {
     let mut attempts = attempts(&[0, 0, 0]);
-    assert_eq!(attempts.advance(at(0)), [Step::Send(0, target(0))]);
-    assert_eq!(attempts.postpone(0, Class::Miss, at(300)), [Step::Trouble]);
+    assert_eq!(attempts.advance(at(0)), [Step::Send(AttemptId(0), target(0))]);
+    assert_eq!(attempts.postpone(AttemptId(0), Class::Miss, at(300)), [Step::Trouble]);
     assert_eq!(attempts.wake_at(), at(300));
-    assert_eq!(attempts.advance(at(300)), [Step::Send(1, target(0))]);
+    assert_eq!(attempts.advance(at(300)), [Step::Send(AttemptId(1), target(0))]);
 }
 
 #[test]
 fn over_budget_beyond_the_deadline_is_the_end() {
     let mut attempts = attempts(&[0]);
     let _ = attempts.advance(at(0));
-    assert_eq!(attempts.postpone(0, Class::Miss, at(2_500)), [Step::End(Failure::Overload)]);
+    assert_eq!(attempts.postpone(AttemptId(0), Class::Miss, at(2_500)), [Step::End(Failure::Overload)]);
 }
 
 #[test]
@@ -207,7 +231,7 @@ fn a_response_after_giving_up_starts_nothing_new() {
     for millis in [0, 100, 1000, 2000] {
         let _ = attempts.advance(at(millis));
     }
-    let steps = attempts.failed_response(0, Failure::ServFail, 7, at(3000));
+    let steps = attempts.failed_response(AttemptId(0), Failure::ServFail, SuffixHash::new(7), at(3000));
     assert!(!steps.iter().any(|step| matches!(step, Step::Send(..))), "{steps:?}");
 }
 

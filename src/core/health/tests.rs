@@ -1,6 +1,7 @@
 //! Each row of the table in [`super`], and the storms in between.
 
 use super::*;
+use crate::core::suffix::SuffixHash;
 use crate::core::testing::policy;
 
 const START: Timestamp = Timestamp::from_secs(1_000_000);
@@ -37,7 +38,7 @@ fn any_answer_between_keeps_the_breaker_closed() {
     let mut health = health();
     for round in 0..20 {
         repeat(&mut health, AttemptOutcome::Failed, 4, round * 100);
-        let _ = health.record(AttemptOutcome::Useless(FAST, 1), at(round * 100 + 50));
+        let _ = health.record(AttemptOutcome::Useless(FAST, SuffixHash::new(1)), at(round * 100 + 50));
     }
     assert_eq!(health.state(), UpstreamState::Impaired);
 }
@@ -96,7 +97,7 @@ fn an_upstream_that_is_always_late_is_impaired_not_down() {
 #[test]
 fn servfail_for_one_suffix_is_no_outage() {
     let mut health = health();
-    repeat(&mut health, AttemptOutcome::Useless(FAST, 7), 500, 0);
+    repeat(&mut health, AttemptOutcome::Useless(FAST, SuffixHash::new(7)), 500, 0);
     assert_eq!(health.state(), UpstreamState::Healthy);
 }
 
@@ -104,10 +105,10 @@ fn servfail_for_one_suffix_is_no_outage() {
 fn servfail_for_everything_is_one_and_only_a_real_answer_ends_it() {
     let mut health = health();
     for group in 0..5 {
-        let _ = health.record(AttemptOutcome::Useless(FAST, group), at(group));
+        let _ = health.record(AttemptOutcome::Useless(FAST, SuffixHash::new(group)), at(group));
     }
     assert_eq!(health.state(), UpstreamState::Down);
-    let _ = health.record(AttemptOutcome::Useless(FAST, 9), at(100));
+    let _ = health.record(AttemptOutcome::Useless(FAST, SuffixHash::new(9)), at(100));
     assert_eq!(health.state(), UpstreamState::Down);
     let _ = health.record(AttemptOutcome::Answered(FAST), at(200));
     assert_eq!(health.state(), UpstreamState::Impaired);
@@ -117,8 +118,11 @@ fn servfail_for_everything_is_one_and_only_a_real_answer_ends_it() {
 fn fifteen_percent_of_servfail_change_nothing() {
     let mut health = health();
     for index in 0..1000_u64 {
-        let outcome =
-            if index % 7 == 0 { AttemptOutcome::Useless(FAST, index) } else { AttemptOutcome::Answered(FAST) };
+        let outcome = if index % 7 == 0 {
+            AttemptOutcome::Useless(FAST, SuffixHash::new(index))
+        } else {
+            AttemptOutcome::Answered(FAST)
+        };
         assert_eq!(health.record(outcome, at(index * 10)), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::suffix::SuffixHash;
 use crate::core::time::Timestamp;
 
 /// Buckets.
@@ -9,7 +10,7 @@ const BUCKETS: usize = 10;
 /// The same, to reckon with times.
 const STRETCHES: u64 = 10;
 /// Unrelated names with SERVFAIL that are kept apart.
-const GROUPS: usize = 8;
+const SUFFIXES: usize = 8;
 
 /// What happened in one bucket's time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,9 +34,9 @@ pub(super) struct Window {
     /// The buckets.
     buckets: [Bucket; BUCKETS],
     /// Groups of names with SERVFAIL lately, and when.
-    groups: [(u64, Timestamp); GROUPS],
-    /// Where the next group goes.
-    next_group: usize,
+    suffixes: [(SuffixHash, Timestamp); SUFFIXES],
+    /// Where the next suffix goes.
+    next_suffix: usize,
 }
 
 /// Sums over the window.
@@ -56,15 +57,15 @@ impl Window {
         Self {
             bucket_micros: (micros / STRETCHES).max(1),
             buckets: [Bucket::default(); BUCKETS],
-            groups: [(0, Timestamp::EPOCH); GROUPS],
-            next_group: 0,
+            suffixes: [(SuffixHash::default(), Timestamp::EPOCH); SUFFIXES],
+            next_suffix: 0,
         }
     }
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.buckets = [Bucket::default(); BUCKETS];
-        self.groups = [(0, Timestamp::EPOCH); GROUPS];
+        self.suffixes = [(SuffixHash::default(), Timestamp::EPOCH); SUFFIXES];
     }
 
     /// Counts an answer in time.
@@ -81,16 +82,16 @@ impl Window {
         }
     }
 
-    /// Counts a response that is no answer, for a name of this group.
-    pub(super) fn add_servfail(&mut self, group: u64, now: Timestamp) {
+    /// Counts a response that is no answer, for a name below this suffix.
+    pub(super) fn add_servfail(&mut self, suffix: SuffixHash, now: Timestamp) {
         if let Some(bucket) = self.bucket(now) {
             bucket.servfails += 1;
         }
-        if let Some(known) = self.groups.iter_mut().find(|(known, at)| *known == group && *at > Timestamp::EPOCH) {
+        if let Some(known) = self.suffixes.iter_mut().find(|(known, at)| *known == suffix && *at > Timestamp::EPOCH) {
             known.1 = now;
-        } else if let Some(place) = self.groups.get_mut(self.next_group) {
-            *place = (group, now);
-            self.next_group = (self.next_group + 1) % GROUPS;
+        } else if let Some(place) = self.suffixes.get_mut(self.next_suffix) {
+            *place = (suffix, now);
+            self.next_suffix = (self.next_suffix + 1) % SUFFIXES;
         }
     }
 
@@ -111,9 +112,9 @@ impl Window {
     }
 
     /// Unrelated names with such responses.
-    pub(super) fn servfail_groups(&self, now: Timestamp) -> usize {
+    pub(super) fn servfail_suffixes(&self, now: Timestamp) -> usize {
         let length = Duration::from_micros(self.bucket_micros.saturating_mul(STRETCHES));
-        self.groups.iter().filter(|(_, at)| *at > Timestamp::EPOCH && now.since(*at) < length).count()
+        self.suffixes.iter().filter(|(_, at)| *at > Timestamp::EPOCH && now.since(*at) < length).count()
     }
 
     /// The bucket of this moment, emptied if it last served another stretch.
@@ -175,9 +176,9 @@ mod tests {
         let mut window = Window::new(Duration::from_secs(10));
         let now = Timestamp::from_secs(1_000);
         for group in [1, 2, 1, 2, 3] {
-            window.add_servfail(group, now);
+            window.add_servfail(SuffixHash::new(group), now);
         }
-        assert_eq!((window.servfail_groups(now), window.servfail_percent(now)), (3, 100));
-        assert_eq!(window.servfail_groups(now.plus(Duration::from_secs(11))), 0);
+        assert_eq!((window.servfail_suffixes(now), window.servfail_percent(now)), (3, 100));
+        assert_eq!(window.servfail_suffixes(now.plus(Duration::from_secs(11))), 0);
     }
 }

@@ -11,17 +11,15 @@ use crate::core::decision::Availability;
 use crate::core::health::{AttemptOutcome, Health, UpstreamState};
 use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
-use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
+use crate::core::upstream::{Endpoint, GroupId, Role, UpstreamId, UpstreamPolicy};
 use crate::resolver::recoveries::Recoveries;
 
 /// One address that is asked.
 pub struct Upstream {
     /// `name@address`, or just the address, for log and metrics.
     pub label: String,
-    /// Where it listens.
-    pub address: std::net::SocketAddr,
-    /// How it is spoken to.
-    pub protocol: Protocol,
+    /// Where it listens, and how it is spoken to.
+    pub endpoint: Endpoint,
     /// When it is asked.
     pub role: Role,
     /// What the operator calls it.
@@ -29,7 +27,7 @@ pub struct Upstream {
     /// It is asked no more.
     pub(super) retired: AtomicBool,
     /// The groups that it serves.
-    pub(super) groups: Vec<usize>,
+    pub(super) groups: Vec<GroupId>,
     /// Its state machine.
     pub(super) health: Mutex<Health>,
     /// The state, published.
@@ -52,9 +50,9 @@ pub struct Group {
     /// The zone, for the log.
     pub zone: String,
     /// Asked first, in the configured order.
-    pub(super) primaries: RwLock<Arc<[usize]>>,
+    pub(super) primaries: RwLock<Arc<[UpstreamId]>>,
     /// Asked when no primary answers.
-    pub(super) fallbacks: Vec<usize>,
+    pub(super) fallbacks: Vec<UpstreamId>,
     /// The best state among the primaries.
     pub(super) availability: AtomicU8,
     /// The client response timer, in microseconds.
@@ -68,7 +66,7 @@ impl Upstream {
     pub(super) fn new(
         configured: &UpstreamPolicy,
         address: std::net::SocketAddr,
-        groups: Vec<usize>,
+        groups: Vec<GroupId>,
         policy: &Policy,
     ) -> Self {
         Self {
@@ -77,8 +75,7 @@ impl Upstream {
             } else {
                 format!("{}@{address}", configured.name)
             },
-            address,
-            protocol: configured.protocol,
+            endpoint: Endpoint { address, transport: configured.transport, server_name: None },
             role: configured.role,
             name: configured.name.clone(),
             retired: AtomicBool::new(false),
@@ -155,8 +152,8 @@ impl Upstream {
 
     /// The first group that it serves.
     #[must_use]
-    pub fn group(&self) -> usize {
-        self.groups.first().copied().unwrap_or_default()
+    pub fn group(&self) -> Option<GroupId> {
+        self.groups.first().copied()
     }
 }
 
@@ -184,7 +181,7 @@ impl Group {
     }
 
     /// The primaries as they are now.
-    pub(super) fn primaries(&self) -> Arc<[usize]> {
+    pub(super) fn primaries(&self) -> Arc<[UpstreamId]> {
         Arc::clone(&self.primaries.read())
     }
 

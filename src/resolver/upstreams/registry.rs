@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::Upstream;
+use super::member::Upstream;
+use crate::core::upstream::UpstreamId;
 
 /// Empty places that are not yet used again.
 const RESTING: usize = 64;
@@ -21,56 +22,56 @@ const RESTING: usize = 64;
 #[derive(Default)]
 pub(super) struct Registry {
     /// What lies in them.
-    held: RwLock<Held>,
+    held: RwLock<Places>,
 }
 
 /// What lies in the places.
 #[derive(Default)]
-struct Held {
+struct Places {
     /// By number; those that are not in use any more stay until their place is used again.
     all: Vec<Arc<Upstream>>,
     /// Numbers that are not in use, longest first.
-    resting: VecDeque<usize>,
+    resting: VecDeque<UpstreamId>,
 }
 
 impl Registry {
     /// Takes one in; gives its number.
-    pub(super) fn add(&self, upstream: Upstream) -> usize {
+    pub(super) fn add(&self, upstream: Upstream) -> UpstreamId {
         let mut held = self.held.write();
         if held.resting.len() > RESTING
-            && let Some(index) = held.resting.pop_front()
-            && let Some(place) = held.all.get_mut(index)
+            && let Some(id) = held.resting.pop_front()
+            && let Some(place) = held.all.get_mut(id.index())
         {
             *place = Arc::new(upstream);
-            return index;
+            return id;
         }
         held.all.push(Arc::new(upstream));
-        held.all.len() - 1
+        UpstreamId::new(held.all.len() - 1)
     }
 
     /// Gives up a number: its upstream is asked no more, and its prober ends.
-    pub(super) fn retire(&self, index: usize) {
+    pub(super) fn retire(&self, id: UpstreamId) {
         let mut held = self.held.write();
-        if let Some(upstream) = held.all.get(index)
+        if let Some(upstream) = held.all.get(id.index())
             && upstream.retire()
         {
-            held.resting.push_back(index);
+            held.resting.push_back(id);
         }
     }
 
     /// The upstream of a number.
-    pub(super) fn find(&self, index: usize) -> Option<Arc<Upstream>> {
-        self.held.read().all.get(index).cloned()
+    pub(super) fn find(&self, id: UpstreamId) -> Option<Arc<Upstream>> {
+        self.held.read().all.get(id.index()).cloned()
     }
 
     /// All that are in use, with their numbers.
-    pub(super) fn in_use(&self) -> Vec<(usize, Arc<Upstream>)> {
+    pub(super) fn in_use(&self) -> Vec<(UpstreamId, Arc<Upstream>)> {
         let held = self.held.read();
         held.all
             .iter()
             .enumerate()
             .filter(|(_, upstream)| !upstream.is_retired())
-            .map(|(index, own)| (index, Arc::clone(own)))
+            .map(|(index, own)| (UpstreamId::new(index), Arc::clone(own)))
             .collect()
     }
 }

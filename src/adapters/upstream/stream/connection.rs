@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::super::cause;
 use super::StreamLimits;
 use crate::core::matching::{Acceptance, Mismatch, accepts};
-use crate::resolver::ports::TransportError;
+use crate::resolver::ports::{Endpoint, TransportError};
 use crate::telemetry::tally::{Carried, UpstreamCounters};
 
 /// Frames in a row that belong to no query, after which the peer is not worth listening to.
@@ -39,12 +39,13 @@ pub(super) struct Job {
 /// Sets up the connection, serves `jobs` on it until it ends, and tells those still waiting why it
 /// ended.
 pub(super) async fn run(
-    server: SocketAddr,
+    endpoint: Endpoint,
     limits: StreamLimits,
     counters: Arc<UpstreamCounters>,
     mut jobs: mpsc::Receiver<Job>,
 ) {
     counters.count(Carried::Connection);
+    let server = endpoint.address;
     let mut flights = Flights { limits, counters, by_id: HashMap::new(), heard: Instant::now(), ignored: 0 };
     let (connecting, outbox) = TcpClientStream::new(server, None, Some(limits.connect), TokioRuntimeProvider::new());
     let end = match connect(connecting, &mut jobs, &mut flights).await {

@@ -1,0 +1,68 @@
+//! Which names share their upstreams: the longest matching zone decides.
+//!
+//! Every zone that any upstream is configured for is an upstream group of its own, and the root is
+//! always one. The table is made once from the configuration and never changes: the host's
+//! `resolv.conf` may replace addresses, but adds no zone.
+
+use super::key::is_within;
+use super::upstream::{GroupId, UpstreamPolicy};
+
+/// The wire form of the root.
+pub const ROOT: &[u8] = b"\x00";
+
+/// The zones that have upstreams, and the group of each.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// Lower-cased wire form, longest first; the last is the root.
+    zones: Vec<Box<[u8]>>,
+}
+
+impl Routes {
+    /// The routes of these upstreams.
+    #[must_use]
+    pub fn new(upstreams: &[UpstreamPolicy]) -> Self {
+        let mut zones: Vec<Box<[u8]>> = upstreams.iter().flat_map(|upstream| upstream.zones.iter().cloned()).collect();
+        zones.push(ROOT.into());
+        zones.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        zones.dedup();
+        Self { zones }
+    }
+
+    /// The group of a name in lower-cased wire form.
+    #[must_use]
+    pub fn group_of(&self, name: &[u8]) -> GroupId {
+        GroupId::new(self.zones.iter().position(|zone| is_within(name, zone)).unwrap_or_default())
+    }
+
+    /// Every zone in lower-cased wire form, with its group.
+    pub fn zones(&self) -> impl Iterator<Item = (GroupId, &[u8])> {
+        self.zones.iter().enumerate().map(|(index, zone)| (GroupId::new(index), &**zone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::testing::name;
+    use crate::core::upstream::{Role, Transport};
+
+    #[test]
+    fn the_longest_zone_that_holds_a_name_is_its_group_and_the_root_holds_the_rest() {
+        let upstream = |zones: &[&str]| UpstreamPolicy {
+            name: "u".to_owned(),
+            addresses: Vec::new(),
+            transport: Transport::Udp,
+            zones: zones.iter().map(|zone| name(zone).into()).collect(),
+            role: Role::Primary,
+        };
+        let routes = Routes::new(&[upstream(&[]), upstream(&["example.com"]), upstream(&["corp.example.com"])]);
+        let zone_of = |text: &str| {
+            let group = routes.group_of(&name(text));
+            routes.zones().find(|(own, _)| *own == group).map(|(_, zone)| zone.to_vec())
+        };
+        assert_eq!(zone_of("db.corp.example.com"), Some(name("corp.example.com")));
+        assert_eq!(zone_of("www.example.com"), Some(name("example.com")));
+        assert_eq!(zone_of("www.example.net"), Some(name("")));
+        assert_eq!(routes.zones().count(), 3);
+    }
+}
