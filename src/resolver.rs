@@ -1,136 +1,193 @@
-//! The story of one query, in reading order: it arrives ([`front`]), is answered from the [`store`]
-//! or waits ([`waiting`]) for a [`flight`] whose [`resolution`] asks the [`upstreams`]; what goes
-//! on without clients is in [`background`].
+//! Resolves and answers: composes the parts that turn a query into an answer.
 //!
-//! The resolver knows no socket and no clock but through its [`ports`]. All waiting happens on one
-//! tokio runtime; what can be answered from memory is answered on whatever thread calls
+//! The story of one query, in reading order: it arrives ([`front`]) and is answered from the
+//! [memory](crate::memory) or waits ([`waiting`]) for a [`flight`] that a [`resolution`] reports to,
+//! which asks the [`upstreams`]. What goes on without clients is in [`background`], [`probing`] and
+//! [`critical`].
+//!
+//! | part | uses |
+//! |---|---|
+//! | [`ports`], [`tasks`], [`packets`], [`flight`], [`loops`], [`recoveries`], [`hosts`], [`outage`], [`readiness`] | nothing of this room |
+//! | [`upstreams`], [`watchlist`] | the row above |
+//! | [`context`] | both: what a resolution works with |
+//! | [`consultation`], [`resolution`], [`resolutions`], [`refreshes`] | the context |
+//! | [`front`], [`waiting`], [`critical`], [`probing`], [`background`], [`reading`] | the context and what they need beside it |
+//! | [`Resolver`] | all of them |
+//!
+//! Nothing in this room imports [`Resolver`]: each part takes what it needs. The room knows no
+//! socket and no clock but through its [`ports`] and the memory. All waiting happens on one tokio
+//! runtime; what can be answered from memory is answered on whatever thread calls
 //! [`Resolver::receive`].
 
 mod background;
 mod consultation;
-pub mod critical;
+mod context;
+mod critical;
 pub mod flight;
 pub mod front;
 mod hosts;
 mod loops;
 mod outage;
+mod packets;
 pub mod ports;
+mod probing;
+mod readiness;
 mod reading;
 pub mod recoveries;
+mod refreshes;
 mod resolution;
+mod resolutions;
+mod tasks;
 pub mod upstreams;
 mod waiting;
+pub mod watchlist;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-
-use crate::core::answer::ClientTransport;
-use crate::core::budget::Budget;
-use crate::core::key::Key;
-use crate::core::policy::Policy;
+use crate::core::answer::{self, ClientTransport};
+use crate::core::hosts::Hosts;
+use crate::core::question::{self, Received};
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
-use crate::core::upstream::GroupId;
-use crate::core::upstream::UpstreamPolicy;
+use crate::core::upstream::{UpstreamId, UpstreamPolicy};
 use crate::memory::Memory;
-use crate::memory::store::Found;
 use crate::memory::thread_cache::ThreadCache;
+use crate::telemetry::reading::Reading;
 use crate::telemetry::tally::{Answered, Failures, Sends, Tally};
-use background::Errand;
-use critical::Watchlist;
+use background::Background;
+use context::Context;
+use critical::CriticalNames;
 use flight::Flights;
-use front::{Arrival, Disposition};
+pub use front::Waiting;
+use front::{Arrival, Disposition, Front};
+use hosts::HostsTable;
 use loops::Loops;
 use outage::Outages;
-use ports::{Chance, SharedCache, UpstreamTransport};
+use packets::Packets;
+pub use ports::Ports;
+use ports::SharedCache;
+use probing::Prober;
+use readiness::ReadyFlag;
+use tasks::Tasks;
 use upstreams::Upstreams;
-pub use waiting::Waiting;
+use waiting::WaitingQueries;
+use watchlist::{Critical, Watchlist};
 
-/// What the resolver needs of the world.
-#[derive(Clone)]
-pub struct Ports {
-    /// Throws dice.
-    pub chance: Arc<dyn Chance>,
-    /// Carries queries upstream.
-    pub transport: Arc<dyn UpstreamTransport>,
-}
-
-/// Resolves, remembers, and answers.
+/// Answers queries from memory and from upstreams.
 pub struct Resolver {
-    /// The operator's choices.
-    policy: Policy,
-    /// What is remembered.
-    memory: Arc<Memory>,
-    /// Who is asked.
-    upstreams: Upstreams,
-    /// What comes before it.
-    hosts: hosts::Table,
-    /// What must never be missing.
-    critical: Watchlist,
-    /// What is being asked.
-    flights: Arc<Flights>,
-    /// What may be sent.
-    budget: Mutex<Budget>,
-    /// The world.
-    ports: Ports,
-    /// What others have learned, if that can be asked for.
-    shared_cache: OnceLock<Arc<dyn SharedCache>>,
-    /// Refreshes to be started.
-    errands: mpsc::Sender<Errand>,
-    /// Outages and what they cost.
-    outages: Outages,
-    /// Recognises our own queries.
-    loops: Loops,
-    /// Whether everything is there that the start waits for.
-    ready: AtomicBool,
-    /// What was sent.
-    sends: Sends,
-    /// What came back and was no answer.
-    failures: Failures,
-    /// Everything that runs.
-    tasks: Mutex<JoinSet<()>>,
+    context: Arc<Context>,
+    front: Front,
+    waiting: WaitingQueries,
+    critical: Arc<CriticalNames>,
+    hosts: Arc<HostsTable>,
+    loops: Arc<Loops>,
+    outages: Arc<Outages>,
+    ready: Arc<ReadyFlag>,
 }
 
 impl Resolver {
-    /// Makes a resolver and starts its background work on the present tokio runtime.
+    /// Makes a resolver that learns into this memory, and starts its background work on the present
+    /// tokio runtime. `upstreams` are those that the memory's routes were made from.
     #[must_use]
     pub fn start(memory: Arc<Memory>, upstreams: &[UpstreamPolicy], ports: Ports) -> Arc<Self> {
         let policy = memory.policy().clone();
-        let (errands, errands_in) = mpsc::channel(background::ERRANDS_MAX);
         let upstreams = Upstreams::new(memory.routes(), upstreams, &policy);
-        let resolver = Arc::new(Self {
-            memory: Arc::clone(&memory),
-            hosts: hosts::Table::default(),
-            critical: Watchlist::new(&policy.critical, memory.now()),
+        let readiness = if policy.critical.is_empty() && !upstreams.all().is_empty() {
+            Readiness::Ready
+        } else {
+            Readiness::NotYet
+        };
+        let loops = Arc::new(Loops::new(ports.chance.number()));
+        let outages = Arc::new(Outages::new(upstreams.groups().count()));
+        let (hosts, ready) = (Arc::new(HostsTable::default()), Arc::new(ReadyFlag::new(readiness)));
+        let context = Arc::new(Context {
             flights: Arc::new(Flights::new(policy.in_flight.resolutions)),
-            budget: Mutex::new(Budget::new(policy.budget)),
-            outages: Outages::new(upstreams.groups().count()),
-            loops: Loops::new(ports.chance.number()),
-            ready: AtomicBool::new(policy.critical.is_empty() && !upstreams.all().is_empty()),
-            sends: Sends::default(),
+            packets: Packets::new(policy.budget),
             failures: Failures::default(),
+            watchlist: Watchlist::new(&policy.critical, memory.now()),
             shared_cache: OnceLock::new(),
-            tasks: Mutex::default(),
+            tasks: Tasks::default(),
             policy,
+            memory,
             upstreams,
             ports,
-            errands,
         });
-        let flights = Arc::clone(&resolver.flights);
-        resolver.memory.on_flush(move |key| flights.forget(key));
-        resolver.start_background(errands_in);
+        // A client that asks after a flush must not join a resolution that has told its answer.
+        let flights = Arc::clone(&context.flights);
+        context.memory.on_flush(move |key| flights.flush(key));
+        let (refreshes, queued) = refreshes::queue();
+        let resolver = Arc::new(Self {
+            front: Front {
+                context: Arc::clone(&context),
+                hosts: Arc::clone(&hosts),
+                loops: Arc::clone(&loops),
+                outages: Arc::clone(&outages),
+                ready: Arc::clone(&ready),
+                refreshes: refreshes.clone(),
+            },
+            waiting: WaitingQueries { context: Arc::clone(&context), outages: Arc::clone(&outages), refreshes },
+            critical: Arc::new(CriticalNames {
+                context: Arc::clone(&context),
+                hosts: Arc::clone(&hosts),
+                ready: Arc::clone(&ready),
+            }),
+            context,
+            hosts,
+            loops,
+            outages,
+            ready,
+        });
+        resolver.start_background(queued);
         resolver
+    }
+
+    /// Starts the work that goes on without clients. It ends with the resolver's tasks.
+    fn start_background(&self, queued: refreshes::QueuedRefreshes) {
+        let context = &self.context;
+        context.tasks.spawn(queued.run(Arc::clone(context)));
+        let background = Background { context: Arc::clone(context), outages: Arc::clone(&self.outages) };
+        context.tasks.spawn(background.run());
+        context.tasks.spawn(Arc::clone(&self.critical).keep());
+        for upstream in context.upstreams.ids() {
+            self.start_probing(upstream);
+        }
+    }
+
+    fn start_probing(&self, upstream: UpstreamId) {
+        let prober = Prober { context: Arc::clone(&self.context), loops: Arc::clone(&self.loops), upstream };
+        self.context.tasks.spawn(prober.run());
+    }
+
+    /// Answers a packet from memory into `out`, or says what it has to wait for. `tally` and
+    /// `thread_cache` belong to the calling thread. Never waits.
+    pub fn receive(
+        &self,
+        arrival: Arrival<'_>,
+        tally: &Tally,
+        thread_cache: &mut ThreadCache,
+        out: &mut [u8],
+    ) -> Disposition {
+        self.front.receive(arrival, tally, thread_cache, out)
+    }
+
+    /// Answers a query that cannot wait, since too many wait already: stale, else SERVFAIL. Gives
+    /// the length of the answer in `out`.
+    pub fn shed(&self, waiting: &Waiting, tally: &Tally, out: &mut [u8]) -> usize {
+        self.front.shed(waiting, tally, out)
+    }
+
+    /// Waits for as long as this query may wait, and writes its answer.
+    ///
+    /// Cancel safe: the resolution that was started goes on for the others.
+    pub async fn complete(&self, waiting: &Waiting, tally: &Tally) -> Vec<u8> {
+        self.waiting.complete(waiting, tally).await
     }
 
     /// Answers one query that came over a stream; `None` when no answer is owed.
     ///
     /// Cancel safe.
-    pub async fn answer(self: &Arc<Self>, packet: Vec<u8>, client: SocketAddr, tally: &Tally) -> Option<Vec<u8>> {
+    pub async fn answer(&self, packet: Vec<u8>, client: SocketAddr, tally: &Tally) -> Option<Vec<u8>> {
         let arrival = Arrival { packet: &packet, transport: ClientTransport::Stream, client, now: self.now() };
         let mut out = vec![0; self.room(&packet)];
         match self.receive(arrival, tally, &mut ThreadCache::none(), &mut out) {
@@ -145,51 +202,48 @@ impl Resolver {
 
     /// Room that an answer from memory to this packet may need, in bytes.
     fn room(&self, packet: &[u8]) -> usize {
-        let least = crate::core::answer::UDP_PLAIN;
-        let crate::core::question::Received::Query(query) = crate::core::question::read(packet) else { return least };
-        if let Some(entry) = self.hosts.answer(&query.key, &self.policy, self.now()) {
-            return crate::core::answer::room(&entry).max(least);
+        let least = answer::UDP_PLAIN;
+        let Received::Query(query) = question::read(packet) else { return least };
+        let now = self.now();
+        if let Some(entry) = self.hosts.answer(&query.key, &self.context.policy, now) {
+            return answer::room(&entry).max(least);
         }
-        match self.memory.find(&query.key, self.now()) {
-            Found::Answer(cached) => crate::core::answer::room(&cached.entry).max(least),
-            Found::Failure(_) | Found::Nothing => least * 2,
+        match self.context.memory.find_answer(&query.key, now) {
+            Some(cached) => answer::room(&cached.entry).max(least),
+            // A cached failure carries upstream's extended errors.
+            None => least * 2,
         }
     }
 
     /// The present moment.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.memory.now()
+        self.context.now()
     }
 
     /// The upstreams and their states.
     #[must_use]
-    pub const fn upstreams(&self) -> &Upstreams {
-        &self.upstreams
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.context.upstreams
     }
 
     /// What is remembered.
     #[must_use]
-    pub const fn memory(&self) -> &Arc<Memory> {
-        &self.memory
-    }
-
-    /// The upstream group of a key's name.
-    fn group_of(&self, key: &Key) -> GroupId {
-        self.memory.routes().group_of(key.name())
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.context.memory
     }
 
     /// Resolutions under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.flights.len()
+        self.context.flights.len()
     }
 
-    /// Whether everything is there that the start waits for; health checks ask for it, queries do
-    /// not.
+    /// Whether everything is there that the start waits for. Health checks ask for it; queries are
+    /// answered in any case.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        if self.ready.load(Ordering::Relaxed) { Readiness::Ready } else { Readiness::NotYet }
+        self.ready.get()
     }
 
     /// Whether an outage is going on.
@@ -198,28 +252,56 @@ impl Resolver {
         self.outages.any()
     }
 
-    /// What was sent upstream.
+    /// How the critical names stand, in the configured order.
     #[must_use]
-    pub const fn sends(&self) -> &Sends {
-        &self.sends
+    pub fn critical(&self) -> Vec<Critical> {
+        self.critical.standings()
     }
 
-    /// What upstreams sent that was no answer.
+    /// Everything that the resolver can say about itself at this moment. Walks over all answers.
     #[must_use]
-    pub const fn failures(&self) -> &Failures {
-        &self.failures
+    pub fn reading(&self) -> Reading {
+        reading::read(&self.context, &self.outages, &self.critical(), self.readiness())
     }
 
-    /// Ends everything that runs. Whoever waits is told that there is no answer.
+    /// Packets sent upstream, by class.
+    #[must_use]
+    pub fn sends(&self) -> &Sends {
+        self.context.packets.sends()
+    }
+
+    /// Responses of upstreams that were no answer, by reason.
+    #[must_use]
+    pub fn failures(&self) -> &Failures {
+        &self.context.failures
+    }
+
+    /// Has this shared cache asked from now on, and kept by the resolver. The first one stays.
+    pub fn share(&self, shared_cache: Arc<dyn SharedCache>) {
+        let _ = self.context.shared_cache.set(shared_cache);
+    }
+
+    /// Puts the answers of this hosts file before everything else from now on.
+    pub fn replace_hosts(&self, hosts: Hosts) {
+        self.hosts.replace(hosts);
+    }
+
+    /// Replaces the addresses of the upstream that the host's `resolv.conf` names; see
+    /// [`Upstreams::replace`].
+    pub fn replace_upstream(&self, configured: &UpstreamPolicy) {
+        for upstream in self.context.upstreams.replace(configured) {
+            self.start_probing(upstream);
+        }
+    }
+
+    /// Ends everything that runs. Clients that wait get the answer that there is none.
     pub fn stop(&self) {
-        self.tasks.lock().abort_all();
+        self.context.tasks.stop();
     }
 
     /// Runs a task that the resolver owns: it ends with [`Self::stop`].
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock();
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
+        self.context.tasks.spawn(task);
     }
 }
 

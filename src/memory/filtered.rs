@@ -1,8 +1,8 @@
-//! The rooms of what floods of random names are made of: negative answers and failures.
+//! The caches of what floods of random names are made of: negative answers and failures.
 //!
-//! moka bounds each by weight (TinyLFU: a name seen once does not push out one in use); its own
-//! expiry is not used, since it would delete what must be served stale. Critical names have
-//! [`Pinned`] places beside it: TinyLFU knows no pinning, and may refuse what is new.
+//! moka bounds each by weight, behind TinyLFU's admission filter: a name seen once does not push out
+//! one in use. Its own expiry is not used, since it would delete what must be served stale. Critical
+//! names have [`Pinned`] places beside it, since TinyLFU knows no pinning and may refuse a newcomer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,22 +16,21 @@ use super::place::{Hasher, Place};
 /// Bookkeeping of moka and of the allocator for one negative answer, in bytes (measured: 290 and
 /// 40).
 const OVERHEAD: usize = 330;
-/// Names whose failure is remembered and of which nothing else is; an entry weighs about 400 bytes.
+/// Names of which only a failure is remembered; an entry weighs about 400 bytes.
 const FAILURES_MAX: u64 = 2_048;
 
-/// A room for what floods fill.
+/// A bounded cache with an admission filter.
 pub(super) struct FilteredCache<V> {
-    /// What is bounded.
     cache: Cache<Place, Arc<V>, Hasher>,
-    /// What is never evicted.
+    /// Values of critical names, beside the bound.
     pinned: Pinned<V>,
-    /// Whether anything was ever put into what is bounded. moka takes note of every look, also at
-    /// what is not there: while nothing can be there it is spared that, 10 000 times at a start.
+    /// Whether `cache` ever held anything. moka takes note of every look, also at what is not there;
+    /// this spares it 10 000 looks at a start.
     used: AtomicBool,
 }
 
 impl FilteredCache<CachedAnswer> {
-    /// A room for negative answers, of so many bytes and entries.
+    /// A cache for negative answers, of so many bytes and entries.
     pub(super) fn of_answers(bytes: u64, entries: u64, pinned: &[Place]) -> Self {
         let least = bytes / entries.max(1);
         // A multiple of the least weight, so that entries of that weight fill the room to the last
@@ -44,7 +43,7 @@ impl FilteredCache<CachedAnswer> {
         Self { cache, pinned: Pinned::new(pinned), used: AtomicBool::new(false) }
     }
 
-    /// Tells the room what was asked for since the last time.
+    /// Tells the admission filter which answers were hit since the last call.
     pub(super) fn tell_what_is_hot(&self) {
         for (place, cached) in &self.cache {
             if cached.has_news() {
@@ -55,7 +54,7 @@ impl FilteredCache<CachedAnswer> {
 }
 
 impl FilteredCache<CachedFailure> {
-    /// A room for failures.
+    /// A cache for failures.
     pub(super) fn of_failures(pinned: &[Place]) -> Self {
         let cache = Cache::builder()
             .max_capacity(FAILURES_MAX)
@@ -66,7 +65,7 @@ impl FilteredCache<CachedFailure> {
 }
 
 impl<V: Send + Sync + 'static> FilteredCache<V> {
-    /// What lies at a place.
+    /// The value at a place.
     pub(super) fn get(&self, place: Place) -> Option<Arc<V>> {
         match self.pinned.get(place) {
             Some(held) => held,
@@ -75,7 +74,7 @@ impl<V: Send + Sync + 'static> FilteredCache<V> {
         }
     }
 
-    /// Puts something at a place.
+    /// Puts a value at a place; the admission filter may refuse it.
     pub(super) fn insert(&self, place: Place, value: Arc<V>) {
         if let Err(Some(value)) = self.pinned.put(place, Some(value)) {
             self.used.store(true, Ordering::Release);
@@ -83,7 +82,7 @@ impl<V: Send + Sync + 'static> FilteredCache<V> {
         }
     }
 
-    /// Takes away what lies at a place.
+    /// Takes the value at a place away.
     pub(super) fn remove(&self, place: Place) -> Option<Arc<V>> {
         match self.pinned.put(place, None) {
             Ok(held) => held,
@@ -91,18 +90,18 @@ impl<V: Send + Sync + 'static> FilteredCache<V> {
         }
     }
 
-    /// Everything that lies in it.
+    /// All values with their places.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Place, Arc<V>)> {
         self.pinned.iter().chain(self.cache.iter().map(|(place, value)| (*place, value)))
     }
 
-    /// Entries, pinned ones included, and the weight of those that are bounded.
+    /// Entries, pinned ones included, and the weight of those within the bound.
     pub(super) fn size(&self) -> (u64, u64) {
         let pinned = u64::try_from(self.pinned.iter().count()).unwrap_or(u64::MAX);
         (self.cache.entry_count().saturating_add(pinned), self.cache.weighted_size())
     }
 
-    /// Lets moka finish its pending bookkeeping.
+    /// Lets moka finish its pending bookkeeping, so that sizes are exact.
     pub(super) fn settle(&self) {
         self.cache.run_pending_tasks();
     }

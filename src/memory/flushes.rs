@@ -1,28 +1,29 @@
-//! What an operator let us forget: it must not come back from where else it is remembered, the
-//! fleet's memory or a state file that was not loaded yet. What was learned afterwards may.
+//! What an operator flushed: it must not come back from where else it is remembered, the shared
+//! cache or a state file that was not loaded yet. What was learned after the flush may.
 
 use std::sync::Arc;
 
 use crate::core::key::Key;
 use crate::core::time::Timestamp;
 
-/// Times that are kept apart; somebody does this by hand.
+/// Flushes that are told apart. Flushing is done by hand, so this is plenty.
 const SCOPES_MAX: usize = 64;
 
-/// Which names and types are meant.
+/// Which names and types a flush is about.
 pub type Scope = Arc<dyn Fn(&Key) -> bool + Send + Sync>;
 
-/// What was forgotten.
+/// The flushes so far, and when each of them was.
 #[derive(Default)]
 pub struct Flushes {
-    /// What, and when.
+    /// What was flushed, and when.
     scopes: Vec<(Scope, Timestamp)>,
-    /// Until when everything is as good as forgotten, because there was too much to be kept apart.
+    /// Everything that was learned until then counts as flushed, because there were too many flushes
+    /// to tell apart.
     all_until: Timestamp,
 }
 
 impl Flushes {
-    /// Takes note of it.
+    /// Takes note of a flush.
     pub fn note(&mut self, scope: Scope, at: Timestamp) {
         if self.scopes.len() >= SCOPES_MAX {
             self.scopes = Vec::new();
@@ -32,7 +33,7 @@ impl Flushes {
         }
     }
 
-    /// Whether an answer that came then was forgotten since.
+    /// Whether an answer that was learned at `stored` has been flushed since.
     #[must_use]
     pub fn covers(&self, key: &Key, stored: Timestamp) -> bool {
         stored <= self.all_until || self.scopes.iter().any(|(scope, at)| stored <= *at && scope(key))

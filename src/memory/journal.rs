@@ -1,10 +1,10 @@
-//! Tells what changes in the memory to whoever keeps it elsewhere as well: the state file, the
-//! fleet's memory.
+//! The journal tells what changes in the memory to those that keep it elsewhere as well: the state
+//! file and the shared cache.
 //!
-//! Writing to it never waits: each reader has a page of its own, bounded. A reader that does not
-//! come for too long finds its page empty and [`Taken::missed`] set: it has to look at the whole
-//! store instead. What the store evicts is no change: that is forgotten for want of room, and who
-//! keeps it elsewhere has a bound of their own.
+//! Writing to the journal never waits: each reader has a bounded page of its own. A reader that does
+//! not take its page for too long finds it empty and [`Taken::missed`] set; it has to compare with
+//! the whole store instead. An eviction is no change: the answer is dropped here for want of room,
+//! and a reader that keeps answers elsewhere has a bound of its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -15,22 +15,22 @@ use tokio::sync::Notify;
 use super::cached::CachedAnswer;
 use crate::core::key::Key;
 
-/// Changes that one reader may be behind: as many as names in a default cache. Each is a pointer,
-/// or a key when it was forgotten by hand.
+/// Changes that one reader may be behind: as many as a default cache has entries. Each is a pointer,
+/// or a key when it was flushed.
 const CHANGES_MAX: usize = 10_000;
 
-/// Where an answer came from.
+/// Where a remembered answer came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// An upstream gave it just now.
+    /// An upstream gave the answer just now.
     Upstream,
-    /// Another run left it in the state file.
+    /// Another run of the process left the answer in the state file.
     StateFile,
-    /// A seed had it.
+    /// A seed file had the answer.
     Seed,
-    /// Somebody imported it while we run.
+    /// An operator imported the answer into the running process.
     Import,
-    /// The fleet's memory had it.
+    /// The shared cache had the answer.
     SharedCache,
 }
 
@@ -62,34 +62,32 @@ impl Origin {
     }
 }
 
-/// Something that changed.
+/// A change in what is remembered.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// An answer was remembered.
     Learned(Arc<CachedAnswer>, Origin),
-    /// A name and type was forgotten by hand.
+    /// A name and type was flushed by an operator.
     Flushed(Box<Key>),
 }
 
-/// What a reader takes.
+/// The changes that a reader takes from its page.
 #[derive(Debug, Default)]
 pub struct Taken {
     /// The changes since the last time, oldest first.
     pub changes: Vec<Change>,
-    /// Whether there were more than the page holds, of which nothing is told.
+    /// Whether there were more changes than the page holds; then none of them is told.
     pub missed: bool,
 }
 
 /// What one reader has not taken yet.
 #[derive(Default)]
 struct Page {
-    /// The changes.
     taken: Mutex<Taken>,
-    /// Wakes the reader.
     changed: Notify,
 }
 
-/// The journal.
+/// Tells every reader what is learned and flushed.
 #[derive(Default)]
 pub struct Journal {
     /// The pages of all readers that still live.
@@ -98,11 +96,11 @@ pub struct Journal {
     learned: [AtomicU64; Origin::ALL.len()],
 }
 
-/// One reader of the journal; it hears of what comes after it was made.
+/// One reader of the journal. It hears of every change after it was made; dropping it ends that.
 pub struct Reader(Arc<Page>);
 
 impl Journal {
-    /// A new reader.
+    /// A new reader, which hears of every change from now on.
     #[must_use]
     pub fn read(&self) -> Reader {
         let page = Arc::new(Page::default());
@@ -116,7 +114,7 @@ impl Journal {
         self.learned.get(origin.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
-    /// Tells all readers of a change.
+    /// Tells all readers of a change; never waits for them.
     pub fn note(&self, change: &Change) {
         match change {
             Change::Learned(_, origin) => {
@@ -141,13 +139,13 @@ impl Journal {
 }
 
 impl Reader {
-    /// Takes what has changed since the last time; never waits.
+    /// Takes the changes since the last call; never waits.
     #[must_use]
     pub fn take(&self) -> Taken {
         std::mem::take(&mut *self.0.taken.lock())
     }
 
-    /// Waits until there is something to take. Cancel safe.
+    /// Waits until there are changes to take. Cancel safe.
     pub async fn changed(&self) {
         self.0.changed.notified().await;
     }

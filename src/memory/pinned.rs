@@ -1,9 +1,9 @@
 //! Places that nothing is ever evicted from: those of the critical names.
 //!
-//! Each room has such places beside what it bounds, so that a flood can neither push a critical
-//! name out nor take the room that it needs. The places are fixed at the start; there are as many
-//! as critical names and types, in each DNSSEC service. Without critical names this costs a look at
-//! an empty table.
+//! Each cache of the store has such places beside what it bounds, so that a flood can neither push a
+//! critical name out nor take the room that it needs. The places are fixed at the start; there are
+//! as many as critical names and types, in each DNSSEC service. Without critical names this costs a
+//! look at an empty table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,19 +12,18 @@ use parking_lot::RwLock;
 
 use super::place::{Hasher, Place};
 
-/// The pinned places of one room.
+/// The pinned places of one cache.
 pub(super) struct Pinned<V> {
-    /// What lies at each.
     places: HashMap<Place, RwLock<Option<Arc<V>>>, Hasher>,
 }
 
 impl<V> Pinned<V> {
-    /// These places, empty.
+    /// Empty places.
     pub(super) fn new(places: &[Place]) -> Self {
         Self { places: places.iter().map(|place| (*place, RwLock::new(None))).collect() }
     }
 
-    /// What lies at a pinned place; the outer `None` says that the place is not pinned.
+    /// What lies at a place; the outer `None` says that the place is not pinned.
     pub(super) fn get(&self, place: Place) -> Option<Option<Arc<V>>> {
         self.places.get(&place).map(|held| held.read().clone())
     }
@@ -33,7 +32,7 @@ impl<V> Pinned<V> {
     /// put there since the place is not pinned.
     ///
     /// # Errors
-    /// The place is not pinned.
+    /// The value itself, when the place is not pinned.
     pub(super) fn put(&self, place: Place, value: Option<Arc<V>>) -> Result<Option<Arc<V>>, Option<Arc<V>>> {
         match self.places.get(&place) {
             Some(held) => Ok(std::mem::replace(&mut *held.write(), value)),
@@ -41,7 +40,7 @@ impl<V> Pinned<V> {
         }
     }
 
-    /// Everything that lies at them.
+    /// Everything that lies at pinned places.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Place, Arc<V>)> {
         self.places.iter().filter_map(|(place, held)| Some((*place, held.read().clone()?)))
     }

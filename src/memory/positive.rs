@@ -1,10 +1,10 @@
-//! The room of the good answers: bounded by weight, and open to every new one.
+//! The cache of positive answers: bounded by weight, and open to every new answer.
 //!
 //! moka's TinyLFU may refuse an entry that has just been fetched, because the names that are there
-//! are asked for more often. For what random names fill that is right; but a good answer that is
+//! are asked for more often. For what random names fill that is right; but a positive answer that is
 //! refused is missing when the upstream fails a moment later. Here each one is taken in (Clock-PRO:
-//! newcomers are on trial, and a flood of them pushes out one another before it pushes out a name
-//! in use). An entry costs some 60 bytes of bookkeeping, in moka 290 (measured, 10 000 entries).
+//! newcomers are on trial, and a flood of them pushes out one another before it pushes out a name in
+//! use). An entry costs some 60 bytes of bookkeeping, in moka 290 (measured, 10 000 entries).
 
 use std::sync::Arc;
 
@@ -15,24 +15,23 @@ use super::cached::CachedAnswer;
 use super::pinned::Pinned;
 use super::place::{Hasher, Place};
 
-/// Entries of a part that has its own lock. One lock up to so many, so that the bound holds to the
-/// last entry: parts fill unevenly.
-const PART: u64 = 32_768;
-/// Parts at the most.
-const PARTS_MAX: u64 = 64;
+/// Entries of a shard, which has its own lock. A cache of up to so many has one shard, so that the
+/// bound holds to the last entry: shards fill unevenly.
+const SHARD_ENTRIES: u64 = 32_768;
+/// Shards at the most.
+const SHARDS_MAX: u64 = 64;
 
-/// A bounded room.
+/// The positive answers of a store.
 pub(super) struct PositiveCache {
-    /// What lies in it.
     cache: Cache<Place, Arc<CachedAnswer>, Weight, Hasher, Eviction>,
-    /// What is never evicted.
+    /// The answers of critical names, beside the bound.
     pinned: Pinned<CachedAnswer>,
 }
 
-/// Weighs an entry.
+/// Weighs an answer.
 #[derive(Clone)]
 struct Weight {
-    /// The least that one weighs, in bytes.
+    /// The least that an answer weighs, in bytes.
     least: u64,
 }
 
@@ -42,10 +41,10 @@ impl Weighter<Place, Arc<CachedAnswer>> for Weight {
     }
 }
 
-/// Bookkeeping of the room and of the allocator for one entry, in bytes (measured: 60 and 40).
+/// Bookkeeping of the cache and of the allocator for one entry, in bytes (measured: 60 and 40).
 const OVERHEAD: usize = 100;
 
-/// Marks what is evicted.
+/// Marks evicted answers, since threads may hold on to them ([`super::thread_cache`]).
 #[derive(Clone)]
 struct Eviction;
 
@@ -58,7 +57,7 @@ impl Lifecycle<Place, Arc<CachedAnswer>> for Eviction {
 }
 
 impl PositiveCache {
-    /// A room for so many bytes and entries, beside those at the pinned places.
+    /// A cache for so many bytes and entries, beside those at the pinned places.
     ///
     /// An entry weighs at least `bytes / entries`, so that the one bound holds both limits.
     pub(super) fn new(bytes: u64, entries: u64, pinned: &[Place]) -> Self {
@@ -69,11 +68,11 @@ impl PositiveCache {
             // A multiple of the least weight, so that entries of that weight fill the room to the
             // last one.
             .weight_capacity(least * entries)
-            .shards(usize::try_from((entries / PART).clamp(1, PARTS_MAX)).unwrap_or(1));
+            .shards(usize::try_from((entries / SHARD_ENTRIES).clamp(1, SHARDS_MAX)).unwrap_or(1));
         let (weight, hasher) = (Weight { least }, Hasher::default());
         let cache = match options.build() {
             Ok(options) => Cache::with_options(options, weight, hasher, Eviction),
-            // Only without capacities, which are given.
+            // The builder fails only without capacities, which are given.
             Err(_) => {
                 Cache::with(usize::try_from(entries).unwrap_or(usize::MAX), least * entries, weight, hasher, Eviction)
             }
@@ -81,7 +80,7 @@ impl PositiveCache {
         Self { cache, pinned: Pinned::new(pinned) }
     }
 
-    /// What lies at a place.
+    /// The answer at a place.
     pub(super) fn get(&self, place: Place) -> Option<Arc<CachedAnswer>> {
         match self.pinned.get(place) {
             Some(held) => held,
@@ -96,7 +95,7 @@ impl PositiveCache {
         }
     }
 
-    /// Takes away what lies at a place.
+    /// Takes the answer at a place away.
     pub(super) fn remove(&self, place: Place) -> Option<Arc<CachedAnswer>> {
         match self.pinned.put(place, None) {
             Ok(held) => held,
@@ -104,12 +103,13 @@ impl PositiveCache {
         }
     }
 
-    /// Everything that lies in it.
+    /// All answers with their places.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Place, Arc<CachedAnswer>)> {
         self.pinned.iter().chain(self.cache.iter())
     }
 
-    /// Tells the room what was asked for since the last time.
+    /// Tells the eviction which answers were hit since the last call: threads answer from caches of
+    /// their own, of which the eviction sees nothing.
     pub(super) fn tell_what_is_hot(&self) {
         for (place, cached) in self.cache.iter() {
             if cached.has_news() {
@@ -118,7 +118,7 @@ impl PositiveCache {
         }
     }
 
-    /// Entries, pinned ones included, and the weight in bytes of those that are bounded.
+    /// Entries, pinned ones included, and the weight in bytes of those within the bound.
     pub(super) fn size(&self) -> (u64, u64) {
         let all = self.cache.len().saturating_add(self.pinned.iter().count());
         (u64::try_from(all).unwrap_or(u64::MAX), self.cache.weight())

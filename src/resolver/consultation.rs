@@ -1,76 +1,69 @@
-//! What the fleet knows: asked by the leader of a resolution for a name of which nothing is known
-//! here, when upstreams do not answer for it.
+//! When the shared cache is asked: by the resolution of a name of which nothing is remembered here,
+//! when upstreams do not answer for it.
 //!
-//! | the store has | upstreams | the fleet is asked |
+//! | the memory has | upstreams | the shared cache is asked |
 //! |---|---|---|
 //! | an answer, however stale | any | never |
 //! | nothing | down | at once, beside the last resort |
-//! | nothing | silent beyond the client response timer, or in trouble: closed ports, no answer that is one | when that is noticed |
+//! | nothing | silent beyond the client response timer, or in trouble: closed ports, no usable response | when that is noticed |
 //! | nothing | answered | never |
 //!
-//! It is asked once per resolution, on a task of its own. Whoever waits gets the first answer that
-//! comes, from wherever; the end of a resolution without one waits until the fleet has been heard,
-//! which the port bounds.
+//! It is asked once per resolution, on a task of its own. Clients that wait get the first answer
+//! that comes, from upstream or from here; a resolution that ends without an answer first waits for
+//! the shared cache, which the port bounds.
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::Resolver;
+use super::context::Context;
 use super::flight::{Flight, Progress};
-use super::ports::SharedCache;
 use crate::core::key::Key;
-use crate::memory::store::Found;
 
-/// A question to the fleet.
+/// How far a resolution's question to the shared cache has come.
 #[derive(Default)]
 pub(super) enum Consultation {
     /// It was not asked.
     #[default]
     NotYet,
-    /// It was; the end of this says that it was heard.
+    /// It was asked. The receiver ends when its reply has been dealt with.
     UnderWay(oneshot::Receiver<()>),
-    /// It was heard, or there is none.
+    /// It has replied, or there is nothing to wait for.
     Over,
 }
 
 impl Consultation {
-    /// Asks, unless that was done or something is known.
-    pub(super) fn begin(&mut self, resolver: &Arc<Resolver>, key: &Key, flight: &Arc<Flight>) {
-        // Once, however often an attempt is overdue.
+    /// Asks the shared cache, unless that was done before or something is remembered here.
+    pub(super) fn begin(&mut self, context: &Arc<Context>, key: &Key, flight: &Arc<Flight>) {
+        // Once per resolution, however often an attempt is overdue.
         let Self::NotYet = self else { return };
         *self = Self::Over;
-        let Some(shared_cache) = resolver.shared_cache.get().cloned() else { return };
-        if let Found::Answer(_) = resolver.memory.find(key, resolver.now()) {
+        let Some(shared_cache) = context.shared_cache.get().cloned() else { return };
+        if context.memory.find_answer(key, context.now()).is_some() {
             return;
         }
         let (heard, hearing) = oneshot::channel();
         *self = Self::UnderWay(hearing);
-        let (own, key, flight) = (Arc::clone(resolver), key.clone(), Arc::clone(flight));
-        resolver.spawn(async move {
+        let (own, key, flight) = (Arc::clone(context), key.clone(), Arc::clone(flight));
+        context.tasks.spawn(async move {
+            let memory = &own.memory;
             if let Some(record) = shared_cache.ask(&key).await
-                && own.memory.restore_shared(&key, record)
-                && let Found::Answer(cached) = own.memory.find(&key, own.now())
+                && memory.restore_shared(&key, record)
+                && let Some(cached) = memory.find_answer(&key, memory.now())
             {
-                // What failed so far lies beside it from now on.
-                own.memory.clear_failure(&key);
-                flight.tell(Progress::Recalled(cached));
+                // From now on failures of this name are noted beside the answer, not in the
+                // failure cache.
+                memory.clear_failure(&key);
+                flight.report(Progress::Recalled(cached));
             }
             drop(heard);
         });
     }
 
-    /// Waits until it was heard. Cancel safe.
+    /// Waits until the shared cache has replied. Cancel safe.
     pub(super) async fn end(&mut self) {
         if let Self::UnderWay(hearing) = std::mem::replace(self, Self::Over) {
             let _ = hearing.await;
         }
-    }
-}
-
-impl Resolver {
-    /// Has this fleet asked from now on; the first one counts.
-    pub fn share(&self, shared_cache: Arc<dyn SharedCache>) {
-        let _ = self.shared_cache.set(shared_cache);
     }
 }

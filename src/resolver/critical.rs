@@ -1,31 +1,34 @@
 //! Keeps the critical names: resolves them at the start, refreshes them although nobody asks, holds
 //! readiness back until they are known, and says when one is too old or denied.
 //!
-//! One task looks at all of them, at least once a second; there are at most 64 names of 4 types.
-//! What it asks goes through the same flights, failure rechecks and budget as any other question,
-//! in a class of its own; it has a few flights of its own, so that a flood cannot keep it out.
-//! While all upstreams of a name are down, what is remembered is left to the probes; as each name
-//! is looked at again after a random time of up to five seconds, those of many sidecars do not come
-//! back in one moment.
+//! One task looks at all of them, at least once a second. What it asks goes through the same
+//! flights, failure rechecks and packet budget as any other question, in a class of its own; it has
+//! a few places of its own among the flights, so that a flood cannot keep it out.
 //!
-//! Each name is asked as most clients ask: without DO and CD. What is learned for clients that set
-//! them is kept as safely (see [`crate::memory::pinned`]), but refreshed only when they ask. What the hosts
-//! file answers is known and fresh, and asked of nobody.
+//! | remembered | failure recheck | upstreams | a name that is due |
+//! |---|---|---|---|
+//! | an answer | not running | not down | is asked for |
+//! | an answer | not running | down | is left to the probes: what is remembered costs nothing meanwhile |
+//! | no answer | not running | any | is asked for |
+//! | anything | running, or a resolution is under way | any | is left alone |
+//!
+//! Each name is looked at again after a random time of up to five seconds, so that those of many
+//! sidecars do not come back in one moment when an outage ends. What the hosts file answers is known
+//! and fresh, and no upstream is asked for it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
-use super::Resolver;
+use super::context::Context;
+use super::hosts::HostsTable;
+use super::readiness::ReadyFlag;
+use super::resolutions::join_or_start;
+use super::watchlist::{Critical, Watched};
 use crate::core::budget::Class;
-use crate::core::classify::{Failure, Kind};
 use crate::core::critical::{self, CriticalTrouble, Given, Standing};
-use crate::core::decision::{Availability, Refresh};
+use crate::core::decision::{Availability, Recheck, Refresh};
 use crate::core::key::Key;
-use crate::core::policy::CriticalName;
+use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
 use crate::memory::cached::CachedAnswer;
@@ -34,133 +37,30 @@ use crate::telemetry::events;
 
 /// How often all names are looked at, at least.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The same while readiness waits for them.
+/// How often they are looked at while readiness waits for them.
 const LOOK_EVERY_AT_FIRST: Duration = Duration::from_millis(25);
 /// The shortest time between two looks.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(10);
-/// A name that could not be asked, or has just been, is looked at again after this …
+/// The shortest time after which a name that was due is due again.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
-/// … to this long; and while readiness waits, after a tenth of it.
+/// The longest such time. While readiness waits, both are a tenth.
 const AGAIN_MAX: Duration = Duration::from_secs(5);
 
-/// How one critical name and type stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Critical {
-    /// Name and type.
-    pub key: Key,
-    /// How it stands.
-    pub standing: Standing,
-    /// What kind of answer it has.
-    pub kind: Option<Kind>,
-    /// How old that is.
-    pub age: Option<Duration>,
-    /// How long it is fresh yet; zero when it is not.
-    pub fresh_for: Duration,
-    /// How old it may become.
-    pub max_age: Duration,
-    /// Since when it is older than that; for a name that is missing, since when there has been no
-    /// answer for so long.
-    pub too_old_since: Option<Timestamp>,
-    /// Its last failed resolution in this run of the process.
-    pub last_failure: Option<LastFailure>,
+/// Keeps the critical names, and tells how they stand.
+pub(super) struct CriticalNames {
+    pub(super) context: Arc<Context>,
+    pub(super) hosts: Arc<HostsTable>,
+    pub(super) ready: Arc<ReadyFlag>,
 }
 
-/// A failed resolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastFailure {
-    /// When.
-    pub at: Timestamp,
-    /// Why.
-    pub failure: Failure,
-}
-
-/// All critical names and types.
-pub(super) struct Watchlist {
-    /// In the configured order.
-    watched: Vec<Watched>,
-    /// Where each key stands in it.
-    places: HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>,
-}
-
-/// One critical name and type.
-struct Watched {
-    /// Name and type.
-    key: Key,
-    /// How old its answer may become.
-    max_age: Duration,
-    /// What is known of its state.
-    state: Mutex<WatchState>,
-}
-
-/// The state of one critical name and type.
-#[derive(Clone, Copy, Default)]
-struct WatchState {
-    /// When the last answer came; before the first one, when the process began to wait for it.
-    known: Timestamp,
-    /// When the answer came that `due` belongs to.
-    planned_for: Option<Timestamp>,
-    /// When it is to be asked.
-    due: Timestamp,
-    /// What is wrong, and since when.
-    trouble: Option<(CriticalTrouble, Timestamp)>,
-    /// The last failed resolution.
-    last_failure: Option<LastFailure>,
-}
-
-impl WatchState {
-    /// What was planned belonged to an answer that is gone (flushed by hand): it is due now.
-    fn plan_anew(&mut self, now: Timestamp) {
-        if self.planned_for.take().is_some() {
-            self.due = now;
-        }
-    }
-}
-
-impl Watchlist {
-    /// The list of these names.
-    pub(super) fn new(names: &[CriticalName], now: Timestamp) -> Self {
-        let state = WatchState { known: now, ..WatchState::default() };
-        let watched: Vec<Watched> = critical::watched_keys(names)
-            .map(|(key, max_age)| Watched { key, max_age, state: Mutex::new(state) })
-            .collect();
-        let places =
-            watched.iter().enumerate().map(|(place, watched)| (watched.key.as_bytes().into(), place)).collect();
-        Self { watched, places }
-    }
-
-    /// Whether there are none.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.watched.is_empty()
-    }
-
-    /// Takes note of a failed resolution, if it concerns a critical name.
-    pub(super) fn note_failure(&self, key: &Key, failure: Failure, now: Timestamp) {
-        if let Some(watched) = self.places.get(key.as_bytes()).and_then(|place| self.watched.get(*place)) {
-            watched.state.lock().last_failure = Some(LastFailure { at: now, failure });
-        }
-    }
-}
-
-impl Resolver {
+impl CriticalNames {
     /// How the critical names stand, in the configured order.
-    #[must_use]
-    pub fn critical(&self) -> Vec<Critical> {
-        let now = self.now();
-        self.critical.watched.iter().map(|watched| self.standing(watched, now)).collect()
+    pub(super) fn standings(&self) -> Vec<Critical> {
+        let now = self.context.now();
+        self.context.watchlist.watched.iter().map(|watched| self.standing(watched, now)).collect()
     }
 
-    /// The critical names of a group whose answers are remembered and not fresh.
-    pub(super) fn critical_stale(&self, group: GroupId, now: Timestamp) -> Vec<(Key, Arc<CachedAnswer>)> {
-        let cached = |key: &Key| match self.memory.find(key, now) {
-            Found::Answer(cached) => Some(cached),
-            Found::Failure(_) | Found::Nothing => None,
-        };
-        let known =
-            self.critical.watched.iter().filter_map(|watched| Some((watched.key.clone(), cached(&watched.key)?)));
-        known.filter(|(_, cached)| cached.group() == group && !cached.is_fresh(now)).collect()
-    }
-
-    /// How one stands.
+    /// How one critical name stands.
     fn standing(&self, watched: &Watched, now: Timestamp) -> Critical {
         let state = *watched.state.lock();
         let mut critical = Critical {
@@ -173,7 +73,7 @@ impl Resolver {
             too_old_since: None,
             last_failure: state.last_failure,
         };
-        if let Some(entry) = self.hosts.answer(&watched.key, &self.policy, now) {
+        if let Some(entry) = self.hosts.answer(&watched.key, &self.context.policy, now) {
             critical.standing = Standing::Fresh;
             critical.kind = Some(entry.kind);
             critical.age = Some(Duration::ZERO);
@@ -181,7 +81,7 @@ impl Resolver {
             return critical;
         }
         let mut known = state.known;
-        if let Found::Answer(cached) = self.memory.find(&watched.key, now) {
+        if let Some(cached) = self.context.memory.find_answer(&watched.key, now) {
             let given = if cached.is_fresh(now) { Given::Fresh } else { Given::Stale };
             known = cached.entry.stored;
             critical.standing = critical::standing(&cached.entry, given, watched.max_age, now);
@@ -199,18 +99,18 @@ impl Resolver {
         critical
     }
 
-    /// Looks after the critical names for as long as the process lives; without any, until it is
-    /// ready.
-    pub(super) async fn keep_critical(self: Arc<Self>) {
-        let began = self.now();
-        while !self.critical.is_empty() || !self.ready.load(Ordering::Relaxed) {
-            let now = self.now();
+    /// Keeps the critical names for as long as the resolver runs. Where there are none, it only ends
+    /// the wait of readiness for a first upstream.
+    pub(super) async fn keep(self: Arc<Self>) {
+        let began = self.context.now();
+        while !self.context.watchlist.is_empty() || self.ready.get() == Readiness::NotYet {
+            let now = self.context.now();
             let mut next = now.plus(LOOK_EVERY);
-            for watched in &self.critical.watched {
+            for watched in &self.context.watchlist.watched {
                 next = next.min(self.look_after(watched, now));
-                self.tell_trouble(watched, now);
+                self.log_trouble(watched, now);
             }
-            if !self.ready.load(Ordering::Relaxed) {
+            if self.ready.get() == Readiness::NotYet {
                 next = next.min(now.plus(LOOK_EVERY_AT_FIRST));
                 self.review_readiness(began, now);
             }
@@ -218,32 +118,36 @@ impl Resolver {
         }
     }
 
-    /// Asks for one when it is due; gives when it is to be looked at again.
-    fn look_after(self: &Arc<Self>, watched: &Watched, now: Timestamp) -> Timestamp {
-        if self.hosts.answer(&watched.key, &self.policy, now).is_some() {
+    /// Asks for a name when it is due; gives the time at which it is to be looked at again.
+    fn look_after(&self, watched: &Watched, now: Timestamp) -> Timestamp {
+        let context = &self.context;
+        if self.hosts.answer(&watched.key, &context.policy, now).is_some() {
             watched.state.lock().known = now;
             return now.plus(LOOK_EVERY);
         }
-        let found = self.memory.find(&watched.key, now);
+        let found = context.memory.find(&watched.key, now);
         let mut state = watched.state.lock();
         let (group, refresh) = match &found {
             Found::Answer(cached) => {
                 state.known = cached.entry.stored;
+                // Another answer than the one that the present plan was made for.
                 if state.planned_for != Some(cached.entry.stored) {
                     state.planned_for = Some(cached.entry.stored);
-                    state.due = critical::refresh_at(&cached.entry, watched.max_age, self.ports.chance.number());
+                    state.due = critical::refresh_at(&cached.entry, watched.max_age, context.ports.chance.number());
                 }
-                (cached.group(), self.refresh_state(&watched.key, cached, now))
+                (cached.group(), context.refresh_state(&watched.key, cached, now))
             }
             Found::Failure(failed) => {
                 state.plan_anew(now);
-                let group = self.group_of(&watched.key);
-                let holds = failed.note.holds(|| self.upstreams.recoveries(group, watched.key.name()), now);
-                (group, if holds { Refresh::Failed } else { Refresh::Idle })
+                let group = context.group_of(&watched.key);
+                match context.recheck(&watched.key, group, &failed.note, now) {
+                    Recheck::NotDue => (group, Refresh::Failed),
+                    Recheck::Due => (group, Refresh::Idle),
+                }
             }
             Found::Nothing => {
                 state.plan_anew(now);
-                (self.group_of(&watched.key), Refresh::Idle)
+                (context.group_of(&watched.key), Refresh::Idle)
             }
         };
         if now < state.due {
@@ -251,25 +155,28 @@ impl Resolver {
         }
         state.due = now.plus(self.again());
         let due = state.due;
+        // A resolution may take note of a failure at once, which needs this lock.
         drop(state);
-        match (found, refresh, self.upstreams.availability(group)) {
-            // Probes look for the return; what is remembered costs nothing meanwhile.
+        match (found, refresh, context.upstreams.availability(group)) {
             (Found::Answer(_), Refresh::Idle, Availability::Down) => {}
-            (_, Refresh::Idle, _) => drop(self.fly(&watched.key, group, Class::Critical)),
+            (_, Refresh::Idle, _) => drop(join_or_start(context, &watched.key, group, Class::Critical)),
             (_, Refresh::Failed | Refresh::InFlight, _) => {}
         }
         due
     }
 
-    /// A random time after which a name is looked at again.
+    /// A random time after which a name is due again.
     fn again(&self) -> Duration {
-        let permille = u32::try_from(self.ports.chance.number() % 1000).unwrap_or_default();
+        let permille = u32::try_from(self.context.ports.chance.number() % 1000).unwrap_or_default();
         let again = AGAIN_MIN + AGAIN_MAX.saturating_sub(AGAIN_MIN) * permille / 1000;
-        if self.ready.load(Ordering::Relaxed) { again } else { again / 10 }
+        match self.ready.get() {
+            Readiness::Ready => again,
+            Readiness::NotYet => again / 10,
+        }
     }
 
-    /// Says what is wrong with a name once when it begins, and once when it ends.
-    fn tell_trouble(&self, watched: &Watched, now: Timestamp) {
+    /// Writes what is wrong with a name to the log, once when it begins and once when it ends.
+    fn log_trouble(&self, watched: &Watched, now: Timestamp) {
         let standing = self.standing(watched, now).standing;
         let mut state = watched.state.lock();
         let trouble = critical::trouble(standing, state.known, watched.max_age, now);
@@ -282,13 +189,8 @@ impl Resolver {
             }
             (_, Some(trouble)) => {
                 state.trouble = Some((trouble, now));
-                events::CriticalNameTroubled {
-                    name: &watched.key,
-                    trouble,
-                    age: now.since(state.known),
-                    max_age: watched.max_age,
-                }
-                .emit();
+                let age = now.since(state.known);
+                events::CriticalNameTroubled { name: &watched.key, trouble, age, max_age: watched.max_age }.emit();
             }
         }
     }
@@ -296,10 +198,10 @@ impl Resolver {
     /// Ends the wait of readiness when all names are known and there is an upstream, or when it has
     /// taken long enough.
     fn review_readiness(&self, began: Timestamp, now: Timestamp) {
-        let nobody = self.upstreams.all().is_empty().then(|| "any upstream".to_owned());
-        let missing: Vec<String> = self
-            .critical
-            .watched
+        let context = &self.context;
+        let watched = &context.watchlist.watched;
+        let nobody = context.upstreams.all().is_empty().then(|| "any upstream".to_owned());
+        let missing: Vec<String> = watched
             .iter()
             .filter(|watched| self.standing(watched, now).standing == Standing::Missing)
             .map(|watched| watched.key.to_string())
@@ -307,41 +209,20 @@ impl Resolver {
             .collect();
         let waited = now.since(began);
         if missing.is_empty() {
-            self.ready.store(true, Ordering::Relaxed);
-            if !self.critical.is_empty() {
-                events::CriticalNamesKnown { answers: self.critical.watched.len(), after: waited }.emit();
+            self.ready.set_ready();
+            if !watched.is_empty() {
+                events::CriticalNamesKnown { answers: watched.len(), after: waited }.emit();
             }
-        } else if waited >= self.policy.ready_timeout {
-            self.ready.store(true, Ordering::Relaxed);
+        } else if waited >= context.policy.ready_timeout {
+            self.ready.set_ready();
             events::ReadyWithout { missing: &missing, after: waited }.emit();
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::key::Dnssec;
-    use crate::core::testing::name;
-
-    fn names() -> Vec<CriticalName> {
-        vec![CriticalName { name: name("db.example.com").into(), types: vec![1, 28], max_age: Duration::from_secs(60) }]
-    }
-
-    #[test]
-    fn only_failures_of_critical_names_are_kept() {
-        let list = Watchlist::new(&names(), Timestamp::from_secs(1));
-        let note = |text: &str| {
-            list.note_failure(
-                &Key::new(&name(text), 1, 1, Dnssec::default()),
-                Failure::Timeout,
-                Timestamp::from_secs(9),
-            )
-        };
-        note("other.example.com");
-        assert!(list.watched.iter().all(|watched| watched.state.lock().last_failure.is_none()));
-        note("db.example.com");
-        let kept: Vec<_> = list.watched.iter().map(|watched| watched.state.lock().last_failure).collect();
-        assert_eq!(kept, [Some(LastFailure { at: Timestamp::from_secs(9), failure: Failure::Timeout }), None]);
-    }
+/// The critical names of a group whose answers are remembered and not fresh.
+pub(super) fn stale_critical_names(context: &Context, group: GroupId, now: Timestamp) -> Vec<(Key, Arc<CachedAnswer>)> {
+    let watched = context.watchlist.watched.iter();
+    let known = watched.filter_map(|own| Some((own.key.clone(), context.memory.find_answer(&own.key, now)?)));
+    known.filter(|(_, cached)| cached.group() == group && !cached.is_fresh(now)).collect()
 }

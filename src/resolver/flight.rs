@@ -1,4 +1,9 @@
-//! Resolutions under way: at most one per key, joined by everybody who asks for the same.
+//! Resolutions under way: at most one per key, joined by every client that asks for the same.
+//!
+//! A flight is the meeting point of a resolution and of those who wait for it: the resolution
+//! reports how far it has come, the clients watch. It also carries what the resolution is wanted
+//! for: a client that joins a prefetch makes it a client's resolution, for which the packet budget
+//! has more room.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,147 +17,147 @@ use crate::core::key::Key;
 use crate::core::time::Timestamp;
 use crate::memory::cached::{CachedAnswer, ResolutionFailure};
 
-/// Waiting clients that are kept apart to recognise a retransmission.
+/// Waiting clients that are told apart to recognise a retransmission; for more of them a
+/// retransmission waits like a new query.
 const WAITERS_KNOWN: usize = 64;
 
-/// Probes under way beside all else: of 16 upstreams four at a time each, for as long as each may
-/// take.
+/// Probes under way beyond the limit: four at a time for each of 16 upstreams, for as long as each
+/// may take.
 const PROBES_MAX: usize = 64;
 
-/// Critical names under way beside all else; the probes' room stays theirs.
+/// Resolutions of critical names under way beyond the limit; the places of probes stay free.
 const CRITICAL_MAX: usize = 32;
 
 /// How far a resolution has come.
 #[derive(Clone, Debug)]
 pub enum Progress {
-    /// Under way.
+    /// Upstreams are being asked.
     Asking,
-    /// It will take longer: who has something stale need not wait.
+    /// An answer will take longer than the client response timer: a client with a stale answer in
+    /// reach need not wait.
     Trouble,
-    /// The deadline has passed; a late answer is still listened for.
+    /// The resolution deadline has passed; a late answer is still listened for.
     GaveUp(NoAnswer),
     /// An upstream has answered.
     Answered(Arc<CachedAnswer>),
-    /// The fleet remembers an answer.
+    /// The shared cache had an answer.
     Recalled(Arc<CachedAnswer>),
-    /// Over without an answer.
+    /// The resolution is over without an answer.
     Ended(NoAnswer),
 }
 
-/// What is left when there is no answer.
+/// What clients get of a resolution that has no answer.
 #[derive(Clone, Debug)]
 pub struct NoAnswer {
-    /// Why there is none.
+    /// Why there is no answer.
     pub reason: ResolutionFailure,
-    /// A truncated answer whose whole could not be had over TCP.
+    /// A truncated response whose whole could not be had over TCP.
     pub truncated: Option<Arc<CachedAnswer>>,
 }
 
-/// One resolution under way.
+/// One resolution under way, as those who wait for it see it.
 #[derive(Debug)]
 pub struct Flight {
-    /// What for, and since when.
-    errand: Mutex<Errand>,
-    /// Told when it is wanted for something more important.
+    purpose: Mutex<Purpose>,
+    /// Notified when something more important wants the answer while the budget holds it back.
     hurried: Notify,
-    /// How far it has come.
     progress: watch::Sender<Progress>,
-    /// Who waits: source and message ID.
+    /// Source and message ID of the clients that wait.
     waiters: Mutex<Vec<(SocketAddr, u16)>>,
 }
 
-/// What a resolution is for.
+/// What a resolution is for, and since when.
 #[derive(Clone, Copy, Debug)]
-struct Errand {
-    /// The most important of all that want it.
+struct Purpose {
+    /// The most important class of all that asked for it.
     class: Class,
-    /// Since when it is asked for in earnest.
+    /// When it began, or when its time of being held back ended.
     began: Timestamp,
-    /// Whether the packet budget has no room for its class yet.
+    /// Whether the packet budget has no room for its class at present.
     held_back: bool,
 }
 
 impl Flight {
-    /// A resolution that begins now.
     fn new(class: Class, now: Timestamp) -> Self {
         Self {
-            errand: Mutex::new(Errand { class, began: now, held_back: false }),
+            purpose: Mutex::new(Purpose { class, began: now, held_back: false }),
             hurried: Notify::new(),
             progress: watch::Sender::new(Progress::Asking),
             waiters: Mutex::default(),
         }
     }
 
-    /// Since when it is asked for in earnest: from its beginning, or the end of the time for which
-    /// it was held back.
+    /// When the resolution began. One that the budget held back begins when that ends, so that
+    /// clients do not count that time as waiting for an upstream.
     #[must_use]
     pub fn began(&self) -> Timestamp {
-        self.errand.lock().began
+        self.purpose.lock().began
     }
 
-    /// The packet budget has no room for it.
+    /// Notes that the packet budget has no room for the resolution at present.
     pub fn hold_back(&self) {
-        self.errand.lock().held_back = true;
+        self.purpose.lock().held_back = true;
     }
 
-    /// It has room; says whether it had been held back.
+    /// Notes that the packet budget has room; true when it had held the resolution back.
     pub fn go_on(&self, now: Timestamp) -> bool {
-        let mut errand = self.errand.lock();
-        let was = std::mem::take(&mut errand.held_back);
+        let mut purpose = self.purpose.lock();
+        let was = std::mem::take(&mut purpose.held_back);
         if was {
-            errand.began = now;
+            purpose.began = now;
         }
         was
     }
 
-    /// What it is for.
+    /// The most important class of all that asked for this resolution; its packets count as that.
     pub fn class(&self) -> Class {
-        self.errand.lock().class
+        self.purpose.lock().class
     }
 
-    /// It is wanted for this as well; if that is more important, it counts as that, and is not held
-    /// back any longer.
+    /// Notes that this class wants the answer as well. A more important class than before gives the
+    /// resolution its importance, and ends its being held back.
     fn hurry(&self, class: Class, now: Timestamp) {
-        let mut errand = self.errand.lock();
-        if class < errand.class {
-            errand.class = class;
-            if errand.held_back {
-                errand.began = now;
+        let mut purpose = self.purpose.lock();
+        if class < purpose.class {
+            purpose.class = class;
+            if purpose.held_back {
+                purpose.began = now;
                 self.hurried.notify_one();
             }
         }
     }
 
-    /// Waits until it is held back and wanted for something more important. Cancel safe.
+    /// Waits until the resolution is held back and something more important wants it. Cancel safe.
     pub async fn hurried(&self) {
         loop {
             self.hurried.notified().await;
-            // Its time may have come meanwhile.
-            if self.errand.lock().held_back {
+            // The budget may have had room for it since it was notified.
+            if self.purpose.lock().held_back {
                 return;
             }
         }
     }
 
-    /// Watches the progress.
+    /// Watches the progress of the resolution.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
     }
 
-    /// Tells those who wait. An end is final.
-    pub fn tell(&self, news: Progress) {
-        self.progress.send_if_modified(|progress| match progress {
+    /// Tells everybody who waits how far the resolution has come. Answers and ends are final: what
+    /// is reported after them is ignored.
+    pub fn report(&self, progress: Progress) {
+        self.progress.send_if_modified(|present| match present {
             Progress::Asking | Progress::Trouble | Progress::GaveUp(_) => {
-                *progress = news;
+                *present = progress;
                 true
             }
             Progress::Answered(_) | Progress::Recalled(_) | Progress::Ended(_) => false,
         });
     }
 
-    /// Whether this client has already asked the same with the same ID: it is tired of waiting and
-    /// asks again.
+    /// Whether this client has asked the same question with the same ID before: then its patience
+    /// is over and it asks again, which is the signal to send a stale answer now.
     #[must_use]
     pub fn is_retransmission(&self, client: SocketAddr, id: u16) -> bool {
         let mut waiters = self.waiters.lock();
@@ -166,72 +171,72 @@ impl Flight {
     }
 }
 
-/// All resolutions under way.
+/// All resolutions under way, at most one per key.
 pub struct Flights {
-    /// By key.
-    table: Mutex<HashMap<Box<[u8]>, Arc<Flight>, foldhash::fast::RandomState>>,
-    /// How many there may be.
-    at_most: usize,
+    by_key: Mutex<HashMap<Box<[u8]>, Arc<Flight>, foldhash::fast::RandomState>>,
+    /// Resolutions under way at the most; probes and critical names have a few places beyond.
+    limit: usize,
 }
 
-/// What came of asking for a flight.
+/// What came of asking for the resolution of a key.
 pub enum Join {
-    /// It was already under way.
+    /// The resolution was under way already.
     Joined(Arc<Flight>),
-    /// The caller has to run it.
+    /// The caller has to run the resolution.
     Leads(Arc<Flight>),
-    /// Too many are under way.
+    /// Too many resolutions are under way.
     Full,
 }
 
 impl Flights {
-    /// An empty table for so many resolutions.
+    /// An empty table for `limit` resolutions.
     #[must_use]
-    pub fn new(at_most: usize) -> Self {
-        Self { table: Mutex::new(HashMap::default()), at_most }
+    pub fn new(limit: usize) -> Self {
+        Self { by_key: Mutex::new(HashMap::default()), limit }
     }
 
-    /// Joins the resolution of a key, or begins one.
+    /// Joins the resolution of a key, or begins one that the caller has to run.
     #[must_use]
     pub fn join(&self, key: &Key, class: Class, now: Timestamp) -> Join {
-        let mut table = self.table.lock();
-        if let Some(flight) = table.get(key.as_bytes()) {
+        let mut flights = self.by_key.lock();
+        if let Some(flight) = flights.get(key.as_bytes()) {
             flight.hurry(class, now);
             return Join::Joined(Arc::clone(flight));
         }
-        let room = match class {
-            // A flood must not hide the return of an upstream.
-            Class::Probe => self.at_most.saturating_add(PROBES_MAX),
-            // Nor must it keep a critical name from being resolved.
-            Class::Critical => self.at_most.saturating_add(CRITICAL_MAX),
-            Class::Miss | Class::Outage | Class::Prefetch | Class::Sweep => self.at_most,
+        let limit = match class {
+            // A flood of new names must not hide the return of an upstream.
+            Class::Probe => self.limit.saturating_add(PROBES_MAX),
+            // Nor may it keep a critical name from being resolved.
+            Class::Critical => self.limit.saturating_add(CRITICAL_MAX),
+            Class::Miss | Class::Outage | Class::Prefetch | Class::Sweep => self.limit,
         };
-        if table.len() >= room {
+        if flights.len() >= limit {
             return Join::Full;
         }
         let flight = Arc::new(Flight::new(class, now));
-        table.insert(key.as_bytes().into(), Arc::clone(&flight));
+        flights.insert(key.as_bytes().into(), Arc::clone(&flight));
         Join::Leads(flight)
     }
 
     /// Whether a key is being resolved.
     #[must_use]
     pub fn contains(&self, key: &Key) -> bool {
-        self.table.lock().contains_key(key.as_bytes())
+        self.by_key.lock().contains_key(key.as_bytes())
     }
 
-    /// Ends the resolution of a key, if it is still this one, and says so.
+    /// Takes a resolution out of the table, if it is still the one of its key; true when it was.
     pub fn remove(&self, key: &Key, flight: &Arc<Flight>) -> bool {
-        let mut table = self.table.lock();
-        let still = table.get(key.as_bytes()).is_some_and(|own| Arc::ptr_eq(own, flight));
-        still && table.remove(key.as_bytes()).is_some()
+        let mut flights = self.by_key.lock();
+        let still = flights.get(key.as_bytes()).is_some_and(|own| Arc::ptr_eq(own, flight));
+        still && flights.remove(key.as_bytes()).is_some()
     }
 
-    /// Lets those that have given up and concern these names listen on unseen: whoever asks from
-    /// now on begins another one. Says which.
+    /// Takes out of the table the resolutions of these names that have given up. They go on
+    /// listening for a late answer, and whoever asks from now on begins another one. Gives their
+    /// keys.
     pub fn release(&self, concerns: impl Fn(&Key) -> bool) -> Vec<Key> {
         let mut released = Vec::new();
-        self.table.lock().retain(|key, flight| {
+        self.by_key.lock().retain(|key, flight| {
             let given_up = matches!(*flight.progress.borrow(), Progress::GaveUp(_));
             let key = if given_up { Key::from_stored(key).filter(|key| concerns(key)) } else { None };
             let stays = key.is_none();
@@ -241,28 +246,30 @@ impl Flights {
         released
     }
 
-    /// Has what a resolution told so far forgotten: whoever asks from now on begins another one.
-    pub fn forget(&self, key: &Key) {
-        let told = |flight: &Flight| matches!(*flight.progress.borrow(), Progress::Answered(_) | Progress::Recalled(_));
-        let mut table = self.table.lock();
-        if table.get(key.as_bytes()).is_some_and(|flight| told(flight)) {
-            table.remove(key.as_bytes());
+    /// Takes out of the table a resolution that has its answer already, since that answer was just
+    /// flushed: whoever asks from now on begins another one.
+    pub fn flush(&self, key: &Key) {
+        let has_answer =
+            |flight: &Flight| matches!(*flight.progress.borrow(), Progress::Answered(_) | Progress::Recalled(_));
+        let mut flights = self.by_key.lock();
+        if flights.get(key.as_bytes()).is_some_and(|flight| has_answer(flight)) {
+            flights.remove(key.as_bytes());
         }
     }
 
-    /// Whether so many are under way that none should go on for a late answer alone.
+    /// Whether so many resolutions are under way that none should go on for a late answer alone.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
-        self.len() > self.at_most / 2
+        self.len() > self.limit / 2
     }
 
-    /// How many are under way.
+    /// Resolutions under way.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.table.lock().len()
+        self.by_key.lock().len()
     }
 
-    /// Whether none is under way.
+    /// Whether no resolution is under way.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -301,15 +308,15 @@ mod tests {
         let flights = Flights::new(9);
         let www = key("www.test");
         let Join::Leads(first) = flights.join(&www, Class::Miss, NOW) else { panic!("full") };
-        flights.forget(&www);
+        flights.flush(&www);
         assert!(flights.contains(&www), "it has told nothing");
         let response = crate::core::testing::Response::new("www.test", 1).a("www.test", 60).bytes();
         let verdict = crate::core::classify::classify(1, &response);
         let entry = crate::core::entry::Entry::remember(&www, &response, verdict, &crate::core::testing::policy(), NOW)
             .unwrap()
             .entry;
-        first.tell(Progress::Recalled(Arc::new(CachedAnswer::new(&www, entry, GroupId::new(0)))));
-        flights.forget(&www);
+        first.report(Progress::Recalled(Arc::new(CachedAnswer::new(&www, entry, GroupId::new(0)))));
+        flights.flush(&www);
         assert!(matches!(flights.join(&www, Class::Miss, NOW), Join::Leads(_)));
         flights.remove(&www, &first);
         assert!(flights.contains(&www), "the first one ends itself alone");
@@ -350,7 +357,7 @@ mod tests {
         for name in ["a.test", "b.test", "asking.test"] {
             let Join::Leads(flight) = flights.join(&key(name), Class::Miss, NOW) else { panic!("full") };
             if name != "asking.test" {
-                flight.tell(Progress::GaveUp(NoAnswer { reason: reason.clone(), truncated: None }));
+                flight.report(Progress::GaveUp(NoAnswer { reason: reason.clone(), truncated: None }));
             }
         }
         assert_eq!(flights.release(|own| *own == key("a.test")), [key("a.test")]);

@@ -1,45 +1,47 @@
 //! A query's arrival: everything that can be answered from memory is answered here, on the thread
-//! that received it.
+//! that received the query.
 //!
 //! Fresh answers, stale answers while upstreams are not healthy, and cached failures take no lock,
-//! no allocation and no await. What has to wait is handed back as [`Waiting`].
+//! no allocation and no await. A query that has to wait is handed back as [`Waiting`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::background::Errand;
-use super::{Resolver, Waiting};
+use super::context::Context;
+use super::hosts::HostsTable;
+use super::loops::Loops;
+use super::outage::Outages;
+use super::readiness::ReadyFlag;
+use super::refreshes::RefreshQueue;
 use crate::core::answer::{self, Asked, ClientTransport, ExtendedError, Shown};
 use crate::core::budget::Class;
-use crate::core::decision::{self, Beside, Freshness, KnownAction, Refresh};
+use crate::core::decision::{self, Freshness, KnownAction, UnknownAction};
 use crate::core::entry::Entry;
-use crate::core::key::Key;
 use crate::core::message::FLAG_RECURSION_DESIRED;
 use crate::core::question::{self, Query, Rcode, Received};
 use crate::core::time::Timestamp;
 use crate::core::{refresh, special};
 use crate::memory::cached::{CachedAnswer, CachedFailure};
-use crate::memory::store::Found;
 use crate::memory::thread_cache::{Known, ThreadCache};
 use crate::telemetry::tally::{Answered, Tally};
 
 /// A packet that came in.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// Its bytes.
+    /// The packet's bytes.
     pub packet: &'a [u8],
-    /// How it came.
+    /// How the packet came, and how its answer travels.
     pub transport: ClientTransport,
-    /// From where.
+    /// The client's address and port.
     pub client: SocketAddr,
-    /// When.
+    /// When the packet was received.
     pub now: Timestamp,
 }
 
-/// What became of it.
+/// What became of a packet.
 #[derive(Debug)]
 pub enum Disposition {
-    /// The answer stands in the buffer, this long.
+    /// The answer stands in the buffer; its length in bytes.
     Answered(usize),
     /// No answer is owed.
     Dropped,
@@ -47,23 +49,43 @@ pub enum Disposition {
     Waiting(Box<Waiting>),
 }
 
-/// A query that is being looked at.
+/// A query that could not be answered from memory at once.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The client's packet.
+    pub packet: Box<[u8]>,
+    /// What the packet asks.
+    pub query: Query,
+    /// How the packet came, and how its answer travels.
+    pub transport: ClientTransport,
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// When the packet was received.
+    pub arrived: Timestamp,
+}
+
+impl Waiting {
+    /// The query as answers need it.
+    #[must_use]
+    pub fn asked(&self) -> Asked<'_> {
+        Asked { packet: &self.packet, echo: self.query.echo, transport: self.transport }
+    }
+}
+
+/// A query that is being answered.
 struct Look<'a> {
-    /// How it came.
     arrival: Arrival<'a>,
-    /// What it asks.
     query: &'a Query,
-    /// Counts what becomes of it.
     tally: &'a Tally,
 }
 
 impl Look<'_> {
-    /// The query as answers see it.
+    /// The query as answers need it.
     const fn asked(&self) -> Asked<'_> {
         Asked { packet: self.arrival.packet, echo: self.query.echo, transport: self.arrival.transport }
     }
 
-    /// The query for later.
+    /// Keeps the query for later.
     fn wait(&self) -> Disposition {
         Disposition::Waiting(Box::new(Waiting {
             packet: self.arrival.packet.into(),
@@ -73,13 +95,44 @@ impl Look<'_> {
             arrived: self.arrival.now,
         }))
     }
+
+    /// Answers with an error of our own.
+    fn reject(&self, code: Rcode, reason: Option<ExtendedError>, out: &mut [u8]) -> Disposition {
+        self.tally.count(Answered::Rejected);
+        Disposition::Answered(answer::write_error(&self.asked(), code, [reason, None], &[], out))
+    }
+
+    /// Answers from what needs no upstream: the hosts file, and names that are never forwarded.
+    fn give_local(&self, entry: &Entry, out: &mut [u8]) -> Disposition {
+        self.tally.count(Answered::Local);
+        Disposition::Answered(answer::write_entry(&self.asked(), entry, Shown::Fresh, self.arrival.now, out))
+    }
+
+    /// Answers from memory.
+    fn give(&self, cached: &CachedAnswer, shown: Shown, out: &mut [u8]) -> Disposition {
+        match shown {
+            Shown::Fresh => self.tally.count(Answered::Fresh),
+            Shown::Stale { .. } => self.tally.count_stale(self.arrival.now.since(cached.entry.fresh_until)),
+        }
+        Disposition::Answered(answer::write_entry(&self.asked(), &cached.entry, shown, self.arrival.now, out))
+    }
 }
 
-impl Resolver {
-    /// Answers a packet from memory into `out`, or says what it has to wait for. `tally` and
-    /// `shelf` are the calling thread's own.
-    pub fn receive(
-        self: &Arc<Self>,
+/// Answers queries as they arrive, from memory alone.
+pub(super) struct Front {
+    pub(super) context: Arc<Context>,
+    pub(super) hosts: Arc<HostsTable>,
+    pub(super) loops: Arc<Loops>,
+    pub(super) outages: Arc<Outages>,
+    pub(super) ready: Arc<ReadyFlag>,
+    pub(super) refreshes: RefreshQueue,
+}
+
+impl Front {
+    /// Answers a packet into `out`, or says what it has to wait for. `tally` and `thread_cache`
+    /// belong to the calling thread.
+    pub(super) fn receive(
+        &self,
         arrival: Arrival<'_>,
         tally: &Tally,
         thread_cache: &mut ThreadCache,
@@ -101,38 +154,38 @@ impl Resolver {
 
     /// Answers a query from memory, or says what it has to wait for.
     fn look(&self, look: &Look<'_>, thread_cache: &mut ThreadCache, out: &mut [u8]) -> Disposition {
-        if let Some(entry) = self.hosts.answer(&look.query.key, &self.policy, look.arrival.now) {
-            return give_local(look, &entry, out);
+        let now = look.arrival.now;
+        if let Some(entry) = self.hosts.answer(&look.query.key, &self.context.policy, now) {
+            return look.give_local(&entry, out);
         }
         let recursion = look.query.echo.flags & FLAG_RECURSION_DESIRED != 0;
-        match thread_cache.find(self.memory.store(), &look.query.key, look.arrival.now) {
+        match thread_cache.find(self.context.memory.store(), &look.query.key, now) {
             Known::Answer(cached) if recursion => self.serve(look, cached, out),
-            Known::Answer(cached) if cached.is_fresh(look.arrival.now) => give(look, cached, Shown::Fresh, out),
+            Known::Answer(cached) if cached.is_fresh(now) => look.give(cached, Shown::Fresh, out),
             Known::Failure(failed) if recursion => self.serve_failure(look, failed, out),
             Known::Nothing if recursion => self.serve_nothing(look, out),
+            // RD=0 gets what is fresh, and nothing else.
             Known::Answer(_) | Known::Failure(_) | Known::Nothing => {
-                look.tally.count(Answered::Rejected);
-                let reason = [Some(ExtendedError::NotAuthoritative), None];
-                Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, reason, &[], out))
+                look.reject(Rcode::ServFail, Some(ExtendedError::NotAuthoritative), out)
             }
         }
     }
 
-    /// Serves a name of which something is remembered.
+    /// Serves a name of which an answer is remembered.
     fn serve(&self, look: &Look<'_>, cached: &Arc<CachedAnswer>, out: &mut [u8]) -> Disposition {
-        let now = look.arrival.now;
+        let (key, now) = (&look.query.key, look.arrival.now);
         let action = decision::decide_known(
             self.freshness(cached, now),
-            self.refresh_state(&look.query.key, cached, now),
-            self.upstreams.availability(cached.group()),
+            self.context.refresh_state(key, cached, now),
+            self.context.upstreams.availability(cached.group()),
         );
         match action {
             KnownAction::Fresh(beside) => {
-                self.start_beside(beside, Class::Prefetch, &look.query.key, cached, now);
-                give(look, cached, Shown::Fresh, out)
+                self.refreshes.start(beside, Class::Prefetch, key, cached, now);
+                look.give(cached, Shown::Fresh, out)
             }
             KnownAction::Stale(beside) => {
-                self.start_beside(beside, Class::Miss, &look.query.key, cached, now);
+                self.refreshes.start(beside, Class::Miss, key, cached, now);
                 self.give_stale(look, cached, out)
             }
             KnownAction::AwaitRefresh if self.waited_enough(cached, now) => self.give_stale(look, cached, out),
@@ -142,117 +195,75 @@ impl Resolver {
 
     /// Serves a name of which only a failure is remembered.
     fn serve_failure(&self, look: &Look<'_>, failed: &CachedFailure, out: &mut [u8]) -> Disposition {
-        let name = look.query.key.name();
-        if !failed.note.holds(|| self.upstreams.recoveries(self.group_of(&look.query.key), name), look.arrival.now) {
-            return look.wait();
+        let key = &look.query.key;
+        let recheck = self.context.recheck(key, self.context.group_of(key), &failed.note, look.arrival.now);
+        match decision::decide_unknown(recheck) {
+            UnknownAction::Ask => look.wait(),
+            UnknownAction::CachedFailure => {
+                look.tally.count(Answered::CachedFailure);
+                let reason = &failed.reason;
+                let reasons = [Some(ExtendedError::CachedError), Some(extended_error(reason.failure))];
+                let length = answer::write_error(&look.asked(), Rcode::ServFail, reasons, &reason.extended_errors, out);
+                Disposition::Answered(length)
+            }
         }
-        look.tally.count(Answered::CachedFailure);
-        let reasons = [Some(ExtendedError::CachedError), Some(extended_error(failed.reason.failure))];
-        Disposition::Answered(answer::write_error(
-            &look.asked(),
-            Rcode::ServFail,
-            reasons,
-            &failed.reason.extended_errors,
-            out,
-        ))
     }
 
     /// Serves a name of which nothing is remembered: some need no upstream.
     fn serve_nothing(&self, look: &Look<'_>, out: &mut [u8]) -> Disposition {
-        if self.loops.note_arrival(&look.query.key) {
-            look.tally.count(Answered::Rejected);
-            return Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, [None, None], &[], out));
+        let key = &look.query.key;
+        if self.loops.note_arrival(key) {
+            return look.reject(Rcode::ServFail, None, out);
         }
-        let Some(entry) = special::answer(&look.query.key, self.readiness(), &self.policy, look.arrival.now) else {
-            return look.wait();
-        };
-        give_local(look, &entry, out)
+        match special::answer(key, self.ready.get(), &self.context.policy, look.arrival.now) {
+            Some(entry) => look.give_local(&entry, out),
+            None => look.wait(),
+        }
     }
 
     /// Gives the stale answer at once.
-    fn give_stale(&self, look: &Look<'_>, cached: &Arc<CachedAnswer>, out: &mut [u8]) -> Disposition {
+    fn give_stale(&self, look: &Look<'_>, cached: &CachedAnswer, out: &mut [u8]) -> Disposition {
         self.outages.note_stale(cached);
-        give(look, cached, Shown::Stale { ttl: self.policy.stale.answer_ttl }, out)
+        look.give(cached, Shown::Stale { ttl: self.context.policy.stale.answer_ttl }, out)
     }
 
-    /// Answers a query that cannot wait, since too many do: stale, else SERVFAIL.
-    pub fn shed(&self, waiting: &Waiting, tally: &Tally, out: &mut [u8]) -> usize {
-        let now = self.now();
+    /// Answers a query that cannot wait, since too many wait already: stale, else SERVFAIL.
+    pub(super) fn shed(&self, waiting: &Waiting, tally: &Tally, out: &mut [u8]) -> usize {
+        let now = self.context.now();
         let asked = waiting.asked();
-        if let Found::Answer(cached) = self.memory.find(&waiting.query.key, now) {
-            let shown = if cached.is_fresh(now) {
-                tally.count(Answered::Fresh);
-                Shown::Fresh
-            } else {
-                self.outages.note_stale(&cached);
-                tally.count_stale(now.since(cached.entry.fresh_until));
-                Shown::Stale { ttl: self.policy.stale.answer_ttl }
-            };
-            return answer::write_entry(&asked, &cached.entry, shown, now, out);
-        }
-        tally.count(Answered::Failed);
-        answer::write_error(&asked, Rcode::ServFail, [Some(ExtendedError::NetworkError), None], &[], out)
+        let Some(cached) = self.context.memory.find_answer(&waiting.query.key, now) else {
+            tally.count(Answered::Failed);
+            return answer::write_error(&asked, Rcode::ServFail, [Some(ExtendedError::NetworkError), None], &[], out);
+        };
+        let shown = if cached.is_fresh(now) {
+            tally.count(Answered::Fresh);
+            Shown::Fresh
+        } else {
+            self.outages.note_stale(&cached);
+            tally.count_stale(now.since(cached.entry.fresh_until));
+            Shown::Stale { ttl: self.context.policy.stale.answer_ttl }
+        };
+        answer::write_entry(&asked, &cached.entry, shown, now, out)
     }
 
     /// How fresh a remembered answer is; counts the hit.
-    pub(super) fn freshness(&self, cached: &CachedAnswer, now: Timestamp) -> Freshness {
+    fn freshness(&self, cached: &CachedAnswer, now: Timestamp) -> Freshness {
         let hits = cached.hit();
         if cached.is_fresh(now) {
-            Freshness::Fresh(refresh::prefetch(
-                &cached.entry,
-                hits.saturating_sub(cached.carried()),
-                &self.policy.prefetch,
-                now,
-            ))
+            // Hits from before the last refresh do not make a name worth a prefetch.
+            let hits = hits.saturating_sub(cached.carried());
+            Freshness::Fresh(refresh::prefetch(&cached.entry, hits, &self.context.policy.prefetch, now))
         } else {
             Freshness::Stale
         }
     }
 
-    /// What is going on for a remembered answer.
-    pub(super) fn refresh_state(&self, key: &Key, cached: &CachedAnswer, now: Timestamp) -> Refresh {
-        if cached.failure.holds(|| self.upstreams.recoveries(cached.group(), key.name()), now) {
-            Refresh::Failed
-        } else if cached.refresh_began().is_some() {
-            Refresh::InFlight
-        } else {
-            Refresh::Idle
-        }
-    }
-
-    /// Whether the refresh under way has taken longer than the client response timer.
+    /// Whether the refresh under way has taken longer than the client response timer. An answer that
+    /// was never fresh (TTL 0) is for outages: its clients wait for the refresh itself.
     fn waited_enough(&self, cached: &CachedAnswer, now: Timestamp) -> bool {
-        let timer = self.upstreams.timer(cached.group());
+        let timer = self.context.upstreams.timer(cached.group());
         !cached.entry.was_never_fresh() && cached.refresh_began().is_some_and(|began| now.since(began) >= timer)
     }
-
-    /// Starts a refresh beside an answer.
-    pub(super) fn start_beside(&self, beside: Beside, class: Class, key: &Key, cached: &CachedAnswer, now: Timestamp) {
-        match beside {
-            Beside::Nothing => {}
-            Beside::Refresh => {
-                if cached.claim_refresh(now) && self.errands.try_send(Errand { key: key.clone(), class }).is_err() {
-                    // Too many are waiting: the next hit tries again.
-                    cached.end_refresh();
-                }
-            }
-        }
-    }
-}
-
-/// Writes an answer for which no upstream is ever asked.
-fn give_local(look: &Look<'_>, entry: &Entry, out: &mut [u8]) -> Disposition {
-    look.tally.count(Answered::Local);
-    Disposition::Answered(answer::write_entry(&look.asked(), entry, Shown::Fresh, look.arrival.now, out))
-}
-
-/// Writes a remembered answer.
-fn give(look: &Look<'_>, cached: &CachedAnswer, shown: Shown, out: &mut [u8]) -> Disposition {
-    match shown {
-        Shown::Fresh => look.tally.count(Answered::Fresh),
-        Shown::Stale { .. } => look.tally.count_stale(look.arrival.now.since(cached.entry.fresh_until)),
-    }
-    Disposition::Answered(answer::write_entry(&look.asked(), &cached.entry, shown, look.arrival.now, out))
 }
 
 /// The extended error that says why there is no answer.

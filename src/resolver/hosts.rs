@@ -1,34 +1,32 @@
 //! The hosts file as queries meet it: looked at before the memory, and replaced as a whole while
-//! they do.
+//! queries are answered.
 //!
-//! Whoever looks takes no lock and waits for nobody: the table lies behind a pointer that is
-//! swapped. Where no hosts file is configured that is one look at an empty pointer.
+//! A look takes no lock and never waits: the table lies behind a pointer that is swapped. Where no
+//! hosts file is configured a look costs one read of an empty pointer.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use super::Resolver;
 use crate::core::entry::Entry;
 use crate::core::hosts::Hosts;
 use crate::core::key::Key;
 use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
 
-/// The present table.
+/// The hosts file that counts at present, if there is one.
 #[derive(Default)]
-pub(super) struct Table(ArcSwapOption<Hosts>);
+pub(super) struct HostsTable(ArcSwapOption<Hosts>);
 
-impl Table {
-    /// The answer to a question; `None` when there is no table, or nothing in it.
+impl HostsTable {
+    /// The answer of the hosts file to a question; `None` when there is no file, or when it does not
+    /// name the QNAME.
     pub(super) fn answer(&self, key: &Key, policy: &Policy, now: Timestamp) -> Option<Entry> {
         self.0.load().as_ref()?.answer(key, policy, now)
     }
-}
 
-impl Resolver {
-    /// From now on the answers of this hosts file come before everything else.
-    pub fn replace_hosts(&self, hosts: Hosts) {
-        self.hosts.0.store(Some(Arc::new(hosts)));
+    /// Puts a table in place of the present one.
+    pub(super) fn replace(&self, hosts: Hosts) {
+        self.0.store(Some(Arc::new(hosts)));
     }
 }

@@ -75,7 +75,7 @@ struct Since {
 
 /// What a look at a group's upstreams changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum OutageChange {
     /// Nothing.
     None,
     /// An outage began.
@@ -134,8 +134,14 @@ impl Outages {
     }
 
     /// Looks at a group's upstreams; writes the beginning and the end of an outage to the log.
-    pub(super) fn look(&self, group: GroupId, zone: &str, availability: Availability, now: Timestamp) -> Change {
-        let Some(group) = self.groups.get(group.index()) else { return Change::None };
+    pub(super) fn review(
+        &self,
+        group: GroupId,
+        zone: &str,
+        availability: Availability,
+        now: Timestamp,
+    ) -> OutageChange {
+        let Some(group) = self.groups.get(group.index()) else { return OutageChange::None };
         let mut since = group.since.lock();
         let unhealthy = match availability {
             Availability::Healthy => None,
@@ -149,15 +155,15 @@ impl Outages {
         }
         since.unhealthy = unhealthy;
         match (unhealthy, since.outage) {
-            (None, None) => Change::None,
+            (None, None) => OutageChange::None,
             (Some(_), Some(_)) => {
                 since.healthy = None;
-                Change::None
+                OutageChange::None
             }
             (None, Some(began)) => {
                 let healthy = *since.healthy.get_or_insert(now);
                 if now.since(healthy) < HEALTHY_FOR {
-                    return Change::None;
+                    return OutageChange::None;
                 }
                 since.outage = None;
                 since.healthy = None;
@@ -169,18 +175,18 @@ impl Outages {
                     failed: group.failed.load(Ordering::Relaxed),
                 }
                 .emit();
-                Change::Ended
+                OutageChange::Ended
             }
             (Some(from), None) => {
                 let state =
                     if availability == Availability::Down { UpstreamState::Down } else { UpstreamState::Impaired };
                 if state == UpstreamState::Impaired && now.since(from) < IMPAIRED_FOR {
-                    return Change::None;
+                    return OutageChange::None;
                 }
                 since.outage = Some(from);
                 group.begun.fetch_add(1, Ordering::Relaxed);
                 events::OutageBegan { zones: zone, upstreams: state }.emit();
-                Change::Began
+                OutageChange::Began
             }
         }
     }
@@ -197,14 +203,14 @@ mod tests {
     #[test]
     fn down_is_an_outage_at_once_and_five_healthy_seconds_end_it() {
         let outages = Outages::new(1);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(0)), Change::None);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Down, at(1)), Change::Began);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Impaired, at(2)), Change::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(0)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Down, at(1)), OutageChange::Began);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Impaired, at(2)), OutageChange::None);
         assert!(outages.any());
         outages.note_failed(GroupId::new(0));
         assert_eq!(outages.present(GroupId::new(0)).map(|present| (present.began, present.failed)), Some((at(1), 1)));
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(3)), Change::None);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(8)), Change::Ended);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(3)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(8)), OutageChange::Ended);
         assert!(!outages.any());
         assert_eq!((outages.present(GroupId::new(0)), outages.begun(GroupId::new(0))), (None, 1));
     }
@@ -212,19 +218,19 @@ mod tests {
     #[test]
     fn a_relapse_within_seconds_goes_on_with_the_same_outage() {
         let outages = Outages::new(1);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Down, at(1)), Change::Began);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(3)), Change::None);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Down, at(7)), Change::None);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(9)), Change::None);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(13)), Change::None);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Healthy, at(14)), Change::Ended);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Down, at(1)), OutageChange::Began);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(3)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Down, at(7)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(9)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(13)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(14)), OutageChange::Ended);
     }
 
     #[test]
     fn a_short_impairment_is_none_and_a_long_one_is() {
         let outages = Outages::new(1);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Impaired, at(0)), Change::None);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Impaired, at(4)), Change::None);
-        assert_eq!(outages.look(GroupId::new(0), ".", Availability::Impaired, at(5)), Change::Began);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Impaired, at(0)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Impaired, at(4)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Impaired, at(5)), OutageChange::Began);
     }
 }

@@ -1,11 +1,14 @@
-//! What the resolver needs of the world, as traits: a clock, a way upstream, and chance.
+//! What the resolver needs of the world, as traits: chance, a way upstream, and the shared cache.
 //!
 //! The real ones are in `adapters`; simulation and replay bring scripted ones, so that the same
-//! resolver runs through an 84-minute outage in milliseconds. Nothing here knows a socket.
+//! resolver runs through an 84-minute outage in milliseconds. Nothing here knows a socket. The
+//! clock is not here: it belongs to the memory ([`crate::memory::Memory::now`]), since everything
+//! that is remembered lies on its timeline.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::core::key::Key;
 use crate::core::record::Record;
@@ -14,6 +17,15 @@ pub use crate::core::upstream::{Endpoint, Transport};
 
 /// A future that a port hands out.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The ports that every resolver has.
+#[derive(Clone)]
+pub struct Ports {
+    /// Gives message IDs and jitter.
+    pub chance: Arc<dyn Chance>,
+    /// Carries queries upstream.
+    pub transport: Arc<dyn UpstreamTransport>,
+}
 
 /// Unpredictable numbers: message IDs, jitter, choices among equals.
 pub trait Chance: Send + Sync + 'static {
@@ -24,34 +36,35 @@ pub trait Chance: Send + Sync + 'static {
 /// Carries one query to one upstream address and brings back its response.
 pub trait UpstreamTransport: Send + Sync + 'static {
     /// Sends `query` (a whole DNS message without length prefix, with its final ID) once to
-    /// `server` and waits for the response that belongs to it: same ID, same question (RFC 5452
+    /// `endpoint` and waits for the response that belongs to it: same ID, same question (RFC 5452
     /// §9.1). Other datagrams are counted and ignored.
     ///
     /// Over UDP every call uses a new connected socket with a new source port, sends exactly one
     /// datagram, and waits until it is dropped: a late response is still a response. Over TCP a
     /// connection may be shared and reused.
     ///
-    /// Cancel safe: dropping the future frees its socket or its slot.
+    /// Cancel safe: dropping the future frees its socket, or its place on the connection.
     fn exchange(&self, endpoint: &Endpoint, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>>;
 }
 
-/// Why no response can come any more.
+/// Why no response to a query can come any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// The port is closed (ICMP port unreachable, or RST).
+    /// The upstream's port is closed (ICMP port unreachable, or RST).
     #[error("connection refused")]
     Refused,
-    /// No route, or ICMP host or network unreachable.
+    /// There is no route to the upstream, or ICMP said that its host or network is unreachable.
     #[error("unreachable")]
     Unreachable,
     /// The connection was reset or closed before the response had come.
     #[error("connection lost")]
     Lost,
-    /// The connection could not be set up, or nothing came, within the port's own bound (streams
-    /// only).
+    /// The connection could not be set up, or no response came, within the transport's own bound
+    /// (streams only; over UDP the caller decides how long to wait).
     #[error("timed out")]
     TimedOut,
-    /// No descriptor, port or slot is left on our own side; says nothing about the upstream.
+    /// Our own side has no descriptor, port or place on the connection left. This says nothing
+    /// about the upstream.
     #[error("no local resource left")]
     Exhausted,
 }
@@ -70,20 +83,21 @@ impl TransportError {
     }
 }
 
-/// Answers queries that came over a stream, where waiting for an answer costs nobody else.
+/// Answers queries that came over a stream, where waiting for an answer delays nobody else.
 pub trait Answer: Send + Sync + 'static {
     /// Answers one query (a whole DNS message without length prefix, at least a header, QR = 0)
-    /// from `client` with at most 65 535 bytes; `None`: nothing is sent.
+    /// from `client` with at most 65 535 bytes; `None` when nothing is to be sent.
     ///
     /// Cancel safe: the future is dropped when its client goes away.
     fn answer(&self, query: Vec<u8>, client: SocketAddr) -> PortFuture<Option<Vec<u8>>>;
 }
 
-/// What other instances have learned, kept where all can reach it.
+/// What all instances of a group have learned, kept where each of them can read it.
 pub trait SharedCache: Send + Sync + 'static {
-    /// Asks what is known of a key. `None`: nothing that can be trusted, or not in time.
+    /// Reads what the shared cache has of a key; `None` when that is nothing that can be trusted,
+    /// or did not come in time.
     ///
-    /// The wait is bounded by whoever implements this, and is nothing at all while nobody can be
-    /// asked. Cancel safe.
+    /// The implementation bounds the wait, and answers at once while the shared cache is known to
+    /// be away. Cancel safe.
     fn ask(&self, key: &Key) -> PortFuture<Option<Record>>;
 }

@@ -1,19 +1,19 @@
-//! Looks over everything that the resolver holds, for whoever shows it: the admin interface.
+//! Looks over everything that the resolver holds, for the admin interface.
 //!
-//! Counters are read where they lie. What no counter tells, it finds by walking over all answers:
-//! how many are expired, and which name that is in use will be lost first. That walk takes no lock
-//! for longer than one answer and costs some 0.3 µs an answer, on the thread of who asks.
+//! Counters are read where they lie. What no counter knows is found by a walk over all answers: how
+//! many are expired, and which name in use will be lost first. That walk takes no lock for longer
+//! than one answer and costs some 0.3 µs an answer, on the thread that asks.
 //!
-//! *In use* is what has been served stale in the present outage: that is known exactly, and is what
-//! an application would miss. A name that is asked for once an hour counts from the first time that
-//! it is asked for in the outage.
+//! *In use* means served stale in the present outage: that is known exactly, and is what an
+//! application would miss. A name that is asked for once an hour counts from the first time that it
+//! is asked for in the outage.
 
 use std::sync::Arc;
 
-use super::Resolver;
-use super::critical::Critical;
-use super::outage::PresentOutage;
+use super::context::Context;
+use super::outage::{Outages, PresentOutage};
 use super::upstreams::{ATTEMPT_ENDS, Upstream};
+use super::watchlist::Critical;
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
 use crate::core::critical::Standing;
@@ -36,74 +36,71 @@ struct Walk {
     first: Vec<Option<Arc<CachedAnswer>>>,
 }
 
-impl Resolver {
-    /// Looks over everything; what the resolver does not know is left as it is by default.
-    #[must_use]
-    pub fn reading(&self) -> Reading {
-        let now = self.now();
-        let present: Vec<Option<PresentOutage>> =
-            self.upstreams.groups().map(|(group, _)| self.outages.present(group)).collect();
-        let walk = self.walk(&present, now);
-        let outages =
-            self.upstreams.groups().filter(|(_, group)| group.has_upstreams()).map(|(id, group)| OutageReading {
-                zone: group.zone.clone(),
-                begun: self.outages.begun(id),
-                present: present
-                    .get(id.index())
-                    .and_then(Option::as_ref)
-                    .map(|outage| show(outage, walk.first.get(id.index()), now)),
-            });
-        Reading {
-            ready: self.readiness() == Readiness::Ready,
-            upstreams: self.upstreams.all().iter().map(|upstream| show_upstream(upstream, now)).collect(),
-            packets: Class::ALL.iter().map(|class| (class.label().to_owned(), self.packets(*class))).collect(),
-            useless_responses: Failure::ALL
-                .iter()
-                .map(|failure| (failure.label().to_owned(), self.failures.total(*failure)))
-                .collect(),
-            outages: outages.collect(),
-            cache: self.cache(walk.expired),
-            learned: Origin::ALL
-                .iter()
-                .map(|origin| (origin.label().to_owned(), self.memory.learned(*origin)))
-                .collect(),
-            critical: self.critical().iter().map(|critical| show_critical(critical, now)).collect(),
-            resolutions_in_flight: u64::try_from(self.in_flight()).unwrap_or(u64::MAX),
-            ..Reading::default()
-        }
+/// Looks over everything that the resolver holds; what it does not know is left as it is by default.
+pub(super) fn read(context: &Context, outages: &Outages, critical: &[Critical], readiness: Readiness) -> Reading {
+    let now = context.now();
+    let upstreams = &context.upstreams;
+    let present: Vec<Option<PresentOutage>> = upstreams.groups().map(|(group, _)| outages.present(group)).collect();
+    let walk = walk(context, &present, now);
+    let outages = upstreams.groups().filter(|(_, group)| group.has_upstreams()).map(|(id, group)| OutageReading {
+        zone: group.zone.clone(),
+        begun: outages.begun(id),
+        present: present
+            .get(id.index())
+            .and_then(Option::as_ref)
+            .map(|outage| show(outage, walk.first.get(id.index()), now)),
+    });
+    Reading {
+        ready: readiness == Readiness::Ready,
+        upstreams: upstreams.all().iter().map(|upstream| show_upstream(upstream, now)).collect(),
+        packets: Class::ALL.iter().map(|class| (class.label().to_owned(), packets(context, *class))).collect(),
+        useless_responses: Failure::ALL
+            .iter()
+            .map(|failure| (failure.label().to_owned(), context.failures.total(*failure)))
+            .collect(),
+        outages: outages.collect(),
+        cache: cache(context, walk.expired),
+        learned: Origin::ALL
+            .iter()
+            .map(|origin| (origin.label().to_owned(), context.memory.learned(*origin)))
+            .collect(),
+        critical: critical.iter().map(|critical| show_critical(critical, now)).collect(),
+        resolutions_in_flight: u64::try_from(context.flights.len()).unwrap_or(u64::MAX),
+        ..Reading::default()
     }
+}
 
-    /// Walks over all answers.
-    fn walk(&self, present: &[Option<PresentOutage>], now: Timestamp) -> Walk {
-        let mut walk = Walk { expired: 0, first: vec![None; present.len()] };
-        for cached in
-            self.memory.store().answers().filter(|cached| !cached.entry.is_fresh(now) && cached.entry.is_servable(now))
+/// Walks over all answers.
+fn walk(context: &Context, present: &[Option<PresentOutage>], now: Timestamp) -> Walk {
+    let mut walk = Walk { expired: 0, first: vec![None; present.len()] };
+    let answers = context.memory.store().answers();
+    for cached in answers.filter(|cached| !cached.entry.is_fresh(now) && cached.entry.is_servable(now)) {
+        walk.expired += 1;
+        let group = cached.group().index();
+        let outage = present.get(group).and_then(Option::as_ref);
+        if !outage.is_some_and(|outage| cached.is_stale_of(outage.number)) {
+            continue;
+        }
+        if let Some(first) = walk.first.get_mut(group)
+            && first.as_ref().is_none_or(|first| cached.entry.stale_until < first.entry.stale_until)
         {
-            walk.expired += 1;
-            let outage = present.get(cached.group().index()).and_then(Option::as_ref);
-            if !outage.is_some_and(|outage| cached.is_stale_of(outage.number)) {
-                continue;
-            }
-            if let Some(first) = walk.first.get_mut(cached.group().index())
-                && first.as_ref().is_none_or(|first| cached.entry.stale_until < first.entry.stale_until)
-            {
-                *first = Some(cached);
-            }
+            *first = Some(cached);
         }
-        walk
     }
+    walk
+}
 
-    /// Packets of one class.
-    fn packets(&self, class: Class) -> PacketReading {
-        PacketReading { sent: self.sends.total(class), shed: self.sends.total_shed(class) }
-    }
+/// Packets of one class.
+fn packets(context: &Context, class: Class) -> PacketReading {
+    let sends = context.packets.sends();
+    PacketReading { sent: sends.total(class), shed: sends.total_shed(class) }
+}
 
-    /// What is remembered.
-    fn cache(&self, expired_entries: u64) -> CacheReading {
-        let [positive, negative, failed] =
-            self.memory.store().sizes().map(|(entries, bytes)| StoreSizeReading { entries, bytes });
-        CacheReading { positive, negative, failed, expired_entries, limit_bytes: self.policy.cache.bytes }
-    }
+/// The sizes of the cache.
+fn cache(context: &Context, expired_entries: u64) -> CacheReading {
+    let [positive, negative, failed] =
+        context.memory.store().sizes().map(|(entries, bytes)| StoreSizeReading { entries, bytes });
+    CacheReading { positive, negative, failed, expired_entries, limit_bytes: context.policy.cache.bytes }
 }
 
 /// Shows an outage under way.

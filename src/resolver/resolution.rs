@@ -1,16 +1,18 @@
-//! Runs one resolution: carries out the steps of its [`Attempts`], judges what comes back, and
-//! remembers it.
+//! One resolution: carries out the steps of its [`Attempts`], classifies what comes back, and has it
+//! remembered.
 //!
-//! It outlives the clients that wait for it, so a late answer still refreshes. Whatever way it ends
-//! (answer, failure, abort), its flight is taken from the table and everybody who waits is told:
-//! [`FlightGuard`] does that when it is dropped.
+//! It outlives the clients that wait for it, so a late answer still refreshes what is remembered.
+//! Whatever way it ends (answer, failure, abort), its flight is taken from the table and everybody
+//! who waits hears of it: [`FlightGuard`] does that when it is dropped.
 
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::Resolver;
 use super::consultation::Consultation;
+use super::context::Context;
 use super::flight::{Flight, NoAnswer, Progress};
 use super::ports::TransportError;
 use super::recoveries::suffix_of;
@@ -26,112 +28,113 @@ use crate::core::time::Timestamp;
 use crate::core::upstream::{Endpoint, GroupId, Transport, UpstreamId};
 use crate::core::upstream_query::{self, Extension};
 use crate::memory::cached::{CachedAnswer, ResolutionFailure};
-use crate::memory::store::Found;
 
 /// Packets that a query over TCP costs: the handshake, the query, its acknowledgement.
 const TCP_PACKETS: u32 = 4;
 
+/// Bytes of upstream's extended errors (EDE) that are kept of a failure.
+const EXTENDED_ERRORS_MAX: usize = 256;
+
 /// What came of one attempt.
 type Returned = (AttemptId, Result<Vec<u8>, TransportError>);
 /// The attempts under way.
-type Exchanges = FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = Returned> + Send>>>;
-
-/// Bytes of upstream's extended errors that are kept of a failure.
-const EXTENDED_ERRORS_MAX: usize = 256;
+type Exchanges = FuturesUnordered<Pin<Box<dyn Future<Output = Returned> + Send>>>;
 
 /// One resolution.
 pub(super) struct Resolution {
-    /// The resolver.
-    resolver: Arc<Resolver>,
-    /// What is asked.
+    context: Arc<Context>,
     key: Key,
-    /// The upstream group.
     group: GroupId,
-    /// When and whom to ask.
+    /// When to ask whom.
     attempts: Attempts,
-    /// What had come back when it began: a failure from before a recovery says nothing about the
-    /// time after.
+    /// The recoveries that the group had seen when the resolution began: a failure that began before
+    /// a recovery says nothing about the time after it.
     recoveries: u32,
-    /// A truncated answer.
+    /// The latest truncated response.
     truncated: Option<Arc<CachedAnswer>>,
-    /// The last failure's extended errors.
+    /// Raw extended errors of the latest useless response.
     extended_errors: Box<[u8]>,
-    /// Whether the failure was noted, or is not to be.
-    noted: bool,
-    /// What the fleet says.
-    shared_cache: Consultation,
-    /// Takes the flight from the table in the end.
+    note: Note,
+    consultation: Consultation,
     guard: FlightGuard,
+}
+
+/// Whether the failure of a resolution is to be noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Note {
+    /// It is, when the resolution fails.
+    Due,
+    /// It was noted already, or says nothing about the name.
+    Done,
 }
 
 /// Ends a flight when it is dropped.
 struct FlightGuard {
-    /// The resolver.
-    resolver: Arc<Resolver>,
-    /// What is asked.
+    context: Arc<Context>,
     key: Key,
-    /// The flight.
     flight: Arc<Flight>,
 }
 
 impl Drop for FlightGuard {
     fn drop(&mut self) {
-        if self.resolver.flights.remove(&self.key, &self.flight)
-            && let Found::Answer(cached) = self.resolver.memory.find(&self.key, self.resolver.now())
+        // A resolution that was released has a successor, whose refresh goes on.
+        if self.context.flights.remove(&self.key, &self.flight)
+            && let Some(cached) = self.context.memory.find_answer(&self.key, self.context.now())
         {
             cached.end_refresh();
         }
         let reason = ResolutionFailure { failure: Failure::Overload, extended_errors: Box::default() };
-        self.flight.tell(Progress::Ended(NoAnswer { reason, truncated: None }));
+        self.flight.report(Progress::Ended(NoAnswer { reason, truncated: None }));
     }
 }
 
 /// Whether a resolution goes on.
 enum Flow {
-    /// It does.
+    /// It goes on.
     On,
     /// It is over.
     Over,
 }
 
 impl Resolution {
-    /// Prepares the probe of one upstream. That it fails says nothing about the name: others may
-    /// answer for it.
-    pub(super) fn probe(resolver: &Arc<Resolver>, key: Key, group: GroupId, plan: Plan, flight: Arc<Flight>) -> Self {
-        Self { noted: true, ..Self::new(resolver, key, group, plan, flight) }
+    /// Prepares the probe of one upstream. Its failure says nothing about the name, since other
+    /// upstreams may answer for it.
+    pub(super) fn probe(context: &Arc<Context>, key: Key, group: GroupId, plan: Plan, flight: Arc<Flight>) -> Self {
+        Self { note: Note::Done, ..Self::new(context, key, group, plan, flight) }
     }
 
     /// Prepares a resolution.
-    pub(super) fn new(resolver: &Arc<Resolver>, key: Key, group: GroupId, plan: Plan, flight: Arc<Flight>) -> Self {
-        let guard = FlightGuard { resolver: Arc::clone(resolver), key: key.clone(), flight };
-        let attempts = Attempts::new(resolver.policy.attempts, plan, resolver.now());
-        let recoveries = resolver.upstreams.recoveries(group, key.name());
+    pub(super) fn new(context: &Arc<Context>, key: Key, group: GroupId, plan: Plan, flight: Arc<Flight>) -> Self {
+        let guard = FlightGuard { context: Arc::clone(context), key: key.clone(), flight };
+        let attempts = Attempts::new(context.policy.attempts, plan, context.now());
+        let recoveries = context.upstreams.recoveries(group, key.name());
         Self {
-            resolver: Arc::clone(resolver),
+            context: Arc::clone(context),
             key,
             group,
             attempts,
             recoveries,
             truncated: None,
             extended_errors: Box::default(),
-            noted: false,
-            shared_cache: Consultation::default(),
+            note: Note::Due,
+            consultation: Consultation::default(),
             guard,
         }
     }
 
-    /// Runs it to its end. Cancel safe: dropping it ends the flight.
+    /// Runs the resolution to its end. Cancel safe: dropping it ends the flight.
     pub(super) async fn run(mut self) {
         let mut exchanges = Exchanges::new();
-        if self.resolver.upstreams.availability(self.group) == Availability::Down {
+        // With all upstreams down the shared cache is the best hope, so it is asked at once.
+        if self.context.upstreams.availability(self.group) == Availability::Down {
             self.consult();
         }
-        let mut steps = self.attempts.advance(self.resolver.now());
+        let mut steps = self.attempts.advance(self.context.now());
         loop {
             if let Flow::Over = self.carry_out(steps, &mut exchanges).await {
                 return;
             }
-            let wait = self.resolver.now().until(self.attempts.wake_at());
+            let wait = self.context.now().until(self.attempts.wake_at());
             steps = tokio::select! {
                 // A response that lies ready counts before a timer that is due: a process that was
                 // stopped for a while must not take its own pause for an outage.
@@ -140,42 +143,35 @@ impl Resolution {
                     Some(steps) => steps,
                     None => return,
                 },
-                () = self.guard.flight.hurried() => self.attempts.hurry(self.resolver.now()),
-                () = tokio::time::sleep(wait) => self.attempts.advance(self.resolver.now()),
+                () = self.guard.flight.hurried() => self.attempts.hurry(self.context.now()),
+                () = tokio::time::sleep(wait) => self.attempts.advance(self.context.now()),
             };
         }
     }
 
     /// Carries out steps, and those that follow from them.
     async fn carry_out(&mut self, steps: Vec<Step>, exchanges: &mut Exchanges) -> Flow {
-        let mut queue = std::collections::VecDeque::from(steps);
+        let mut queue = VecDeque::from(steps);
         while let Some(step) = queue.pop_front() {
             match step {
                 Step::Send(attempt, target) => queue.extend(self.send(attempt, target, exchanges)),
                 Step::Report(upstream, outcome) => self.report(upstream, outcome),
                 Step::Overdue(upstream, sent_at) => {
                     self.consult();
-                    let _ = self.resolver.upstreams.report_overdue(upstream, sent_at);
+                    let _ = self.context.upstreams.report_overdue(upstream, sent_at);
                 }
                 Step::Trouble => {
                     self.consult();
-                    self.guard.flight.tell(Progress::Trouble);
+                    self.guard.flight.report(Progress::Trouble);
                 }
-                Step::GiveUp(failure) if self.resolver.flights.is_crowded() => {
-                    self.hear_shared_cache().await;
-                    self.note(failure);
-                    self.guard.flight.tell(Progress::Ended(self.no_answer(failure)));
+                // In a flood of new names nothing lingers for a late answer.
+                Step::GiveUp(failure) if self.context.flights.is_crowded() => {
+                    self.fail(failure, Progress::Ended).await;
                     return Flow::Over;
                 }
-                Step::GiveUp(failure) => {
-                    self.hear_shared_cache().await;
-                    self.note(failure);
-                    self.guard.flight.tell(Progress::GaveUp(self.no_answer(failure)));
-                }
+                Step::GiveUp(failure) => self.fail(failure, Progress::GaveUp).await,
                 Step::End(failure) => {
-                    self.hear_shared_cache().await;
-                    self.note(failure);
-                    self.guard.flight.tell(Progress::Ended(self.no_answer(failure)));
+                    self.fail(failure, Progress::Ended).await;
                     return Flow::Over;
                 }
             }
@@ -183,81 +179,83 @@ impl Resolution {
         Flow::On
     }
 
-    /// Has the fleet asked.
+    /// Asks the shared cache, unless that was done.
     fn consult(&mut self) {
-        self.shared_cache.begin(&self.resolver, &self.key, &self.guard.flight);
+        self.consultation.begin(&self.context, &self.key, &self.guard.flight);
     }
 
-    /// Waits for what the fleet says, before those who wait are told that there is nothing.
-    async fn hear_shared_cache(&mut self) {
+    /// Tells those who wait that upstreams had no answer, after the shared cache was heard.
+    async fn fail(&mut self, failure: Failure, how: fn(NoAnswer) -> Progress) {
         self.consult();
-        self.shared_cache.end().await;
+        self.consultation.end().await;
+        self.note(failure);
+        let no_answer = NoAnswer { reason: self.reason(failure), truncated: self.truncated.clone() };
+        self.guard.flight.report(how(no_answer));
     }
 
-    /// Sends one attempt, as far as the budget goes.
+    /// Sends one attempt, as far as the packet budget goes.
     fn send(&mut self, attempt: AttemptId, target: Target, exchanges: &mut Exchanges) -> Vec<Step> {
-        let now = self.resolver.now();
+        let now = self.context.now();
+        let Some(upstream) = self.context.upstreams.find(target.upstream) else { return Vec::new() };
         let packets = match target.transport {
             Transport::Udp => 1,
             Transport::Tcp => TCP_PACKETS,
         };
-        let class = match target.class {
-            Class::Outage => Class::Outage,
-            // Somebody may want it by now for more than it was planned for.
-            planned => planned.min(self.guard.flight.class()),
-        };
-        let class = match class {
-            // The breaker has opened since this was planned.
-            Class::Miss
-                if self
-                    .resolver
-                    .upstreams
-                    .find(target.upstream)
-                    .is_some_and(|own| own.state() == UpstreamState::Down) =>
-            {
-                Class::Outage
-            }
-            class => class,
-        };
-        if let Err(until) = self.resolver.budget.lock().take(class, packets, now) {
-            self.resolver.sends.shed(class);
+        let class = self.class_of(target, upstream.state());
+        if let Err(until) = self.context.packets.take(class, packets, now) {
             if class.is_background() {
                 self.hold_back();
             }
             return self.attempts.postpone(attempt, class, until);
         }
         self.go_on(now);
-        let Some(upstream) = self.resolver.upstreams.find(target.upstream) else { return Vec::new() };
-        let [high, low, ..] = self.resolver.ports.chance.number().to_be_bytes();
+        let [high, low, ..] = self.context.ports.chance.number().to_be_bytes();
         let query = upstream_query::write(&self.key, u16::from_be_bytes([high, low]), target.extension);
+        // A truncated response is asked for again over TCP at the same address.
         let endpoint = Endpoint { transport: target.transport, ..upstream.endpoint.clone() };
-        let exchange = self.resolver.ports.transport.exchange(&endpoint, query);
-        self.resolver.sends.sent(class);
+        let exchange = self.context.ports.transport.exchange(&endpoint, query);
         exchanges.push(Box::pin(async move { (attempt, exchange.await) }));
         Vec::new()
     }
 
-    /// Tells an upstream's health how an attempt went. When that brings it back, nobody is to wait
-    /// for what was asked before.
-    fn report(&self, upstream: UpstreamId, outcome: AttemptOutcome) {
-        let transition = self.resolver.upstreams.report(upstream, outcome, self.resolver.now());
-        if transition.is_some_and(|transition| transition.from == UpstreamState::Down) {
-            self.resolver.release_flights(|_| true);
+    /// What the packets of an attempt count as.
+    fn class_of(&self, target: Target, state: UpstreamState) -> Class {
+        let class = match target.class {
+            Class::Outage => Class::Outage,
+            // Since it was planned, something more important may have asked for the same.
+            planned @ (Class::Probe | Class::Miss | Class::Critical | Class::Prefetch | Class::Sweep) => {
+                planned.min(self.guard.flight.class())
+            }
+        };
+        match class {
+            // The breaker has opened since this was planned.
+            Class::Miss if state == UpstreamState::Down => Class::Outage,
+            class => class,
         }
     }
 
-    /// The budget has no room: that is no refresh under way yet.
+    /// Tells an upstream's health how an attempt went. When that brings the upstream back, nobody is
+    /// to wait for resolutions that gave up before.
+    fn report(&self, upstream: UpstreamId, outcome: AttemptOutcome) {
+        let transition = self.context.upstreams.report(upstream, outcome, self.context.now());
+        if transition.is_some_and(|transition| transition.from == UpstreamState::Down) {
+            self.context.release_flights(|_| true);
+        }
+    }
+
+    /// Notes that the packet budget has no room for a background resolution: to clients that is no
+    /// refresh under way yet.
     fn hold_back(&self) {
         self.guard.flight.hold_back();
-        if let Found::Answer(cached) = self.resolver.memory.find(&self.key, self.resolver.now()) {
+        if let Some(cached) = self.context.memory.find_answer(&self.key, self.context.now()) {
             cached.hold_refresh_back();
         }
     }
 
-    /// It has room.
+    /// Notes that the packet budget has room.
     fn go_on(&self, now: Timestamp) {
         if self.guard.flight.go_on(now)
-            && let Found::Answer(cached) = self.resolver.memory.find(&self.key, now)
+            && let Some(cached) = self.context.memory.find_answer(&self.key, now)
         {
             cached.send_refresh(now);
         }
@@ -265,97 +263,97 @@ impl Resolution {
 
     /// Takes what an attempt brought; `None` when it was the answer.
     fn take(&mut self, attempt: AttemptId, result: Result<Vec<u8>, TransportError>) -> Option<Vec<Step>> {
-        let now = self.resolver.now();
+        let now = self.context.now();
         let response = match result {
             Ok(response) => response,
             Err(error) => return Some(self.attempts.failed(attempt, failure_of(error), now)),
         };
         match classify::classify(self.key.qtype(), &response) {
             verdict @ (Verdict::Positive { .. } | Verdict::Negative { .. }) => {
-                if self.answer(attempt, &response, verdict) {
-                    return None;
+                match self.answer(attempt, &response, verdict) {
+                    Flow::Over => None,
+                    Flow::On => Some(self.useless_response(attempt, Failure::Garbage)),
                 }
-                Some(self.fail(attempt, Failure::Garbage))
             }
             Verdict::Truncated => {
-                let entry = Entry::from_truncated(&self.key, &response, &self.resolver.policy, now);
+                let entry = Entry::from_truncated(&self.key, &response, &self.context.policy, now);
                 self.truncated = entry.ok().map(|entry| Arc::new(CachedAnswer::new(&self.key, entry, self.group)));
                 Some(self.attempts.truncated_response(attempt, now))
             }
             Verdict::Failed(failure) => {
                 self.extended_errors = classify::extended_errors(&response, EXTENDED_ERRORS_MAX).into_boxed_slice();
-                Some(self.fail(attempt, failure))
+                Some(self.useless_response(attempt, failure))
             }
         }
     }
 
-    /// Tells the attempts that a response is no answer.
-    fn fail(&mut self, attempt: AttemptId, failure: Failure) -> Vec<Step> {
-        self.resolver.failures.count(failure);
-        let group = suffix_of(self.key.name());
-        self.attempts.failed_response(attempt, failure, group, self.resolver.now())
+    /// Takes a response that is no answer.
+    fn useless_response(&mut self, attempt: AttemptId, failure: Failure) -> Vec<Step> {
+        self.context.failures.count(failure);
+        let suffix = suffix_of(self.key.name());
+        self.attempts.failed_response(attempt, failure, suffix, self.context.now())
     }
 
-    /// Remembers an answer and tells everybody; false when its framing turns out to be unusable.
-    fn answer(&mut self, attempt: AttemptId, response: &[u8], verdict: Verdict) -> bool {
-        let now = self.resolver.now();
-        let Ok(remembered) = Entry::remember(&self.key, response, verdict, &self.resolver.policy, now) else {
-            return false;
+    /// Remembers an answer and tells everybody who waits; [`Flow::On`] when its framing turns out to
+    /// be unusable.
+    fn answer(&mut self, attempt: AttemptId, response: &[u8], verdict: Verdict) -> Flow {
+        let context = &self.context;
+        let now = context.now();
+        let Ok(remembered) = Entry::remember(&self.key, response, verdict, &context.policy, now) else {
+            return Flow::On;
         };
+        // First what it says about the upstream.
         let target = self.attempts.target(attempt);
         if let Some(Step::Report(upstream, outcome)) = self.attempts.answered(attempt, now) {
             self.report(upstream, outcome);
         }
         if let Some(Target { extension: Extension::Plain, upstream, .. }) = target {
-            self.resolver.upstreams.note_plain(upstream, now);
+            self.context.upstreams.note_plain(upstream, now);
         }
-        let replaces = matches!(self.resolver.memory.find(&self.key, now), Found::Answer(_));
+        // Then what it says about the name.
+        let context = &self.context;
+        let replaces = context.memory.find_answer(&self.key, now).is_some();
         let cached = match remembered.keep {
-            // In an outage nobody is to be given what a name was before its TTL became 0, nor is
-            // anybody to be left with nothing for it.
+            // An answer with TTL 0 is not kept, unless the name had a TTL before: then the older
+            // answer must not come back in an outage, nor may the name be left with nothing.
             Keep::No if !replaces => Arc::new(CachedAnswer::new(&self.key, remembered.entry, self.group)),
-            Keep::Yes | Keep::No => self.resolver.memory.insert(&self.key, remembered.entry),
+            Keep::Yes | Keep::No => context.memory.insert(&self.key, remembered.entry),
         };
-        self.resolver.memory.clear_failure(&self.key);
-        let group = self.resolver.upstreams.group(self.group);
+        context.memory.clear_failure(&self.key);
+        let group = context.upstreams.group(self.group);
         if group.is_some_and(|group| group.recoveries.note_answer(self.key.name(), now)) {
             let suffix = suffix_of(self.key.name());
-            self.resolver.release_flights(|key| suffix_of(key.name()) == suffix);
+            context.release_flights(|key| suffix_of(key.name()) == suffix);
         }
-        self.guard.flight.tell(Progress::Answered(cached));
-        true
+        self.guard.flight.report(Progress::Answered(cached));
+        Flow::Over
     }
 
-    /// Notes once that the resolution failed. Our own reason of room says nothing about the name.
+    /// Notes once that the resolution failed.
     fn note(&mut self, failure: Failure) {
-        // Who got what came with TC comes back for the whole over TCP, and is to find more than our
-        // word that this failed.
-        if self.noted || failure == Failure::Overload || self.truncated.is_some() {
+        // Our own lack of room says nothing about the name. And a client that got a truncated
+        // response comes back over TCP, where it is to find more than a cached failure.
+        if self.note == Note::Done || failure == Failure::Overload || self.truncated.is_some() {
             return;
         }
-        self.noted = true;
-        let now = self.resolver.now();
-        let stale = &self.resolver.policy.stale;
-        let recheck = |failures| now.plus(refresh::recheck_after(failures, stale));
-        self.resolver.memory.note_failure(&self.key, &self.reason(failure), recheck, self.recoveries);
-        self.resolver.critical.note_failure(&self.key, failure, now);
-        if let Some(group) = self.resolver.upstreams.group(self.group) {
+        self.note = Note::Done;
+        let context = &self.context;
+        let now = context.now();
+        let recheck = |failures| now.plus(refresh::recheck_after(failures, &context.policy.stale));
+        context.memory.note_failure(&self.key, &self.reason(failure), recheck, self.recoveries);
+        context.watchlist.note_failure(&self.key, failure, now);
+        if let Some(group) = context.upstreams.group(self.group) {
             group.recoveries.note_failure(self.key.name());
         }
     }
 
-    /// Why there is no answer.
+    /// Why there is no answer, with what upstreams said about it.
     fn reason(&self, failure: Failure) -> ResolutionFailure {
         ResolutionFailure { failure, extended_errors: self.extended_errors.clone() }
     }
-
-    /// What is left without an answer.
-    fn no_answer(&self, failure: Failure) -> NoAnswer {
-        NoAnswer { reason: self.reason(failure), truncated: self.truncated.clone() }
-    }
 }
 
-/// What a port's error means for the resolution.
+/// What the transport's error means for the resolution.
 const fn failure_of(error: TransportError) -> Failure {
     match error {
         TransportError::Refused | TransportError::Unreachable | TransportError::Lost => Failure::Network,

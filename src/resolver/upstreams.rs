@@ -1,10 +1,11 @@
-//! The upstreams: which names go where, in what state each one is, and whom a resolution asks.
+//! The upstreams: which names go where, in what state each upstream is, and whom a resolution asks.
 //!
-//! Names are routed by the longest matching zone to a *group*: its primary upstreams, and fallback
-//! upstreams that are asked only when no primary answers. Each address is an upstream of its own,
-//! with its own breaker. The best state among a group's primaries is published in an atomic, so
-//! that the thread that received a query can decide without a lock. The upstreams that come from
-//! the host's `resolv.conf` may be replaced at any time; groups and routes never change.
+//! Names are routed by the longest matching zone ([`crate::core::routes`]) to a *group*: its primary
+//! upstreams, and fallback upstreams that are asked only when no primary answers. Each address is an
+//! upstream of its own, with its own breaker. The best state among a group's primaries is published
+//! in an atomic, so that the thread that received a query can decide without a lock. The upstreams
+//! that come from the host's `resolv.conf` may be replaced at any time; groups and routes never
+//! change.
 
 mod member;
 mod registry;
@@ -29,23 +30,31 @@ use member::encode_state;
 pub use member::{ATTEMPT_ENDS, Group, Upstream};
 use registry::Registry;
 
-/// How long a server that did not understand EDNS is asked without it.
+/// How long an upstream that did not understand EDNS is asked without it.
 const PLAIN_FOR: Duration = Duration::from_secs(3600);
 /// Factor on the p99 round-trip time after which a second attempt is sent.
 const HEDGE_FACTOR: u32 = 4;
-/// The least time before a second attempt: a recursive resolver needs this long for a name it does
-/// not know itself.
+/// The least time before a second attempt: a recursive resolver needs this long for a name that it
+/// does not know itself.
 const HEDGE_MIN: Duration = Duration::from_millis(100);
+
+/// Whether fallback upstreams may be asked in a resolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallbacks {
+    /// They are asked when no primary answers: nothing is remembered of the name.
+    Asked,
+    /// They are left out: an answer is remembered, which came from upstreams that are responsible
+    /// for the name, and a fallback's denial would be no news beside it.
+    LeftOut,
+}
 
 /// All upstreams and the way to them.
 pub struct Upstreams {
-    /// Every address.
     registry: Registry,
-    /// Every group.
+    /// By [`GroupId`].
     groups: Vec<Group>,
     /// The group of every name that no zone holds.
     root: GroupId,
-    /// The operator's choices.
     policy: Policy,
 }
 
@@ -95,37 +104,36 @@ impl Upstreams {
         self.registry.in_use().into_iter().map(|(id, _)| id).collect()
     }
 
-    /// The upstream of a number, also while it is in use no more.
+    /// The upstream of an identifier, also for a while after it is no longer in use.
     #[must_use]
     pub fn find(&self, id: UpstreamId) -> Option<Arc<Upstream>> {
         self.registry.find(id)
     }
 
-    /// Replaces the addresses of a primary upstream for all names. Addresses that stay keep their
-    /// number, state and measurements; what began with those that go is carried to its end. Gives
-    /// the numbers of the new ones; nothing changes for no addresses.
+    /// Replaces the addresses of a primary upstream for all names, as the host's `resolv.conf` now
+    /// names them. Addresses that stay keep their identifier, state and measurements; what began
+    /// with those that go is carried to its end. Gives the identifiers of the new ones. Without any
+    /// address nothing changes.
     pub fn replace(&self, configured: &UpstreamPolicy) -> Vec<UpstreamId> {
         let root = self.root;
         let Some(group) = self.group(root).filter(|_| !configured.addresses.is_empty()) else { return Vec::new() };
         let mut added = Vec::new();
         {
             let mut primaries = group.primaries.write();
-            let (old, mut next): (Vec<UpstreamId>, Vec<UpstreamId>) = primaries
-                .iter()
-                .partition(|number| self.registry.find(**number).is_some_and(|own| own.name == configured.name));
+            // Primaries of another name for all names (from the configuration file) stay.
+            let (old, mut next): (Vec<UpstreamId>, Vec<UpstreamId>) =
+                primaries.iter().partition(|id| self.find(**id).is_some_and(|own| own.name == configured.name));
             let find = |address| {
-                old.iter()
-                    .copied()
-                    .find(|number| self.registry.find(*number).is_some_and(|own| own.endpoint.address == address))
+                old.iter().copied().find(|id| self.find(*id).is_some_and(|own| own.endpoint.address == address))
             };
             for address in &configured.addresses {
                 next.push(find(*address).unwrap_or_else(|| {
-                    let number = self.registry.add(Upstream::new(configured, *address, vec![root], &self.policy));
-                    added.push(number);
-                    number
+                    let id = self.registry.add(Upstream::new(configured, *address, vec![root], &self.policy));
+                    added.push(id);
+                    id
                 }));
             }
-            old.iter().filter(|number| !next.contains(number)).for_each(|number| self.registry.retire(*number));
+            old.iter().filter(|id| !next.contains(id)).for_each(|id| self.registry.retire(*id));
             *primaries = next.into();
         }
         if !added.is_empty() {
@@ -141,7 +149,7 @@ impl Upstreams {
         self.groups.iter().enumerate().map(|(index, group)| (GroupId::new(index), group))
     }
 
-    /// The group of this identifier.
+    /// The group of an identifier.
     #[must_use]
     pub fn group(&self, id: GroupId) -> Option<&Group> {
         self.groups.get(id.index())
@@ -159,19 +167,20 @@ impl Upstreams {
         Duration::from_micros(self.group(group).map_or(0, |group| group.timer.load(Ordering::Relaxed)))
     }
 
-    /// How often something came back that a name of the group depends on.
+    /// How often something recovered that a name of the group depends on: one of its upstreams, or
+    /// the name's suffix.
     #[must_use]
     pub fn recoveries(&self, group: GroupId, name: &[u8]) -> u32 {
         self.group(group).map_or(0, |group| group.recoveries.of(name))
     }
 
-    /// Takes note of what an attempt came to; gives the change of state.
+    /// Takes note of what an attempt came to; gives the change of state, if there was one.
     pub fn report(&self, upstream: UpstreamId, outcome: AttemptOutcome, now: Timestamp) -> Option<Transition> {
-        self.registry.find(upstream)?.count(outcome);
+        self.find(upstream)?.count(outcome);
         self.update(upstream, |health| health.record(outcome, now))
     }
 
-    /// Takes note of an overdue attempt.
+    /// Takes note that an attempt sent at `sent_at` is overdue.
     pub fn report_overdue(&self, upstream: UpstreamId, sent_at: Timestamp) -> Option<Transition> {
         self.update(upstream, |health| health.overdue(sent_at))
     }
@@ -183,25 +192,23 @@ impl Upstreams {
         }
     }
 
-    /// How long the upstream's prober waits before its next probe.
+    /// How long the upstream's prober waits before its next probe; `chance` is any number.
     #[must_use]
     pub fn next_probe(&self, upstream: UpstreamId, chance: u64) -> Duration {
-        self.registry
-            .find(upstream)
-            .map_or(self.policy.health.probe_max, |upstream| upstream.health.lock().next_probe(chance))
+        self.find(upstream).map_or(self.policy.health.probe_max, |upstream| upstream.health.lock().next_probe(chance))
     }
 
-    /// Remembers that an upstream answers only without EDNS.
+    /// Notes that an upstream answers only without EDNS.
     pub fn note_plain(&self, upstream: UpstreamId, now: Timestamp) {
-        if let Some(upstream) = self.registry.find(upstream) {
+        if let Some(upstream) = self.find(upstream) {
             upstream.plain_until.store(now.plus(PLAIN_FOR).as_micros(), Ordering::Relaxed);
         }
     }
 
-    /// Leaves an upstream out until `until`, because it sends our own queries back; true when this
-    /// is news.
+    /// Leaves an upstream out until `until`, because it sends our own queries back; true when it was
+    /// not left out before.
     pub fn note_loop(&self, upstream: UpstreamId, until: Timestamp) -> bool {
-        self.registry.find(upstream).is_some_and(|upstream| {
+        self.find(upstream).is_some_and(|upstream| {
             let before = upstream.looping_until.swap(until.as_micros(), Ordering::Relaxed);
             for group in &upstream.groups {
                 self.publish(*group);
@@ -212,7 +219,7 @@ impl Upstreams {
 
     /// Lets an upstream be used again that was left out for a loop.
     pub fn clear_loop(&self, upstream: UpstreamId) {
-        if let Some(upstream) = self.registry.find(upstream)
+        if let Some(upstream) = self.find(upstream)
             && upstream.looping_until.swap(0, Ordering::Relaxed) != 0
         {
             for group in &upstream.groups {
@@ -221,16 +228,14 @@ impl Upstreams {
         }
     }
 
-    /// Whom a resolution asks, in order.
+    /// Whom a resolution asks, in order; `chance` is any number.
     ///
-    /// Primaries that are not down come first, healthy before impaired, else in the configured
-    /// order; over and over again until all sends are planned. Of a name that nothing is known of
-    /// (`known` is false) the last send goes to a fallback, where there is one; and while all
-    /// primaries are down, fallbacks are asked first, then one primary within the outage budget:
-    /// the breaker may be wrong. What is known came from those who are responsible for the name: a
-    /// fallback's denial is no news beside it.
+    /// | primaries | targets |
+    /// |---|---|
+    /// | some not down | those, healthy before impaired, else in the configured order, over and over again until all sends are planned; the last send goes to a fallback, where one may be asked |
+    /// | all down | fallbacks, where they may be asked; then one primary within the outage budget, since the breaker may be wrong |
     #[must_use]
-    pub fn plan(&self, group: GroupId, class: Class, known: bool, chance: u64, now: Timestamp) -> Plan {
+    pub fn plan(&self, group: GroupId, class: Class, fallbacks: Fallbacks, chance: u64, now: Timestamp) -> Plan {
         let attempts = &self.policy.attempts;
         let sends = usize::try_from(attempts.sends).unwrap_or(1);
         let mut targets = Vec::new();
@@ -238,28 +243,31 @@ impl Upstreams {
         if let Some(group) = self.group(group) {
             let own = group.primaries();
             let usable = self.usable(&own, now);
-            let fallbacks = if known { Vec::new() } else { self.usable(&group.fallbacks, now) };
-            if let Some(p99) = usable.first().and_then(|first| self.p99(*first)) {
+            let fallbacks = match fallbacks {
+                Fallbacks::Asked => self.usable(&group.fallbacks, now),
+                Fallbacks::LeftOut => Vec::new(),
+            };
+            if let Some(p99) = usable.first().and_then(|first| self.find(*first)?.p99()) {
                 hedge = (p99 * HEDGE_FACTOR).max(HEDGE_MIN);
             }
             if usable.is_empty() {
-                let primaries: Vec<UpstreamId> =
-                    own.iter().copied().filter(|index| !self.is_looping(*index, now)).collect();
-                targets.extend(fallbacks.iter().map(|index| self.target(*index, class, now)));
+                let primaries: Vec<UpstreamId> = own.iter().copied().filter(|id| !self.is_looping(*id, now)).collect();
+                targets.extend(fallbacks.iter().map(|id| self.target(*id, class, now)));
+                // One send is kept for the primary.
                 targets.truncate(sends.saturating_sub(1));
                 let pick = usize::try_from(chance % u64::try_from(primaries.len().max(1)).unwrap_or(1)).unwrap_or(0);
-                targets.extend(primaries.get(pick).map(|index| self.target(*index, Class::Outage, now)));
+                targets.extend(primaries.get(pick).map(|id| self.target(*id, Class::Outage, now)));
             } else {
                 let own = if fallbacks.is_empty() { sends } else { sends.saturating_sub(1).max(1) };
-                targets.extend(usable.iter().cycle().take(own).map(|index| self.target(*index, class, now)));
-                targets.extend(fallbacks.first().map(|index| self.target(*index, class, now)));
+                targets.extend(usable.iter().cycle().take(own).map(|id| self.target(*id, class, now)));
+                targets.extend(fallbacks.first().map(|id| self.target(*id, class, now)));
             }
         }
         Plan { targets, timer: self.timer(group), hedge, deadline: self.deadline(group, now), linger: attempts.linger }
     }
 
-    /// How long whoever has nothing waits for an answer: not for long where all that could be asked
-    /// is down.
+    /// How long a client waits of whose name nothing is remembered: only briefly when every upstream
+    /// that could be asked is down.
     #[must_use]
     pub fn deadline(&self, group: GroupId, now: Timestamp) -> Duration {
         let attempts = &self.policy.attempts;
@@ -276,7 +284,7 @@ impl Upstreams {
     /// How one upstream is asked.
     #[must_use]
     pub fn target(&self, id: UpstreamId, class: Class, now: Timestamp) -> Target {
-        let upstream = self.registry.find(id);
+        let upstream = self.find(id);
         let plain =
             upstream.as_ref().is_some_and(|upstream| upstream.plain_until.load(Ordering::Relaxed) > now.as_micros());
         Target {
@@ -287,31 +295,27 @@ impl Upstreams {
         }
     }
 
-    /// Those that are not down, healthy ones first.
-    fn usable(&self, indices: &[UpstreamId], now: Timestamp) -> Vec<UpstreamId> {
-        let mut usable: Vec<(UpstreamState, UpstreamId)> = indices
+    /// Of these upstreams those that are not down, healthy ones first.
+    fn usable(&self, ids: &[UpstreamId], now: Timestamp) -> Vec<UpstreamId> {
+        let mut usable: Vec<(UpstreamState, UpstreamId)> = ids
             .iter()
-            .filter_map(|index| Some((self.registry.find(*index)?.state(), *index)))
-            .filter(|(state, index)| *state != UpstreamState::Down && !self.is_looping(*index, now))
+            .filter_map(|id| Some((self.find(*id)?.state(), *id)))
+            .filter(|(state, id)| *state != UpstreamState::Down && !self.is_looping(*id, now))
             .collect();
+        // A stable sort: the configured order stays among those of one state.
         usable.sort_by_key(|(state, _)| *state);
-        usable.into_iter().map(|(_, index)| index).collect()
+        usable.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Whether an upstream is left out for a loop.
+    /// Whether an upstream is left out because it sends our own queries back.
     #[must_use]
     pub fn is_looping(&self, id: UpstreamId, now: Timestamp) -> bool {
-        self.registry.find(id).is_some_and(|upstream| upstream.is_looping(now))
+        self.find(id).is_some_and(|upstream| upstream.is_looping(now))
     }
 
-    /// An upstream's p99 round-trip time.
-    fn p99(&self, id: UpstreamId) -> Option<Duration> {
-        self.registry.find(id)?.p99()
-    }
-
-    /// Changes an upstream's health, publishes the result, and says so in the log.
+    /// Changes an upstream's health, publishes the result, and writes a change of state to the log.
     fn update(&self, id: UpstreamId, change: impl FnOnce(&mut Health) -> Option<Transition>) -> Option<Transition> {
-        let upstream = self.registry.find(id)?;
+        let upstream = self.find(id)?;
         let transition = {
             let mut health = upstream.health.lock();
             let transition = change(&mut health);
@@ -332,13 +336,14 @@ impl Upstreams {
         Some(transition)
     }
 
-    /// Publishes a group's best state and timer.
+    /// Publishes a group's best state and client response timer. An upstream in a loop does not
+    /// count.
     fn publish(&self, id: GroupId) {
         let Some(group) = self.group(id) else { return };
         let own = group.primaries();
         let best = own
             .iter()
-            .filter_map(|index| self.registry.find(*index))
+            .filter_map(|id| self.find(*id))
             .filter(|upstream| upstream.looping_until.load(Ordering::Relaxed) == 0)
             .min_by_key(|upstream| upstream.state.load(Ordering::Relaxed));
         let availability =
@@ -375,7 +380,12 @@ mod tests {
     }
 
     fn order(upstreams: &Upstreams, group: GroupId) -> Vec<usize> {
-        upstreams.plan(group, Class::Miss, false, 0, NOW).targets.iter().map(|target| target.upstream.index()).collect()
+        upstreams
+            .plan(group, Class::Miss, Fallbacks::Asked, 0, NOW)
+            .targets
+            .iter()
+            .map(|target| target.upstream.index())
+            .collect()
     }
 
     fn upstreams(configured: &[UpstreamPolicy]) -> Upstreams {
@@ -425,7 +435,7 @@ mod tests {
         assert_eq!(upstreams.availability(root()), Availability::Down);
         assert_eq!(order(&upstreams, root()), [1, 0]);
         assert_eq!(
-            upstreams.plan(root(), Class::Miss, false, 0, NOW).targets.last().map(|target| target.class),
+            upstreams.plan(root(), Class::Miss, Fallbacks::Asked, 0, NOW).targets.last().map(|target| target.class),
             Some(Class::Outage)
         );
     }

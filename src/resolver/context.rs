@@ -1,0 +1,77 @@
+//! The parts that work on one resolution, side by side, and what needs two of them at once.
+//!
+//! Each part can be used and tested without the others. They are together here because a resolution
+//! outlives the query that started it: it holds one `Arc<Context>` instead of ten. Nothing that
+//! belongs to clients (queries, the hosts file, readiness, outages as they are counted) is here.
+
+use std::sync::{Arc, OnceLock};
+
+use super::flight::Flights;
+use super::packets::Packets;
+use super::ports::{Ports, SharedCache};
+use super::tasks::Tasks;
+use super::upstreams::Upstreams;
+use super::watchlist::Watchlist;
+use crate::core::decision::{Recheck, Refresh};
+use crate::core::key::Key;
+use crate::core::policy::Policy;
+use crate::core::time::Timestamp;
+use crate::core::upstream::GroupId;
+use crate::memory::Memory;
+use crate::memory::cached::{CachedAnswer, FailureNote};
+use crate::telemetry::tally::Failures;
+
+/// What a resolution works with.
+pub(super) struct Context {
+    pub(super) policy: Policy,
+    pub(super) memory: Arc<Memory>,
+    pub(super) upstreams: Upstreams,
+    /// Shared with the memory's flush hook, which must not keep the whole context alive.
+    pub(super) flights: Arc<Flights>,
+    pub(super) packets: Packets,
+    /// Responses of upstreams that were no answer.
+    pub(super) failures: Failures,
+    pub(super) watchlist: Watchlist,
+    pub(super) ports: Ports,
+    /// Empty until somebody shares, which may be after the start.
+    pub(super) shared_cache: OnceLock<Arc<dyn SharedCache>>,
+    pub(super) tasks: Tasks,
+}
+
+impl Context {
+    /// The present moment.
+    pub(super) fn now(&self) -> Timestamp {
+        self.memory.now()
+    }
+
+    /// The upstream group of a key's name.
+    pub(super) fn group_of(&self, key: &Key) -> GroupId {
+        self.memory.routes().group_of(key.name())
+    }
+
+    /// Whether the failure recheck timer of a name and type is still running. A recovery of what the
+    /// name depends on ends it early.
+    pub(super) fn recheck(&self, key: &Key, group: GroupId, note: &FailureNote, now: Timestamp) -> Recheck {
+        if note.holds(|| self.upstreams.recoveries(group, key.name()), now) { Recheck::NotDue } else { Recheck::Due }
+    }
+
+    /// What is going on upstream for a remembered answer.
+    pub(super) fn refresh_state(&self, key: &Key, cached: &CachedAnswer, now: Timestamp) -> Refresh {
+        match self.recheck(key, cached.group(), &cached.failure, now) {
+            Recheck::NotDue => Refresh::Failed,
+            Recheck::Due if cached.refresh_began().is_some() => Refresh::InFlight,
+            Recheck::Due => Refresh::Idle,
+        }
+    }
+
+    /// Lets the resolutions of these names that have given up listen on unseen, since what they
+    /// depend on has recovered: a client that asks from now on starts another resolution instead of
+    /// joining one from before the recovery.
+    pub(super) fn release_flights(&self, concerns: impl Fn(&Key) -> bool) {
+        for key in self.flights.release(concerns) {
+            if let Some(cached) = self.memory.find_answer(&key, self.now()) {
+                cached.end_refresh();
+            }
+        }
+    }
+}

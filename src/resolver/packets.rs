@@ -1,0 +1,48 @@
+//! Packets towards upstreams: what may be sent, and what was.
+
+use parking_lot::Mutex;
+
+use crate::core::budget::{Budget, Class};
+use crate::core::policy::BudgetPolicy;
+use crate::core::time::Timestamp;
+use crate::telemetry::tally::Sends;
+
+/// The packet budget, and the counts of what it allowed and did not allow.
+pub(super) struct Packets {
+    budget: Mutex<Budget>,
+    sends: Sends,
+}
+
+impl Packets {
+    /// A budget of which nothing is used.
+    pub(super) fn new(policy: BudgetPolicy) -> Self {
+        Self { budget: Mutex::new(Budget::new(policy)), sends: Sends::default() }
+    }
+
+    /// Takes `packets` out of the budget for one send, and counts the send.
+    ///
+    /// # Errors
+    /// The time at which it is worth asking again, when the budget has no room for this class.
+    pub(super) fn take(&self, class: Class, packets: u32, now: Timestamp) -> Result<(), Timestamp> {
+        let taken = self.budget.lock().take(class, packets, now);
+        match taken {
+            Ok(()) => self.sends.sent(class),
+            Err(_) => self.sends.shed(class),
+        }
+        taken
+    }
+
+    /// Takes one packet out of the budget for a query that is no attempt of a resolution; it is not
+    /// counted as a send.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(super) fn take_uncounted(&self, class: Class, now: Timestamp) -> Result<(), Timestamp> {
+        self.budget.lock().take(class, 1, now)
+    }
+
+    /// What was sent so far, by class.
+    pub(super) const fn sends(&self) -> &Sends {
+        &self.sends
+    }
+}
