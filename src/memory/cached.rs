@@ -1,7 +1,7 @@
-//! What lies in the store: an answer or a failure, and what moves around it.
+//! What lies in the store: an answer or a failure, and the hints around it.
 //!
-//! The answer itself never changes. Around it are hints that threads read and write without a lock:
-//! each may be read a moment late, and none decides over the answer's life.
+//! The answer itself never changes. The hints around it are read and written by threads without a
+//! lock: each may be read a moment late, and none decides how long the answer lives.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -11,32 +11,33 @@ use crate::core::key::Key;
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
 
-/// A failed resolution of a name and type.
+/// The last failed resolution of a name and type, as a hint for whether to ask again.
 #[derive(Debug)]
 pub struct FailureNote {
-    /// Until when the name is left alone; [`Timestamp::EPOCH`] when it never failed.
+    /// When the failure recheck timer ends, in microseconds; 0 when no resolution has failed.
     recheck_at: AtomicU64,
     /// Failures in a row.
     failures: AtomicU32,
-    /// The recoveries that the upstreams had seen by then: another number means that the note is
-    /// void.
+    /// The count of recoveries when the failed resolution began. When the count has changed since,
+    /// something has recovered and the note is void.
     recoveries: AtomicU32,
 }
 
 impl FailureNote {
-    /// No failure.
+    /// A note that nothing has failed.
     const fn none() -> Self {
         Self { recheck_at: AtomicU64::new(0), failures: AtomicU32::new(0), recoveries: AtomicU32::new(0) }
     }
 
-    /// Whether the name is to be left alone now.
+    /// Whether the failure recheck timer is still running. `recoveries` gives the present count of
+    /// recoveries; it is asked only when the timer itself has not run out.
     #[must_use]
     pub fn holds(&self, recoveries: impl FnOnce() -> u32, now: Timestamp) -> bool {
         self.recheck_at.load(Ordering::Relaxed) > now.as_micros()
             && self.recoveries.load(Ordering::Relaxed) == recoveries()
     }
 
-    /// Failures in a row.
+    /// Failed resolutions in a row.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures.load(Ordering::Relaxed)
@@ -50,37 +51,38 @@ impl FailureNote {
     }
 }
 
-/// An entry and what moves around it. Each field is a hint that may be read a moment late; none
-/// decides over the entry's life.
+/// A remembered answer, with the hints that move around it.
 #[derive(Debug)]
 pub struct CachedAnswer {
-    /// The answer.
+    /// The answer itself, which never changes.
     pub entry: Entry,
-    /// The DNSSEC service that it was asked with: the part of its key that is not in the answer.
+    /// The DO and CD bits of its query: the part of its key that is not in the answer.
     service: u8,
     /// The upstream group of its name.
     group: GroupId,
-    /// Hits in this TTL, and since, and those that it was carried over with.
+    /// Hits since it was remembered, and half of those of the answer before it.
     hits: AtomicU32,
-    /// The latter.
+    /// Hits that it began with, which are not its own.
     carried: AtomicU32,
-    /// Hits that the room has been told of; their lower half is enough to see whether there were
-    /// more.
+    /// The lower half of the hits of which the cache was told, which is enough to see whether there
+    /// were more.
     told: AtomicU16,
-    /// When its refresh under way began; 0 when none is.
+    /// When its refresh under way began, in microseconds; 0 when none is under way.
     refresh_began: AtomicU64,
-    /// Its last failed refresh.
+    /// Its last failed refresh, if that was after its last good one.
     pub failure: FailureNote,
-    /// Until when a negative answer beside it counts instead; 0 when none does.
+    /// Until when a negative answer beside it is served instead, in microseconds; 0 when none ever
+    /// was.
     overruled_until: AtomicU64,
-    /// The last outage in which it was served stale, to count names once.
+    /// The number of the last outage in which it was served stale, so that each name is counted
+    /// once.
     stale_in_outage: AtomicU32,
-    /// It is no longer what the store would find.
+    /// Whether the store would no longer find it.
     superseded: AtomicBool,
 }
 
 impl CachedAnswer {
-    /// A cached around a new entry.
+    /// Wraps a new answer to `key`, whose name belongs to `group`.
     #[must_use]
     pub fn new(key: &Key, entry: Entry, group: GroupId) -> Self {
         Self {
@@ -98,19 +100,19 @@ impl CachedAnswer {
         }
     }
 
-    /// Whether it lies under this key.
+    /// Whether it is the answer to this key.
     #[must_use]
     pub fn answers(&self, key: &Key) -> bool {
         self.service == key.service() && self.entry.answers(key)
     }
 
-    /// The key under which it lies; `None` never happens for an entry that was made for a key.
+    /// The key that it answers. An entry that was made for a key always has one.
     #[must_use]
     pub fn key(&self) -> Option<Key> {
         Key::from_question(self.entry.question(), self.service)
     }
 
-    /// The DNSSEC service that it was asked with.
+    /// The DO and CD bits of its query, as they stand in its key.
     #[must_use]
     pub const fn service(&self) -> u8 {
         self.service
@@ -122,13 +124,14 @@ impl CachedAnswer {
         self.group
     }
 
-    /// Whether it may be given as fresh. What was ever overruled may not.
+    /// Whether it may be served as fresh. An answer that was ever overruled by a negative one may
+    /// not, since it may be wrong.
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         self.entry.is_fresh(now) && self.overruled_until.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether it is still what the store would find.
+    /// Whether the store would still find it.
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.superseded.load(Ordering::Relaxed)
@@ -139,59 +142,59 @@ impl CachedAnswer {
         self.superseded.store(true, Ordering::Relaxed);
     }
 
-    /// What it weighs in a room whose bookkeeping for it takes so many bytes.
+    /// Its weight in bytes, in a cache that keeps `bookkeeping` bytes beside it.
     pub(super) fn weight(&self, bookkeeping: usize) -> u64 {
         u64::try_from(bookkeeping + size_of::<Self>() + self.entry.heap_bytes()).unwrap_or(u64::MAX)
     }
 
-    /// Whether it had hits since this was last asked.
+    /// Whether it had hits since the last call.
     pub(super) fn has_news(&self) -> bool {
         let [_, _, high, low] = self.hits().to_be_bytes();
         let hits = u16::from_be_bytes([high, low]);
         self.told.swap(hits, Ordering::Relaxed) != hits
     }
 
-    /// Lets a negative answer count instead, until then.
+    /// Has a negative answer served instead until `until`.
     pub(super) fn overrule(&self, until: Timestamp) {
         self.end_refresh();
         self.overruled_until.store(until.as_micros(), Ordering::Relaxed);
     }
 
-    /// Whether a negative answer counts instead.
+    /// Whether a negative answer is served instead.
     pub(super) fn is_overruled(&self, now: Timestamp) -> bool {
         self.overruled_until.load(Ordering::Relaxed) > now.as_micros()
     }
 
-    /// Counts a hit; gives the hits so far.
+    /// Counts a hit; gives the hits so far, this one included.
     pub fn hit(&self) -> u32 {
         self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Goes on counting from the hits of an earlier life.
+    /// Begins with hits that are not its own: those of an earlier life of the process.
     pub(super) fn resume(&self, hits: u32) {
         self.hits.store(hits, Ordering::Relaxed);
         self.carried.store(hits, Ordering::Relaxed);
     }
 
-    /// Takes over half of the hits of the answer that it replaces, so that a name in use stays one,
-    /// however short its TTL.
+    /// Begins with half of the hits of the answer that it replaces, so that a name in use counts as
+    /// one, however short its TTL.
     pub(super) fn inherit(&self, replaced: &Self) {
         self.resume(replaced.hits().div_ceil(2));
     }
 
-    /// Hits of earlier lives.
+    /// Hits that it began with, which do not count for prefetching.
     #[must_use]
     pub fn carried(&self) -> u32 {
         self.carried.load(Ordering::Relaxed)
     }
 
-    /// Hits so far.
+    /// Hits so far, those included that it began with.
     #[must_use]
     pub fn hits(&self) -> u32 {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// When the refresh under way began.
+    /// When the refresh under way began; `None` when none is under way.
     #[must_use]
     pub fn refresh_began(&self) -> Option<Timestamp> {
         match self.refresh_began.load(Ordering::Relaxed) {
@@ -200,17 +203,18 @@ impl CachedAnswer {
         }
     }
 
-    /// Claims the refresh; false when one is under way.
+    /// Claims the refresh for the caller; false when one is under way already.
     pub fn claim_refresh(&self, now: Timestamp) -> bool {
         self.refresh_began.compare_exchange(0, now.as_micros().max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Marks that the refresh under way goes upstream now.
+    /// Marks that the refresh under way is sent upstream only now, after it was held back.
     pub fn send_refresh(&self, now: Timestamp) {
         self.refresh_began.store(now.as_micros().max(1), Ordering::Relaxed);
     }
 
-    /// Marks that the refresh under way is held back: whoever waits for it has not waited yet.
+    /// Marks that the packet budget holds the refresh under way back: clients that wait for it have
+    /// not waited for an upstream yet.
     pub fn hold_refresh_back(&self) {
         self.refresh_began.store(Timestamp::NEVER.as_micros(), Ordering::Relaxed);
     }
@@ -220,35 +224,34 @@ impl CachedAnswer {
         self.refresh_began.store(0, Ordering::Relaxed);
     }
 
-    /// Whether it was served stale in this outage, and in none since.
+    /// Whether the outage of this number is the last one in which it was served stale.
     #[must_use]
     pub fn is_stale_of(&self, outage: u32) -> bool {
         self.stale_in_outage.load(Ordering::Relaxed) == outage
     }
 
-    /// Whether it is served stale for the first time in this outage.
+    /// Notes that it is served stale in the outage of this number; true the first time.
     pub fn is_first_stale_of(&self, outage: u32) -> bool {
         self.stale_in_outage.swap(outage, Ordering::Relaxed) != outage
     }
 }
 
-/// A name of which only a failure is known.
+/// A name and type of which only a failed resolution is known (RFC 9520).
 #[derive(Debug)]
 pub struct CachedFailure {
-    /// The key that it lies under.
+    /// The bytes of its key.
     pub key: Box<[u8]>,
-    /// When it may be asked again.
+    /// When the name may be asked for again.
     pub note: FailureNote,
-    /// Why it failed.
+    /// Why the resolution failed, and what upstreams said about it.
     pub reason: ResolutionFailure,
-    /// Hits.
     hits: AtomicU32,
-    /// It is no longer what the store would find.
+    /// Whether the store would no longer find it.
     superseded: AtomicBool,
 }
 
 impl CachedFailure {
-    /// A failure of which nothing is noted yet.
+    /// A failure without a note of when to ask again.
     pub(super) fn new(key: &Key, reason: ResolutionFailure) -> Self {
         Self {
             key: key.as_bytes().into(),
@@ -259,7 +262,7 @@ impl CachedFailure {
         }
     }
 
-    /// Whether it is still what the store would find.
+    /// Whether the store would still find it.
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.superseded.load(Ordering::Relaxed)
@@ -270,17 +273,17 @@ impl CachedFailure {
         self.superseded.store(true, Ordering::Relaxed);
     }
 
-    /// Counts a hit; gives the hits before.
+    /// Counts a hit; gives the hits before this one.
     pub fn hit(&self) -> u32 {
         self.hits.fetch_add(1, Ordering::Relaxed)
     }
 }
 
-/// Why there is no answer.
+/// Why a resolution has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolutionFailure {
-    /// What went wrong last.
+    /// The last failure of all attempts.
     pub failure: Failure,
-    /// What upstream said about it, as raw extended errors.
+    /// Upstream's extended errors (RFC 8914), as raw options.
     pub extended_errors: Box<[u8]>,
 }

@@ -1,8 +1,9 @@
 //! The caches of what floods of random names are made of: negative answers and failures.
 //!
-//! moka bounds each by weight, behind TinyLFU's admission filter: a name seen once does not push out
-//! one in use. Its own expiry is not used, since it would delete what must be served stale. Critical
-//! names have [`Pinned`] places beside it, since TinyLFU knows no pinning and may refuse a newcomer.
+//! moka bounds each by weight, behind TinyLFU's admission filter: a name seen once does not push
+//! out one in use. Its own expiry is not used, since it would delete what must be served stale.
+//! Critical names have [`Pinned`] places beside it, since TinyLFU knows no pinning and may refuse a
+//! newcomer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,8 +25,8 @@ pub(super) struct FilteredCache<V> {
     cache: Cache<Place, Arc<V>, Hasher>,
     /// Values of critical names, beside the bound.
     pinned: Pinned<V>,
-    /// Whether `cache` ever held anything. moka takes note of every look, also at what is not there;
-    /// this spares it 10 000 looks at a start.
+    /// Whether `cache` ever held anything. moka takes note of every look, also at what is not
+    /// there; this spares it 10 000 looks at a start.
     used: AtomicBool,
 }
 
@@ -33,7 +34,7 @@ impl FilteredCache<CachedAnswer> {
     /// A cache for negative answers, of so many bytes and entries.
     pub(super) fn of_answers(bytes: u64, entries: u64, pinned: &[Place]) -> Self {
         let least = bytes / entries.max(1);
-        // A multiple of the least weight, so that entries of that weight fill the room to the last
+        // A multiple of the least weight, so that entries of that weight fill the cache to the last
         // one.
         let cache = Cache::<Place, Arc<CachedAnswer>>::builder()
             .max_capacity(least * entries)

@@ -17,8 +17,8 @@ pub type Scope = Arc<dyn Fn(&Key) -> bool + Send + Sync>;
 pub struct Flushes {
     /// What was flushed, and when.
     scopes: Vec<(Scope, Timestamp)>,
-    /// Everything that was learned until then counts as flushed, because there were too many flushes
-    /// to tell apart.
+    /// Everything that was learned until then counts as flushed, because there were too many
+    /// flushes to tell apart.
     all_until: Timestamp,
 }
 

@@ -1,10 +1,10 @@
 //! The journal tells what changes in the memory to those that keep it elsewhere as well: the state
 //! file and the shared cache.
 //!
-//! Writing to the journal never waits: each reader has a bounded page of its own. A reader that does
-//! not take its page for too long finds it empty and [`Taken::missed`] set; it has to compare with
-//! the whole store instead. An eviction is no change: the answer is dropped here for want of room,
-//! and a reader that keeps answers elsewhere has a bound of its own.
+//! Writing to the journal never waits: each reader has a bounded page of its own. A reader that
+//! does not take its page for too long finds it empty and [`Taken::missed`] set; it has to compare
+//! with the whole store instead. An eviction is no change: the answer is dropped here for want of
+//! room, and a reader that keeps answers elsewhere has a bound of its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use super::cached::CachedAnswer;
 use crate::core::key::Key;
 
-/// Changes that one reader may be behind: as many as a default cache has entries. Each is a pointer,
-/// or a key when it was flushed.
+/// Changes that one reader may be behind: as many as a default cache has entries. Each is a
+/// pointer, or a key when it was flushed.
 const CHANGES_MAX: usize = 10_000;
 
 /// Where a remembered answer came from.

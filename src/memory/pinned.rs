@@ -1,9 +1,9 @@
 //! Places that nothing is ever evicted from: those of the critical names.
 //!
-//! Each cache of the store has such places beside what it bounds, so that a flood can neither push a
-//! critical name out nor take the room that it needs. The places are fixed at the start; there are
-//! as many as critical names and types, in each DNSSEC service. Without critical names this costs a
-//! look at an empty table.
+//! Each cache of the store has such places beside what it bounds, so that a flood can neither push
+//! a critical name out nor take the room that it needs. The places are fixed at the start; there
+//! are as many as critical names and types, in each DNSSEC service. Without critical names this
+//! costs a look at an empty table.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,10 +1,11 @@
 //! The cache of positive answers: bounded by weight, and open to every new answer.
 //!
 //! moka's TinyLFU may refuse an entry that has just been fetched, because the names that are there
-//! are asked for more often. For what random names fill that is right; but a positive answer that is
-//! refused is missing when the upstream fails a moment later. Here each one is taken in (Clock-PRO:
-//! newcomers are on trial, and a flood of them pushes out one another before it pushes out a name in
-//! use). An entry costs some 60 bytes of bookkeeping, in moka 290 (measured, 10 000 entries).
+//! are asked for more often. For what random names fill that is right; but a positive answer that
+//! is refused is missing when the upstream fails a moment later. Here each one is taken in
+//! (Clock-PRO: newcomers are on trial, and a flood of them pushes out one another before it pushes
+//! out a name in use). An entry costs some 60 bytes of bookkeeping, in moka 290 (measured, 10 000
+//! entries).
 
 use std::sync::Arc;
 
@@ -65,7 +66,7 @@ impl PositiveCache {
         let mut options = OptionsBuilder::new();
         options
             .estimated_items_capacity(usize::try_from(entries).unwrap_or(usize::MAX))
-            // A multiple of the least weight, so that entries of that weight fill the room to the
+            // A multiple of the least weight, so that entries of that weight fill the cache to the
             // last one.
             .weight_capacity(least * entries)
             .shards(usize::try_from((entries / SHARD_ENTRIES).clamp(1, SHARDS_MAX)).unwrap_or(1));
@@ -145,34 +146,34 @@ mod tests {
     }
 
     #[test]
-    fn in_a_full_room_each_new_answer_is_taken_in_and_what_it_pushes_out_knows() {
-        let room = PositiveCache::new(100 * 1024, 100, &[]);
+    fn in_a_full_cache_each_new_answer_is_taken_in_and_what_it_pushes_out_knows() {
+        let cache = PositiveCache::new(100 * 1024, 100, &[]);
         for place in 0..100 {
-            room.insert(place, cached("www.example.com"));
+            cache.insert(place, cached("www.example.com"));
             for _ in 0..5 {
-                assert!(room.get(place).is_some());
+                assert!(cache.get(place).is_some());
             }
         }
-        let before: Vec<_> = room.iter().map(|(_, cached)| cached).collect();
+        let before: Vec<_> = cache.iter().map(|(_, cached)| cached).collect();
         for place in 100..200 {
-            room.insert(place, cached("new.example.com"));
-            assert!(room.get(place).is_some(), "answer {place} was refused");
+            cache.insert(place, cached("new.example.com"));
+            assert!(cache.get(place).is_some(), "answer {place} was refused");
         }
-        assert_eq!(room.size().0, 100);
-        let kept = room.iter().filter(|(place, _)| *place < 100).count();
+        assert_eq!(cache.size().0, 100);
+        let kept = cache.iter().filter(|(place, _)| *place < 100).count();
         assert_eq!(before.iter().filter(|cached| cached.is_current()).count(), kept);
     }
 
     #[test]
     fn a_flood_pushes_out_itself_before_what_is_in_use() {
-        let room = PositiveCache::new(1000 * 1024, 1000, &[]);
+        let cache = PositiveCache::new(1000 * 1024, 1000, &[]);
         for place in 0..500 {
-            room.insert(place, cached("www.example.com"));
-            assert!(room.get(place).is_some());
+            cache.insert(place, cached("www.example.com"));
+            assert!(cache.get(place).is_some());
         }
         for place in 1000..50_000 {
-            room.insert(place, cached("random.example.com"));
-            assert!(room.get(place % 500).is_some(), "{} was pushed out by the flood", place % 500);
+            cache.insert(place, cached("random.example.com"));
+            assert!(cache.get(place % 500).is_some(), "{} was pushed out by the flood", place % 500);
         }
     }
 }

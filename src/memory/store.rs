@@ -1,14 +1,21 @@
-//! What is remembered: good answers, negative answers beside them, and failures beside both.
+//! What is remembered: positive answers, negative answers beside them, and failures beside both.
 //!
 //! Last known good is immutable. A negative answer never replaces a positive one: it is stored
 //! beside it and *overrules* it, for as long as it is remembered itself. A failure is noted beside
-//! what is known of a name, and touches none of it. So a flood of random names fills the room for
-//! negatives or failures, and cannot wash out what an outage needs.
+//! what is known of a name, and touches none of it. So a flood of random names fills the caches for
+//! negative answers or failures, and cannot wash out what an outage needs.
 //!
-//! Good answers have a [`PositiveCache`] that takes in every new one. Negative answers and failures are what
-//! floods of random names are made of: each has a [`FilteredCache`]. An entry weighs at least `bytes /
-//! entries`, so the one bound holds both limits. Critical names have places of their own beside all
-//! three, which nothing is evicted from.
+//! | remembered of a key | found |
+//! |---|---|
+//! | a positive answer, not overruled | the positive answer |
+//! | a negative answer, alone or overruling | the negative answer |
+//! | a positive answer whose overruling negative answer is gone | the positive answer, but not as fresh |
+//! | only a failure | the failure |
+//!
+//! Positive answers have a [`PositiveCache`] that takes in every new one. Negative answers and
+//! failures are what floods of random names are made of: each has a [`FilteredCache`]. An entry
+//! weighs at least `bytes / entries`, so the one bound holds both limits. Critical names have
+//! places of their own beside all three, from which nothing is evicted.
 
 use std::sync::Arc;
 
@@ -25,29 +32,26 @@ use crate::core::policy::CachePolicy;
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
 
-/// What the store knows of a name and type.
+/// What the store knows of a name and type; stale and overruled answers are sorted out.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// An answer that may be served.
+    /// An answer that may be served, fresh or stale.
     Answer(Arc<CachedAnswer>),
-    /// A failure, and nothing that may be served.
+    /// The last resolution failed, and no answer may be served.
     Failure(Arc<CachedFailure>),
-    /// Nothing.
+    /// Nothing is known.
     Nothing,
 }
 
-/// The store.
+/// The answers and failures of one sidecar.
 pub struct Store {
-    /// Positive answers.
     good: PositiveCache,
-    /// Negative answers.
     negative: FilteredCache<CachedAnswer>,
-    /// Failures of names without either.
+    /// Failures of names that have no answer.
     failures: FilteredCache<CachedFailure>,
-    /// Tells the place of a key.
     places: Places,
-    /// Held by whoever changes what lies in the rooms, so that what is newer is compared with what
-    /// it replaces. Nobody who reads takes it.
+    /// Held while answers change, so that a newer answer is compared with the one that it replaces.
+    /// Readers do not take it.
     writing: Mutex<()>,
 }
 
@@ -73,7 +77,7 @@ impl Store {
         }
     }
 
-    /// The place of a key in all rooms.
+    /// The place of a key in all caches.
     fn place(&self, key: &Key) -> Place {
         self.places.of(key)
     }
@@ -88,19 +92,21 @@ impl Store {
         {
             return Found::Answer(Arc::clone(cached));
         }
+        // The negative answer overrules the positive one, or is all that is known.
         if let Some(cached) =
             self.negative.get(place).filter(|cached| cached.entry.is_servable(now) && cached.answers(key))
         {
             return Found::Answer(cached);
         }
-        // The negative answer that overruled it is forgotten: last known good, but not fresh.
+        // The negative answer that overruled it was evicted or is too old: last known good is
+        // better than nothing, but it is not served as fresh.
         if let Some(cached) = good {
             return Found::Answer(cached);
         }
         self.failures.get(place).filter(|failed| *failed.key == *key.as_bytes()).map_or(Found::Nothing, Found::Failure)
     }
 
-    /// Remembers an answer; gives the cached in which it now lies.
+    /// Remembers an answer that is newer than everything known of its key.
     pub(super) fn insert(&self, key: &Key, entry: Entry, group: GroupId) -> Arc<CachedAnswer> {
         let cached = Arc::new(CachedAnswer::new(key, entry, group));
         let place = self.place(key);
@@ -108,6 +114,7 @@ impl Store {
         let good = self.good.get(place);
         let negative = self.negative.get(place);
         for old in good.iter().chain(&negative) {
+            // Also when another key has the same place: it is about to lose it.
             old.supersede();
             if old.answers(key) {
                 cached.inherit(old);
@@ -116,12 +123,14 @@ impl Store {
         self.end_failure(place);
         match cached.entry.kind {
             Kind::Positive => {
+                // A positive answer from upstream ends the denial.
                 if negative.is_some() {
                     let _ = self.negative.remove(place);
                 }
                 self.good.insert(place, Arc::clone(&cached));
             }
             Kind::NoData | Kind::NxDomain => {
+                // The positive answer stays where it is, for the time after this denial.
                 if let Some(good) = good.filter(|good| good.answers(key)) {
                     good.overrule(cached.entry.overrules_until());
                 }
@@ -131,8 +140,8 @@ impl Store {
         cached
     }
 
-    /// Takes in an answer that was learned elsewhere or earlier; `None` when what is here is as new
-    /// or newer.
+    /// Remembers an answer that was learned elsewhere or earlier, with the hits that it had; `None`
+    /// when what is here is as new or newer.
     pub(super) fn restore(&self, key: &Key, entry: Entry, group: GroupId, hits: u32) -> Option<Arc<CachedAnswer>> {
         let cached = Arc::new(CachedAnswer::new(key, entry, group));
         cached.resume(hits);
@@ -141,6 +150,7 @@ impl Store {
         self.end_failure(place);
         let good = self.good.get(place).filter(|good| good.answers(key));
         let negative = self.negative.get(place).filter(|negative| negative.answers(key));
+        // Equal age counts as newer: what is here may have been hit since.
         let newer = |other: &Arc<CachedAnswer>| !cached.entry.is_newer_than(&other.entry);
         match cached.entry.kind {
             Kind::Positive => {
@@ -148,6 +158,7 @@ impl Store {
                     return None;
                 }
                 match negative {
+                    // The denial is newer than what is restored: it goes on overruling.
                     Some(negative) if newer(&negative) => cached.overrule(negative.entry.overrules_until()),
                     Some(negative) => {
                         negative.supersede();
@@ -158,6 +169,7 @@ impl Store {
                 good.iter().for_each(|good| good.supersede());
                 self.good.insert(place, Arc::clone(&cached));
             }
+            // A denial from elsewhere counts only when it is newer than both.
             Kind::NoData | Kind::NxDomain => {
                 if good.iter().chain(&negative).any(newer) {
                     return None;
@@ -173,7 +185,7 @@ impl Store {
         Some(cached)
     }
 
-    /// Forgets all that is remembered of a name and type; false when that is nothing.
+    /// Drops everything that is remembered of a name and type; false when that was nothing.
     pub(super) fn flush(&self, key: &Key) -> bool {
         let place = self.place(key);
         let _writing = self.writing.lock();
@@ -185,7 +197,8 @@ impl Store {
         good.is_some() || negative.is_some() || failed.is_some()
     }
 
-    /// Notes that a resolution failed; beside what is known, else in the failure cache.
+    /// Notes that a resolution failed: beside the answer, if one is known, else in the failure
+    /// cache. `recheck` gives the end of the failure recheck timer from the failures in a row.
     pub(super) fn note_failure(
         &self,
         key: &Key,
@@ -214,12 +227,13 @@ impl Store {
         }
     }
 
-    /// Forgets the failure of a name that has just been answered.
+    /// Takes a name out of the failure cache, since it has just been answered.
     pub(super) fn clear_failure(&self, key: &Key) {
         self.end_failure(self.place(key));
     }
 
-    /// The same by its place: threads may hold on to it ([`super::thread_cache`]).
+    /// Takes what lies at a place out of the failure cache, and marks it for threads that hold on
+    /// to it ([`super::thread_cache`]).
     fn end_failure(&self, place: Place) {
         if let Some(failed) = self.failures.get(place) {
             failed.supersede();
@@ -227,7 +241,7 @@ impl Store {
         }
     }
 
-    /// All answers, good and negative ones.
+    /// All answers, positive and negative; also those that are overruled or beyond maximum stale.
     pub fn answers(&self) -> impl Iterator<Item = Arc<CachedAnswer>> {
         self.good.iter().map(|(_, cached)| cached).chain(self.negative.iter().map(|(_, cached)| cached))
     }
@@ -237,7 +251,8 @@ impl Store {
         self.failures.iter().filter_map(|(_, failed)| Key::from_stored(&failed.key))
     }
 
-    /// The names that are expired and still servable, hottest first, at most `limit`.
+    /// The answers that are stale and still servable, hottest first, at most `limit`; of one group,
+    /// or of all. Walks over all answers.
     #[must_use]
     pub fn hottest_stale(&self, group: Option<GroupId>, limit: usize, now: Timestamp) -> Vec<(Key, Arc<CachedAnswer>)> {
         let mut found: Vec<Arc<CachedAnswer>> = self
@@ -249,7 +264,7 @@ impl Store {
             })
             .filter(|cached| cached.hits() > 0)
             .collect();
-        // Equally hot ones by name, so that a simulation goes the same way each time.
+        // Equally hot ones are sorted by name, so that a simulation goes the same way each time.
         let rest = |cached: &CachedAnswer| (cached.service(), cached.entry.kind == Kind::Positive);
         found.sort_by(|one, other| {
             let (hits, others) = (one.hits(), other.hits());
@@ -262,20 +277,21 @@ impl Store {
         found.into_iter().filter_map(|cached| Some((cached.key()?, cached))).collect()
     }
 
-    /// Tells the rooms what was asked for since the last time, so that they keep what is hot:
-    /// threads that answer find it on their own shelves, where no room hears of it.
+    /// Tells the caches which answers were hit since the last call, so that they keep what is hot:
+    /// threads answer from caches of their own, of which these see nothing. Walks over all answers.
     pub fn tell_what_is_hot(&self) {
         self.good.tell_what_is_hot();
         self.negative.tell_what_is_hot();
     }
 
-    /// Entries and the weight in bytes of those that are bounded: positive, negative, failures.
+    /// Entries, and the weight in bytes of those within the bound: positive answers, negative
+    /// answers, failures.
     #[must_use]
     pub fn sizes(&self) -> [(u64, u64); 3] {
         [self.good.size(), self.negative.size(), self.failures.size()]
     }
 
-    /// Lets moka finish its pending bookkeeping.
+    /// Lets moka finish its pending bookkeeping, so that [`Self::sizes`] are exact.
     pub fn settle(&self) {
         self.negative.settle();
         self.failures.settle();

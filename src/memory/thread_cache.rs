@@ -1,12 +1,12 @@
-//! What one thread answered lately, within its own reach.
+//! What one thread answered lately, so that a hit costs no look at the store.
 //!
 //! A read of the store is not free: moka keeps its books on the thread that reads, which costs some
-//! 100 ns and now and then an allocation. So each thread that answers keeps references to what it
-//! was asked for more than once. What lies on a shelf counts only as long as the store would find
-//! the same; whoever replaces or evicts an entry marks it ([`CachedAnswer::is_current`]).
+//! 100 ns and now and then an allocation. So each thread that answers keeps references to the
+//! answers that it was asked for more than once. A reference counts only as long as the store would
+//! find the same: whatever replaces or evicts an answer marks it ([`CachedAnswer::is_current`]).
 //!
-//! A shelf holds references, not copies. What was replaced is let go when its place is needed, or
-//! when the shelf is tidied: a few places with each new one.
+//! The cache holds references, not copies. References to replaced answers are dropped when their
+//! place is needed, and a few more with each new reference.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -17,67 +17,62 @@ use crate::core::classify::Kind;
 use crate::core::key::Key;
 use crate::core::time::Timestamp;
 
-/// Sets of a thread's shelf: with two places each enough for the default cache of 10 000 names, in
-/// 192 KiB.
+/// Sets of a thread: with two places each enough for the default cache of 10 000 names, in 192 KiB.
 const SETS: usize = 8_192;
 /// Places for failures.
 const FAILURES: usize = 256;
-/// Places that are tidied with each new reference.
+/// Sets that are searched for replaced answers with each new reference.
 const TIDIED: usize = 4;
-/// Of so many newcomers to a full set one gets a place, so that three names in two places do not
-/// chase each other away.
-const PATIENCE: u32 = 8;
+/// One of so many newcomers to a full set gets a place, so that three names in two places do not
+/// push each other out all the time.
+const NEWCOMERS: u32 = 8;
 
 /// Two references, with what tells them apart at a glance.
 #[derive(Debug, Default)]
 struct Set {
     /// Part of the keys' hashes.
     tags: [u32; 2],
-    /// The answers.
     answers: [Option<Arc<CachedAnswer>>; 2],
 }
 
-/// What is known of a name and type, borrowed.
+/// What is known of a name and type, borrowed from the thread's references.
 #[derive(Debug)]
 pub enum Known<'a> {
-    /// An answer that may be served.
+    /// An answer that may be served, fresh or stale.
     Answer(&'a Arc<CachedAnswer>),
-    /// A failure, and nothing that may be served.
+    /// The last resolution failed, and no answer may be served.
     Failure(&'a CachedFailure),
-    /// Nothing.
+    /// Nothing is known.
     Nothing,
 }
 
-/// One thread's references.
+/// The references of one thread.
 pub struct ThreadCache {
-    /// Answers.
     sets: Box<[Set]>,
-    /// Failures.
     failures: Box<[Option<Arc<CachedFailure>>]>,
-    /// What was found last and has no place.
+    /// What was found last, so that it can be borrowed although it has no place.
     last: Found,
-    /// The set that is tidied next.
+    /// The set that is searched next for replaced answers.
     untidy: usize,
-    /// Newcomers to full sets.
+    /// Newcomers to full sets so far.
     turned_away: u32,
     /// Chooses the set.
     hasher: foldhash::fast::RandomState,
 }
 
 impl ThreadCache {
-    /// An empty shelf.
+    /// An empty cache of the usual size.
     #[must_use]
     pub fn new() -> Self {
         Self::with_places(SETS, FAILURES)
     }
 
-    /// A shelf without places, for whoever answers one query.
+    /// A cache without places, for a caller that answers a single query.
     #[must_use]
     pub fn none() -> Self {
         Self::with_places(0, 0)
     }
 
-    /// A shelf with so many places.
     fn with_places(sets: usize, failures: usize) -> Self {
         Self {
             sets: std::iter::repeat_with(Set::default).take(sets).collect(),
@@ -89,7 +84,7 @@ impl ThreadCache {
         }
     }
 
-    /// Finds what is known under a key: on the shelf, else in the store.
+    /// Finds what is known of a key: among the thread's references, else in the store.
     pub fn find(&mut self, store: &Store, key: &Key, now: Timestamp) -> Known<'_> {
         let hash = self.hasher.hash_one(key.as_bytes());
         let (own, tag) = (place(hash, self.sets.len()), tag(hash));
@@ -110,7 +105,7 @@ impl ThreadCache {
         }
         self.last = store.find(key, now);
         match &self.last {
-            // A flood of names that are asked for once must not fill shelves.
+            // A flood of names that are asked for once must not fill the places.
             Found::Answer(cached) if cached.hits() > 0 => {
                 let cached = Arc::clone(cached);
                 self.keep(own, tag, cached);
@@ -129,7 +124,7 @@ impl ThreadCache {
         }
     }
 
-    /// Keeps an answer, in place of one that was replaced if there is one.
+    /// Keeps a reference, in place of one to a replaced answer if there is one.
     fn keep(&mut self, own: usize, tag: u32, cached: Arc<CachedAnswer>) {
         self.tidy();
         let Some(set) = self.sets.get_mut(own) else { return };
@@ -138,10 +133,10 @@ impl ThreadCache {
             [true, false] => 1,
             [true, true] => {
                 self.turned_away = self.turned_away.wrapping_add(1);
-                if !self.turned_away.is_multiple_of(PATIENCE) {
+                if !self.turned_away.is_multiple_of(NEWCOMERS) {
                     return;
                 }
-                usize::from(self.turned_away.is_multiple_of(PATIENCE * 2))
+                usize::from(self.turned_away.is_multiple_of(NEWCOMERS * 2))
             }
         };
         if let (Some(own), Some(kept)) = (set.tags.get_mut(side), set.answers.get_mut(side)) {
@@ -150,7 +145,7 @@ impl ThreadCache {
         }
     }
 
-    /// Lets go of some of what was replaced.
+    /// Drops some references to replaced answers.
     fn tidy(&mut self) {
         for _ in 0..TIDIED {
             self.untidy = (self.untidy + 1).checked_rem(self.sets.len()).unwrap_or_default();
@@ -177,23 +172,23 @@ impl Set {
     }
 }
 
-/// Whether the store would find this under a key.
+/// Whether the store would find this answer for a key.
 fn counts(cached: &CachedAnswer, key: &Key, now: Timestamp) -> bool {
     let last_word = match cached.entry.kind {
         Kind::Positive => true,
-        // One without an SOA gives way to an older good answer when it expires.
+        // A denial without an SOA gives way to an older positive answer when it expires.
         Kind::NoData | Kind::NxDomain => cached.entry.vouched || cached.entry.is_fresh(now),
     };
     cached.is_current() && last_word && cached.entry.is_servable(now) && cached.answers(key)
 }
 
-/// The place of a hash among so many.
+/// The place of a hash among `places`.
 fn place(hash: u64, places: usize) -> usize {
     let places = u64::try_from(places).unwrap_or(1).max(1);
     usize::try_from(hash % places).unwrap_or_default()
 }
 
-/// The part of a hash that does not choose the place.
+/// The half of a hash that does not choose the place.
 #[allow(clippy::cast_possible_truncation, reason = "the upper half is what is wanted")]
 const fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
@@ -214,7 +209,7 @@ mod tests {
         Key::new(&name(text), qtype, 1, Dnssec::default())
     }
 
-    /// Remembers an address; asks for it often enough to lie on the shelf.
+    /// Remembers an address; asks for it often enough to be referenced.
     fn remember(store: &Store, thread_cache: &mut ThreadCache, key: &Key, text: &str) -> Arc<CachedAnswer> {
         let bytes = Response::new(text, key.qtype()).record(6, text, key.qtype(), 60, &[192, 0, 2, 1]).bytes();
         let entry = Entry::remember(key, &bytes, classify(key.qtype(), &bytes), &policy(), NOW).unwrap().entry;
@@ -224,15 +219,15 @@ mod tests {
         cached
     }
 
-    fn on_shelf(thread_cache: &ThreadCache) -> usize {
+    fn references(thread_cache: &ThreadCache) -> usize {
         thread_cache.sets.iter().flat_map(|set| &set.answers).flatten().count()
     }
 
     #[test]
-    fn what_is_asked_again_lies_on_the_shelf_until_it_is_replaced() {
+    fn what_is_asked_again_is_referenced_until_it_is_replaced() {
         let (store, mut thread_cache) = (Store::new(&policy().cache), ThreadCache::new());
         let old = remember(&store, &mut thread_cache, &key("www.example.com", 1), "www.example.com");
-        assert_eq!(on_shelf(&thread_cache), 1);
+        assert_eq!(references(&thread_cache), 1);
         assert!(
             matches!(thread_cache.find(&store, &key("WWW.example.com", 1), NOW), Known::Answer(cached) if Arc::ptr_eq(cached, &old))
         );
@@ -240,7 +235,7 @@ mod tests {
         assert!(
             matches!(thread_cache.find(&store, &key("www.example.com", 1), NOW), Known::Answer(cached) if Arc::ptr_eq(cached, &new))
         );
-        assert_eq!(on_shelf(&thread_cache), 1, "the old one is let go");
+        assert_eq!(references(&thread_cache), 1, "the old one is let go");
     }
 
     #[test]
@@ -251,13 +246,13 @@ mod tests {
             let cached = remember(&store, &mut thread_cache, &key(&text, 1), &text);
             assert!(cached.hits() > 0);
         }
-        assert_eq!(on_shelf(&thread_cache), 100);
+        assert_eq!(references(&thread_cache), 100);
         let bytes = Response::new("x.example.com", 1).a("x.example.com", 60).bytes();
         let once = key("x.example.com", 1);
         let entry = Entry::remember(&once, &bytes, classify(1, &bytes), &policy(), NOW).unwrap().entry;
         let _ = store.insert(&once, entry, GroupId::new(0));
         assert!(matches!(thread_cache.find(&store, &once, NOW), Known::Answer(_)));
-        assert_eq!(on_shelf(&thread_cache), 100);
+        assert_eq!(references(&thread_cache), 100);
     }
 
     #[test]
@@ -290,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shelf_without_places_finds_the_same() {
+    fn a_cache_without_places_finds_the_same() {
         let (store, mut thread_cache) = (Store::new(&policy().cache), ThreadCache::none());
         remember(&store, &mut thread_cache, &key("www.example.com", 1), "www.example.com");
         assert!(matches!(thread_cache.find(&store, &key("other.example.com", 1), NOW), Known::Nothing));

@@ -14,8 +14,8 @@ use crate::core::upstream::GroupId;
 
 /// How often upstreams and outages are reviewed.
 const REVIEW_EVERY: Duration = Duration::from_secs(1);
-/// How often the store is told which answers are hot, for up to [`HOT_ENTRIES`] entries; more rarely
-/// for more, since that walks all of them.
+/// How often the store is told which answers are hot, for up to [`HOT_ENTRIES`] entries; more
+/// rarely for more, since that walks all of them.
 const HOT_EVERY: Duration = Duration::from_secs(10);
 /// Entries that are walked in some 3 ms.
 const HOT_ENTRIES: u64 = 10_000;

@@ -51,8 +51,8 @@ impl Consultation {
                 && memory.restore_shared(&key, record)
                 && let Some(cached) = memory.find_answer(&key, memory.now())
             {
-                // From now on failures of this name are noted beside the answer, not in the
-                // failure cache.
+                // From now on failures of this name are noted beside the answer, not in the failure
+                // cache.
                 memory.clear_failure(&key);
                 flight.report(Progress::Recalled(cached));
             }

@@ -49,8 +49,8 @@ impl Context {
         self.memory.routes().group_of(key.name())
     }
 
-    /// Whether the failure recheck timer of a name and type is still running. A recovery of what the
-    /// name depends on ends it early.
+    /// Whether the failure recheck timer of a name and type is still running. A recovery of what
+    /// the name depends on ends it early.
     pub(super) fn recheck(&self, key: &Key, group: GroupId, note: &FailureNote, now: Timestamp) -> Recheck {
         if note.holds(|| self.upstreams.recoveries(group, key.name()), now) { Recheck::NotDue } else { Recheck::Due }
     }

@@ -13,8 +13,8 @@
 //! | anything | running, or a resolution is under way | any | is left alone |
 //!
 //! Each name is looked at again after a random time of up to five seconds, so that those of many
-//! sidecars do not come back in one moment when an outage ends. What the hosts file answers is known
-//! and fresh, and no upstream is asked for it.
+//! sidecars do not come back in one moment when an outage ends. What the hosts file answers is
+//! known and fresh, and no upstream is asked for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,8 +99,8 @@ impl CriticalNames {
         critical
     }
 
-    /// Keeps the critical names for as long as the resolver runs. Where there are none, it only ends
-    /// the wait of readiness for a first upstream.
+    /// Keeps the critical names for as long as the resolver runs. Where there are none, it only
+    /// ends the wait of readiness for a first upstream.
     pub(super) async fn keep(self: Arc<Self>) {
         let began = self.context.now();
         while !self.context.watchlist.is_empty() || self.ready.get() == Readiness::NotYet {

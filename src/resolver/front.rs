@@ -258,8 +258,8 @@ impl Front {
         }
     }
 
-    /// Whether the refresh under way has taken longer than the client response timer. An answer that
-    /// was never fresh (TTL 0) is for outages: its clients wait for the refresh itself.
+    /// Whether the refresh under way has taken longer than the client response timer. An answer
+    /// that was never fresh (TTL 0) is for outages: its clients wait for the refresh itself.
     fn waited_enough(&self, cached: &CachedAnswer, now: Timestamp) -> bool {
         let timer = self.context.upstreams.timer(cached.group());
         !cached.entry.was_never_fresh() && cached.refresh_began().is_some_and(|began| now.since(began) >= timer)

@@ -19,8 +19,8 @@ use crate::core::time::Timestamp;
 pub(super) struct HostsTable(ArcSwapOption<Hosts>);
 
 impl HostsTable {
-    /// The answer of the hosts file to a question; `None` when there is no file, or when it does not
-    /// name the QNAME.
+    /// The answer of the hosts file to a question; `None` when there is no file, or when it does
+    /// not name the QNAME.
     pub(super) fn answer(&self, key: &Key, policy: &Policy, now: Timestamp) -> Option<Entry> {
         self.0.load().as_ref()?.answer(key, policy, now)
     }

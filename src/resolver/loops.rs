@@ -3,43 +3,43 @@
 //!
 //! A loop does not amplify in any case: the query that comes back joins the resolution that sent
 //! it. But it never resolves either, and looks like an outage. So each upstream is asked for a name
-//! that only this process knows, at start and again while it does not answer; if that query arrives
-//! here, the upstream is left out. The name lies under `test.` (RFC 6761), so that it cannot be
-//! anybody's. CoreDNS' `loop` plug-in does the same, and exits; we go on with the other upstreams
-//! and what we remember.
+//! that only this process knows, at the start and again while it does not answer; if that query
+//! arrives here, the upstream is left out. The name lies under `test.` (RFC 6761), so that it
+//! cannot be anybody's. CoreDNS' `loop` plug-in does the same, and exits; we go on with the other
+//! upstreams and with what we remember.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::key::{Dnssec, Key, is_within};
 use crate::core::upstream::UpstreamId;
 
-/// Where the names lie.
+/// The suffix of these names.
 const SUFFIX: &[u8] = b"\x0dholdover-loop\x04test\x00";
-/// TYPE of the query: any type would do.
+/// TYPE of these queries; any would do.
 const TYPE_TXT: u16 = 16;
 /// Class IN.
 const CLASS_IN: u16 = 1;
 /// Hexadecimal digits of the first label: 16 of the nonce, 4 of the upstream.
 const DIGITS: usize = 20;
-/// Upstreams that are told apart.
+/// Upstreams that are told apart: one bit each.
 const UPSTREAMS: usize = 64;
 
 /// Recognises our own queries.
 pub(super) struct Loops {
-    /// What only this process knows.
+    /// The number that only this process knows.
     nonce: u64,
-    /// Which upstreams sent one back: a bit each.
+    /// One bit for each upstream that sent a query back.
     seen: AtomicU64,
 }
 
 impl Loops {
-    /// With a number that nobody can guess.
+    /// `nonce` must be a number that nobody can guess.
     #[must_use]
     pub(super) const fn new(nonce: u64) -> Self {
         Self { nonce, seen: AtomicU64::new(0) }
     }
 
-    /// The query that an upstream is asked.
+    /// The question that this upstream is asked.
     #[must_use]
     pub(super) fn query(&self, upstream: UpstreamId) -> Key {
         let mut name = vec![20];
@@ -48,7 +48,7 @@ impl Loops {
         Key::new(&name, TYPE_TXT, CLASS_IN, Dnssec::default())
     }
 
-    /// Takes note of a query that arrived; true when it is one of ours.
+    /// Takes note of a query that arrived; true when it is one of our own.
     pub(super) fn note_arrival(&self, key: &Key) -> bool {
         let Some((&length, rest)) = key.name().split_first() else { return false };
         if usize::from(length) != DIGITS || !is_within(key.name(), SUFFIX) {
@@ -66,7 +66,7 @@ impl Loops {
         true
     }
 
-    /// Whether a query to this upstream came back since the last time this was asked.
+    /// Whether a query to this upstream has come back since the last call.
     pub(super) fn take(&self, upstream: UpstreamId) -> bool {
         let bit =
             u32::try_from(upstream.index() % UPSTREAMS).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0);

@@ -1,9 +1,9 @@
 //! When an outage begins and ends, and what was saved meanwhile.
 //!
-//! An outage begins when all upstreams of a group are down, or none has been healthy for five
-//! seconds; it ends when one has been healthy for five seconds: the half-healed are neither
-//! announced nor swept over and over again. Between the two it counts the answers from memory and
-//! the different names among them.
+//! An outage begins when all upstreams of a group are down, or when none has been healthy for five
+//! seconds; it ends when one has been healthy for five seconds, so that half-healed upstreams are
+//! neither announced nor swept over and over again. Between the two the answers from memory are
+//! counted, and the different names among them.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,28 +22,27 @@ const IMPAIRED_FOR: Duration = Duration::from_secs(5);
 /// How long an upstream must be healthy until an outage is over.
 const HEALTHY_FOR: Duration = Duration::from_secs(5);
 
-/// The outages of all groups.
+/// The outages of all groups, past and present.
 pub(super) struct Outages {
-    /// By group.
+    /// By [`GroupId`].
     groups: Vec<GroupOutage>,
-    /// Numbers the stretches.
+    /// The number of the next stretch of ill health.
     next: AtomicU32,
 }
 
-/// The outage of one group.
+/// The outages of one group.
 #[derive(Default)]
 struct GroupOutage {
-    /// The number of the present or last stretch of ill health, to count each name once.
+    /// The number of the present or last stretch of ill health, so that each name is counted once.
     present: AtomicU32,
-    /// Answers from memory.
+    /// Stale answers in it.
     saved: AtomicU64,
-    /// Different names and types among them.
+    /// Different names and types among those.
     names: AtomicU64,
-    /// SERVFAIL given.
+    /// Answers with SERVFAIL in it.
     failed: AtomicU64,
-    /// Outages that have begun.
+    /// Outages that have begun so far.
     begun: AtomicU64,
-    /// Since when upstreams are not healthy, and since when that is an outage.
     since: Mutex<Since>,
 }
 
@@ -52,17 +51,16 @@ struct GroupOutage {
 pub(super) struct PresentOutage {
     /// Its number, which answers served stale in it bear.
     pub(super) number: u32,
-    /// When it began.
     pub(super) began: Timestamp,
-    /// Answers from memory.
+    /// Stale answers so far.
     pub(super) saved: u64,
-    /// Different names and types among them.
+    /// Different names and types among those.
     pub(super) names: u64,
-    /// SERVFAIL given.
+    /// Answers with SERVFAIL so far.
     pub(super) failed: u64,
 }
 
-/// The times of one group.
+/// Since when a group is in its present condition.
 #[derive(Clone, Copy, Default)]
 struct Since {
     /// Since when no upstream is healthy.
@@ -73,10 +71,10 @@ struct Since {
     healthy: Option<Timestamp>,
 }
 
-/// What a look at a group's upstreams changed.
+/// What a review of a group's upstreams changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OutageChange {
-    /// Nothing.
+    /// Nothing was announced.
     None,
     /// An outage began.
     Began,
@@ -85,7 +83,7 @@ pub(super) enum OutageChange {
 }
 
 impl Outages {
-    /// No outage in so many groups.
+    /// No outage in any of so many groups.
     #[must_use]
     pub(super) fn new(groups: usize) -> Self {
         Self { groups: std::iter::repeat_with(GroupOutage::default).take(groups).collect(), next: AtomicU32::new(1) }
@@ -100,14 +98,14 @@ impl Outages {
         }
     }
 
-    /// Counts a SERVFAIL.
+    /// Counts an answer with SERVFAIL.
     pub(super) fn note_failed(&self, group: GroupId) {
         if let Some(group) = self.groups.get(group.index()) {
             group.failed.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// What a group's present outage has cost so far; `None` without one.
+    /// The cost of a group's present outage so far; `None` without one.
     #[must_use]
     pub(super) fn present(&self, group: GroupId) -> Option<PresentOutage> {
         let group = self.groups.get(group.index())?;
@@ -121,19 +119,20 @@ impl Outages {
         })
     }
 
-    /// How many outages of a group have begun so far.
+    /// The number of outages of a group that have begun so far.
     #[must_use]
     pub(super) fn begun(&self, group: GroupId) -> u64 {
         self.groups.get(group.index()).map_or(0, |group| group.begun.load(Ordering::Relaxed))
     }
 
-    /// Whether any group has an outage.
+    /// Whether an outage is going on in any group.
     #[must_use]
     pub(super) fn any(&self) -> bool {
         self.groups.iter().any(|group| group.since.lock().outage.is_some())
     }
 
-    /// Looks at a group's upstreams; writes the beginning and the end of an outage to the log.
+    /// Reviews the availability of a group; writes the beginning and the end of an outage to the
+    /// log.
     pub(super) fn review(
         &self,
         group: GroupId,
@@ -147,6 +146,7 @@ impl Outages {
             Availability::Healthy => None,
             Availability::Impaired | Availability::Down => Some(since.unhealthy.unwrap_or(now)),
         };
+        // A new stretch of ill health, which may become an outage: its counts begin now.
         if unhealthy.is_some() && since.unhealthy.is_none() && since.outage.is_none() {
             for counter in [&group.saved, &group.names, &group.failed] {
                 counter.store(0, Ordering::Relaxed);
@@ -154,6 +154,7 @@ impl Outages {
             group.present.store(self.next.fetch_add(1, Ordering::Relaxed).max(1), Ordering::Relaxed);
         }
         since.unhealthy = unhealthy;
+        // The pair says what the group is in now and what has been announced.
         match (unhealthy, since.outage) {
             (None, None) => OutageChange::None,
             (Some(_), Some(_)) => {

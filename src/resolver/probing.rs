@@ -146,9 +146,9 @@ impl Candidates {
     }
 }
 
-/// The question for the root's name servers, which every resolver can answer. A fallback is asked no
-/// other question, since what it says of names that other upstreams serve (private ones, say) is not
-/// wanted.
+/// The question for the root's name servers, which every resolver can answer. A fallback is asked
+/// no other question, since what it says of names that other upstreams serve (private ones, say) is
+/// not wanted.
 fn root_servers() -> Key {
     Key::new(&[0], TYPE_NS, CLASS_IN, Dnssec::default())
 }

@@ -36,7 +36,8 @@ struct Walk {
     first: Vec<Option<Arc<CachedAnswer>>>,
 }
 
-/// Looks over everything that the resolver holds; what it does not know is left as it is by default.
+/// Looks over everything that the resolver holds; what it does not know is left as it is by
+/// default.
 pub(super) fn read(context: &Context, outages: &Outages, critical: &[Critical], readiness: Readiness) -> Reading {
     let now = context.now();
     let upstreams = &context.upstreams;

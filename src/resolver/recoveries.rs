@@ -1,6 +1,6 @@
-//! Counts what came back, so that notes of failures from before can be told from those of after.
+//! Counts recoveries, so that notes of failures from before one can be told from those after it.
 //!
-//! A failure note holds the count that it was written under. When an upstream comes back all notes
+//! A failure note holds the count that it was written under. When an upstream recovers, all notes
 //! of its group are void at once; when a suffix does, all notes below that suffix. Nobody has to
 //! walk the store for it.
 
@@ -13,13 +13,13 @@ use crate::core::key::registrable;
 use crate::core::suffix::{self, SuffixHash, Suffixes};
 use crate::core::time::Timestamp;
 
-/// What came back, of one group of names.
+/// The recoveries that concern one group of names.
 pub struct Recoveries {
-    /// How often an upstream came back.
+    /// Recoveries of upstreams.
     upstreams: AtomicU32,
-    /// How often a suffix came back, by the suffix's place.
+    /// Recoveries of suffixes, by the suffix's place.
     suffixes: [AtomicU32; suffix::PLACES],
-    /// Which suffixes fail.
+    /// The suffixes that failed lately.
     watched: Mutex<Suffixes>,
 }
 
@@ -33,31 +33,32 @@ impl Default for Recoveries {
     }
 }
 
-/// The hash of the suffix that a name shares its fate with: the registrable domain, or nearly so.
+/// The hash of the suffix that a name is judged with: its registrable domain, or nearly so.
 #[must_use]
 pub fn suffix_of(name: &[u8]) -> SuffixHash {
     SuffixHash::new(foldhash::fast::FixedState::default().hash_one(registrable(name)))
 }
 
 impl Recoveries {
-    /// The count that concerns a name in lower-cased wire form.
+    /// The count of recoveries that concern a name in lower-cased wire form; it wraps around.
     #[must_use]
     pub fn of(&self, name: &[u8]) -> u32 {
         let suffix = self.suffixes.get(suffix::place(suffix_of(name))).map_or(0, |count| count.load(Ordering::Relaxed));
         self.upstreams.load(Ordering::Relaxed).wrapping_add(suffix)
     }
 
-    /// An upstream came back.
+    /// Counts the recovery of an upstream.
     pub fn note_upstream(&self) {
         self.upstreams.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An upstream had no answer for a name.
+    /// Takes note that an upstream had no answer for a name.
     pub fn note_failure(&self, name: &[u8]) {
         self.watched.lock().failed(suffix_of(name));
     }
 
-    /// An upstream had an answer for a name; says whether its suffix has come back by that.
+    /// Takes note that an upstream had an answer for a name; true when its suffix has recovered by
+    /// that.
     pub fn note_answer(&self, name: &[u8], now: Timestamp) -> bool {
         let suffix = suffix_of(name);
         let back = self.watched.lock().answered(suffix, now);

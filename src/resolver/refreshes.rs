@@ -15,8 +15,8 @@ use crate::core::key::Key;
 use crate::core::time::Timestamp;
 use crate::memory::cached::CachedAnswer;
 
-/// Refreshes that wait to be started; each is a key of at most 260 bytes. When the queue is full the
-/// next hit on the name tries again.
+/// Refreshes that wait to be started; each is a key of at most 260 bytes. When the queue is full
+/// the next hit on the name tries again.
 const QUEUE_MAX: usize = 256;
 
 /// A refresh that waits to be started.

@@ -1,5 +1,5 @@
-//! One resolution: carries out the steps of its [`Attempts`], classifies what comes back, and has it
-//! remembered.
+//! One resolution: carries out the steps of its [`Attempts`], classifies what comes back, and has
+//! it remembered.
 //!
 //! It outlives the clients that wait for it, so a late answer still refreshes what is remembered.
 //! Whatever way it ends (answer, failure, abort), its flight is taken from the table and everybody
@@ -47,8 +47,8 @@ pub(super) struct Resolution {
     group: GroupId,
     /// When to ask whom.
     attempts: Attempts,
-    /// The recoveries that the group had seen when the resolution began: a failure that began before
-    /// a recovery says nothing about the time after it.
+    /// The recoveries that the group had seen when the resolution began: a failure that began
+    /// before a recovery says nothing about the time after it.
     recoveries: u32,
     /// The latest truncated response.
     truncated: Option<Arc<CachedAnswer>>,
@@ -234,8 +234,8 @@ impl Resolution {
         }
     }
 
-    /// Tells an upstream's health how an attempt went. When that brings the upstream back, nobody is
-    /// to wait for resolutions that gave up before.
+    /// Tells an upstream's health how an attempt went. When that brings the upstream back, nobody
+    /// is to wait for resolutions that gave up before.
     fn report(&self, upstream: UpstreamId, outcome: AttemptOutcome) {
         let transition = self.context.upstreams.report(upstream, outcome, self.context.now());
         if transition.is_some_and(|transition| transition.from == UpstreamState::Down) {
@@ -294,8 +294,8 @@ impl Resolution {
         self.attempts.failed_response(attempt, failure, suffix, self.context.now())
     }
 
-    /// Remembers an answer and tells everybody who waits; [`Flow::On`] when its framing turns out to
-    /// be unusable.
+    /// Remembers an answer and tells everybody who waits; [`Flow::On`] when its framing turns out
+    /// to be unusable.
     fn answer(&mut self, attempt: AttemptId, response: &[u8], verdict: Verdict) -> Flow {
         let context = &self.context;
         let now = context.now();

@@ -1,11 +1,11 @@
 //! The upstreams: which names go where, in what state each upstream is, and whom a resolution asks.
 //!
-//! Names are routed by the longest matching zone ([`crate::core::routes`]) to a *group*: its primary
-//! upstreams, and fallback upstreams that are asked only when no primary answers. Each address is an
-//! upstream of its own, with its own breaker. The best state among a group's primaries is published
-//! in an atomic, so that the thread that received a query can decide without a lock. The upstreams
-//! that come from the host's `resolv.conf` may be replaced at any time; groups and routes never
-//! change.
+//! Names are routed by the longest matching zone ([`crate::core::routes`]) to a *group*: its
+//! primary upstreams, and fallback upstreams that are asked only when no primary answers. Each
+//! address is an upstream of its own, with its own breaker. The best state among a group's
+//! primaries is published in an atomic, so that the thread that received a query can decide without
+//! a lock. The upstreams that come from the host's `resolv.conf` may be replaced at any time;
+//! groups and routes never change.
 
 mod member;
 mod registry;
@@ -205,8 +205,8 @@ impl Upstreams {
         }
     }
 
-    /// Leaves an upstream out until `until`, because it sends our own queries back; true when it was
-    /// not left out before.
+    /// Leaves an upstream out until `until`, because it sends our own queries back; true when it
+    /// was not left out before.
     pub fn note_loop(&self, upstream: UpstreamId, until: Timestamp) -> bool {
         self.find(upstream).is_some_and(|upstream| {
             let before = upstream.looping_until.swap(until.as_micros(), Ordering::Relaxed);
@@ -266,8 +266,8 @@ impl Upstreams {
         Plan { targets, timer: self.timer(group), hedge, deadline: self.deadline(group, now), linger: attempts.linger }
     }
 
-    /// How long a client waits of whose name nothing is remembered: only briefly when every upstream
-    /// that could be asked is down.
+    /// How long a client waits of whose name nothing is remembered: only briefly when every
+    /// upstream that could be asked is down.
     #[must_use]
     pub fn deadline(&self, group: GroupId, now: Timestamp) -> Duration {
         let attempts = &self.policy.attempts;

@@ -139,7 +139,8 @@ impl WaitingQueries {
                     return Reply::Answer(cached, stale);
                 }
                 let timer = context.upstreams.timer(group);
-                // What was never fresh is for outages (TTL 0): an answer that comes at all is better.
+                // What was never fresh is for outages (TTL 0): an answer that comes at all is
+                // better.
                 let patience = if cached.entry.was_never_fresh() { timer.max(LATE) } else { timer };
                 let rest = patience.saturating_sub(now.since(flight.began()));
                 match watch_until(flight.watch(), rest, InHand::StaleAnswer).await {

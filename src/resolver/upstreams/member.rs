@@ -14,55 +14,54 @@ use crate::core::time::Timestamp;
 use crate::core::upstream::{Endpoint, GroupId, Role, UpstreamId, UpstreamPolicy};
 use crate::resolver::recoveries::Recoveries;
 
-/// One address that is asked.
+/// One address that queries are sent to, with its own breaker.
 pub struct Upstream {
-    /// `name@address`, or just the address, for log and metrics.
+    /// `name@address`, or just the address where the operator gave no name; for log and metrics.
     pub label: String,
     /// Where it listens, and how it is spoken to.
     pub endpoint: Endpoint,
-    /// When it is asked.
+    /// Whether it is a primary or a fallback.
     pub role: Role,
-    /// What the operator calls it.
+    /// The operator's name for it, which several addresses may share.
     pub(super) name: String,
-    /// It is asked no more.
+    /// Whether it is no longer configured.
     pub(super) retired: AtomicBool,
-    /// The groups that it serves.
     pub(super) groups: Vec<GroupId>,
-    /// Its state machine.
     pub(super) health: Mutex<Health>,
-    /// The state, published.
+    /// The state of `health`, encoded, so that it can be read without the lock.
     pub(super) state: AtomicU8,
     /// Until when it is asked without EDNS, in microseconds.
     pub(super) plain_until: AtomicU64,
-    /// It sends our own queries back to us; until when it is left out, in microseconds.
+    /// Until when it is left out because it sends our own queries back, in microseconds; 0 when it
+    /// does not.
     pub(super) looping_until: AtomicU64,
-    /// Wakes its prober when its state has changed.
+    /// Notified when its state has changed or it was retired; wakes its prober.
     pub changed: Notify,
-    /// What attempts came to, in the order of [`ATTEMPT_ENDS`].
+    /// Attempts by what they came to, in the order of [`ATTEMPT_ENDS`].
     attempts: [AtomicU64; ATTEMPT_ENDS.len()],
 }
 
 /// What an attempt can come to, as metric labels.
 pub const ATTEMPT_ENDS: [&str; 5] = ["answered", "useless", "failed", "timed_out", "late"];
 
-/// Names that share their upstreams.
+/// The upstreams of one zone, which all names of it share.
 pub struct Group {
-    /// The zone, for the log.
+    /// The zone as text, for log and metrics.
     pub zone: String,
-    /// Asked first, in the configured order.
+    /// Primaries, in the configured order.
     pub(super) primaries: RwLock<Arc<[UpstreamId]>>,
-    /// Asked when no primary answers.
+    /// Fallbacks, which are asked when no primary answers.
     pub(super) fallbacks: Vec<UpstreamId>,
-    /// The best state among the primaries.
+    /// The best state among the primaries, encoded.
     pub(super) availability: AtomicU8,
     /// The client response timer, in microseconds.
     pub(super) timer: AtomicU64,
-    /// What came back.
+    /// Counts what recovered, to void notes of failures from before.
     pub recoveries: Recoveries,
 }
 
 impl Upstream {
-    /// A healthy upstream.
+    /// A new upstream counts as healthy.
     pub(super) fn new(
         configured: &UpstreamPolicy,
         address: std::net::SocketAddr,
@@ -102,14 +101,14 @@ impl Upstream {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What attempts came to so far, in the order of [`ATTEMPT_ENDS`]. A late one is counted again
-    /// for what it comes to in the end.
+    /// Attempts so far by what they came to, in the order of [`ATTEMPT_ENDS`]. A late one is
+    /// counted again for what it comes to in the end.
     #[must_use]
     pub fn attempts(&self) -> [u64; ATTEMPT_ENDS.len()] {
         self.attempts.each_ref().map(|counter| counter.load(Ordering::Relaxed))
     }
 
-    /// Its p99 round-trip time; none before its first answers.
+    /// The smoothed 99th percentile of its round-trip time; `None` before its first answers.
     #[must_use]
     pub fn p99(&self) -> Option<Duration> {
         self.health.lock().p99()
@@ -121,13 +120,13 @@ impl Upstream {
         self.looping_until.load(Ordering::Relaxed) > now.as_micros()
     }
 
-    /// Whether it is left out because it sent our own queries back, until it is seen not to.
+    /// Whether it is left out until a look for the loop finds none.
     #[must_use]
     pub fn is_left_out(&self) -> bool {
         self.looping_until.load(Ordering::Relaxed) != 0
     }
 
-    /// Its state.
+    /// How usable it is.
     #[must_use]
     pub fn state(&self) -> UpstreamState {
         match self.state.load(Ordering::Relaxed) {
@@ -137,20 +136,20 @@ impl Upstream {
         }
     }
 
-    /// Whether it is asked no more.
+    /// Whether it is no longer configured.
     #[must_use]
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
     }
 
-    /// Gives it up and wakes its prober, which ends; true when it was in use.
+    /// Takes it out of use and wakes its prober, which ends; true when it was in use.
     pub(super) fn retire(&self) -> bool {
         let was_in_use = !self.retired.swap(true, Ordering::Relaxed);
         self.changed.notify_one();
         was_in_use
     }
 
-    /// The first group that it serves.
+    /// The first group that it serves, from which its probes take their names.
     #[must_use]
     pub fn group(&self) -> Option<GroupId> {
         self.groups.first().copied()
@@ -158,7 +157,7 @@ impl Upstream {
 }
 
 impl Group {
-    /// A group without upstreams.
+    /// A group of a zone in lower-cased wire form, still without upstreams.
     pub(super) fn new(zone: &[u8]) -> Self {
         Self {
             zone: crate::core::key::NameText(zone).to_string(),
@@ -192,7 +191,7 @@ impl Group {
     }
 }
 
-/// A state in an atomic.
+/// A state as it stands in an atomic; greater is worse.
 pub(super) const fn encode_state(state: UpstreamState) -> u8 {
     match state {
         UpstreamState::Healthy => 0,

@@ -1,9 +1,9 @@
-//! Where upstreams have their numbers: a place each, which plans, probers and reports name for as
-//! long as they live.
+//! The upstreams by identifier. Plans, probers and reports name an upstream by its identifier for
+//! as long as they live.
 //!
-//! The host's resolvers change while queries are under way (`/etc/resolv.conf` is watched). A
-//! number must therefore not mean another upstream before everybody who holds it has ended: places
-//! that fell empty are used again only after [`RESTING`] others. A resolution lives for 40 s at the
+//! The host's resolvers change while queries are under way (`/etc/resolv.conf` is watched). An
+//! identifier must therefore not mean another upstream before everybody who holds it has ended: one
+//! that fell free is used again only after [`RESTING`] others. A resolution lives for 40 s at the
 //! most and the host's file is read every few seconds, so that is long enough; a report that came
 //! later still would count once for the wrong upstream, and no more.
 
@@ -15,27 +15,25 @@ use parking_lot::RwLock;
 use super::member::Upstream;
 use crate::core::upstream::UpstreamId;
 
-/// Empty places that are not yet used again.
+/// Free identifiers that are not used again yet.
 const RESTING: usize = 64;
 
-/// The places.
+/// All upstreams, in use and retired.
 #[derive(Default)]
 pub(super) struct Registry {
-    /// What lies in them.
     held: RwLock<Places>,
 }
 
-/// What lies in the places.
 #[derive(Default)]
 struct Places {
-    /// By number; those that are not in use any more stay until their place is used again.
+    /// By identifier; retired ones stay until their identifier is used again.
     all: Vec<Arc<Upstream>>,
-    /// Numbers that are not in use, longest first.
+    /// Free identifiers, longest unused first.
     resting: VecDeque<UpstreamId>,
 }
 
 impl Registry {
-    /// Takes one in; gives its number.
+    /// Adds an upstream; gives its identifier.
     pub(super) fn add(&self, upstream: Upstream) -> UpstreamId {
         let mut held = self.held.write();
         if held.resting.len() > RESTING
@@ -49,7 +47,7 @@ impl Registry {
         UpstreamId::new(held.all.len() - 1)
     }
 
-    /// Gives up a number: its upstream is asked no more, and its prober ends.
+    /// Retires an upstream: it is asked no more, and its prober ends.
     pub(super) fn retire(&self, id: UpstreamId) {
         let mut held = self.held.write();
         if let Some(upstream) = held.all.get(id.index())
@@ -59,12 +57,12 @@ impl Registry {
         }
     }
 
-    /// The upstream of a number.
+    /// The upstream of an identifier, in use or retired.
     pub(super) fn find(&self, id: UpstreamId) -> Option<Arc<Upstream>> {
         self.held.read().all.get(id.index()).cloned()
     }
 
-    /// All that are in use, with their numbers.
+    /// All upstreams in use, with their identifiers.
     pub(super) fn in_use(&self) -> Vec<(UpstreamId, Arc<Upstream>)> {
         let held = self.held.read();
         held.all
