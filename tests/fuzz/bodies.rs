@@ -1,5 +1,5 @@
 //! What each fuzz target does with its bytes, and what must hold whatever they are. Used by the
-//! targets of cargo-fuzz and by `tests/fuzz.rs`, which feeds them mutated examples with every
+//! targets of cargo-fuzz and by `tests/repository/fuzz.rs`, which feeds them mutated examples with every
 //! `cargo test`.
 
 use std::time::Duration;

@@ -1,0 +1,98 @@
+//! The process as its operator meets it: the built binary, real sockets, signals, exit codes, and
+//! what it writes to the log.
+
+mod answers;
+mod drain;
+mod garbage;
+mod hosts;
+mod log;
+mod printing;
+mod settings;
+mod start;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RecordType;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::asking::*;
+use crate::support::binary::*;
+use crate::support::harness::{
+    self, Reaction, Upstream, Via, address, addresses, extended_errors, qname, query, read_frame, write_frame,
+};
+
+/// A running `holdover serve` and where it listens.
+struct Sidecar {
+    process: Running,
+    address: SocketAddr,
+}
+
+impl Sidecar {
+    /// Starts one before this upstream, with further flags.
+    #[track_caller]
+    fn start(upstream: &Upstream, flags: &[&str]) -> Self {
+        Self::start_with(|command, _| {
+            command.args(["--upstream", &upstream.address.to_string()]).args(flags);
+        })
+    }
+
+    /// Starts one with the arguments that `prepare` adds to `serve --listen ADDRESS`. A port that
+    /// somebody else took meanwhile is given up for another.
+    #[track_caller]
+    fn start_with(prepare: impl Fn(&mut Command, SocketAddr)) -> Self {
+        for _ in 0..5 {
+            let address = loopback();
+            let mut command = holdover();
+            command.args(["serve", "--listen", &address.to_string()]);
+            prepare(&mut command, address);
+            let mut process = Running::spawn(&mut command);
+            if process.wait_for("ready").is_some() {
+                return Self { process, address };
+            }
+            let log = process.log();
+            assert!(log.iter().any(|line| line.contains("in use")), "did not start: {log:#?}");
+        }
+        panic!("no port stayed free");
+    }
+
+    fn ask(&self, message: &Message) -> Message {
+        ask(self.address, message)
+    }
+}
+
+/// An upstream that answers everything with 192.0.2.`last`.
+fn upstream(ttl: u32, last: u8) -> Upstream {
+    Upstream::start(move |query, _| Reaction::Send(address(query, ttl, last)))
+}
+
+/// Runs `holdover` with these arguments, which should end by itself.
+#[track_caller]
+fn run_with(arguments: &[&str]) -> Finished {
+    run(holdover().args(arguments))
+}
+
+/// A file of this text, and the folder that keeps it.
+fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+/// The number behind `name=` in a line of text.
+fn number(line: &str, name: &str) -> f64 {
+    let word = line
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix(&format!("{name}=")))
+        .unwrap_or_else(|| panic!("no {name}: {line}"));
+    word.parse().unwrap()
+}

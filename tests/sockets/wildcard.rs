@@ -1,0 +1,78 @@
+//! A sidecar on the wildcard addresses of a host with several addresses: answers leave from the one
+//! that was asked, or clients with a connected socket (all of them) never see one.
+//!
+//! A second IPv6 address needs a host that has one, so the test makes one: it runs itself again in
+//! a network namespace of its own. Where that is not allowed it says that it was skipped.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::process::Command;
+use std::time::Duration;
+
+use hickory_proto::rr::RecordType;
+use holdover::config::settings::Settings;
+use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
+
+use crate::support::harness::{Reaction, Sidecar, Upstream, address, query};
+
+/// The port on both wildcard addresses.
+const PORT: u16 = 5399;
+
+#[test]
+fn answers_leave_from_the_address_that_was_asked_ipv4_and_ipv6() {
+    let setup = "ip link set lo up && ip addr add 192.0.2.77/32 dev lo && ip -6 addr add 2001:db8::77/128 dev lo nodad";
+    let inside = |then: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", &format!("{setup} && {then}"), "sh"]).arg(std::env::current_exe().unwrap());
+        command.output()
+    };
+    if !inside("true").is_ok_and(|output| output.status.success()) {
+        eprintln!(
+            "SKIPPED answers_leave_from_the_address_that_was_asked_ipv4_and_ipv6: no network namespace with two addresses can be made here"
+        );
+        return;
+    }
+    let output = inside("exec \"$1\" --ignored --exact wildcard::in_a_namespace_with_two_addresses").unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+#[ignore = "run by the test above, in a namespace of its own"]
+fn in_a_namespace_with_two_addresses() {
+    let upstream = Upstream::start(|query, _| Reaction::Send(address(query, 60, 1)));
+    let mut settings = Settings::standard();
+    settings.listen.addresses = vec![(Ipv4Addr::UNSPECIFIED, PORT).into(), (Ipv6Addr::UNSPECIFIED, PORT).into()];
+    settings.upstreams = vec![UpstreamPolicy {
+        name: "test".into(),
+        addresses: vec![upstream.address],
+        protocol: Protocol::Udp,
+        zones: Vec::new(),
+        role: Role::Primary,
+    }];
+    let _sidecar = Sidecar::start(settings);
+    let asked: [IpAddr; 4] = [
+        Ipv4Addr::LOCALHOST.into(),
+        "192.0.2.77".parse().unwrap(),
+        Ipv6Addr::LOCALHOST.into(),
+        "2001:db8::77".parse().unwrap(),
+    ];
+    for ip in asked {
+        let from: IpAddr = if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        let socket = UdpSocket::bind((from, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        // What comes from elsewhere does not reach a connected socket.
+        socket.connect(SocketAddr::from((ip, PORT))).unwrap();
+        // The first waits for the upstream, the second is answered by the thread that receives: two
+        // ways out.
+        for way in ["waiting", "from memory"] {
+            socket
+                .send(
+                    &query(&format!("{}.example.com.", ip.to_string().replace([':', '.'], "x")), RecordType::A)
+                        .to_vec()
+                        .unwrap(),
+                )
+                .unwrap();
+            assert!(socket.recv(&mut [0; 512]).is_ok(), "no answer from {ip} ({way})");
+        }
+    }
+}

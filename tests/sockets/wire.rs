@@ -1,0 +1,52 @@
+//! The lines of "on the wire", on real sockets: a real sidecar, a scripted upstream, packets as
+//! clients send them.
+
+mod clients;
+mod memory;
+mod upstreams;
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use holdover::config::settings::Settings;
+use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
+
+use crate::support::harness::*;
+use crate::support::waiting::eventually;
+
+/// The default settings with this upstream.
+fn settings(upstream: &Upstream) -> Settings {
+    let mut settings = Settings::standard();
+    settings.listen.addresses = vec!["127.0.0.1:0".parse().unwrap()];
+    settings.upstreams = vec![UpstreamPolicy {
+        name: "test".into(),
+        addresses: vec![upstream.address],
+        protocol: Protocol::Udp,
+        zones: Vec::new(),
+        role: Role::Primary,
+    }];
+    settings
+}
+
+/// A sidecar before a well-behaved upstream: addresses, NODATA under `nodata`, NXDOMAIN under
+/// `gone`.
+fn healthy(ttl: u32) -> (Upstream, Sidecar) {
+    let upstream = Upstream::start(move |query, _| Reaction::Send(well_behaved(query, ttl)));
+    let sidecar = Sidecar::start(settings(&upstream));
+    (upstream, sidecar)
+}
+
+fn well_behaved(query: &hickory_proto::op::Message, ttl: u32) -> Vec<u8> {
+    let name = qname(query).to_string();
+    if name.starts_with("gone") {
+        negative(query, ResponseCode::NXDomain, ttl)
+    } else if name.starts_with("nodata") {
+        negative(query, ResponseCode::NoError, ttl)
+    } else if name.starts_with("chain") {
+        chain(query, ttl, "target.example.com.")
+    } else {
+        address(query, ttl, 1)
+    }
+}

@@ -1,0 +1,56 @@
+//! Asks a resolver as a client does, over UDP and TCP, each time with a bound.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use hickory_proto::op::Message;
+
+use super::harness::{read_frame, write_frame};
+
+/// How long an answer may take on a busy host.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A socket that waits for answers, with a bound.
+pub fn client(server: SocketAddr) -> UdpSocket {
+    let any: SocketAddr =
+        if server.is_ipv4() { (Ipv4Addr::LOCALHOST, 0).into() } else { (Ipv6Addr::LOCALHOST, 0).into() };
+    let socket = UdpSocket::bind(any).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.connect(server).unwrap();
+    socket
+}
+
+/// The next message that comes.
+#[track_caller]
+pub fn receive(socket: &UdpSocket) -> Message {
+    let mut buffer = [0; 65_535];
+    let length = socket.recv(&mut buffer).expect("an answer");
+    Message::from_vec(&buffer[..length]).unwrap()
+}
+
+/// Asks over UDP.
+#[track_caller]
+pub fn ask(server: SocketAddr, message: &Message) -> Message {
+    let socket = client(server);
+    socket.send(&message.to_vec().unwrap()).unwrap();
+    receive(&socket)
+}
+
+/// Asks over UDP where perhaps nobody answers.
+pub fn try_ask(server: SocketAddr, message: &Message, within: Duration) -> Option<Message> {
+    let socket = client(server);
+    socket.set_read_timeout(Some(within)).unwrap();
+    socket.send(&message.to_vec().unwrap()).ok()?;
+    let mut buffer = [0; 65_535];
+    let length = socket.recv(&mut buffer).ok()?;
+    Some(Message::from_vec(&buffer[..length]).unwrap())
+}
+
+/// Asks over TCP.
+#[track_caller]
+pub fn ask_tcp(server: SocketAddr, message: &Message) -> Message {
+    let mut stream = TcpStream::connect_timeout(&server, PATIENCE).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write_frame(&mut stream, &message.to_vec().unwrap());
+    Message::from_vec(&read_frame(&mut stream).expect("an answer")).unwrap()
+}
