@@ -1,24 +1,23 @@
 //! Critical names as the operator meets them: the built binary, `holdover check`, and the log.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 
-use crate::support::binary::*;
-use crate::support::harness::{Reaction, Upstream, address, query};
+use crate::support::asking;
+use crate::support::binary::{self, Finished, PATIENCE, Running, holdover, loopback, run};
+use crate::support::messages::{address, query};
+use crate::support::upstream::{Reaction, Upstream};
 
 /// Starts a sidecar that answers, ready or not.
 #[track_caller]
 fn serve(upstream: SocketAddr, configure: impl Fn(&mut std::process::Command)) -> (Running, SocketAddr) {
-    let listen = loopback();
-    let mut command = holdover();
-    command.args(["serve", "--listen", &listen.to_string(), "--upstream", &upstream.to_string()]);
-    configure(&mut command);
-    let mut process = Running::spawn(&mut command);
-    process.wait_for("serving: ready as soon as the critical names are known").expect("it starts");
-    (process, listen)
+    binary::serve("serving: ready as soon as the critical names are known", |command, _| {
+        command.args(["--upstream", &upstream.to_string()]);
+        configure(command);
+    })
 }
 
 fn check(server: SocketAddr, more: &[&str]) -> Finished {
@@ -28,14 +27,8 @@ fn check(server: SocketAddr, more: &[&str]) -> Finished {
 /// Asks over UDP; gives the answer and how long it took.
 #[track_caller]
 fn ask(server: SocketAddr, name: &str) -> (Message, Duration) {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    socket.connect(server).unwrap();
     let began = Instant::now();
-    socket.send(&query(name, RecordType::A).to_vec().unwrap()).unwrap();
-    let mut buffer = [0; 4096];
-    let length = socket.recv(&mut buffer).expect("an answer");
-    (Message::from_vec(&buffer[..length]).unwrap(), began.elapsed())
+    (asking::ask(server, &query(name, RecordType::A)), began.elapsed())
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::binary::*;
+use crate::support::binary::{self, PATIENCE, Running, holdover, loopback, run};
 
 /// How long a change of the file may take to be taken up (BEHAVIOUR S10), and a little for a busy
 /// host.
@@ -15,10 +15,10 @@ const TAKEN_UP: Duration = Duration::from_secs(7);
 
 /// A sidecar that takes its upstreams from this file.
 fn serve(path: &Path) -> Running {
-    let mut sidecar =
-        Running::spawn(holdover().args(["serve", "--listen", &loopback().to_string(), "--resolv-conf"]).arg(path));
-    sidecar.wait_for("ready").expect("it starts");
-    sidecar
+    binary::serve("ready", |command, _| {
+        command.arg("--resolv-conf").arg(path);
+    })
+    .0
 }
 
 /// Lines of the log with this text.

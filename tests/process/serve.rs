@@ -25,9 +25,10 @@ use serde_json::Value;
 
 use crate::support::asking::*;
 use crate::support::binary::*;
-use crate::support::harness::{
-    self, Reaction, Upstream, Via, address, addresses, extended_errors, qname, query, read_frame, write_frame,
-};
+use crate::support::files::file;
+use crate::support::frames::blocking::{read_frame, write_frame};
+use crate::support::messages::{self, address, addresses, extended_errors, qname, query};
+use crate::support::upstream::{Reaction, Upstream, Via};
 
 /// A running `holdover serve` and where it listens.
 struct Sidecar {
@@ -44,23 +45,11 @@ impl Sidecar {
         })
     }
 
-    /// Starts one with the arguments that `prepare` adds to `serve --listen ADDRESS`. A port that
-    /// somebody else took meanwhile is given up for another.
+    /// Starts one with the arguments that `prepare` adds to `serve --listen ADDRESS`.
     #[track_caller]
     fn start_with(prepare: impl Fn(&mut Command, SocketAddr)) -> Self {
-        for _ in 0..5 {
-            let address = loopback();
-            let mut command = holdover();
-            command.args(["serve", "--listen", &address.to_string()]);
-            prepare(&mut command, address);
-            let mut process = Running::spawn(&mut command);
-            if process.wait_for("ready").is_some() {
-                return Self { process, address };
-            }
-            let log = process.log();
-            assert!(log.iter().any(|line| line.contains("in use")), "did not start: {log:#?}");
-        }
-        panic!("no port stayed free");
+        let (process, address) = serve("ready", prepare);
+        Self { process, address }
     }
 
     fn ask(&self, message: &Message) -> Message {
@@ -70,22 +59,13 @@ impl Sidecar {
 
 /// An upstream that answers everything with 192.0.2.`last`.
 fn upstream(ttl: u32, last: u8) -> Upstream {
-    Upstream::start(move |query, _| Reaction::Send(address(query, ttl, last)))
+    Upstream::answering(ttl, last)
 }
 
 /// Runs `holdover` with these arguments, which should end by itself.
 #[track_caller]
 fn run_with(arguments: &[&str]) -> Finished {
     run(holdover().args(arguments))
-}
-
-/// A file of this text, and the folder that keeps it.
-fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, text).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    (folder, path)
 }
 
 /// The number behind `name=` in a line of text.

@@ -22,7 +22,8 @@ use serde_json::Value;
 
 use crate::support::asking;
 use crate::support::binary::*;
-use crate::support::harness::{Reaction, Upstream, address, addresses, query};
+use crate::support::messages::{address, addresses, query};
+use crate::support::upstream::{Reaction, Upstream};
 use crate::support::waiting::eventually;
 
 /// The file under test, in a folder of its own.

@@ -18,3 +18,5 @@ mod config;
 mod fuzz;
 mod questions;
 mod readme;
+#[path = "../support/mod.rs"]
+mod support;

@@ -10,6 +10,8 @@ use holdover::config::settings::Settings;
 use holdover::core::time::Timestamp;
 use holdover::telemetry::metrics;
 
+use crate::support::binary;
+
 /// A file of the repository.
 fn file(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -24,8 +26,8 @@ fn blocks(language: &str) -> Vec<String> {
 
 /// The binary.
 fn holdover(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_holdover"));
-    command.args(arguments).stdin(Stdio::null());
+    let mut command = binary::holdover();
+    command.args(arguments);
     command
 }
 
@@ -74,16 +76,6 @@ fn every_command_is_one_that_is_run() {
     }
 }
 
-/// A port of 127.0.0.1 that is free for UDP and TCP.
-fn free_port() -> u16 {
-    let free = (0..100).find_map(|_| {
-        let tcp = std::net::TcpListener::bind("127.0.0.1:0").ok()?;
-        let address = tcp.local_addr().ok()?;
-        std::net::UdpSocket::bind(address).ok().map(|_| address.port())
-    });
-    free.expect("a free port")
-}
-
 #[test]
 fn the_commands_around_resolv_conf_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,8 +84,7 @@ fn the_commands_around_resolv_conf_run() {
     std::fs::write(&file, original).unwrap();
     std::fs::write(&app, "#!/bin/sh\ntest \"$*\" = '--its arguments'\n").unwrap();
     std::fs::set_permissions(&app, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let port = free_port();
-    let listen = format!("127.0.0.1:{port}");
+    let listen = binary::loopback().to_string();
     let (file, path) =
         (file.to_str().unwrap(), format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap()));
     let mut ran = 0;
@@ -159,8 +150,7 @@ fn serving_with_a_configuration_and_with_a_flag_answers() {
     // the file's address.
     let file = configuration();
     for arguments in [vec![], vec!["--config", file.path().to_str().unwrap()]] {
-        let port = free_port();
-        let listen = format!("127.0.0.1:{port}");
+        let listen = binary::loopback().to_string();
         let mut all = vec!["serve", "--listen", &listen];
         all.extend(&arguments);
         if arguments.is_empty() {

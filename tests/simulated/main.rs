@@ -15,4 +15,6 @@ mod allocations;
 mod fleet;
 mod replay;
 mod simulation;
+#[path = "../support/mod.rs"]
+mod support;
 mod world;

@@ -12,7 +12,9 @@ use hickory_proto::rr::RecordType;
 use holdover::config::settings::Settings;
 use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
 
-use crate::support::harness::{Reaction, Sidecar, Upstream, address, query};
+use crate::support::messages::{address, query};
+use crate::support::sidecar::Sidecar;
+use crate::support::upstream::{Reaction, Upstream};
 
 /// The port on both wildcard addresses.
 const PORT: u16 = 5399;

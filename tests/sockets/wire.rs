@@ -13,7 +13,10 @@ use hickory_proto::rr::RecordType;
 use holdover::config::settings::Settings;
 use holdover::core::upstream::{Protocol, Role, UpstreamPolicy};
 
-use crate::support::harness::*;
+use crate::support::frames::blocking::{read_frame, write_frame};
+use crate::support::messages::*;
+use crate::support::sidecar::Sidecar;
+use crate::support::upstream::{Reaction, Upstream, Via};
 use crate::support::waiting::eventually;
 
 /// The default settings with this upstream.

@@ -11,19 +11,22 @@ mod trust;
 use hickory_proto::op::ResponseCode;
 use instance::{Instance, KEY};
 use rustix::process::Signal;
-use server::{Certificates, Server, cluster, is_here, nobody, write};
+use server::{Certificates, Server, cluster, is_here};
 
-use crate::support::binary::{self, PATIENCE, Running, holdover, run};
-use crate::support::harness::{self, Reaction, Upstream, address, qname};
+use crate::support::binary::{self, PATIENCE, Running, holdover, loopback, run};
+use crate::support::files::write;
+use crate::support::messages;
+use crate::support::messages::{address, qname};
+use crate::support::upstream::{Reaction, Upstream};
 
 /// An upstream that answers everything with 192.0.2.1 for five minutes.
 fn upstream() -> Upstream {
-    Upstream::start(|query, _| Reaction::Send(address(query, 300, 1)))
+    Upstream::answering(300, 1)
 }
 
 /// An upstream that says nothing.
 fn silent() -> Upstream {
-    Upstream::start(|_, _| Reaction::Silence)
+    Upstream::silent()
 }
 
 /// Where an answer to A lies.
@@ -82,7 +85,7 @@ fn an_upstream_that_refuses_is_made_up_for_as_well_and_one_that_answers_is_not_s
     }
     let server = Server::start(&[]);
     let _first = teach(&server.url(), &["www.example.com"], &[]);
-    let second = Instance::start(nobody(), &server.url(), ASKS);
+    let second = Instance::start(loopback(), &server.url(), ASKS);
     second.wait_until_reached();
     assert_eq!(second.addresses("www.example.com"), ["192.0.2.1"]);
     let other = Upstream::start(|query, _| Reaction::Send(address(query, 300, 2)));
@@ -349,7 +352,7 @@ fn a_server_is_found_by_its_name_although_dns_is_down() {
     let upstream = Upstream::start(|query, _| {
         let is_cache = qname(query).to_string() == "cache.example.com.";
         if is_cache {
-            Reaction::Send(harness::answer(query, 1, loopback_data()))
+            Reaction::Send(messages::answer(query, 1, loopback_data()))
         } else {
             Reaction::Send(address(query, 300, 1))
         }

@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use hickory_proto::op::Message;
 
-use super::harness::{read_frame, write_frame};
-
-/// How long an answer may take on a busy host.
-const PATIENCE: Duration = Duration::from_secs(5);
+use super::frames::blocking::{read_frame, write_frame};
+use super::waiting::PATIENCE;
 
 /// A socket that waits for answers, with a bound.
 pub fn client(server: SocketAddr) -> UdpSocket {

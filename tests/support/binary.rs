@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long anything that should be quick may take on a busy host.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub use super::waiting::PATIENCE;
 
 /// Ports that were handed out in this test process.
 static TAKEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
@@ -69,6 +68,26 @@ pub fn clean(program: impl AsRef<OsStr>) -> Command {
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Starts `holdover serve` on a free address, prepared further by the caller, and waits for a line
+/// of its log.
+#[track_caller]
+pub fn serve(line: &str, prepare: impl Fn(&mut Command, SocketAddr)) -> (Running, SocketAddr) {
+    // Another process may take the port between its choice and the start.
+    for _ in 0..5 {
+        let address = loopback();
+        let mut command = holdover();
+        command.args(["serve", "--listen", &address.to_string()]);
+        prepare(&mut command, address);
+        let mut process = Running::spawn(&mut command);
+        if process.wait_for(line).is_some() {
+            return (process, address);
+        }
+        let log = process.log();
+        assert!(log.iter().any(|line| line.contains("in use")), "did not start: {log:#?}");
+    }
+    panic!("no port stayed free");
 }
 
 /// Lines that a thread collects from a pipe.

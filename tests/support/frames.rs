@@ -27,3 +27,23 @@ pub async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
     stream.read_exact(&mut message).await.ok()?;
     Some(message)
 }
+
+/// The same for threads that may block, on the standard library's streams.
+pub mod blocking {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    /// Reads one frame; `None` at the end of the stream.
+    pub fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).ok()?;
+        let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// Writes one frame; an end of the stream is noticed by whoever reads.
+    pub fn write_frame(stream: &mut TcpStream, bytes: &[u8]) {
+        let _ = stream.write_all(&super::framed(bytes));
+    }
+}

@@ -7,7 +7,8 @@ use hickory_proto::rr::RecordType;
 use yaml_rust2::YamlLoader;
 
 use super::sidecar::{SEED, Sidecar, dead, file, upstream};
-use crate::support::harness::{Reaction, address, addresses, extended_errors};
+use crate::support::messages::{address, addresses, extended_errors};
+use crate::support::upstream::Reaction;
 
 #[test]
 fn a_sidecar_born_in_the_outage_answers_what_its_sibling_exported() {

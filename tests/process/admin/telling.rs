@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 
-use super::sidecar::{Sidecar, dead, until, upstream};
+use super::sidecar::{Sidecar, dead, upstream};
 use crate::support::binary::*;
-use crate::support::harness::{Reaction, addresses, query};
 use crate::support::http::{get, read_openmetrics, send_to_path};
+use crate::support::messages::{addresses, query};
+use crate::support::upstream::Reaction;
+use crate::support::waiting::until;
 
 #[test]
 fn status_and_metrics_tell_of_an_outage_and_what_it_costs() {
@@ -17,7 +19,7 @@ fn status_and_metrics_tell_of_an_outage_and_what_it_costs() {
     sidecar.ask("www.example.com.", RecordType::A);
     upstream.set(|_, _| Reaction::Silence);
     std::thread::sleep(Duration::from_millis(1100));
-    let status = until("an outage with something saved", || {
+    let status = until("an outage with something saved", PATIENCE, || {
         assert_eq!(addresses(&sidecar.ask("www.example.com.", RecordType::A)), ["192.0.2.7"]);
         // A name that nobody knows, so that the upstream is asked and found to be down.
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

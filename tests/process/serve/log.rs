@@ -95,8 +95,8 @@ fn nothing_is_logged_per_query() {
     let turn = Arc::clone(&kind);
     // Answers, denials and SERVFAIL in turn; failures few enough that no outage begins.
     let upstream = Upstream::start(move |query, _| match turn.fetch_add(1, Ordering::Relaxed) % 8 {
-        0 => Reaction::Send(harness::response(query, ResponseCode::ServFail).to_vec().unwrap()),
-        1 => Reaction::Send(harness::negative(query, ResponseCode::NXDomain, 60)),
+        0 => Reaction::Send(messages::response(query, ResponseCode::ServFail).to_vec().unwrap()),
+        1 => Reaction::Send(messages::negative(query, ResponseCode::NXDomain, 60)),
         _ => Reaction::Send(address(query, 60, 7)),
     });
     let sidecar = Sidecar::start(&upstream, &[]);

@@ -1,6 +1,7 @@
 //! Reads and plays one scenario.
 
-use std::collections::HashMap;
+mod expectation;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,8 +15,8 @@ use holdover::core::health::State;
 use holdover::core::upstream::Protocol;
 use holdover::resolver::ports::WireError;
 
-use crate::world::message::{self, Kind, Seen};
-use crate::world::{Dice, Reaction, Reply, Sent, World};
+use crate::world::message;
+use crate::world::{Dice, Reaction, Sent, World};
 
 /// One rule of an upstream's behaviour.
 #[derive(Clone, Debug)]
@@ -282,7 +283,7 @@ impl Stage {
             self.asked.push(tokio::spawn(async move {
                 tokio::time::sleep(begin).await;
                 let reply = ask.await;
-                if let Err(otherwise) = judge(&reply, &expected) {
+                if let Err(otherwise) = expectation::compare(&reply, &expected) {
                     complaints.lock().unwrap().push(format!("{number}: `{text}` at {at:?}: {otherwise}"));
                 }
             }));
@@ -348,62 +349,4 @@ fn reaction(rule: &Rule, sent: &Sent) -> Reaction {
         other => panic!("reaction {other}?"),
     };
     Reaction::Answer(after, bytes)
-}
-
-/// Compares an answer with what was expected.
-fn judge(reply: &Reply, expected: &[String]) -> Result<(), String> {
-    let words: Vec<&str> = expected.iter().map(String::as_str).collect();
-    let Some(bytes) = &reply.bytes else {
-        return if words == ["nothing"] { Ok(()) } else { Err("nothing was answered".into()) };
-    };
-    let seen = message::read(bytes);
-    let options: HashMap<&str, &str> = ["ttl", "ede", "within", "after"]
-        .into_iter()
-        .filter_map(|name| words.iter().position(|word| *word == name).map(|place| (name, words[place + 1])))
-        .collect();
-    let holds = kind_holds(&seen, &words)
-        && options.get("ttl").is_none_or(|ttl| {
-            let (from, to) = ttl.split_once("..").unwrap_or((ttl, ttl));
-            let range = from.parse().unwrap()..=to.parse().unwrap();
-            !seen.ttls.is_empty() && seen.ttls.iter().all(|ttl| range.contains(ttl))
-        })
-        && options.get("ede").is_none_or(|codes| {
-            let codes: Vec<u16> = codes.split(',').map(|code| code.parse().unwrap()).collect();
-            seen.extended_errors == codes
-        })
-        && options.get("within").is_none_or(|within| reply.took <= duration(within, 0))
-        && options.get("after").is_none_or(|after| reply.took >= duration(after, 0))
-        && (!words.contains(&"at-once") || reply.at_once);
-    if holds {
-        Ok(())
-    } else {
-        Err(format!("got {seen} after {:?}{}", reply.took, if reply.at_once { ", at once" } else { "" }))
-    }
-}
-
-fn kind_holds(seen: &Seen, words: &[&str]) -> bool {
-    let items = |word: Option<&&str>| match word {
-        Some(items) if items.contains(['.', ':', '#']) => {
-            let wanted: Vec<String> = items
-                .split(',')
-                .map(|item| item.trim_start_matches("cname:").trim_end_matches('.').to_owned())
-                .collect();
-            let got: Vec<String> = seen.data.iter().map(|item| item.trim_end_matches('.').to_owned()).collect();
-            items.contains('#') || wanted == got
-        }
-        _ => true,
-    };
-    match words {
-        ["any", ..] => true,
-        ["known", rest @ ..] => seen.kind == Kind::Answer && items(rest.first()),
-        ["fresh", rest @ ..] => seen.kind == Kind::Answer && !seen.stale && items(rest.first()),
-        ["stale", "nxdomain", ..] => seen.kind == Kind::NxDomain && seen.stale,
-        ["stale", "nodata", ..] => seen.kind == Kind::NoData && seen.stale,
-        ["stale", rest @ ..] => seen.kind == Kind::Answer && seen.stale && items(rest.first()),
-        ["nxdomain", ..] => seen.kind == Kind::NxDomain && !seen.stale,
-        ["nodata", ..] => seen.kind == Kind::NoData && !seen.stale,
-        ["servfail", ..] => seen.kind == Kind::ServFail,
-        ["nothing", ..] => false,
-        other => panic!("expectation {other:?}?"),
-    }
 }

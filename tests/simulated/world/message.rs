@@ -2,20 +2,16 @@
 
 use std::fmt;
 
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, NULL, SOA};
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, NULL};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+use crate::support::messages::{self, extended_errors};
 
 /// A query with RD.
 pub fn query(name: &str, rtype: RecordType, id: u16, edns: bool) -> Vec<u8> {
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::from_ascii(name).unwrap(), rtype));
-    if edns {
-        let mut edns = Edns::new();
-        edns.set_max_payload(1232);
-        message.edns = Some(edns);
-    }
+    let mut message = if edns { messages::query(name, rtype) } else { messages::plain_query(name, rtype) };
+    message.metadata.id = id;
     message.to_vec().unwrap()
 }
 
@@ -28,13 +24,7 @@ pub fn question(query: &[u8]) -> Option<(String, RecordType)> {
 
 /// An empty response.
 fn response(query: &[u8], rcode: ResponseCode) -> Message {
-    let query = Message::from_vec(query).unwrap();
-    let mut message = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.metadata.recursion_available = true;
-    message.metadata.response_code = rcode;
-    message.add_queries(query.queries.iter().cloned());
-    message
+    messages::response(&Message::from_vec(query).unwrap(), rcode)
 }
 
 /// An answer: items are addresses, `cname:target`, or `#hex`.
@@ -63,11 +53,7 @@ pub fn positive(query: &[u8], items: &[&str], ttl: u32) -> Vec<u8> {
 
 /// NXDOMAIN or NODATA, with the SOA of `example.com`.
 pub fn negative(query: &[u8], rcode: ResponseCode, ttl: u32) -> Vec<u8> {
-    let mut message = response(query, rcode);
-    let zone = Name::from_ascii("example.com.").unwrap();
-    let soa = SOA::new(zone.clone(), zone.clone(), 1, 3600, 600, 86_400, ttl);
-    message.add_authority(Record::from_rdata(zone, ttl, RData::SOA(soa)));
-    message.to_vec().unwrap()
+    messages::negative(&Message::from_vec(query).unwrap(), rcode, ttl)
 }
 
 /// An empty response with this code; RA as given.
@@ -115,7 +101,6 @@ pub struct Seen {
     /// TTLs of the answer section, or of the SOA.
     pub ttls: Vec<u32>,
     pub extended_errors: Vec<u16>,
-    pub truncated: bool,
     pub id: u16,
 }
 
@@ -137,20 +122,8 @@ pub fn read(bytes: &[u8]) -> Seen {
         data: message.answers.iter().map(|record| record.data.to_string()).collect(),
         ttls: records.iter().map(|record| record.ttl).collect(),
         extended_errors,
-        truncated: message.metadata.truncation,
         id: message.metadata.id,
     }
-}
-
-fn extended_errors(message: &Message) -> Vec<u16> {
-    let Some(edns) = &message.edns else { return Vec::new() };
-    let options = edns.options().as_ref().iter().filter(|(code, _)| u16::from(*code) == 15);
-    options
-        .filter_map(|(_, option)| {
-            let bytes = Vec::<u8>::try_from(option).ok()?;
-            Some(u16::from_be_bytes([bytes[0], bytes[1]]))
-        })
-        .collect()
 }
 
 impl fmt::Display for Seen {

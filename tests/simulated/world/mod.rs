@@ -1,10 +1,8 @@
 //! The real resolver in a world of its own: time that a test moves, seeded dice, upstreams that do
 //! what the test says.
 //!
-//! Used by `replay.rs` and `simulation.rs`. Nothing here waits for real: under tokio's paused clock
+//! Used by the replay scenarios and by the simulation. Nothing here waits for real: under tokio's paused clock
 //! 84 minutes pass in a moment.
-
-#![allow(dead_code, reason = "each test uses its own part")]
 
 pub mod message;
 

@@ -1,6 +1,6 @@
 //! A real `holdover serve` that shares what it remembers, asked and looked at from outside.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,11 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
 use serde_json::Value;
 
-use super::server::write;
-use crate::support::binary::{PATIENCE, Running, holdover, loopback};
-use crate::support::harness::{addresses, query};
+use crate::support::asking::ask;
+use crate::support::binary::{PATIENCE, Running, serve};
+use crate::support::files::write;
 use crate::support::http::{get, send_to_path};
+use crate::support::messages::{addresses, query};
 
 /// A key of the fleet.
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -39,41 +40,35 @@ impl Instance {
         settings: &[(&str, &str)],
         change: impl Fn(&mut Command),
     ) -> Self {
-        for _ in 0..5 {
-            let folder = tempfile::tempdir().unwrap();
-            let key = write(folder.path(), "fleet.key", &format!("{KEY}\n"));
-            let address = loopback();
-            let mut command = holdover();
-            command.args(["serve", "--listen", &address.to_string(), "--upstream", &upstream.to_string()]);
+        let folder = tempfile::tempdir().unwrap();
+        let key = write(
+            folder.path(),
+            "fleet.key",
+            &format!(
+                "{KEY}
+"
+            ),
+        );
+        let (mut process, address) = serve("ready ", |command, _| {
+            command.args(["--upstream", &upstream.to_string()]);
             command.arg("--admin").arg(folder.path().join("admin.sock"));
-            command.env("HOLDOVER_SHARED_CACHE_URL", url).env("HOLDOVER_SHARED_CACHE_KEY_FILE", key);
+            command.env("HOLDOVER_SHARED_CACHE_URL", url).env("HOLDOVER_SHARED_CACHE_KEY_FILE", &key);
             // Far above the default: what is tested is what happens, on a host that may be busy,
             // not how fast.
             command.env("HOLDOVER_SHARED_CACHE_TIMEOUT", "300ms");
             settings.iter().for_each(|(name, value)| {
                 command.env(format!("HOLDOVER_SHARED_CACHE_{name}"), value);
             });
-            change(&mut command);
-            let mut process = Running::spawn(&mut command);
-            if process.wait_for("ready ").is_some() {
-                process.wait_for("admin interface address=");
-                return Self { process, address, folder };
-            }
-            let log = process.log();
-            assert!(log.iter().any(|line| line.contains("in use")), "did not start: {log:#?}");
-        }
-        panic!("no port stayed free");
+            change(command);
+        });
+        process.wait_for("admin interface address=");
+        Self { process, address, folder }
     }
 
     /// Asks for the address of a name.
     #[track_caller]
     pub fn ask(&self, name: &str) -> Message {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.send_to(&query(name, RecordType::A).to_vec().unwrap(), self.address).unwrap();
-        let mut buffer = [0; 4096];
-        let length = socket.recv(&mut buffer).expect("an answer");
-        Message::from_vec(&buffer[..length]).unwrap()
+        ask(self.address, &query(name, RecordType::A))
     }
 
     /// Asks for the address of a name; the addresses in the answer.

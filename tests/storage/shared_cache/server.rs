@@ -1,14 +1,15 @@
 //! Real servers from Debian on loopback, each in a folder of its own: `redis-server`, alone, as
 //! sentinel, as member of a cluster.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::binary::{PATIENCE, loopback};
+use crate::support::waiting::eventually;
 
 /// The program; Valkey's takes the same arguments.
 const PROGRAM: &str = "redis-server";
@@ -148,11 +149,7 @@ impl Server {
     /// Waits until this holds.
     #[track_caller]
     pub fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let end = Instant::now() + PATIENCE * 2;
-        while !holds(self) {
-            assert!(Instant::now() < end, "not within time: {what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        eventually(what, PATIENCE * 2, || holds(self));
     }
 }
 
@@ -219,17 +216,4 @@ pub fn cluster() -> [Server; 3] {
         });
     }
     members
-}
-
-/// An address where nobody listens.
-pub fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
-/// Writes a file into a folder; gives its path.
-pub fn write(folder: &Path, name: &str, text: &str) -> String {
-    let path = folder.join(name);
-    std::fs::write(&path, text).unwrap();
-    path.to_str().unwrap().to_owned()
 }

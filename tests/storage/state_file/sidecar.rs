@@ -1,15 +1,16 @@
 //! The built binary on a state file, and upstreams that answer or do not.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use rustix::process::Signal;
 
+use crate::support::asking::ask;
 use crate::support::binary::*;
-use crate::support::harness::{Reaction, Upstream, address, query};
+use crate::support::messages::query;
+use crate::support::upstream::Upstream;
 
 /// A running `holdover serve` on a state file.
 pub struct Sidecar {
@@ -25,33 +26,17 @@ impl Sidecar {
 
     #[track_caller]
     pub fn started(state: &Path, upstream: SocketAddr, prepare: impl Fn(&mut std::process::Command)) -> Self {
-        for _ in 0..5 {
-            let address = loopback();
-            let mut command = holdover();
-            command
-                .args(["serve", "--listen", &address.to_string(), "--upstream", &upstream.to_string(), "--state"])
-                .arg(state);
+        let (process, address) = serve("ready", |command, _| {
+            command.args(["--upstream", &upstream.to_string(), "--state"]).arg(state);
             command.env("HOLDOVER_STATE_WRITE_EVERY", "100ms").env("HOLDOVER_DRAIN_IDLE", "0s");
-            prepare(&mut command);
-            let mut process = Running::spawn(&mut command);
-            if process.wait_for("ready").is_some() {
-                return Self { process, address };
-            }
-            let log = process.log();
-            assert!(log.iter().any(|line| line.contains("in use")), "did not start: {log:#?}");
-        }
-        panic!("no port stayed free");
+            prepare(command);
+        });
+        Self { process, address }
     }
 
     /// Asks for one name; whether there was an address.
     pub fn knows(&self, name: &str) -> bool {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        socket.connect(self.address).unwrap();
-        socket.send(&query(name, RecordType::A).to_vec().unwrap()).unwrap();
-        let mut buffer = [0; 4096];
-        let length = socket.recv(&mut buffer).expect("an answer");
-        let message = Message::from_vec(&buffer[..length]).unwrap();
+        let message = ask(self.address, &query(name, RecordType::A));
         message.metadata.response_code == ResponseCode::NoError && !message.answers.is_empty()
     }
 
@@ -79,10 +64,10 @@ impl Sidecar {
 }
 
 pub fn upstream() -> Upstream {
-    Upstream::start(|query, _| Reaction::Send(address(query, 60, 7)))
+    Upstream::answering(60, 7)
 }
 
 /// Where nobody answers.
 pub fn nobody() -> Upstream {
-    Upstream::start(|_, _| Reaction::Silence)
+    Upstream::silent()
 }
