@@ -1,12 +1,19 @@
-//! The built binary as a child process: started, watched, ended; no wait is without a bound, and no
+//! The built binary as a child process: started, watched, ended. No wait is without a bound, and no
 //! child outlives its test.
+//!
+//! A child does not depend on who runs the tests. It gets no `HOLDOVER_…` variables, and its
+//! signals mean what they mean by default: `nohup` and a shell that starts something in the
+//! background have it ignore SIGHUP, SIGINT or SIGQUIT, and an ignored signal is handed on from
+//! parent to child.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::Range;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,18 +21,24 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub use super::waiting::PATIENCE;
 
-/// Ports that were handed out in this test process.
-static TAKEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+/// Ports for children. The system gives out ports from 32768 by itself, to clients and to whoever
+/// binds port 0, so that none of those takes a port between its choice here and the child's start.
+const PORTS: Range<u32> = 20_000..32_000;
+
+/// Ports that were chosen in this test process.
+static CHOSEN: AtomicU32 = AtomicU32::new(0);
 
 /// An address of this host whose port is free for UDP and TCP, and that no other test in this
 /// process gets.
 pub fn free_address(ip: impl Into<IpAddr>) -> SocketAddr {
     let ip = ip.into();
-    for _ in 0..100 {
-        let tcp = TcpListener::bind((ip, 0)).unwrap();
-        let address = tcp.local_addr().unwrap();
-        let fresh = TAKEN.lock().unwrap().get_or_insert_default().insert(address.port());
-        if fresh && UdpSocket::bind(address).is_ok() {
+    // Test processes that run at the same time begin at different ports.
+    let begin = std::process::id() % 97 * 123;
+    for _ in 0..1_000 {
+        let place = (begin + CHOSEN.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start);
+        let address = SocketAddr::new(ip, u16::try_from(PORTS.start + place).unwrap());
+        let tcp = TcpListener::bind(address);
+        if tcp.is_ok() && UdpSocket::bind(address).is_ok() {
             return address;
         }
     }
@@ -37,37 +50,40 @@ pub fn loopback() -> SocketAddr {
     free_address(Ipv4Addr::LOCALHOST)
 }
 
-/// Has children of this process hear what ends them: a shell without job control has what it starts
-/// in the background ignore Ctrl-C, and who ignores it hands that on.
-fn hear_signals() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP] {
-            // SAFETY: SIG_DFL is no handler: nothing of this process is called.
-            #[allow(unsafe_code)]
-            unsafe {
-                libc::signal(signal, libc::SIG_DFL);
-            }
-        }
-    });
-}
-
-/// The binary, without the variables of whoever runs the tests.
+/// The built binary, prepared as [`clean`] does.
 pub fn holdover() -> Command {
     clean(env!("CARGO_BIN_EXE_holdover"))
 }
 
-/// A command without variables that holdover would read.
+/// A command without variables that holdover would read, and with the default meaning of every
+/// signal. Its output is collected.
 pub fn clean(program: impl AsRef<OsStr>) -> Command {
-    hear_signals();
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HOLDOVER_") {
             command.env_remove(name);
         }
     }
+    hear_signals(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Gives every signal its default meaning in the child. The test process itself stays as it was
+/// started: under `nohup` it goes on when the terminal is closed.
+#[allow(unsafe_code, reason = "only pre_exec runs between fork and exec")]
+fn hear_signals(command: &mut Command) {
+    // SAFETY: signal(2) may be called between fork and exec; SIG_DFL is no handler, so that nothing
+    // of this process is called, and nothing is allocated.
+    unsafe {
+        command.pre_exec(|| {
+            for signal in 1..32 {
+                // SIGKILL and SIGSTOP refuse, and need nothing.
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        });
+    }
 }
 
 /// Starts `holdover serve` on a free address, prepared further by the caller, and waits for a line
@@ -124,14 +140,14 @@ impl Collected {
     }
 }
 
-/// A child that is killed when it goes out of sight.
+/// A child process, which is killed when the value is dropped.
 pub struct Running {
     child: Child,
     stdout: Collected,
     stderr: Collected,
 }
 
-/// What a child left behind.
+/// How a child ended, and what it wrote.
 #[derive(Debug)]
 pub struct Finished {
     pub status: ExitStatus,
@@ -155,14 +171,14 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
-    /// Its resident memory, in KiB.
+    /// The child's resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
-    /// What it has written to standard error so far.
+    /// The lines that the child has written to standard error so far.
     pub fn log(&self) -> Vec<String> {
         self.stderr.lines()
     }
@@ -186,12 +202,12 @@ impl Running {
         }
     }
 
-    /// The process's number.
+    /// The process ID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Closes its standard input, which has to be a pipe.
+    /// Closes the child's standard input, which has to be a pipe.
     pub fn end_input(mut self) -> Self {
         drop(self.child.stdin.take().expect("a pipe"));
         self
@@ -201,7 +217,8 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for its end; too late is a failure of the test, and so is a panic in the child.
+    /// Waits until the child ends. A child that runs longer than `within`, or that panicked, fails
+    /// the test.
     #[track_caller]
     pub fn finish(mut self, within: Duration) -> Finished {
         let end = Instant::now() + within;
@@ -225,7 +242,7 @@ impl Drop for Running {
     }
 }
 
-/// Runs a command that should end by itself soon.
+/// Runs a command that ends by itself within [`PATIENCE`].
 #[track_caller]
 pub fn run(command: &mut Command) -> Finished {
     Running::spawn(command).finish(PATIENCE)
