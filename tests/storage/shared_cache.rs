@@ -125,7 +125,9 @@ fn what_a_seed_says_without_a_date_gives_way_to_what_the_group_learned() {
         return;
     }
     let server = Server::start(&[]);
-    let _first = teach(&server.url(), &["www.example.com"], &[]);
+    let first = teach(&server.url(), &["www.example.com"], &[]);
+    // Only names that were answered from the cache count as hot.
+    assert_eq!(first.addresses("www.example.com"), ["192.0.2.1"]);
     server.wait_until("the name is told", |own| own.say::<u64>(&["ZCARD", "holdover:{default}:hot"]) == 1);
     let folder = tempfile::tempdir().unwrap();
     let by_hand = |name| format!(r#"{{"name": "{name}", "type": "A", "records": [{{"data": "192.0.2.77"}}]}}"#);
