@@ -1,5 +1,5 @@
-//! The admin interface of a real process: status, metrics, export, import, flush; and what it does
-//! not let happen.
+//! The admin interface of a real process: status, metrics, export, import and flush, and its
+//! limits.
 
 mod bounds;
 mod memory;

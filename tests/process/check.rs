@@ -31,8 +31,8 @@ fn a_sidecar_whose_upstream_is_dead_is_healthy() {
 fn health_checks_do_not_hold_up_the_drain() {
     let listen = loopback();
     let mut command = holdover();
-    // Were they queries, the drain would last for its maximum, which is longer than this test
-    // waits.
+    // If health checks counted as queries, the drain would last for its maximum, which is longer
+    // than this test waits.
     command
         .args(["serve", "--listen", &listen.to_string(), "--upstream", &loopback().to_string()])
         .env("HOLDOVER_DRAIN_MAXIMUM", "60s");

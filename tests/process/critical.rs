@@ -11,7 +11,7 @@ use crate::support::binary::{self, Finished, PATIENCE, Running, holdover, loopba
 use crate::support::messages::{address, query};
 use crate::support::upstream::{Reaction, Upstream};
 
-/// Starts a sidecar that answers, ready or not.
+/// Starts a sidecar, and waits until it answers queries; it may not be ready yet.
 #[track_caller]
 fn serve(upstream: SocketAddr, configure: impl Fn(&mut std::process::Command)) -> (Running, SocketAddr) {
     binary::serve("serving: ready as soon as the critical names are known", |command, _| {
@@ -24,7 +24,7 @@ fn check(server: SocketAddr, more: &[&str]) -> Finished {
     run(holdover().args(["check", "--server", &server.to_string()]).args(more))
 }
 
-/// Asks over UDP; gives the answer and how long it took.
+/// Asks over UDP, and gives the answer and how long it took.
 #[track_caller]
 fn ask(server: SocketAddr, name: &str) -> (Message, Duration) {
     let began = Instant::now();
@@ -86,7 +86,7 @@ fn a_critical_name_of_the_hosts_file_is_known_at_once_and_asked_of_nobody() {
     process.wait_for("ready: all critical names are known").expect("the hosts file says all");
     assert_eq!(check(server, &[]).code(), 0);
     assert_eq!(upstream.seen(), 0);
-    // No longer there, it is a name like any other.
+    // Once the hosts file does not have the name any more, the upstream is asked for it.
     std::fs::write(&hosts, "192.0.2.51 other.example.com\n").unwrap();
     let end = Instant::now() + PATIENCE;
     while upstream.seen() == 0 {

@@ -21,9 +21,9 @@ fn drill(arguments: &[&str]) -> (Finished, Value) {
     (ended, report)
 }
 
-/// Runs a drill that should pass. One late answer among a few hundred breaks a promise of 99.99 %,
-/// and on a host that is busy with other tests that may be the host: a second failure in a row is
-/// holdover's.
+/// Runs a drill that should pass, and a second time if it fails. One late answer among a few
+/// hundred breaks a promise of 99.99 %, and on a host that is busy with other tests it may be the
+/// host's fault; two failures in a row count as holdover's.
 #[track_caller]
 fn drill_that_passes(arguments: &[&str]) -> (Finished, Value) {
     let first = drill(arguments);
@@ -36,7 +36,7 @@ fn drill_that_passes(arguments: &[&str]) -> (Finished, Value) {
     second
 }
 
-/// Checks that a report has all that it should have, whatever the numbers.
+/// Checks that a report has all its parts, whatever their numbers.
 #[track_caller]
 fn expect_complete(report: &Value, scenario: &str) {
     assert_eq!(
@@ -154,7 +154,7 @@ fn the_table_shows_both_columns_and_the_verdict() {
     );
 }
 
-/// A forwarder that remembers nothing: each query goes upstream, each answer comes back.
+/// A forwarder without a cache: each query goes upstream, and each answer comes back.
 struct Relay {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -206,8 +206,8 @@ fn a_relay_without_a_memory_fails() {
         with["warm-up"]["answered_percent"].as_f64().is_some_and(|percent| percent > 90.0),
         "it works while all is well: {report:#}"
     );
-    // Clients ask again after a second: who asks in the last one is answered after the heal, but
-    // late.
+    // Clients ask again after a second, so queries of the last second are answered after the heal,
+    // but late.
     assert!(with["fault"]["answered_percent"].as_f64().is_some_and(|percent| percent < 70.0), "{report:#}");
     assert!(with["fault"]["in_time_percent"].as_f64().is_some_and(|percent| percent < 10.0), "{report:#}");
     assert!(ended.stderr.contains(&format!("through {target}")), "{}", ended.stderr);

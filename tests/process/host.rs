@@ -1,5 +1,5 @@
-//! Attaching to a host: `resolv.conf` watched, taken over and given back, and the service manager
-//! told.
+//! A sidecar and its host: `resolv.conf` is followed while it serves, and the service manager is
+//! notified.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -9,11 +9,9 @@ use rustix::process::Signal;
 
 use crate::support::binary::{self, PATIENCE, Running, holdover, loopback, run};
 
-/// How long a change of the file may take to be taken up (BEHAVIOUR S10), and a little for a busy
-/// host.
+/// How long it may take until a changed file is used, with a little added for a busy host.
 const TAKEN_UP: Duration = Duration::from_secs(7);
 
-/// A sidecar that takes its upstreams from this file.
 fn serve(path: &Path) -> Running {
     binary::serve("ready", |command, _| {
         command.arg("--resolv-conf").arg(path);
@@ -21,12 +19,12 @@ fn serve(path: &Path) -> Running {
     .0
 }
 
-/// Lines of the log with this text.
+/// How many lines of the log contain this text.
 fn said(sidecar: &Running, text: &str) -> usize {
     sidecar.log().iter().filter(|line| line.contains(text)).count()
 }
 
-// --- S10: the file changes while serving ---------------------------------------------------------------------------------------
+// --- the file changes while the sidecar serves ---
 
 #[test]
 fn s10_a_file_that_becomes_useless_changes_nothing_and_a_good_one_is_taken_up() {
@@ -34,7 +32,7 @@ fn s10_a_file_that_becomes_useless_changes_nothing_and_a_good_one_is_taken_up() 
     let path = folder.path().join("resolv.conf");
     std::fs::write(&path, "nameserver 127.0.0.77\nnameserver 127.0.0.78\n").unwrap();
     let mut sidecar = serve(&path);
-    // Each kind is said once, however often the file is read.
+    // Each kind of problem is logged once, however often the file is read.
     std::fs::write(&path, "").unwrap();
     sidecar.signal(Signal::HUP);
     sidecar.wait_for("names no name server").expect("empty");
@@ -46,7 +44,8 @@ fn s10_a_file_that_becomes_useless_changes_nothing_and_a_good_one_is_taken_up() 
         std::thread::sleep(Duration::from_millis(250));
     }
     assert_eq!((said(&sidecar, "last good"), said(&sidecar, "other upstreams")), (2, 0), "{:#?}", sidecar.log());
-    // Replaced by rename, without a signal: one stays, one goes, one comes.
+    // The file is replaced by a rename, without a signal: one name server stays, one goes, one is
+    // new.
     let new = folder.path().join("new");
     std::fs::write(&new, "nameserver 127.0.0.78\nnameserver 127.0.0.79\n").unwrap();
     std::fs::rename(&new, &path).unwrap();
@@ -68,7 +67,8 @@ fn s10_half_a_file_is_not_believed() {
     let path = folder.path().join("resolv.conf");
     std::fs::write(&path, "nameserver 127.0.0.77\n").unwrap();
     let mut sidecar = serve(&path);
-    // Whoever writes in place is seen in the middle: half an address is an address too.
+    // A file that is written in place can be read halfway, and half of an address may be a valid
+    // address.
     std::fs::write(&path, "nameserver 127.0.0.7").unwrap();
     sidecar.signal(Signal::HUP);
     std::thread::sleep(Duration::from_millis(60));
@@ -77,7 +77,7 @@ fn s10_half_a_file_is_not_believed() {
     assert!(line.contains("127.0.0.79:53") && said(&sidecar, "127.0.0.7:53") == 0, "{line}");
 }
 
-// --- the service manager -------------------------------------------------------------------------------------------------------
+// --- the service manager ---
 
 #[test]
 fn the_service_manager_hears_ready_alive_and_stopping() {

@@ -1,5 +1,5 @@
-//! The process as its operator meets it: the built binary, real sockets, signals, exit codes, and
-//! what it writes to the log.
+//! `holdover serve` as its operator meets it: the built binary on real sockets, its signals, exit
+//! codes, settings and log.
 
 mod answers;
 mod drain;
@@ -30,14 +30,14 @@ use crate::support::frames::blocking::{read_frame, write_frame};
 use crate::support::messages::{self, address, addresses, extended_errors, qname, query};
 use crate::support::upstream::{Reaction, Upstream, Via};
 
-/// A running `holdover serve` and where it listens.
+/// A running `holdover serve` and its listen address.
 struct Sidecar {
     process: Running,
     address: SocketAddr,
 }
 
 impl Sidecar {
-    /// Starts one before this upstream, with further flags.
+    /// Starts a sidecar that forwards to this upstream, with further flags.
     #[track_caller]
     fn start(upstream: &Upstream, flags: &[&str]) -> Self {
         Self::start_with(|command, _| {
@@ -45,7 +45,7 @@ impl Sidecar {
         })
     }
 
-    /// Starts one with the arguments that `prepare` adds to `serve --listen ADDRESS`.
+    /// Starts a sidecar with the arguments that `prepare` adds to `serve --listen ADDRESS`.
     #[track_caller]
     fn start_with(prepare: impl Fn(&mut Command, SocketAddr)) -> Self {
         let (process, address) = serve("ready", prepare);
@@ -57,12 +57,11 @@ impl Sidecar {
     }
 }
 
-/// An upstream that answers everything with 192.0.2.`last`.
 fn upstream(ttl: u32, last: u8) -> Upstream {
     Upstream::answering(ttl, last)
 }
 
-/// Runs `holdover` with these arguments, which should end by itself.
+/// Runs `holdover` with these arguments, with which it should end by itself.
 #[track_caller]
 fn run_with(arguments: &[&str]) -> Finished {
     run(holdover().args(arguments))

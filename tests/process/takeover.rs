@@ -1,5 +1,6 @@
-//! `holdover resolvconf` and `holdover run` as their users meet them: the built binary, real files,
-//! real child processes; mount and process namespaces where this user may make them.
+//! `holdover resolvconf` and `holdover run` as their users meet them: the built binary on real
+//! files, with real child processes, and in mount and process namespaces where this user may make
+//! them.
 
 mod carried;
 mod left;
@@ -26,13 +27,13 @@ use crate::support::messages::{address, addresses, query};
 use crate::support::upstream::{Reaction, Upstream};
 use crate::support::waiting::eventually;
 
-/// The file under test, in a folder of its own.
+/// The `resolv.conf` under test, in a temporary folder of its own.
 struct File {
     folder: tempfile::TempDir,
     path: PathBuf,
 }
 
-/// Made by hand: not text throughout, and without an end to its last line.
+/// A file that somebody wrote by hand: one byte is no UTF-8, and the last line has no newline.
 const ORIGINAL: &[u8] =
     b"# \xffmine\nnameserver 127.0.0.77\nnameserver 127.0.0.78\nsearch example.com\noptions ndots:2 rotate";
 
@@ -63,14 +64,14 @@ impl File {
             .collect()
     }
 
-    /// Runs `holdover resolvconf` on it.
+    /// Runs `holdover resolvconf` on this file.
     #[track_caller]
     fn resolvconf(&self, arguments: &[&str]) -> Finished {
         let (verb, rest) = arguments.split_first().unwrap();
         run(holdover().args(["resolvconf", verb, "--file"]).arg(&self.path).args(rest))
     }
 
-    /// What `show` says for machines.
+    /// What `holdover resolvconf show --json` prints.
     #[track_caller]
     fn show(&self, arguments: &[&str]) -> Value {
         let shown = self.resolvconf(&[&["show", "--json"], arguments].concat());
@@ -78,7 +79,8 @@ impl File {
         serde_json::from_str(&shown.stdout).unwrap()
     }
 
-    /// `holdover run` with this file and a sidecar at `address`, up to the application.
+    /// The command line of `holdover run` with this file and a sidecar at `address`, up to the `--`
+    /// before the application.
     fn run(&self, address: SocketAddr, flags: &[&str]) -> Command {
         let mut command = holdover();
         // The port is not 53, so the address has to be named.
@@ -91,17 +93,17 @@ impl File {
     }
 }
 
-/// Whether this is holdover's text.
+/// Whether holdover wrote this text.
 fn is_ours(text: &str) -> bool {
     text.starts_with("# Written by holdover") && text.contains("\nnameserver 127.0.0.1\n")
 }
 
-/// Asks once.
+/// Asks once, and gives the addresses of the answer; `None` after half a second of silence.
 fn ask(server: SocketAddr, name: &str) -> Option<Vec<String>> {
     asking::try_ask(server, &query(name, RecordType::A), Duration::from_millis(500)).map(|answer| addresses(&answer))
 }
 
-/// The sidecars of this `holdover run`.
+/// The sidecar processes that this `holdover run` has started.
 fn sidecars(shim: u32) -> Vec<Pid> {
     let mark = format!("--sidecar-of={shim}");
     let processes =

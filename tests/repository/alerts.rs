@@ -6,7 +6,7 @@ use std::path::Path;
 use holdover::telemetry::metrics::METRICS;
 use yaml_rust2::{Yaml, YamlLoader};
 
-/// The rules, one after the other.
+/// The rules of all groups.
 fn rules() -> Vec<Yaml> {
     let text =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/prometheus/holdover.rules.yaml"))
@@ -17,7 +17,7 @@ fn rules() -> Vec<Yaml> {
     groups.iter().flat_map(|group| group["rules"].as_vec().expect("rules").clone()).collect()
 }
 
-/// The words of an expression that name our metrics, each with the labels that its braces name.
+/// The metrics of holdover that an expression names, each with the labels in its braces.
 fn metrics(expression: &str) -> Vec<(String, Vec<String>)> {
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     expression

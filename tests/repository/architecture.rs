@@ -1,5 +1,5 @@
-//! Holds the rules of `src/ARCHITECTURE.md` that a compiler does not: who may import whom, how long
-//! files are, where libraries are named.
+//! Checks the rules of `src/ARCHITECTURE.md` that the compiler does not check: which layer may
+//! import which, how long files are, and which files may name a library.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/telemetry/metrics.rs"]),
 ];
 
-/// Words with which the core would touch the world.
+/// Words by which the core would use the clock, the network, files or threads.
 const FORBIDDEN_IN_CORE: &[&str] = &[
     "tokio",
     "async fn",

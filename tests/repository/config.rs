@@ -1,5 +1,5 @@
-//! The configuration as operators meet it: files, variables, flags, and the messages that they
-//! read.
+//! The configuration as operators meet it: files, environment variables, flags, and the messages
+//! about mistakes.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ use holdover::core::policy::ClientResponseTimer;
 use holdover::core::upstream::{Protocol, Role};
 use proptest::prelude::*;
 
-/// What a file's text becomes.
+/// The settings that a file's text gives, or the message about its mistakes.
 fn read(text: &str) -> Result<Settings, String> {
     file::parse("holdover.toml", text).and_then(|layer| judge::judge(&layer)).map_err(|error| error.to_string())
 }
 
-/// The message that a file's text earns.
+/// The message about the mistakes in a file's text.
 fn message(text: &str) -> String {
     read(text).expect_err("not accepted")
 }

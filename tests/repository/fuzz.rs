@@ -19,10 +19,10 @@ use holdover::core::time::Timestamp;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-/// Mutated inputs per target when nobody says otherwise.
+/// Mutated inputs per target unless `FUZZ_ROUNDS` says otherwise.
 const ROUNDS: u64 = 20_000;
 
-/// A header, and the question `www.example.com` A.
+/// A header and the question `www.example.com` A.
 fn head(flags: u16, counts: [u8; 3]) -> Vec<u8> {
     let mut bytes = vec![0x12, 0x34];
     bytes.extend(flags.to_be_bytes());
@@ -31,7 +31,7 @@ fn head(flags: u16, counts: [u8; 3]) -> Vec<u8> {
     bytes
 }
 
-/// A record whose owner points to the question.
+/// A record whose owner is a pointer to the question's name.
 fn rr(rtype: u8, ttl: u32, data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0xc0, 12, 0, rtype, 0, 1];
     bytes.extend(ttl.to_be_bytes());
@@ -104,7 +104,7 @@ fn examples(target: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// Changes a few bytes, cuts, repeats, or puts in what breaks parsers.
+/// Changes a few bytes, cuts, repeats, or inserts bytes that often break parsers.
 fn mutate(dice: &mut SmallRng, examples: &[Vec<u8>]) -> Vec<u8> {
     let pick = |dice: &mut SmallRng| examples[dice.random_range(0..examples.len())].clone();
     let mut bytes = pick(dice);
@@ -138,7 +138,7 @@ fn mutate(dice: &mut SmallRng, examples: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// A number from the environment.
+/// A number from the environment, if the variable is set.
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
 }

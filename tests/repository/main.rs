@@ -1,5 +1,6 @@
-//! What the repository says about itself is true: layers, documents, configuration, alerts. Beside
-//! them stand the pure functions of the core, held against random input.
+//! What the repository says about itself is true: its layers, documents, configuration files and
+//! alerts. Beside these stand property tests of pure functions: fuzz bodies with mutated input, and
+//! DNS messages that hickory-proto reads as well.
 
 #![allow(
     clippy::unwrap_used,

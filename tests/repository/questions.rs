@@ -1,6 +1,6 @@
-//! Our reading of DNS messages held against hickory-proto's: the same queries are accepted, with
-//! the same name, type, class and EDNS; the same TTLs are found in responses; what an entry answers
-//! is, for hickory, the response that made it, only older.
+//! holdover's reading of DNS messages compared with hickory-proto's. The same queries are accepted,
+//! with the same name, type, class and EDNS; the same TTLs are found in responses; and what a cache
+//! entry answers is, for hickory, the response that made it, only older.
 //!
 //! Where the two differ on purpose, the test says so: hickory reads the RDATA of records, holdover
 //! does not (RFC 3597), and a question's name is never compressed.
@@ -26,7 +26,7 @@ use proptest::prelude::*;
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
-/// The policy of a holdover that nobody configured.
+/// The default policy.
 fn policy() -> Policy {
     config::load(config::Flags::default(), std::iter::empty()).expect("the default configuration").policy
 }
@@ -43,7 +43,7 @@ fn host() -> impl Strategy<Value = Name> {
         .prop_filter_map("labels of a host", |text| Name::from_ascii(text).ok())
 }
 
-/// A type that is asked for by resolvers' clients: none of the meta types.
+/// A type that clients of resolvers ask for, which excludes the meta types.
 fn qtype() -> impl Strategy<Value = u16> {
     prop_oneof![Just(1_u16), Just(28), Just(5), Just(16), Just(33), Just(64), Just(65), 260_u16..30_000]
 }
@@ -134,7 +134,8 @@ fn records(message: &Message) -> Vec<&Record> {
     message.answers.iter().chain(&message.authorities).chain(&message.additionals).collect()
 }
 
-/// The TTLs of all records but the OPT, by our walk; `None` when it cannot be walked.
+/// The TTLs of all records but the OPT, as holdover finds them; `None` if it cannot read the
+/// message.
 fn walked(message: &[u8]) -> Option<Vec<u32>> {
     let mut records = Records::new(message).ok()?;
     let mut ttls = Vec::new();
@@ -154,7 +155,7 @@ fn wire(name: &Name) -> Vec<u8> {
     bytes
 }
 
-/// A TTL as it is understood: those of 2^31 and more count as 0 (RFC 2181 §8).
+/// A TTL as holdover understands it: values of 2^31 and more count as 0 (RFC 2181 §8).
 fn sane(ttl: u32) -> u32 {
     if ttl > i32::MAX as u32 { 0 } else { ttl }
 }
@@ -197,8 +198,7 @@ proptest! {
             && theirs.queries.len() == 1
             && theirs.queries[0].query_class() == DNSClass::IN
             && theirs.edns.as_ref().is_none_or(|edns| edns.version() == 0);
-        // hickory follows compression pointers in a question, of which no resolver's client has
-        // ever had need.
+        // hickory follows compression pointers in a question, which no client of a resolver needs.
         let compressed = walked(&packet).is_none() || Header::read(&packet).is_ok() && packet[12..].iter().any(|byte| *byte >= 0xc0);
         let meta = theirs.queries.first().is_some_and(|query| {
             let code = u16::from(query.query_type());

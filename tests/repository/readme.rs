@@ -1,5 +1,5 @@
-//! What the README shows is true: its commands exist and run, its configuration is valid, its table
-//! of keys is the program's.
+//! What the README shows is true: its commands run, its configuration is valid, and its tables are
+//! those that the program renders.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,26 +12,24 @@ use holdover::telemetry::metrics;
 
 use crate::support::binary;
 
-/// A file of the repository.
 fn file(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// The blocks of the README in one language.
+/// The code blocks of the README in one language.
 fn blocks(language: &str) -> Vec<String> {
     let readme = file("README.md");
     let opening = format!("```{language}\n");
     readme.split(&opening).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
 }
 
-/// The binary.
 fn holdover(arguments: &[&str]) -> Command {
     let mut command = binary::holdover();
     command.args(arguments);
     command
 }
 
-/// The README's configuration in a file of its own.
+/// The README's configuration in a temporary file.
 fn configuration() -> tempfile::NamedTempFile {
     let blocks = blocks("toml");
     assert_eq!(blocks.len(), 1);
@@ -44,26 +42,26 @@ fn configuration() -> tempfile::NamedTempFile {
 fn every_command_is_one_that_is_run() {
     for command in blocks("sh").iter().flat_map(|block| block.lines()) {
         match command {
-            // The suite itself, and what `.ci/run` runs as it stands.
+            // These two are run by `.ci/run` as they stand.
             "cargo test" | "cargo run --release -- drill" => {
                 assert!(
                     file(".ci/run").lines().any(|line| line.replace("--locked", "").trim_end().ends_with(command)),
                     "{command}"
                 );
             }
-            // Typed by `tests/containers/run`, which reads them here and knows what each has to
-            // show.
+            // `tests/containers/run` reads these from the README, runs them and checks what each
+            // has to show.
             command if command.starts_with("docker compose -f docker/compose.yaml ") => {
                 assert!(file(".ci/run").contains("tests/containers/run"), "{command}");
             }
             "cargo install --path ." => assert!(file(".ci/run").contains("tests/packages/run"), "{command}"),
-            // Run by the tests below, and by `tests/storage/state_file.rs`.
+            // These are run by the tests below, and by `tests/storage/state_file.rs`.
             "holdover serve --listen 127.0.0.1:5353 --state /var/lib/holdover/state.redb" => {}
             "holdover serve --listen 127.0.0.1:5353"
             | "dig @127.0.0.1 -p 5353 example.com"
             | "holdover config check --config /etc/holdover/holdover.toml"
             | "holdover serve --config /etc/holdover/holdover.toml" => {}
-            // Run by `tests/process/admin.rs`, with its own paths.
+            // These are run by `tests/process/admin.rs`, with its own paths.
             "holdover serve --listen 127.0.0.1:5353 --admin /run/holdover/admin.sock"
             | "holdover status --admin /run/holdover/admin.sock"
             | "holdover cache export --admin /run/holdover/admin.sock --output seed.json"
@@ -91,7 +89,7 @@ fn the_commands_around_resolv_conf_run() {
     for command in blocks("sh").iter().flat_map(|block| block.lines()).filter_map(|line| line.strip_prefix("holdover "))
     {
         let words: Vec<&str> = command.split(' ').collect();
-        // This host's own file stays as it is, and its port 53 may be taken.
+        // The host's own `resolv.conf` must stay as it is, and its port 53 may be taken.
         let words = match words[0] {
             "resolvconf" => [&words, &["--file", file][..]].concat(),
             "run" => [
@@ -146,8 +144,8 @@ fn the_seed_that_it_shows_is_one() {
 
 #[test]
 fn serving_with_a_configuration_and_with_a_flag_answers() {
-    // The ports of the README may be taken here, and its upstreams are nobody's: the flag covers
-    // the file's address.
+    // The README's port may be taken on this host, so a flag covers the file's address. Nothing
+    // answers at its upstreams.
     let file = configuration();
     for arguments in [vec![], vec!["--config", file.path().to_str().unwrap()]] {
         let listen = binary::loopback().to_string();
@@ -159,7 +157,7 @@ fn serving_with_a_configuration_and_with_a_flag_answers() {
         let mut child = holdover(&all).stderr(Stdio::null()).spawn().unwrap();
         let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         client.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
-        // As dig asks: localhost, which needs nobody's answer.
+        // A query for localhost, which holdover answers without an upstream.
         let query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x09localhost\x00\x00\x01\x00\x01";
         let answered = (0..50).any(|_| {
             let _ = client.send_to(query, &listen);

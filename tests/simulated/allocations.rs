@@ -1,9 +1,11 @@
 //! A hit allocates nothing: fresh answers, stale answers in an outage and cached failures through
 //! [`Resolver::receive`], counted by the allocator itself.
 //!
-//! Without the shelf (`resolver::shelf`) it would not be so: moka does its bookkeeping on the
-//! thread of every 64th hit, and what crossbeam-epoch retires there is pushed in a node from the
-//! heap: once an entry was ever replaced, 8 to 30 of 1 000 hits allocate.
+//! Without the thread cache (`resolver::shelf`) that would not hold: moka does its bookkeeping on
+//! the thread of every 64th hit, and what crossbeam-epoch retires there is pushed in a node from
+//! the heap. Once an entry was ever replaced, 8 to 30 of 1 000 hits allocate.
+//! The allocator counts for each thread by itself, so that tests on other threads of this binary do
+//! not disturb the counts.
 
 #![allow(
     unsafe_code,
@@ -20,10 +22,10 @@ use holdover::core::answer::UDP_MAX;
 use holdover::telemetry::tally::Answered;
 use world::{World, query};
 
-/// Answers of each kind.
+/// Answers that are counted for each kind.
 const CALLS: u64 = 1_000;
 
-/// The system's allocator, counting what each thread asks of it.
+/// The system's allocator, which also counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
@@ -31,7 +33,7 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Counts one allocation; one that a dying thread makes counts for nobody.
+/// Counts one allocation. Those of a thread that is ending are not counted.
 fn count() {
     let _ = ALLOCATIONS.try_with(|allocations| allocations.set(allocations.get() + 1));
 }
@@ -42,7 +44,8 @@ fn count() {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promise, handed on.
+        // SAFETY: the caller keeps the contract of this function, which is that of the system's
+        // allocator.
         unsafe { System.alloc(layout) }
     }
 
@@ -67,7 +70,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A world in which names have already been refreshed, as in any process that has run for a while.
+/// A world in which names have been refreshed already, as in a process that has run for a while.
 fn world() -> World {
     let world = World::new();
     for _ in 0..3 {
@@ -79,11 +82,10 @@ fn world() -> World {
     world
 }
 
-/// Allocations of [`CALLS`] answers to one query, all of which must be of this kind.
+/// The allocations of [`CALLS`] answers to one query, all of which must be of this kind.
 fn allocations(world: &World, packet: &[u8], kind: Answered) -> u64 {
     let mut out = [0; UDP_MAX];
-    // What a thread sets up at its first answers, until a name lies on its shelf, is not the cost
-    // of a hit.
+    // A thread's first answers set up its thread cache, which is not the cost of a hit.
     for _ in 0..3 {
         world.receive(packet, &mut out);
     }

@@ -1,9 +1,10 @@
-//! A fleet heals: many sidecars behind one resolver that comes back from an outage. Do they knock
-//! it over again?
+//! The recovery of a fleet: many sidecars behind one upstream that comes back from an outage must
+//! not overload it again.
 //!
-//! Each sidecar is the real resolver in virtual time. The test runs a small fleet;
-//! `tests/load/fleet` runs ten thousand (`FLEET_SIDECARS=10000`) and plots what `FLEET_OUTPUT`
-//! names: packets a second after the heal, as it is, without jitter, and without jitter and budget.
+//! Each sidecar is the real resolver in virtual time. The test runs a small fleet.
+//! `tests/load/fleet` runs ten thousand sidecars (`FLEET_SIDECARS=10000`), has the result written
+//! to the file that `FLEET_OUTPUT` names, and plots it: packets a second after the recovery, as it
+//! is, without jitter, and without jitter and budget.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,25 +24,25 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
-/// Sidecars when nobody says otherwise.
+/// Sidecars unless `FLEET_SIDECARS` says otherwise.
 const SIDECARS: usize = 200;
-/// Names that each of them knows.
+/// Names that each sidecar has in its cache.
 const NAMES: usize = 150;
-/// Their TTL: all have expired when the resolver comes back.
+/// TTL of the names in seconds: all have expired when the upstream comes back.
 const TTL: u32 = 30;
-/// Queries a second that each sidecar's clients ask.
+/// Queries a second from the clients of each sidecar.
 const QUERIES: usize = 2;
-/// How long an answer takes.
+/// How long the upstream takes for a response.
 const QUICK: Duration = Duration::from_millis(2);
-/// Names are learned, all is well, the resolver is silent, it answers again.
+/// The ends of four phases in seconds: names are learned, all is well, the upstream is silent, it
+/// answers again.
 const WARM: u64 = 30;
 const WELL: u64 = 60;
 const HEALS: u64 = 120;
 const END: u64 = 165;
-/// Clients' queries are sent in bunches this far apart.
+/// Time between two batches of clients' queries.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Virtual time.
 struct FleetClock(Instant);
 
 impl Clock for FleetClock {
@@ -50,7 +51,8 @@ impl Clock for FleetClock {
     }
 }
 
-/// Chance of its own for each sidecar, or none at all: then all do everything at the same moment.
+/// Random numbers of its own for each sidecar, or none, so that all sidecars do everything at the
+/// same moment.
 enum FleetChance {
     Own(Mutex<SmallRng>),
     None,
@@ -65,14 +67,14 @@ impl Chance for FleetChance {
     }
 }
 
-/// The resolver behind them all: it counts what arrives, by second.
+/// The one upstream of all sidecars, which counts the packets of each second.
 struct Provider {
     began: Instant,
     silent: AtomicBool,
     arrived: Vec<AtomicU64>,
 }
 
-/// The way to it.
+/// The transport to the upstream.
 struct Way(Arc<Provider>);
 
 impl Wire for Way {
@@ -92,7 +94,7 @@ impl Wire for Way {
     }
 }
 
-/// An address for whatever was asked.
+/// A response with an address to any query.
 fn answer(mut query: Vec<u8>) -> Vec<u8> {
     let end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
     query.truncate(end);
@@ -103,7 +105,6 @@ fn answer(mut query: Vec<u8>) -> Vec<u8> {
     query
 }
 
-/// A client's query for a name of a sidecar.
 fn query(name: usize) -> Vec<u8> {
     let mut packet = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in [format!("n{name}").as_bytes(), b"example", b"com"] {
@@ -114,27 +115,27 @@ fn query(name: usize) -> Vec<u8> {
     packet
 }
 
-/// Which of the two manners a fleet has.
+/// Whether the sidecars of a fleet have jitter and a packet budget.
 #[derive(Clone, Copy)]
 struct Manners {
     jitter: bool,
     budget: bool,
 }
 
-/// What one fleet came to: packets by second, and answers that were no good.
+/// The result of one fleet: packets of each second, and answers that were failures.
 struct Story {
     arrived: Vec<u64>,
     failed: u64,
 }
 
 impl Story {
-    /// The most packets in a second of a span.
+    /// The highest number of packets in one second of a span.
     fn peak(&self, seconds: std::ops::Range<u64>) -> u64 {
         self.arrived[seconds.start as usize..seconds.end as usize].iter().copied().max().unwrap()
     }
 }
 
-/// The life of one fleet.
+/// Runs one fleet through all phases.
 async fn live(sidecars: usize, manners: Manners) -> Story {
     let began = Instant::now();
     let provider = Arc::new(Provider {
@@ -183,7 +184,8 @@ async fn live(sidecars: usize, manners: Manners) -> Story {
         }
         let second = elapsed.as_secs();
         provider.silent.store((WELL..HEALS).contains(&second), Ordering::Relaxed);
-        // While names are learned each is asked once, evenly; then clients ask for any of them.
+        // In the first phase each name is asked once, evenly spread. Afterwards clients ask for
+        // random names.
         let whole = sidecars * NAMES;
         let due = if second < WARM {
             whole * (step as usize + 1) / (WARM as usize * 50)
@@ -210,7 +212,7 @@ async fn live(sidecars: usize, manners: Manners) -> Story {
     }
 }
 
-/// One client asks; what has to be waited for goes on by itself.
+/// Sends one client's query. If it has to wait, it goes on in a task of its own.
 fn ask(resolver: &Arc<Resolver>, name: usize, tally: &Arc<Tally>) {
     let packet = query(name);
     let client = SocketAddr::from(([127, 0, 0, 1], 1024 + name as u16));
@@ -221,7 +223,6 @@ fn ask(resolver: &Arc<Resolver>, name: usize, tally: &Arc<Tally>) {
     }
 }
 
-/// Tells the story of a fleet with these manners.
 fn story(sidecars: usize, manners: Manners) -> Story {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -258,8 +259,8 @@ fn a_fleet_does_not_knock_over_the_resolver_that_came_back() {
     }
     let fleet = sidecars as u64;
     assert!(stories.iter().all(|(_, story)| story.failed == 0), "every name was known");
-    // 20 a second of the sweep, its clients' own, and the probes of a sidecar: nobody does more
-    // than that, whatever the others do.
+    // A sidecar sends at most 20 packets a second for the sweep, its clients' queries, and its
+    // probes, whatever the other sidecars do.
     assert!(after(0) <= fleet * (20 + QUERIES as u64 + 4), "{} packets in one second from {fleet} sidecars", after(0));
     assert!(after(0) < after(1), "jitter spreads the sweep: {} against {}", after(0), after(1));
     assert!(after(1) * 2 < after(2), "the budget bounds it: {} against {}", after(1), after(2));

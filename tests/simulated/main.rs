@@ -1,5 +1,5 @@
-//! Behaviour in virtual time: the real resolver with a clock that the test moves, and upstreams that
-//! do what the test says. Nothing here opens a socket or waits for real.
+//! Behaviour in virtual time: the real resolver with a clock that the test moves, and upstreams
+//! that do what the test says. Nothing here opens a socket or waits for real.
 
 #![allow(
     clippy::unwrap_used,

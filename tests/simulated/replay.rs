@@ -1,14 +1,13 @@
 //! Replays the scenarios of `tests/replay/*.rpl` against the real resolver, under a clock that the
 //! scenario moves.
 //!
-//! A scenario is a list of lines, each at a time of its own; their grammar is in
-//! `tests/replay/README.md`. The names of the files are the list of what holdover does.
+//! A scenario is a list of lines, each at a time of its own. Their grammar is in
+//! `tests/replay/README.md`, and the names of the files list what holdover does.
 
 mod scenario;
 
 use std::path::Path;
 
-/// Scenarios below this folder.
 fn scenarios() -> Vec<std::path::PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replay");
     let mut found: Vec<_> = std::fs::read_dir(folder)

@@ -1,8 +1,9 @@
-//! Days of clients, loss, lies, slowness, stops and restarts in seconds: the real resolver in a
-//! random world, checked answer by answer.
+//! Days of queries, packet loss, wrong answers, slowness, stops and restarts within seconds: the
+//! real resolver in a random world, with every answer checked.
 //!
-//! Everything follows from one seed. A failure names it; `SIMULATION_SEED=17 cargo test --test
-//! simulated simulation` runs that world alone, `SIMULATION_SEEDS=1000` more of them.
+//! Everything follows from one seed, which a failure names.
+//! `SIMULATION_SEED=17 cargo test --test simulated simulation` runs that world alone, and
+//! `SIMULATION_SEEDS=1000` runs more worlds.
 
 mod critical;
 mod play;
@@ -21,7 +22,7 @@ use weather::Weather;
 
 use crate::world::{Boot, Dice};
 
-/// Worlds that are run when nobody says otherwise.
+/// Worlds that are run unless `SIMULATION_SEEDS` says otherwise.
 const SEEDS: u64 = 24;
 
 #[test]
@@ -35,7 +36,7 @@ fn random_worlds_keep_every_invariant() {
     }
 }
 
-/// Hours of one random world.
+/// Runs one random world for hours of virtual time.
 async fn random_world(seed: u64) -> witness::Sums {
     let dice = Dice::new(seed);
     let addresses = ["192.0.2.53:53", "192.0.2.54:53", "198.51.100.53:53"];
@@ -49,8 +50,8 @@ async fn random_world(seed: u64) -> witness::Sums {
         settings.policy.stale.maximum = 20 * MINUTE;
     }
     if dice.below(2) == 0 {
-        // One that has addresses, one that comes and goes, one that never is, one without such
-        // data.
+        // In turn: a name that has addresses, one that comes and goes, one that never exists, and
+        // one without data of this type.
         settings.policy.critical = critical_names(&[0, 6, 7, 8], 10 * MINUTE);
     }
     let maximum_stale = settings.policy.stale.maximum;
@@ -101,7 +102,7 @@ async fn random_world(seed: u64) -> witness::Sums {
 async fn restart_with_a_state_file(play: &mut Play, dice: &Dice) {
     let (saved, written) = (play.world.save(), play.witness.written());
     play.load(Duration::from_millis(dice.below(2_000)), 5).await;
-    // Nobody waits any more: whose question dies with the process is owed nothing.
+    // By now no query is waiting: no answer is owed to a query that was lost with its process.
     tokio::time::sleep(3 * SECOND).await;
     let by = Duration::from_secs(match dice.below(4) {
         0 => 0,

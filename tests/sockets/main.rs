@@ -1,5 +1,5 @@
-//! Real loopback sockets inside the test process: a sidecar or one of its adapters before a scripted
-//! upstream, and packets as clients send them.
+//! Real loopback sockets inside the test process: a sidecar or one of its adapters before a
+//! scripted upstream, and packets as clients send them.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! The TCP front on real loopback sockets: pipelining, limits, slow and rude clients, and the end.
+//! The TCP front on real loopback sockets: pipelining, limits, slow and rude clients, and the
+//! drain.
 
 mod connections;
 mod queries;
@@ -19,12 +20,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::frames::{framed, query, read_frame as read};
 
-/// Echoes queries; the first label says how: `slow` waits for `release`, `silent` gives nothing,
+/// Echoes queries. The first label says how: `slow` waits for `release`, `silent` gives no answer,
 /// `large` gives 65 535 bytes, `fails` panics.
 struct Echo {
-    /// Queries that came.
+    /// Queries that have come so far.
     asked: AtomicUsize,
-    /// Answers to `slow` that may go; none at first.
+    /// Permits for answers to `slow`; none at first.
     release: Arc<Semaphore>,
 }
 
@@ -50,19 +51,16 @@ impl Answer for Echo {
 
 /// A running front.
 struct Started {
-    /// Where it listens.
     address: SocketAddr,
-    /// What answers.
     echo: Arc<Echo>,
-    /// Tells it to drain.
+    /// Tells the front to drain.
     phase: watch::Sender<Phase>,
-    /// Its task.
     task: JoinHandle<()>,
-    /// What became of its connections.
+    /// Counters of its connections.
     counters: Arc<Connections>,
 }
 
-/// Small bounds, so that the tests are quick.
+/// Small limits, so that the tests are quick.
 fn limits() -> TcpLimits {
     TcpLimits {
         connections: 4,
@@ -74,7 +72,6 @@ fn limits() -> TcpLimits {
     }
 }
 
-/// Starts a front.
 async fn start(limits: TcpLimits) -> Started {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -87,18 +84,17 @@ async fn start(limits: TcpLimits) -> Started {
 }
 
 impl Started {
-    /// What became of its connections: accepted, denied, evicted, refused.
+    /// How many connections were accepted, denied, evicted and refused.
     fn counted(&self) -> [u64; 4] {
         Connection::ALL.map(|kind| self.counters.total(kind))
     }
 
-    /// A new connection.
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 }
 
-/// A query with that ID for `<label>.example.com` A, with its length prefix.
+/// A query with this ID for `<label>.example.com` A, with its length prefix.
 fn frame(id: u16, label: &str) -> Vec<u8> {
     framed(&query(id, label))
 }
@@ -108,12 +104,12 @@ async fn read_id(stream: &mut TcpStream) -> Option<u16> {
     read(stream).await.map(|answer| u16::from_be_bytes([answer[0], answer[1]]))
 }
 
-/// Asks and gets an answer: the connection works.
+/// Whether a query on this connection is answered.
 async fn works(stream: &mut TcpStream) -> bool {
     stream.write_all(&frame(77, "www")).await.is_ok() && read_id(stream).await == Some(77)
 }
 
-/// Whether the other side closes the connection soon, without sending anything.
+/// Whether the other side closes the connection within `bound`, without sending anything.
 async fn closes_within(stream: &mut TcpStream, bound: Duration) -> bool {
     matches!(timeout(bound, stream.read(&mut [0; 1])).await, Ok(Ok(0) | Err(_)))
 }

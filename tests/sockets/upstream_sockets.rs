@@ -1,5 +1,5 @@
-//! The way upstream on real loopback sockets: what comes back, what is ignored, and how soon a
-//! failure is known.
+//! The upstream transport on real loopback sockets: which responses are accepted, which are
+//! ignored, and how soon a failure is known.
 
 mod datagrams;
 mod streams;
@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::frames::{framed, query, read_frame};
 
-/// Small bounds, so that the tests are quick.
+/// Small limits, so that the tests are quick.
 const LIMITS: UpstreamLimits = UpstreamLimits {
     sockets: 8,
     streams: StreamLimits {
@@ -35,7 +35,7 @@ const LIMITS: UpstreamLimits = UpstreamLimits {
     },
 };
 
-/// The response to it, without any RRset.
+/// An empty response to a query.
 fn response(query: &[u8]) -> Vec<u8> {
     let mut bytes = query.to_vec();
     bytes[2] |= 0x80;
@@ -43,26 +43,23 @@ fn response(query: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A UDP server and its address.
 async fn udp_server() -> (UdpSocket, SocketAddr) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     (socket, address)
 }
 
-/// A TCP server and its address.
 async fn tcp_server() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
-/// The next connection, which must come soon.
+/// The next connection, which must come within two seconds.
 async fn accept(listener: &TcpListener) -> TcpStream {
     timeout(Duration::from_secs(2), listener.accept()).await.expect("a new connection").unwrap().0
 }
 
-/// Writes one frame.
 async fn write_frame(stream: &mut TcpStream, message: &[u8]) {
     stream.write_all(&framed(message)).await.unwrap();
 }
@@ -73,7 +70,7 @@ async fn answer_one(stream: &mut TcpStream) {
     write_frame(stream, &response(&query)).await;
 }
 
-/// Counters of all ignored responses together.
+/// How many responses were ignored, for whatever reason.
 fn ignored(wire: &SocketWire) -> u64 {
     Mismatch::ALL.iter().map(|mismatch| wire.counters().ignored(*mismatch)).sum()
 }

@@ -1,8 +1,9 @@
-//! A sidecar on the wildcard addresses of a host with several addresses: answers leave from the one
-//! that was asked, or clients with a connected socket (all of them) never see one.
+//! A sidecar on the wildcard addresses of a host with several addresses: answers leave from the
+//! address that was asked. Otherwise clients with a connected socket, which is all of them, would
+//! never see an answer.
 //!
-//! A second IPv6 address needs a host that has one, so the test makes one: it runs itself again in
-//! a network namespace of its own. Where that is not allowed it says that it was skipped.
+//! The test needs a second IPv6 address, so it runs itself again in a network namespace that has
+//! one. Where that is not allowed, it prints that it was skipped.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::Command;
@@ -16,7 +17,8 @@ use crate::support::messages::{address, query};
 use crate::support::sidecar::Sidecar;
 use crate::support::upstream::{Reaction, Upstream};
 
-/// The port on both wildcard addresses.
+/// The port on both wildcard addresses. It is fixed because the namespace belongs to this test
+/// alone.
 const PORT: u16 = 5399;
 
 #[test]
@@ -62,10 +64,10 @@ fn in_a_namespace_with_two_addresses() {
         let from: IpAddr = if ip.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
         let socket = UdpSocket::bind((from, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
-        // What comes from elsewhere does not reach a connected socket.
+        // An answer from another address does not reach a connected socket.
         socket.connect(SocketAddr::from((ip, PORT))).unwrap();
-        // The first waits for the upstream, the second is answered by the thread that receives: two
-        // ways out.
+        // The first query waits for the upstream, and the second is answered by the receiving
+        // thread, which sends in another way.
         for way in ["waiting", "from memory"] {
             socket
                 .send(

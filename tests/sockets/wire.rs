@@ -1,4 +1,4 @@
-//! The lines of "on the wire", on real sockets: a real sidecar, a scripted upstream, packets as
+//! What goes over the wire: a whole sidecar on real sockets, a scripted upstream, and packets as
 //! clients send them.
 
 mod clients;
@@ -33,8 +33,8 @@ fn settings(upstream: &Upstream) -> Settings {
     settings
 }
 
-/// A sidecar before a well-behaved upstream: addresses, NODATA under `nodata`, NXDOMAIN under
-/// `gone`.
+/// A sidecar before a well-behaved upstream, which answers NODATA for names that begin with
+/// `nodata`, NXDOMAIN for `gone`, a CNAME and an address for `chain`, and addresses for all others.
 fn healthy(ttl: u32) -> (Upstream, Sidecar) {
     let upstream = Upstream::start(move |query, _| Reaction::Send(well_behaved(query, ttl)));
     let sidecar = Sidecar::start(settings(&upstream));

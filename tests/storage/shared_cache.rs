@@ -1,5 +1,5 @@
-//! The memory that a fleet shares, with real servers from Debian: what one instance learned another
-//! one knows, and nothing that happens to the server, or that somebody writes into it, harms a
+//! The shared cache of a fleet, with real Redis servers: what one instance learned another one
+//! answers, and nothing that happens to the cache server, or that somebody writes into it, harms a
 //! query.
 
 mod drill;
@@ -19,29 +19,28 @@ use crate::support::messages;
 use crate::support::messages::{address, qname};
 use crate::support::upstream::{Reaction, Upstream};
 
-/// An upstream that answers everything with 192.0.2.1 for five minutes.
+/// An upstream that answers every query with 192.0.2.1 and a TTL of five minutes.
 fn upstream() -> Upstream {
     Upstream::answering(300, 1)
 }
 
-/// An upstream that says nothing.
 fn silent() -> Upstream {
     Upstream::silent()
 }
 
-/// Where an answer to A lies.
+/// The key of the cache server under which the answer to a name's type A lies.
 fn key_of(group: &str, name: &str) -> Vec<u8> {
     let key = holdover::core::key::Key::new(&wire(name), 1, 1, holdover::core::key::Dnssec::default());
     [format!("holdover:{{{group}}}:").as_bytes(), key.as_bytes()].concat()
 }
 
-/// A name as it stands in a query.
+/// A name in wire format.
 fn wire(name: &str) -> Vec<u8> {
     let labels = name.split('.').flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat());
     labels.chain([0]).collect()
 }
 
-/// Has an instance learn and publish names.
+/// Starts an instance that learns these names and publishes them.
 #[track_caller]
 fn teach(server_url: &str, names: &[&str], settings: &[(&str, &str)]) -> Instance {
     let upstream = upstream();
@@ -51,15 +50,16 @@ fn teach(server_url: &str, names: &[&str], settings: &[(&str, &str)]) -> Instanc
         assert_eq!(instance.addresses(name), ["192.0.2.1"]);
     }
     instance.wait_until_published(names.len() as u64);
-    // It goes on answering until the test ends.
+    // The upstream goes on answering until the test ends.
     std::mem::forget(upstream);
     instance
 }
 
-/// Settings of an instance that learns nothing at the start, so that it has to ask.
+/// Settings of an instance that learns no names at its start, so that it has to ask the shared
+/// cache for each.
 const ASKS: &[(&str, &str)] = &[("START_NAMES", "0")];
 
-// --- what it is for --------------------------------------------------------------------------------------------------------------
+// --- what the shared cache is for ---
 
 #[test]
 fn what_one_instance_learned_another_one_answers_while_its_upstream_is_silent() {
@@ -147,7 +147,7 @@ fn what_a_seed_says_without_a_date_gives_way_to_what_the_group_learned() {
     assert_eq!(second.addresses("other.example.com"), ["192.0.2.77"]);
 }
 
-// --- what happens to the server --------------------------------------------------------------------------------------------------
+// --- what happens to the cache server ---
 
 #[test]
 fn a_server_that_is_killed_harms_no_query_and_is_used_again_when_it_is_back() {
@@ -260,14 +260,14 @@ fn what_was_flushed_does_not_come_back_until_somebody_learns_it_anew() {
     third.wait_until_reached();
     assert_eq!(third.addresses("wrong.example.com"), ["192.0.2.2"]);
     third.wait_until_published(1);
-    // That there was nothing is remembered for a second or two.
+    // The instance remembers for a second or two that the shared cache had no answer.
     let end = std::time::Instant::now() + PATIENCE;
     while second.addresses("wrong.example.com") != ["192.0.2.2"] {
         assert!(std::time::Instant::now() < end, "it is not taken");
     }
 }
 
-// --- where it is -----------------------------------------------------------------------------------------------------------------
+// --- how the cache server is reached ---
 
 #[test]
 fn a_server_over_tls_has_to_prove_who_it_is() {
@@ -316,7 +316,7 @@ fn the_primary_that_the_sentinels_name_is_used_also_after_a_failover() {
     replica.wait_until("it has it as well", |own| own.tell::<u64>(&[b"EXISTS", &key]) == 1);
     primary.kill();
     replica.wait_until("it is promoted", |own| own.say::<String>(&["INFO", "replication"]).contains("role:master"));
-    // What is learned while the connection breaks is not sent; what is learned afterwards is.
+    // What is learned while the connection breaks is not published; what is learned afterwards is.
     let asked = std::cell::Cell::new(0);
     replica.wait_until("it takes what is published", |own| {
         asked.set(asked.get() + 1);
@@ -373,9 +373,7 @@ fn a_server_is_found_by_its_name_although_dns_is_down() {
     assert_eq!(second.addresses("late.example.com"), ["192.0.2.1"]);
 }
 
-/// 127.0.0.1 as data.
+/// The RDATA of an A record for 127.0.0.1.
 fn loopback_data() -> hickory_proto::rr::RData {
     hickory_proto::rr::RData::A(hickory_proto::rr::rdata::A::new(127, 0, 0, 1))
 }
-
-// --- what is wrong with a configuration ------------------------------------------------------------------------------------------

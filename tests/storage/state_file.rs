@@ -1,5 +1,5 @@
-//! What is remembered outlives the process: kill -9, power cuts, disks that are full, read-only or
-//! somebody else's, files that are none.
+//! The state file: the cache outlives the process, through kill -9, power cuts, disks that are full
+//! or read-only, and files that are not state files or belong to another process.
 
 mod disk;
 mod file;

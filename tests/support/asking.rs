@@ -1,4 +1,4 @@
-//! Asks a resolver as a client does, over UDP and TCP, each time with a bound.
+//! A client that asks a resolver over UDP or TCP, and never waits without a bound.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use hickory_proto::op::Message;
 use super::frames::blocking::{read_frame, write_frame};
 use super::waiting::PATIENCE;
 
-/// A socket that waits for answers, with a bound.
+/// A UDP socket that is connected to a resolver and waits at most [`PATIENCE`] for an answer.
 pub fn client(server: SocketAddr) -> UdpSocket {
     let any: SocketAddr =
         if server.is_ipv4() { (Ipv4Addr::LOCALHOST, 0).into() } else { (Ipv6Addr::LOCALHOST, 0).into() };
@@ -18,7 +18,7 @@ pub fn client(server: SocketAddr) -> UdpSocket {
     socket
 }
 
-/// The next message that comes.
+/// The next message that arrives at a socket.
 #[track_caller]
 pub fn receive(socket: &UdpSocket) -> Message {
     let mut buffer = [0; 65_535];
@@ -26,7 +26,7 @@ pub fn receive(socket: &UdpSocket) -> Message {
     Message::from_vec(&buffer[..length]).unwrap()
 }
 
-/// Asks over UDP.
+/// Asks over UDP, and gives the answer.
 #[track_caller]
 pub fn ask(server: SocketAddr, message: &Message) -> Message {
     let socket = client(server);
@@ -34,7 +34,7 @@ pub fn ask(server: SocketAddr, message: &Message) -> Message {
     receive(&socket)
 }
 
-/// Asks over UDP where perhaps nobody answers.
+/// Asks over UDP, and gives the answer; `None` if none comes within the time.
 pub fn try_ask(server: SocketAddr, message: &Message, within: Duration) -> Option<Message> {
     let socket = client(server);
     socket.set_read_timeout(Some(within)).unwrap();
@@ -44,7 +44,7 @@ pub fn try_ask(server: SocketAddr, message: &Message, within: Duration) -> Optio
     Some(Message::from_vec(&buffer[..length]).unwrap())
 }
 
-/// Asks over TCP.
+/// Asks over TCP, and gives the answer.
 #[track_caller]
 pub fn ask_tcp(server: SocketAddr, message: &Message) -> Message {
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE).unwrap();

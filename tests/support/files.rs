@@ -9,7 +9,7 @@ pub fn write(folder: &Path, name: &str, text: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A file of this text in a folder of its own, which goes away with the first of the two.
+/// A file of this text in a temporary folder, which is removed when the first value is dropped.
 pub fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), name, text);

@@ -3,7 +3,7 @@
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// A query with that ID for `<label>.example.com` A.
+/// A query with this ID for `<label>.example.com` A.
 pub fn query(id: u16, label: &str) -> Vec<u8> {
     let mut bytes = id.to_be_bytes().to_vec();
     bytes.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
@@ -28,7 +28,7 @@ pub async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// The same for threads that may block, on the standard library's streams.
+/// Frames on the standard library's streams, for threads that may block.
 pub mod blocking {
     use std::io::{Read, Write};
     use std::net::TcpStream;
@@ -42,7 +42,7 @@ pub mod blocking {
         Some(bytes)
     }
 
-    /// Writes one frame; an end of the stream is noticed by whoever reads.
+    /// Writes one frame. Errors are ignored, because the reader of the answer notices them.
     pub fn write_frame(stream: &mut TcpStream, bytes: &[u8]) {
         let _ = stream.write_all(&super::framed(bytes));
     }

@@ -1,4 +1,5 @@
-//! A raw HTTP client that says what a test wants said, and a checker of OpenMetrics text.
+//! A raw HTTP client that sends exactly the bytes of a test, and a strict reader of OpenMetrics
+//! text.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -7,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// An answer: its status and its body.
+/// A response: its status code, its header section in lower case, and its body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -20,12 +21,12 @@ pub struct Answer {
 pub fn send(server: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(5)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    // A server that has read enough closes early.
+    // A server that has read enough may close early.
     let _ = stream.write_all(bytes);
     answer(stream)
 }
 
-/// Likewise over a unix socket.
+/// Sends these bytes over a unix socket and reads until the other side closes.
 #[track_caller]
 pub fn send_to_path(path: &Path, bytes: &[u8]) -> Answer {
     let mut stream = UnixStream::connect(path).unwrap();
@@ -34,12 +35,11 @@ pub fn send_to_path(path: &Path, bytes: &[u8]) -> Answer {
     answer(stream)
 }
 
-/// Reads an answer.
 #[track_caller]
 fn answer(mut stream: impl Read) -> Answer {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
-    // A reset after the answer is an end, too.
+    // A reset after the response counts as its end.
     while let Ok(length @ 1..) = stream.read(&mut piece) {
         bytes.extend(&piece[..length]);
     }

@@ -37,14 +37,14 @@ pub fn qname(query: &Message) -> Name {
     query.queries[0].name().clone()
 }
 
-/// An answer with one record of this data.
+/// A positive response with one record of this data.
 pub fn answer(query: &Message, ttl: u32, data: RData) -> Vec<u8> {
     let mut message = response(query, ResponseCode::NoError);
     message.add_answer(Record::from_rdata(qname(query), ttl, data));
     message.to_vec().unwrap()
 }
 
-/// 192.0.2.`last` for A, 2001:db8::`last` for AAAA.
+/// A positive response: 2001:db8::`last` for AAAA, and 192.0.2.`last` for any other type.
 pub fn address(query: &Message, ttl: u32, last: u8) -> Vec<u8> {
     match query.queries[0].query_type() {
         RecordType::AAAA => answer(query, ttl, RData::AAAA(AAAA::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)))),
@@ -52,7 +52,7 @@ pub fn address(query: &Message, ttl: u32, last: u8) -> Vec<u8> {
     }
 }
 
-/// A CNAME to `target` and its address.
+/// A positive response with a CNAME record to `target` and the address of `target`.
 pub fn chain(query: &Message, ttl: u32, target: &str) -> Vec<u8> {
     let mut message = response(query, ResponseCode::NoError);
     let target = Name::from_ascii(target).unwrap();
@@ -61,7 +61,7 @@ pub fn chain(query: &Message, ttl: u32, target: &str) -> Vec<u8> {
     message.to_vec().unwrap()
 }
 
-/// NXDOMAIN or NODATA with an SOA.
+/// NXDOMAIN or NODATA with the SOA record of `example.com`.
 pub fn negative(query: &Message, rcode: ResponseCode, ttl: u32) -> Vec<u8> {
     let mut message = response(query, rcode);
     let zone = Name::from_ascii("example.com.").unwrap();
@@ -72,12 +72,12 @@ pub fn negative(query: &Message, rcode: ResponseCode, ttl: u32) -> Vec<u8> {
     message.to_vec().unwrap()
 }
 
-/// The addresses in an answer.
+/// The RDATA of the answer section as text, usually addresses.
 pub fn addresses(message: &Message) -> Vec<String> {
     message.answers.iter().map(|record| record.data.to_string()).collect()
 }
 
-/// The extended errors in an answer.
+/// The codes of the extended errors in an answer (RFC 8914).
 pub fn extended_errors(message: &Message) -> Vec<u16> {
     let Some(edns) = &message.edns else { return Vec::new() };
     edns.options()

@@ -1,5 +1,5 @@
-//! What several suites need to drive holdover. Each test binary includes this module once; what only
-//! one suite needs stays beside that suite.
+//! What several suites need to drive holdover. Each test binary includes this module once; what
+//! only one suite needs stays beside that suite.
 //!
 //! | module | what it is for |
 //! |---|---|

@@ -8,7 +8,7 @@ use hickory_proto::op::Message;
 use holdover::app;
 use holdover::config::settings::Settings;
 
-/// A sidecar in a thread of its own.
+/// A sidecar that runs in a thread of its own until the value is dropped.
 pub struct Sidecar {
     pub address: SocketAddr,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
@@ -31,7 +31,8 @@ impl Sidecar {
         Self { address: told.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Sends raw bytes by UDP; `None` when nothing comes back within the time.
+    /// Sends raw bytes over UDP, and gives the answer; `None` if nothing comes back within the
+    /// time.
     pub fn exchange(&self, packet: &[u8], within: Duration) -> Option<Vec<u8>> {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(within)).unwrap();
@@ -42,7 +43,7 @@ impl Sidecar {
         Some(buffer[..length].to_vec())
     }
 
-    /// Asks and waits up to three seconds.
+    /// Asks over UDP, and waits up to three seconds for the answer.
     pub fn ask(&self, query: &Message) -> Message {
         let bytes = self.exchange(&query.to_vec().unwrap(), Duration::from_secs(3)).expect("an answer");
         Message::from_vec(&bytes).expect("a message")

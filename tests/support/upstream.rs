@@ -22,17 +22,17 @@ pub enum Reaction {
     Silence,
 }
 
-/// Decides over queries: the query, and whether it came over TCP.
+/// Says how the upstream reacts to a query, and to the transport over which it came.
 pub type Script = dyn Fn(&Message, Via) -> Reaction + Send + Sync;
 
-/// How a query came.
+/// The transport over which a query came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
     Udp,
     Tcp,
 }
 
-/// A scripted upstream.
+/// A scripted upstream, which counts its queries and stops when the value is dropped.
 pub struct Upstream {
     pub address: SocketAddr,
     pub queries: Arc<AtomicU64>,
@@ -73,7 +73,7 @@ impl Upstream {
         Self::start(|_, _| Reaction::Silence)
     }
 
-    /// Changes what it does.
+    /// Gives the upstream another script.
     pub fn set(&self, script: impl Fn(&Message, Via) -> Reaction + Send + Sync + 'static) {
         *self.script.lock().unwrap() = Arc::new(script);
     }

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 /// How long anything that should be quick may take on a busy host.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Waits for something to become true.
+/// Waits until the condition is true; fails the test after `within`.
 #[track_caller]
 pub fn eventually(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
     until(what, within, || condition().then_some(()));
 }
 
-/// Looks until something is found, and gives it.
+/// Calls `look` until it finds something, and gives that; fails the test after `within`.
 #[track_caller]
 pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + within;

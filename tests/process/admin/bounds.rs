@@ -1,4 +1,5 @@
-//! What it does not let happen.
+//! What the admin interface refuses and bounds: hostile requests, idle connections, addresses that
+//! are taken, and clients of other hosts.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -15,7 +16,6 @@ use super::sidecar::{Sidecar, dead, file};
 use crate::support::binary::*;
 use crate::support::http::{get, request, send};
 
-/// A sidecar whose admin interface is on TCP.
 fn on_tcp(flags: &[&str]) -> (Sidecar, SocketAddr) {
     let admin = loopback();
     let mut sidecar = Sidecar::start_with(dead(), tempfile::tempdir().unwrap(), &admin.to_string(), flags);
@@ -59,7 +59,7 @@ fn hostile_requests_are_refused_and_cost_nobody_anything() {
     assert_eq!(sidecar.ask("localhost.", RecordType::A).response_code, ResponseCode::NoError);
 }
 
-/// A chunked body of so many bytes that does not end.
+/// A chunked body of `bytes` bytes whose last chunk never comes.
 fn endless(bytes: usize) -> Vec<u8> {
     let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
     chunk.repeat(bytes >> 16)
@@ -74,7 +74,7 @@ fn connections_that_never_ask_are_closed_and_others_get_through() {
     }
     assert_eq!(sidecar.ask("localhost.", RecordType::A).response_code, ResponseCode::NoError, "queries do not notice");
     drop(slow.split_off(16));
-    // The 16 that are left hold all the room, until they have taken too long.
+    // The 16 that are left occupy every connection until their time to send a request runs out.
     let began = Instant::now();
     assert_eq!(send(admin, &get("/health")).status, 200);
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
@@ -97,7 +97,7 @@ fn an_admin_address_that_is_taken_is_said_and_queries_are_answered() {
 fn the_socket_is_closed_to_others_and_a_dead_ones_place_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin.sock");
-    // A process that was killed leaves its socket behind.
+    // A process that was killed leaves its socket file behind.
     drop(UnixListener::bind(&path).unwrap());
     let mut sidecar = Sidecar::start_with(dead(), folder, path.to_str().unwrap(), &[]);
     sidecar.process.wait_for("admin interface address=").expect("it runs");
@@ -130,10 +130,10 @@ fn a_file_that_is_no_socket_is_left_alone() {
     assert!(lost.process.wait_for("no admin interface").unwrap().contains("the folder /no/such/folder does not exist"));
 }
 
-/// An address of this host that is not loopback, where it has one.
+/// An address of this host that is not loopback, if it has one.
 fn outward() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // Sends nothing: it only chooses a route.
+    // Connecting a UDP socket sends nothing; it only chooses a route.
     socket.connect("192.0.2.1:9").ok()?;
     Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
 }

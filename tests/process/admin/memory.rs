@@ -1,4 +1,4 @@
-//! The memory: taken out, given to another, forgotten.
+//! The cache through the admin interface: exported, imported as a seed, and flushed.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ fn a_seed_never_replaces_what_is_newer() {
         assert!(done.stdout.starts_with("0 taken"), "{done:?}");
         assert_eq!(addresses(&sidecar.ask("www.example.com.", RecordType::A)), ["192.0.2.7"], "{name}");
     }
-    // Of two that do not say how old they are, the first is kept.
+    // Of two answers without a date, the first is kept.
     let newborn = Sidecar::start(dead(), &[]);
     for (name, text, taken) in [("first.json", one(8, ""), "1 taken"), ("second.json", one(9, ""), "0 taken")] {
         let path = file(&folder, name, &text);

@@ -1,4 +1,5 @@
-//! A sidecar with an admin interface, and what it needs around it.
+//! A sidecar with an admin interface as a child process, and what the tests of that interface
+//! share.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,7 +23,7 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts one before this upstream, its admin interface on a unix socket.
+    /// Starts a sidecar that forwards to `upstream`, with its admin interface on a unix socket.
     #[track_caller]
     pub fn start(upstream: SocketAddr, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -32,7 +33,8 @@ impl Sidecar {
         own
     }
 
-    /// Starts one whose admin interface is there, or not.
+    /// Starts a sidecar without waiting for its admin interface, which may be impossible at
+    /// `admin`.
     #[track_caller]
     pub fn start_with(upstream: SocketAddr, folder: tempfile::TempDir, admin: &str, flags: &[&str]) -> Self {
         let (process, address) = serve("ready", |command, _| {
@@ -41,19 +43,18 @@ impl Sidecar {
         Self { process, address, admin: admin.to_owned(), folder }
     }
 
-    /// Asks it for a name.
     #[track_caller]
     pub fn ask(&self, name: &str, rtype: RecordType) -> Message {
         ask(self.address, &query(name, rtype))
     }
 
-    /// Runs a subcommand that asks it.
+    /// Runs a subcommand against this sidecar's admin interface.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Finished {
         run(holdover().args(arguments).args(["--admin", &self.admin]))
     }
 
-    /// Its status.
+    /// The status as `holdover status --json` prints it.
     #[track_caller]
     pub fn status(&self) -> Value {
         let done = self.run(&["status", "--json"]);
@@ -66,22 +67,20 @@ impl Sidecar {
     }
 }
 
-/// An upstream that answers everything with 192.0.2.`last`.
 pub fn upstream(ttl: u32, last: u8) -> Upstream {
     Upstream::answering(ttl, last)
 }
 
-/// An address where nobody answers.
+/// An address on which nothing listens.
 pub fn dead() -> SocketAddr {
     loopback()
 }
 
-/// A file of this text.
 pub fn file(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
     write(folder.path(), name, text)
 }
 
-/// A seed with one name and one mistake.
+/// A seed with two valid answers and, in line 3, a name that is invalid.
 pub const SEED: &str = r#"{"format":"holdover-seed","version":1,"answers":[
 {"name":"www.example.com","type":"A","records":[{"data":"192.0.2.1"}]},
 {"name":"a..b.example.com","type":"A"},

@@ -1,4 +1,4 @@
-//! What it tells.
+//! What the admin interface shows: status, metrics, health and readiness.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -21,7 +21,8 @@ fn status_and_metrics_tell_of_an_outage_and_what_it_costs() {
     std::thread::sleep(Duration::from_millis(1100));
     let status = until("an outage with something saved", PATIENCE, || {
         assert_eq!(addresses(&sidecar.ask("www.example.com.", RecordType::A)), ["192.0.2.7"]);
-        // A name that nobody knows, so that the upstream is asked and found to be down.
+        // A name that is not in the cache makes the sidecar ask the upstream, and find that it is
+        // down.
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.send_to(&query("nobody.example.com.", RecordType::A).to_vec().unwrap(), sidecar.address).unwrap();
         let status = sidecar.status();

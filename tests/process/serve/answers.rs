@@ -1,4 +1,4 @@
-//! Queries over UDP and TCP, on every address that it listens on.
+//! Queries over UDP and TCP are answered on every listen address.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Signals, and how it ends.
+//! SIGTERM and SIGINT begin the drain; how the drain and the process end.
 
 use super::*;
 
@@ -69,8 +69,8 @@ fn a_drain_under_load_ends_at_its_maximum() {
     assert_eq!(ended.code(), 0, "{ended:?}");
 }
 
-/// Asks a slow upstream, ends the process meanwhile, and expects the answer. `idle` is
-/// `drain.idle`.
+/// Sends a query for which the upstream needs 1.3 s, ends the process meanwhile, and expects the
+/// answer. `idle` is the value of `drain.idle`.
 #[track_caller]
 fn expect_an_answer_in_the_drain(idle: &str, via: Via) {
     let upstream = Upstream::start(|query, _| Reaction::Late(Duration::from_millis(1300), address(query, 60, 7)));

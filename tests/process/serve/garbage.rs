@@ -1,8 +1,8 @@
-//! What nobody should send, from clients and from the upstream.
+//! Garbage from clients and from the upstream: it costs neither answers nor memory.
 
 use super::*;
 
-/// SplitMix64: reproducible bytes.
+/// SplitMix64, a generator whose bytes are the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -17,7 +17,7 @@ impl Dice {
         (self.throw() % bound as u64) as usize
     }
 
-    /// Noise, or a query with a few bytes changed and perhaps an end cut off.
+    /// Random bytes, or a query of which some bytes are changed and perhaps the end is cut off.
     fn packet(&mut self, sound: &[u8]) -> Vec<u8> {
         if self.below(2) == 0 {
             let length = self.below(1400);
@@ -43,7 +43,7 @@ fn garbage_is_survived_and_told_once() {
     for index in 0..2000 {
         socket.send(&dice.packet(&sound)).unwrap();
         if index % 100 == 0 {
-            // Lets the kernel's queue empty, so that most of it arrives.
+            // A pause lets the kernel's queue empty, so that most packets arrive.
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -52,7 +52,8 @@ fn garbage_is_survived_and_told_once() {
         stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
         for _ in 0..20 {
             let packet = dice.packet(&sound);
-            // In a frame, or with no length, or with one that promises more than comes.
+            // Packets go in a correct frame, without a length, or after a length that promises more
+            // bytes than come.
             match round % 3 {
                 0 => write_frame(&mut stream, &packet),
                 1 => drop(stream.write_all(&packet)),
@@ -83,7 +84,7 @@ fn memory_stays_flat_however_much_garbage_comes() {
     let mut dice = Dice(5);
     let sound = query("garbage.example.com.", RecordType::A).to_vec().unwrap();
     let socket = client(sidecar.address);
-    // The kernel may have no room for a query behind the flood; a client asks again.
+    // The kernel may drop a query behind the flood, so the client asks again.
     let alive = query("alive.example.com.", RecordType::A);
     let known = || {
         addresses(&(0..5).find_map(|_| try_ask(sidecar.address, &alive, Duration::from_secs(2))).expect("an answer"))
@@ -96,7 +97,8 @@ fn memory_stays_flat_however_much_garbage_comes() {
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
-        // More than may be open; each promises a frame of 64 KiB and sends the most part of it.
+        // These are more connections than may be open. Each promises a frame of 64 KiB and sends
+        // most of it.
         let open: Vec<TcpStream> = (0..connections).map(|_| TcpStream::connect(sidecar.address).unwrap()).collect();
         for mut stream in open {
             let _ = stream.write_all(&[&[0xff, 0xff][..], &vec![0; 60_000]].concat());
@@ -107,11 +109,11 @@ fn memory_stays_flat_however_much_garbage_comes() {
     flood(&mut dice, 60_000, 600);
     let after = sidecar.process.resident_kib();
     eprintln!("{before} KiB, then {after} KiB");
-    // 64 connections may hold a frame each: 4 MiB. Mutated names that resolve fill the cache, 8 MiB
-    // at the most.
+    // 64 connections may hold a frame each, which is 4 MiB. Mutated names that resolve fill the
+    // cache, which is 8 MiB at most.
     assert!(after < before + 12 * 1024, "{before} KiB, then {after} KiB");
-    // One that is known: what the flood asks for stands before the packet budget, and so would a
-    // new one.
+    // This name is in the cache: the flood's names are waiting for the packet budget, and a new
+    // name would wait behind them.
     assert_eq!(known(), ["192.0.2.7"]);
 }
 
@@ -137,7 +139,7 @@ fn garbage_from_the_upstream_is_survived_and_told_once() {
             let sound = address(query, 60, 66);
             let mut dice = noise.lock().unwrap();
             let mut all: Vec<Vec<u8>> = (0..20).map(|_| dice.packet(&sound)).collect();
-            // The message ID is right, so that some get as far as may be.
+            // The message ID is right, so that some responses get as far as possible.
             for packet in all.iter_mut().filter(|packet| packet.len() > 2) {
                 packet[..2].copy_from_slice(&query.metadata.id.to_be_bytes());
             }

@@ -1,13 +1,13 @@
-//! A hosts file is answered from, and read again when it changes.
+//! Names of a hosts file are answered from it, and it is read again when it changes.
 
 use super::*;
 
-/// The name of a PTR query for 192.0.2.`last`.
+/// A PTR query for 192.0.2.`last`.
 fn pointer(last: u8) -> Message {
     query(&format!("{last}.2.0.192.in-addr.arpa."), RecordType::PTR)
 }
 
-/// Asks until the answer is this one; a change is taken up within 3 s.
+/// Asks until the addresses are `wanted`. A change of the file is taken up within 3 s.
 #[track_caller]
 fn becomes(sidecar: &Sidecar, message: &Message, wanted: &[&str]) {
     let began = Instant::now();

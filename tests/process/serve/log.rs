@@ -1,8 +1,8 @@
-//! What it writes to the log, as text and as JSON, and how little that is.
+//! The log as text and as JSON, and that no line is written per query.
 
 use super::*;
 
-/// Lets an upstream fall silent and come back; gives the whole log.
+/// Lets an upstream fall silent and come back, and gives all lines of the log.
 fn live_through_an_outage(format: &str) -> Vec<String> {
     let upstream = upstream(1, 1);
     let mut sidecar = Sidecar::start(&upstream, &["--log-format", format]);
@@ -39,7 +39,7 @@ fn live_through_an_outage(format: &str) -> Vec<String> {
     );
     upstream.set(|query, _| Reaction::Send(address(query, 60, 2)));
     until(&sidecar, "outage ends", &|answer| assert_eq!(answer.metadata.response_code, ResponseCode::NoError));
-    // Names are fresh again one probe or refresh after the upstream is.
+    // After the upstream is back it takes one probe or one refresh until names are fresh again.
     let healed = Instant::now();
     while addresses(&sidecar.ask(&names[0])) != ["192.0.2.2"] {
         assert!(healed.elapsed() < Duration::from_secs(5), "fresh again");
@@ -93,7 +93,8 @@ fn an_outage_in_json_is_one_object_a_line() {
 fn nothing_is_logged_per_query() {
     let kind = Arc::new(AtomicU8::new(0));
     let turn = Arc::clone(&kind);
-    // Answers, denials and SERVFAIL in turn; failures few enough that no outage begins.
+    // Positive answers, negative answers and SERVFAIL come in turn, with so few failures that no
+    // outage begins.
     let upstream = Upstream::start(move |query, _| match turn.fetch_add(1, Ordering::Relaxed) % 8 {
         0 => Reaction::Send(messages::response(query, ResponseCode::ServFail).to_vec().unwrap()),
         1 => Reaction::Send(messages::negative(query, ResponseCode::NXDomain, 60)),

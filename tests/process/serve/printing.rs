@@ -1,5 +1,5 @@
-//! Whoever reads what holdover prints may go away, and the disk behind it may be full: neither is a
-//! reason to panic, nor to stop serving.
+//! The reader of holdover's output may go away, and the disk behind it may be full: neither makes
+//! holdover panic or stop serving.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -7,19 +7,19 @@ use std::process::{Command, Stdio};
 
 use super::*;
 
-/// A pipe that nobody reads any more.
+/// The writing end of a pipe whose reading end is closed.
 fn closed_pipe() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     writer.into()
 }
 
-/// A disk without room.
+/// `/dev/full`, where each write fails because no space is left.
 fn full_disk() -> Stdio {
     OpenOptions::new().write(true).open("/dev/full").unwrap().into()
 }
 
-/// A sidecar with an admin interface that knows a name, and where that interface is.
+/// A sidecar that has one name in its cache, and the address of its admin interface.
 fn with_admin(folder: &Path) -> (Sidecar, String) {
     let (admin, upstream) = (folder.join("admin.sock").to_str().unwrap().to_owned(), upstream(60, 7));
     let sidecar = Sidecar::start(&upstream, &["--admin", &admin]);
@@ -54,7 +54,7 @@ fn commands(sidecar: &Sidecar, admin: &str, folder: &Path) -> Vec<Vec<String>> {
     lines.iter().map(|words| words.iter().map(ToString::to_string).collect()).collect()
 }
 
-/// Runs a command whose standard output goes there, and which ends by itself.
+/// Runs a command that ends by itself, with this standard output.
 #[track_caller]
 fn run_into(stdout: Stdio, arguments: &[String]) -> (Option<i32>, String) {
     let mut command = holdover();
@@ -70,7 +70,7 @@ fn a_reader_that_goes_away_ends_a_command_quietly_and_a_full_disk_is_told() {
     std::thread::scope(|scope| {
         for arguments in commands(&sidecar, &admin, folder.path()) {
             scope.spawn(move || {
-                // The verdict of so short a drill is its own affair.
+                // So short a drill may pass or fail; this test does not ask which.
                 let is_drill = arguments[0] == "drill";
                 let (code, stderr) = run_into(closed_pipe(), &arguments);
                 assert!(code == Some(0) || (is_drill && code == Some(1)), "{arguments:?}: {code:?} {stderr}");
@@ -118,7 +118,7 @@ fn complaints_that_cannot_be_written_do_not_change_the_exit_code() {
         (&["serve", "--maximum-stale", "soon"], 64),
         (&["config", "check", "--config", "/no/such/file.toml"], 78),
         (&["check", "--server", &silent], 1),
-        // The application runs although nobody hears that it runs without holdover.
+        // The application runs although nobody can read that it runs without holdover.
         (&["run", "--maximum-stale", "soon", "--", "sh", "-c", "exit 9"], 9),
     ];
     for (arguments, code) in cases {

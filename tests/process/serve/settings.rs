@@ -1,4 +1,4 @@
-//! Flags, variables and files: which covers which, and what is said about a wrong one.
+//! Flags cover environment variables, which cover the file; and the messages about wrong ones.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! Why it does not start: a `resolv.conf` that names nobody else, ports that cannot be had.
+//! Starts that fail or have to wait: a `resolv.conf` without an upstream, and ports that cannot be
+//! bound.
 
 use super::*;
 
@@ -106,7 +107,8 @@ fn a_port_in_use_ends_the_start_with_its_address_and_advice() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = tcp.local_addr().unwrap();
     expect_in_use(&run_with(&["serve", "--listen", &taken.to_string(), "--upstream", "192.0.2.1"]), taken, "TCP");
-    // On an address of its own: no other test may have the same port for TCP, which is tried first.
+    // This address is used by no other test, so that the same port is free for TCP, which is bound
+    // first.
     let udp = UdpSocket::bind("127.0.53.1:0").unwrap();
     let taken = udp.local_addr().unwrap();
     expect_in_use(&run_with(&["serve", "--listen", &taken.to_string(), "--upstream", "192.0.2.1"]), taken, "UDP");
@@ -135,13 +137,13 @@ fn an_address_of_another_host_is_told() {
     );
 }
 
-/// A command that runs the binary without any privilege where port 53 needs one; `Err` says why
-/// this host cannot.
+/// A command that runs the binary without privileges where port 53 needs one. `Err` says why that
+/// is impossible on this host.
 fn without_privilege(folder: &tempfile::TempDir) -> Result<Command, &'static str> {
     if !rustix::process::geteuid().is_root() {
         return Err("not root, so neither setpriv nor a network namespace can be used");
     }
-    // The folder of the build may be closed to others.
+    // Other users may not be able to read the build folder, so they get a copy.
     let copy = folder.path().join("holdover");
     std::fs::copy(env!("CARGO_BIN_EXE_holdover"), &copy).unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();

@@ -1,9 +1,9 @@
-//! The kept copy of the original is gone, as after the restart of one container in a pod: what
-//! holdover wrote has the original, too.
+//! The kept copy of the original is gone, as after the restart of one container in a pod. The text
+//! that holdover wrote contains the original as well.
 
 use super::*;
 
-/// As the kubelet writes it.
+/// A `resolv.conf` as the kubelet writes it.
 const POD: &[u8] =
     b"search shop.svc.cluster.local svc.cluster.local\nnameserver 127.0.0.77\nnameserver 127.0.0.78\noptions ndots:5\n";
 
@@ -48,14 +48,14 @@ fn what_is_kept_for_another_file_is_not_taken_for_the_original() {
 
 #[test]
 fn when_all_were_killed_and_the_kept_copy_is_gone_the_next_one_has_the_original_upstreams() {
-    // The second time the original can be kept nowhere.
+    // In the second round there is no place where the original could be kept.
     for keep in [None, Some("/proc/self/x")] {
         let file = File::of(POD);
         let server = loopback();
         let mut shim = Running::spawn(file.run(server, &["--fallback", "no"]).args(["sleep", "1"]));
         shim.wait_for("points at holdover").expect("it starts");
         let sidecar = sidecars(shim.id());
-        // Stopped first, it cannot clear up.
+        // A sidecar that is stopped first cannot clean up.
         kill_process(sidecar[0], Signal::STOP).unwrap();
         shim.signal(Signal::KILL);
         kill_process(sidecar[0], Signal::KILL).unwrap();
@@ -72,7 +72,8 @@ fn when_all_were_killed_and_the_kept_copy_is_gone_the_next_one_has_the_original_
         assert!(finished.code() == 0 && is_ours(&finished.stdout), "{finished:?}");
         assert!(finished.stderr.contains("resolv.conf@127.0.0.77:53, resolv.conf@127.0.0.78:53"), "{finished:?}");
         assert_eq!(finished.stderr.contains("the original is kept in"), keep.is_none(), "{finished:?}");
-        // What was being written when it was killed may lie about under a name of its own.
+        // A file that was being written when the process was killed may be left under a temporary
+        // name.
         assert_eq!((fs::read(&file.path).unwrap(), file.kept().exists()), (POD.to_vec(), false), "{:?}", file.names());
     }
 }

@@ -1,13 +1,13 @@
-//! The file cannot be given back, or taken over again, while the application runs.
+//! `resolv.conf` cannot be restored, or cannot be taken over again, while the application runs.
 
 use super::*;
 
-/// How often the log says this.
+/// How many lines of the log contain this text.
 fn times(shim: &Running, text: &str) -> usize {
     shim.log().iter().filter(|line| line.contains(text)).count()
 }
 
-/// An application, and the sidecar beside it.
+/// A `holdover run` whose application is up, and its sidecar.
 fn start(file: &File, server: SocketAddr) -> (Running, Pid) {
     let mut shim = Running::spawn(file.run(server, &[]).args(["sh", "-c", "read x; exit 5"]).stdin(Stdio::piped()));
     shim.wait_for("points at holdover").expect("it starts");
@@ -19,7 +19,7 @@ fn start(file: &File, server: SocketAddr) -> (Running, Pid) {
 fn where_others_wrote_the_file_the_sidecar_ends_for_good_and_it_is_said_once() {
     let file = File::of(ORIGINAL);
     let (mut shim, sidecar) = start(&file, loopback());
-    // Silent while others write, and answering again then.
+    // The sidecar is stopped while others write the file, and then goes on.
     kill_process(sidecar, Signal::STOP).unwrap();
     fs::write(&file.path, "nameserver 192.0.2.9\n").unwrap();
     shim.wait_for("the application runs without holdover").expect("it is said");

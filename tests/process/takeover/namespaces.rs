@@ -1,9 +1,10 @@
-//! Mount points, libc itself, systemd-resolved, and the first process of a container: in
-//! namespaces, where this user may make them.
+//! Takeover inside namespaces, where this user may make them: a `resolv.conf` that is a mount
+//! point, libc's own resolver, systemd-resolved's stub, and holdover as the first process of a
+//! container.
 
 use super::*;
 
-/// Whether this user may make namespaces; says so if not.
+/// Whether this user may make namespaces; prints that the test is skipped if not.
 fn may_unshare() -> bool {
     let may = Command::new("unshare")
         .args(["--mount", "--pid", "--fork", "--net", "true"])
@@ -16,7 +17,7 @@ fn may_unshare() -> bool {
     may
 }
 
-/// Runs a script in namespaces of its own: `$H` is holdover, `$D` a folder.
+/// Runs a script in new namespaces. `$H` is the holdover binary and `$D` the folder.
 #[track_caller]
 fn in_namespaces(flags: &[&str], folder: &Path, script: &str) -> Finished {
     let mut command = clean("unshare");
@@ -61,7 +62,7 @@ fn libc_asks_holdover_after_the_takeover_and_not_before() {
         return;
     }
     let file = File::of(b"nameserver 127.0.0.77\n");
-    // Only holdover knows this name.
+    // Only holdover answers for this name.
     let script = "ip link set lo up
         mount --bind $D/resolv.conf /etc/resolv.conf
         if getent hosts ready.holdover.invalid; then exit 99; fi
@@ -112,7 +113,7 @@ fn as_the_first_process_it_collects_orphans() {
         return;
     }
     let file = File::of(ORIGINAL);
-    // The inner shell ends at once, its child is an orphan; then it ends, too.
+    // The inner shell ends at once, so that its child becomes an orphan, which ends a little later.
     let application =
         "sh -c 'sleep 0.2 & exit 0'; sleep 1; grep -l '^State:.Z' /proc/[0-9]*/status || echo no zombies; exit 6";
     let mut command = clean("unshare");

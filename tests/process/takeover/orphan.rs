@@ -1,4 +1,4 @@
-//! `holdover run` is killed, and what it leaves behind.
+//! `holdover run` is killed: what its sidecar does, and what the next start finds.
 
 use super::*;
 
@@ -18,14 +18,15 @@ fn when_the_shim_is_killed_its_sidecar_gives_the_file_back_and_ends() {
     shim.signal(Signal::KILL);
     eventually("the file is given back", PATIENCE, || fs::read(&file.path).unwrap() == ORIGINAL);
     eventually("nothing is kept any more", PATIENCE, || !file.kept().exists());
-    // Who asks still is answered, but does not keep it beyond the drain's maximum.
+    // Clients that go on asking are answered, but do not keep the sidecar beyond the drain's
+    // maximum.
     let mut answered = 0;
     eventually("the sidecar ends", PATIENCE, || {
         answered += u32::from(ask(server, "www.example.com.").is_some());
         orphan.iter().all(|pid| !is_alive(*pid))
     });
     assert!(answered > 0, "it answers while it drains");
-    // The application has the log's pipe open, too.
+    // The application also holds the pipe of the log open.
     fs::write(&ended, "").unwrap();
     let killed = shim.finish(PATIENCE);
     assert!(
@@ -42,7 +43,7 @@ fn when_both_were_killed_the_next_one_takes_up_what_they_left() {
     let mut shim = Running::spawn(file.run(server, &[]).args(["sleep", "3"]));
     shim.wait_for("points at holdover").expect("it starts");
     let orphan = sidecars(shim.id());
-    // Stopped first, it cannot clear up.
+    // A sidecar that is stopped first cannot clean up.
     kill_process(orphan[0], Signal::STOP).unwrap();
     shim.signal(Signal::KILL);
     kill_process(orphan[0], Signal::KILL).unwrap();
@@ -52,6 +53,6 @@ fn when_both_were_killed_the_next_one_takes_up_what_they_left() {
     let finished = run(file.run(server, &[]).args(["cat", file.path.to_str().unwrap()]));
     assert!(finished.code() == 0 && is_ours(&finished.stdout), "{finished:?}");
     assert!(finished.stderr.contains("resolv.conf@127.0.0.77:53, resolv.conf@127.0.0.78:53"), "{finished:?}");
-    // What was being written when it was killed may lie about under a name of its own.
+    // A file that was being written when the process was killed may be left under a temporary name.
     assert_eq!((fs::read(&file.path).unwrap(), file.kept().exists()), (ORIGINAL.to_vec(), false));
 }

@@ -1,4 +1,5 @@
-//! `holdover resolvconf`: taken over by hand, given back byte for byte; and `serve` beside it.
+//! `holdover resolvconf`: the file is taken over by a command and restored byte for byte, also
+//! while `holdover serve` runs.
 
 use super::*;
 
@@ -66,7 +67,7 @@ fn what_somebody_else_wrote_since_is_left_unless_forced() {
     assert_eq!(file.read(), theirs);
     assert_eq!(file.resolvconf(&["restore", "--force"]).code(), 0);
     assert_eq!(fs::read(&file.path).unwrap(), ORIGINAL);
-    // Theirs can be taken over as well, and is then what comes back.
+    // What others wrote can be taken over as well, and then it is what a restore brings back.
     assert_eq!(file.resolvconf(&["apply"]).code(), 0);
     fs::write(&file.path, theirs).unwrap();
     assert_eq!(file.resolvconf(&["apply"]).code(), 0);
@@ -118,7 +119,7 @@ fn what_cannot_be_taken_over_is_said_and_left() {
     }
     let gone = run(holdover().args(["resolvconf", "apply", "--file", "/no/such/resolv.conf"]));
     assert!(gone.code() == 1 && gone.stderr.contains("cannot be read"), "{gone:?}");
-    // With upstreams in the configuration Docker's resolver is not needed.
+    // With upstreams in the configuration, Docker's resolver is not needed.
     let file = File::of(circle.as_bytes());
     let applied =
         run(holdover().args(["resolvconf", "apply", "--file"]).arg(&file.path).env("HOLDOVER_UPSTREAM", "192.0.2.1"));
@@ -188,6 +189,6 @@ fn serve_goes_on_with_the_original_upstreams() {
     let log = sidecar.log();
     assert!(!log.iter().any(|line| line.contains("other upstreams") || line.contains("last good")), "{log:#?}");
     drop(sidecar);
-    // Started after it, it reads them from what is kept.
+    // A sidecar that starts after the takeover reads its upstreams from the kept copy.
     drop(serve());
 }

@@ -1,4 +1,5 @@
-//! `holdover run`: the application, the sidecar beside it, and what becomes of them.
+//! `holdover run`: how the application and the sidecar beside it start, receive signals, fail and
+//! end.
 
 use super::*;
 
@@ -62,7 +63,7 @@ fn run_passes_signals_on_and_gives_the_file_back() {
     let finished = shim.finish(PATIENCE);
     assert!(finished.code() == 3 && finished.stderr.contains("got-TERM"), "{finished:?}");
     assert_eq!(fs::read(&file.path).unwrap(), ORIGINAL);
-    // An application that does not care.
+    // This application has no signal handlers.
     let mut shim = Running::spawn(file.run(loopback(), &[]).args(["sleep", "100"]));
     shim.wait_for("points at holdover").expect("it starts");
     eventually("the application runs", PATIENCE, || is_ours(&file.read()));
@@ -104,7 +105,7 @@ fn a_sidecar_that_is_killed_or_hangs_is_started_again_and_the_application_goes_o
     assert!(is_ours(&file.read()), "a crash is over before the file is given back");
     let second = one();
     assert!(second.len() == 1 && second != first);
-    // One that hangs: the original name servers are back until another answers.
+    // While a sidecar hangs, the original name servers are back until another sidecar answers.
     kill_process(second[0], Signal::STOP).unwrap();
     eventually("the file is given back", Duration::from_secs(8), || fs::read(&file.path).unwrap() == ORIGINAL);
     eventually("it is taken over again", Duration::from_secs(20), || is_ours(&file.read()));
@@ -119,8 +120,8 @@ fn the_application_runs_without_holdover_unless_strict() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let fine = loopback();
-    // The port is taken; the configuration is wrong; there is no file; the original can be kept
-    // nowhere.
+    // In turn: the port is taken, the configuration is wrong, there is no file, and there is no
+    // place where the original could be kept.
     let cases: [(SocketAddr, &[&str], u8); 4] = [
         (address, &[], 69),
         (fine, &["--maximum-stale", "9y"], 64),
@@ -157,8 +158,8 @@ fn a_holdover_that_answers_already_is_used() {
     );
     shim.wait_for("points at holdover").expect("it starts");
     assert!(sidecars(shim.id()).is_empty() && is_ours(&file.read()));
-    // When it goes, the original name servers are back, and one of our own takes its place if it
-    // does not come again.
+    // When that holdover ends, the original name servers are back, and a sidecar of this `holdover
+    // run` takes its place if it does not return.
     drop(other);
     eventually("the file is given back", Duration::from_secs(8), || fs::read(&file.path).unwrap() == ORIGINAL);
     assert!(sidecars(shim.id()).is_empty(), "it may come again, with what it remembers");

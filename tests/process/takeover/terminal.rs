@@ -13,7 +13,7 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use super::*;
 
-/// A terminal, and the process that has it.
+/// A pseudo-terminal, and the process that runs in it.
 struct Terminal {
     keyboard: fs::File,
     screen: Arc<Mutex<Vec<u8>>>,
@@ -41,7 +41,7 @@ impl Terminal {
         let keyboard = fs::File::from(controller);
         let (mut from, screen) = (keyboard.try_clone().unwrap(), Arc::<Mutex<Vec<u8>>>::default());
         let shown = Arc::clone(&screen);
-        // It ends with an error when nobody has the terminal any more.
+        // Reading fails, and the thread ends, when no process has the terminal open any more.
         std::thread::spawn(move || {
             let mut buffer = [0; 1024];
             while let Ok(length) = from.read(&mut buffer) {
@@ -97,8 +97,8 @@ fn state(pid: u32) -> Option<char> {
 #[test]
 fn ctrl_c_reaches_the_application_once_and_its_exit_code_passes_through() {
     let file = File::of(ORIGINAL);
-    // It waits busily, so that its trap runs between the terminal's signal and one that holdover
-    // passes on: of two at once it would see one.
+    // The script waits in a busy loop, so that its trap runs between the terminal's signal and one
+    // that holdover might pass on: the shell would merge two signals that come at once.
     let script = "n=0; trap 'n=$((n+1))' INT; echo is-up; while [ $n -eq 0 ]; do :; done
                   i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo interrupted $n times; exit 5";
     let mut terminal = Terminal::run(file.run(loopback(), &[]).args(["sh", "-c", script]));
@@ -136,8 +136,9 @@ fn ctrl_z_stops_the_application_and_not_the_sidecar_and_fg_goes_on() {
         .chain(inner.get_args())
         .map(|word| word.to_str().unwrap().to_owned())
         .collect();
-    // The application tells its own number and that of its parent, which is holdover. It starts
-    // nothing: a shell that is just in vfork(2) when its child is stopped is not.
+    // The application prints its own process ID and that of its parent, which is holdover. It
+    // starts no process itself: a shell that is inside vfork(2) when its child is stopped would not
+    // count as stopped.
     terminal.type_in(&format!("{} sh -c 'echo pids=$PPID,$$,is-up; exec sleep 100'\n", words.join(" ")));
     terminal.wait_for(",is-up\r\n");
     let shown = terminal.shown();

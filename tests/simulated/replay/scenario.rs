@@ -29,7 +29,7 @@ struct Rule {
     words: Vec<String>,
 }
 
-/// A line with its time.
+/// A line that happens at a time.
 struct Line {
     number: usize,
     at: Duration,
@@ -38,7 +38,7 @@ struct Line {
 
 type Complaints = Vec<String>;
 
-/// Plays a scenario; gives `line: what went otherwise`.
+/// Plays a scenario, and gives a complaint `LINE: TEXT` for each line that went otherwise.
 pub fn play(text: &str) -> Complaints {
     let mut configuration = String::new();
     let mut upstreams = Vec::new();
@@ -67,7 +67,7 @@ pub fn play(text: &str) -> Complaints {
     runtime.block_on(run(settings, lines))
 }
 
-/// A duration in the words of the configuration.
+/// Reads a duration as the configuration writes it.
 fn duration(word: &str, line: usize) -> Duration {
     word.split('+')
         .map(|part| read_duration(part).unwrap_or_else(|| panic!("line {line}: {part} is no duration")))
@@ -97,7 +97,7 @@ fn settings(configuration: &str, upstreams: &[String]) -> Settings {
     config::judge::judge(&layer).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Everything that a scenario changes as it goes.
+/// The state of a scenario while it is played.
 struct Stage {
     world: World,
     rules: Arc<Mutex<Vec<Rule>>>,
@@ -113,7 +113,7 @@ async fn run(settings: Settings, lines: Vec<Line>) -> Complaints {
     let world = World::new(settings, 7, move |sent| react(&known.lock().unwrap(), &dice, sent));
     let mut stage = Stage { world, rules, complaints: Arc::default(), asked: Vec::new(), counted_from: 0 };
     for line in &lines {
-        // A line comes after everything that happens up to its time.
+        // A line is played after everything else that happens up to its time.
         tokio::time::sleep(line.at.saturating_sub(stage.world.clock.elapsed())).await;
         stage.perform(line).await;
     }
@@ -292,7 +292,7 @@ impl Stage {
     }
 }
 
-/// Whether a packet is the one that looks for loops, which no scenario counts.
+/// Whether a packet is the one that detects loops, which scenarios do not count.
 fn looks_for_a_loop(sent: &Sent) -> bool {
     message::question(&sent.query).is_some_and(|(name, _)| name.ends_with(".holdover-loop.test."))
 }
@@ -303,7 +303,7 @@ fn rtype_of(word: &str) -> RecordType {
         .map_or_else(|| word.parse().unwrap(), RecordType::from)
 }
 
-/// What the upstreams do with a packet.
+/// What the upstreams do with a packet: the last rule that fits decides.
 fn react(rules: &[Rule], dice: &Dice, sent: &Sent) -> Reaction {
     let Some((name, rtype)) = message::question(&sent.query) else { return Reaction::Silence };
     let name = name.trim_end_matches('.');

@@ -1,4 +1,4 @@
-//! Names that must not be missing, in floods and after outages.
+//! Critical names, which must not be missing in floods or after outages.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,7 +30,8 @@ fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
             play.world.resolver.critical().iter().all(|critical| critical.standing == standing)
         };
         assert_eq!(play.world.resolver.readiness(), Readiness::NotYet);
-        // Whoever keeps the memory elsewhere hears of each, and of each refresh.
+        // The journal, from which the state file and the shared cache learn, holds each name and
+        // each refresh.
         let journal = play.world.resolver.journal();
         let learned = || {
             let changes = journal.take().changes.into_iter();
@@ -47,7 +48,7 @@ fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
         assert_eq!(play.world.resolver.readiness(), Readiness::Ready);
         let missing =
             || play.world.resolver.critical().iter().filter(|critical| critical.standing == Standing::Missing).count();
-        // Forty times as many good names as fit, and as many that do not exist.
+        // Forty times as many existing names as fit into the cache, and as many that do not exist.
         let mut asked = 0;
         while play.world.clock.elapsed() < 10 * MINUTE {
             asked += 1;
@@ -163,7 +164,7 @@ fn a_flood_that_takes_every_place_leaves_some_for_refreshing_critical_names() {
         println!(
             "places taken in {full} of 30 000 moments, {asked} packets for critical names, which were {oldest:?} old at the most"
         );
-        // Without places of their own these names get 15 in this world.
+        // Without reserved places these names get 15 refreshes in this world.
         assert!(asked >= 20, "{asked} packets for three names that may be five seconds old, in half a minute");
     });
 }
@@ -182,8 +183,8 @@ fn sidecars_that_started_together_do_not_refresh_their_critical_names_together()
         tokio::time::sleep(20 * MINUTE).await;
         let second = |play: &Play| {
             let sent = play.world.network.sent.lock().unwrap();
-            // The second refresh and later ones: the first answers came within milliseconds of each
-            // other.
+            // Only the second refresh and later ones count, because the first answers came within
+            // milliseconds of each other.
             sent.iter()
                 .filter(|sent| message::question(&sent.query).is_some_and(|(name, _)| name == Zone::text(0)))
                 .nth(2)

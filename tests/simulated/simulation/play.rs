@@ -1,4 +1,4 @@
-//! A world with clients, and what they do.
+//! A world with clients that send queries.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::world::{Dice, World, message, upstream};
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 
-/// Settings with these upstreams.
+/// The default settings with these upstreams.
 pub fn settings(upstreams: &[(&str, Role)]) -> Settings {
     let mut settings = Settings::standard();
     settings.upstreams = upstreams.iter().map(|(address, role)| upstream(address, *role)).collect();
     settings
 }
 
-/// These names of a zone, as critical ones.
+/// These names of a zone as critical names.
 pub fn critical(names: &[usize], max_age: Duration) -> Vec<CriticalName> {
     let wire = |text: String| {
         let labels = text.trim_end_matches('.').split('.');
@@ -41,7 +41,7 @@ pub fn in_virtual_time<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
 }
 
-/// A world with clients: what happens, and who watches.
+/// A world, its zone and its faults, and the witness that checks every answer.
 pub struct Play {
     pub world: World,
     pub zone: Arc<Zone>,
@@ -60,14 +60,14 @@ impl Play {
         Self { world, zone, weather, witness, dice: Dice::new(seed.wrapping_mul(31)) }
     }
 
-    /// A name, popular ones more often.
+    /// A random name; low indices are more popular.
     pub fn pick(&self) -> usize {
         let names = self.zone.names() as u64;
         let (a, b) = (self.dice.below(names), self.dice.below(names));
         a.min(b) as usize
     }
 
-    /// One client asks for one name.
+    /// Sends one client's query for one name.
     pub fn ask(&self, name: usize) -> tokio::task::JoinHandle<()> {
         let number = self.dice.below(u64::MAX);
         let client = SocketAddr::from(([127, 0, 0, 1], 1024 + (number % 60_000) as u16));
@@ -82,7 +82,7 @@ impl Play {
         })
     }
 
-    /// Each name is asked once, while all is well.
+    /// Asks for each name once, while all is well.
     pub async fn warm_up(&self) {
         for name in 0..self.zone.names() {
             drop(self.ask(name));
@@ -90,7 +90,7 @@ impl Play {
         }
     }
 
-    /// Clients ask for so long, at so many queries a second.
+    /// Lets clients ask for `length`, at `per_second` queries a second on average.
     pub async fn load(&self, length: Duration, per_second: u64) {
         let until = self.world.clock.elapsed() + length;
         while self.world.clock.elapsed() < until {
@@ -99,7 +99,8 @@ impl Play {
         }
     }
 
-    /// Nobody asks any more: everything comes to an end, and nobody was forgotten.
+    /// Waits without new queries until all work has ended, and checks that every query was
+    /// answered.
     pub async fn settle(&self) {
         tokio::time::sleep(Duration::from_secs(12)).await;
         self.witness.everybody_was_answered();

@@ -1,4 +1,4 @@
-//! The outages that have names.
+//! Known kinds of outages and floods, each with its promises in numbers.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::truth::Zone;
 use super::weather::{Fault, Weather};
 use crate::world::{Dice, message};
 
-/// Quick enough for nobody to notice.
+/// The response time of a healthy upstream: below the shortest client response timer.
 const QUICK: Duration = Duration::from_millis(3);
 
 #[test]
@@ -42,8 +42,8 @@ fn s01_seoul_84_minutes_and_the_healing() {
 
 #[test]
 fn s06_goodput_does_not_fall_as_load_rises_behind_a_cap() {
-    // An interface that silently drops everything above 1024 packets a second, as EC2's does: the
-    // budget stays below it, so that nothing is dropped, whatever the load.
+    // A network interface that silently drops everything above 1024 packets a second, as EC2's
+    // does. The budget stays below it, so that nothing is dropped whatever the load.
     let goodput = |rate: u64| {
         in_virtual_time(async move {
             let weather = Weather::constant("192.0.2.53:53", vec![(Duration::ZERO, Fault::Cap(1024))]);
@@ -99,14 +99,16 @@ fn s14_a_flood_of_unique_names_in_an_outage_costs_hot_names_nothing() {
                 assert!(play.world.resolver.in_flight() <= 1_000 + 64, "resolutions under way are bounded");
             }
             if number % 10 == 9 {
-                // Tokio's clock ticks in milliseconds: ten thousand a second.
+                // Tokio's clock ticks in milliseconds, so ten queries in each make ten thousand a
+                // second.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
         let during = play.witness.sums().since(&before);
         assert!(during.queries >= 990 && during.failed == 0 && during.late == 0, "hot names: {during:?}");
         let sent = play.world.sends() - sent_before;
-        // Three seconds in which the breaker learns, then a hundred packets a second.
+        // In the first three seconds the breaker learns; then at most a hundred packets a second
+        // are sent.
         assert!(sent <= 3 * 900 + 10 * 110, "{sent} packets in ten seconds");
         play.world.resolver.store().settle();
         let sizes = play.world.resolver.store().sizes();

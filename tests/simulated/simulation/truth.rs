@@ -1,4 +1,4 @@
-//! What the names of a world really resolve to, at each moment.
+//! The truth of a simulated world: what each name resolves to at each moment.
 
 use std::time::Duration;
 
@@ -6,25 +6,24 @@ use hickory_proto::op::ResponseCode;
 
 use crate::world::{Dice, message};
 
-/// What a name is.
+/// What is true of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// It has an address, which holds this version.
+    /// The name has an address, in which this version is encoded.
     Address(u32),
-    /// It does not exist.
+    /// The name does not exist.
     NxDomain,
-    /// It has no such data.
+    /// The name exists without data of this type.
     NoData,
 }
 
-/// One name.
+/// How one name changes over time.
 #[derive(Clone, Copy, Debug)]
 struct Story {
-    /// Its TTL.
+    /// Seconds.
     ttl: u32,
-    /// How often it changes.
+    /// Time between two changes.
     period: Duration,
-    /// What becomes of it with each change.
     changes: Changes,
 }
 
@@ -36,13 +35,13 @@ enum Changes {
     NeverHasData,
 }
 
-/// All names.
+/// All names of a world.
 pub struct Zone {
     stories: Vec<Story>,
 }
 
 impl Zone {
-    /// Names of all kinds.
+    /// Names of all kinds, with TTLs of 0 to 7200 s.
     pub fn new(names: usize, dice: &Dice) -> Self {
         let ttls = [1, 2, 5, 10, 30, 60, 300, 7200];
         let story = |index: usize| Story {
@@ -73,7 +72,7 @@ impl Zone {
         self.stories.len()
     }
 
-    /// The name of an index; every tenth lies below another suffix.
+    /// The name with this index. Every tenth name lies below another suffix.
     pub fn text(name: usize) -> String {
         format!("n{name}.s{}.test.", name % 10)
     }
@@ -91,7 +90,7 @@ impl Zone {
         (at.as_millis() / self.stories[name].period.as_millis()) as u32
     }
 
-    /// What is true of a name.
+    /// What is true of a name at a moment.
     pub fn fact(&self, name: usize, at: Duration) -> Fact {
         let version = self.version(name, at);
         match self.stories[name].changes {
@@ -103,13 +102,13 @@ impl Zone {
         }
     }
 
-    /// Whether something was true at any time between.
+    /// Whether a fact was true at any moment in a span.
     pub fn was_true(&self, name: usize, fact: Fact, from: Duration, to: Duration) -> bool {
         let (first, last) = (self.version(name, from), self.version(name, to));
         (first..=last).any(|version| self.fact(name, self.stories[name].period * version) == fact)
     }
 
-    /// The response of an authority that knows.
+    /// The correct response to a query.
     pub fn response(&self, query: &[u8], at: Duration) -> Vec<u8> {
         let known =
             message::question(query).and_then(|(text, _)| Self::index(&text)).filter(|name| *name < self.names());
@@ -122,7 +121,7 @@ impl Zone {
         }
     }
 
-    /// The address that says whose it is, and of which version.
+    /// The address in which a name's index and version are encoded.
     pub fn address(name: usize, version: u32) -> String {
         format!("2001:db8::{:x}:{:x}:{:x}", name + 1, version >> 16, version & 0xffff)
     }

@@ -1,4 +1,4 @@
-//! What goes wrong when, for each upstream.
+//! The faults of each upstream over time.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use holdover::resolver::ports::WireError;
 use super::truth::Zone;
 use crate::world::{Dice, Reaction, Sent, message};
 
-/// What an upstream suffers from.
+/// A fault of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
@@ -26,32 +26,32 @@ pub enum Fault {
     /// SERVFAIL for names below one suffix.
     ServFailSuffix,
     Refused,
-    /// Every answer 1 to 4 s late.
+    /// Every response comes 1 to 4 s late.
     Slow,
     /// The port is closed.
     Closed,
-    /// Nothing readable.
+    /// Every response is unreadable.
     Garbage,
-    /// Dead and alive, 3 s each.
+    /// The upstream is dead and alive by turns, for 3 s each.
     Flap,
-    /// 2018-11-22.
+    /// The outage of 2018-11-22, as the drill plays it.
     Seoul,
-    /// Drops silently above so many packets a second.
+    /// Packets above this number a second are dropped silently.
     Cap(usize),
 }
 
 type Phases = Vec<(Duration, Fault)>;
 
-/// The faults of all upstreams.
+/// The faults of all upstreams over time.
 pub struct Weather {
     upstreams: Vec<(SocketAddr, Phases)>,
-    /// Packets of the last second.
+    /// Times of the packets of the last second.
     recent: Mutex<VecDeque<Duration>>,
     capped: AtomicU64,
 }
 
 impl Weather {
-    /// One upstream with these phases.
+    /// A single upstream with these phases.
     pub fn constant(address: &str, phases: Phases) -> Self {
         Self {
             upstreams: vec![(address.parse().unwrap(), phases)],
@@ -60,7 +60,7 @@ impl Weather {
         }
     }
 
-    /// Phases of half a minute to twenty, the last of them fine.
+    /// Random phases of half a minute to twenty minutes, the last of them without a fault.
     pub fn random(dice: &Dice, upstreams: &[(&str, Role)], length: Duration) -> Self {
         let phases = || {
             let (mut phases, mut at) = (Vec::new(), Duration::from_secs(60 + dice.below(120)));
@@ -91,7 +91,7 @@ impl Weather {
         }
     }
 
-    /// The fault of an upstream at a moment, and when it began.
+    /// The fault at a moment, and when it began.
     fn fault(phases: &Phases, at: Duration) -> (Fault, Duration) {
         phases
             .iter()
@@ -100,7 +100,7 @@ impl Weather {
             .map_or((Fault::None, Duration::ZERO), |(from, fault)| (*fault, *from))
     }
 
-    /// Since when every upstream is fine.
+    /// Since when no upstream has had a fault; `None` while one has.
     pub fn calm_since(&self, at: Duration) -> Option<Duration> {
         let mut calm = Duration::ZERO;
         for (_, phases) in &self.upstreams {
@@ -122,7 +122,7 @@ impl Weather {
         self.capped.load(Ordering::SeqCst)
     }
 
-    /// What becomes of a packet.
+    /// What happens to a packet.
     pub fn react(&self, zone: &Zone, dice: &Dice, sent: &Sent) -> Reaction {
         let Some((_, phases)) = self.upstreams.iter().find(|(address, _)| *address == sent.server) else {
             return Reaction::Silence;

@@ -1,5 +1,5 @@
-//! Watches every answer and every packet, and holds them against what is true and what was
-//! promised.
+//! Watches every answer and every packet, and compares them with the truth of the simulated zone
+//! and with holdover's promises.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,40 +11,40 @@ use super::weather::Weather;
 use crate::world::message::{self, Kind, Seen};
 use crate::world::{Reply, Sent};
 
-/// Nobody who asks for a known name waits longer: the longest client response timer.
+/// The longest wait for a name in the cache: the client response timer, and a millisecond.
 const IN_TIME: Duration = Duration::from_millis(201);
-/// Nobody at all waits longer: the deadline of a resolution.
+/// The longest wait for any name: the deadline of a resolution, and a millisecond.
 const DEADLINE: Duration = Duration::from_millis(2_001);
-/// The longest life of a fresh answer, positive and negative.
+/// The longest life of a fresh positive answer.
 const FRESH_MAX: Duration = Duration::from_secs(3_600);
 const NEGATIVE_MAX: Duration = Duration::from_secs(30);
-/// An answer may be so old when it arrives: the time that a resolution waits for a late one.
+/// The largest age of a response when it arrives: as long as a resolution waits for a late one.
 const LINGER: Duration = Duration::from_secs(7);
-/// After the last trouble, names may be stale for so long: the longest failure recheck, and the
+/// How long names may be stale after the last fault: the longest failure recheck timer, and the
 /// time to notice.
 const CALM_AFTER: Duration = Duration::from_secs(40);
-/// Packets in any second.
+/// Most packets upstream in any one second.
 const PACKETS_MAX: usize = 900;
 
-/// What was asked.
+/// A query that was sent.
 pub struct Asked {
     name: usize,
     id: u16,
     at: Duration,
     life: u64,
     stops: u64,
-    /// When it was last answered fresh before it was asked.
+    /// When the name was last answered fresh before this query.
     known: Option<Duration>,
 }
 
-/// Counts.
+/// How many queries were answered in which way.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sums {
     pub queries: u64,
     pub fresh: u64,
     pub stale: u64,
     pub failed: u64,
-    /// Known names that took longer than they may.
+    /// Answers from the cache that took longer than they may.
     pub late: u64,
 }
 
@@ -64,25 +64,25 @@ impl Sums {
 struct Memory {
     sums: Sums,
     open: u64,
-    /// When each name was last answered fresh in this life of the process, and could be kept.
+    /// When each name was last answered fresh, with a TTL above 0, in this life of the process.
     known: Vec<Option<Duration>>,
-    /// The newest version of each name that was seen, in any life.
+    /// The newest version of each name that was seen, in any life of the process.
     newest: Vec<u32>,
     life: u64,
     stops: u64,
     stopped_at: Duration,
-    /// By how much restored answers may be older than they seem: the wall clock was set back, and
-    /// nobody could know.
+    /// By how much restored answers may be older than they seem, because the wall clock was set
+    /// back and the process could not know.
     doubt: Duration,
 }
 
-/// What a state file would bring back.
+/// What a restart from the state file brings back.
 pub struct Written {
     known: Vec<Option<Duration>>,
     newest: Vec<u32>,
 }
 
-/// The witness.
+/// Knows the truth and all earlier answers, and panics at the first broken promise.
 pub struct Witness {
     seed: u64,
     zone: Arc<Zone>,
@@ -112,22 +112,22 @@ impl Witness {
         memory.life += 1;
     }
 
-    /// The state file is written.
+    /// The state file is written now.
     pub fn written(&self) -> Written {
         let memory = self.memory.lock().unwrap();
         Written { known: memory.known.clone(), newest: memory.newest.clone() }
     }
 
-    /// The process was restarted with what was written. `moved` is by how much the wall clock was
-    /// moved, where the process cannot know.
+    /// The process was restarted with the state file. `moved` is by how much the wall clock was
+    /// set, as far as the process cannot know it.
     pub fn process_restored(&self, written: Written, moved: Shift) {
         let mut memory = self.memory.lock().unwrap();
         memory.life += 1;
-        // What was learned since the last write is lost.
+        // What was learned since the last write of the file is lost.
         memory.newest = written.newest;
         memory.known = written.known;
         match moved {
-            // All seems to be older by so much.
+            // All answers seem to be older by this much.
             Shift::Ahead(by) => {
                 memory.known.iter_mut().for_each(|known| *known = known.and_then(|at| at.checked_sub(by)))
             }
@@ -151,7 +151,7 @@ impl Witness {
         assert_eq!(self.memory.lock().unwrap().open, 0, "{}: queries without an answer", self.label());
     }
 
-    /// Looks at one answer.
+    /// Checks one answer.
     pub fn answered(&self, asked: &Asked, reply: &Reply, now: Duration) {
         let mut memory = self.memory.lock().unwrap();
         let place = format!("{} at {now:?}, {}, asked at {:?}", self.label(), Zone::text(asked.name), asked.at);
@@ -181,7 +181,7 @@ impl Witness {
         }
     }
 
-    /// Holds an answer against the truth.
+    /// Compares an answer with the truth.
     fn judge(&self, memory: &mut Memory, asked: &Asked, seen: &Seen, now: Duration, place: &str) {
         let fact = self.fact(seen, asked.name, place);
         let (life, most) = match fact {
@@ -192,7 +192,7 @@ impl Witness {
         };
         let oldest =
             if seen.stale { self.maximum_stale + life + LINGER } else { life.min(most) + LINGER } + memory.doubt;
-        // A process that was stopped takes what lay ready for it.
+        // A process that was stopped accepts responses that arrived meanwhile.
         let stopped = if asked.stops == memory.stops && now.saturating_sub(memory.stopped_at) > oldest {
             Duration::ZERO
         } else {
@@ -214,14 +214,14 @@ impl Witness {
         } else {
             memory.sums.fresh += 1;
             if asked.life == memory.life && self.zone.ttl(asked.name) > 0 {
-                // It was fresh when it was given, so it lives at least as long as from its last
-                // second on.
+                // The answer was fresh just now, so it may be served stale for at least the whole
+                // maximum stale time.
                 memory.known[asked.name] = Some(now);
             }
         }
     }
 
-    /// What an answer says.
+    /// The fact that an answer states.
     fn fact(&self, seen: &Seen, name: usize, place: &str) -> Fact {
         match seen.kind {
             Kind::NxDomain => Fact::NxDomain,
@@ -235,7 +235,8 @@ impl Witness {
         }
     }
 
-    /// Looks at every packet that went upstream: within the budget, at most three a resolution.
+    /// Checks that the packets upstream keep within the budget, and gives the highest number in one
+    /// second.
     pub fn packets(&self, sent: &[Sent]) -> usize {
         let times: Vec<Duration> = sent.iter().map(|sent| sent.at).collect();
         let (mut from, mut peak) = (0, 0);

@@ -1,4 +1,4 @@
-//! Queries as clients write them, responses as upstreams do, and what a client reads in an answer.
+//! Queries of clients and responses of upstreams as bytes, and what a client reads in an answer.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::support::messages::{self, extended_errors};
 
-/// A query with RD.
+/// A query with RD, with an OPT if `edns` is set.
 pub fn query(name: &str, rtype: RecordType, id: u16, edns: bool) -> Vec<u8> {
     let mut message = if edns { messages::query(name, rtype) } else { messages::plain_query(name, rtype) };
     message.metadata.id = id;
@@ -27,7 +27,7 @@ fn response(query: &[u8], rcode: ResponseCode) -> Message {
     messages::response(&Message::from_vec(query).unwrap(), rcode)
 }
 
-/// An answer: items are addresses, `cname:target`, or `#hex`.
+/// A positive response. Items are addresses, `cname:target`, or `#hex`.
 pub fn positive(query: &[u8], items: &[&str], ttl: u32) -> Vec<u8> {
     let mut message = response(query, ResponseCode::NoError);
     let (mut owner, rtype) = (message.queries[0].name().clone(), message.queries[0].query_type());
@@ -56,19 +56,19 @@ pub fn negative(query: &[u8], rcode: ResponseCode, ttl: u32) -> Vec<u8> {
     messages::negative(&Message::from_vec(query).unwrap(), rcode, ttl)
 }
 
-/// An empty response with this code; RA as given.
+/// An empty response with this RCODE and RA bit.
 pub fn empty(query: &[u8], rcode: ResponseCode, recursion_available: bool) -> Vec<u8> {
     let mut message = response(query, rcode);
     message.metadata.recursion_available = recursion_available;
     message.to_vec().unwrap()
 }
 
-/// FORMERR as old servers send it: the header alone.
+/// FORMERR as old name servers send it: the header alone.
 pub fn format_error(query: &[u8]) -> Vec<u8> {
     vec![query[0], query[1], 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
-/// An answer with TC and whatever items fitted.
+/// A positive response with TC set and the items that fitted.
 pub fn truncated(query: &[u8], items: &[&str], ttl: u32) -> Vec<u8> {
     let mut bytes = positive(query, items, ttl);
     bytes[2] |= 0x02;
@@ -94,11 +94,11 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub kind: Kind,
-    /// EDE 3 or 19.
+    /// Whether the answer carries EDE 3 (Stale Answer) or 19 (Stale NXDOMAIN Answer).
     pub stale: bool,
-    /// Data of the answer section.
+    /// RDATA of the answer section.
     pub data: Vec<String>,
-    /// TTLs of the answer section, or of the SOA.
+    /// TTLs of the answer section, or of the authority section if that is empty.
     pub ttls: Vec<u32>,
     pub extended_errors: Vec<u16>,
     pub id: u16,

@@ -1,8 +1,8 @@
-//! The real resolver in a world of its own: time that a test moves, seeded dice, upstreams that do
-//! what the test says.
+//! The real resolver in a simulated world: virtual time, seeded random numbers, and upstreams that
+//! do what the test says.
 //!
-//! Used by the replay scenarios and by the simulation. Nothing here waits for real: under tokio's paused clock
-//! 84 minutes pass in a moment.
+//! The replay scenarios and the simulation use it. Nothing here waits for real: under tokio's
+//! paused clock, 84 minutes pass in a moment.
 
 pub mod message;
 
@@ -28,24 +28,24 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
 
-/// Where the timeline begins.
+/// The wall clock's time when a world begins.
 pub const EPOCH: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-/// Time as tokio's clock has it.
+/// The clock of a world, which follows tokio's clock.
 pub struct WorldClock {
     began: Instant,
-    /// What the wall clock would have said when the world began, had it always gone as it does now;
-    /// that is when the host was booted.
+    /// What the present wall clock would have said when the world began. That is also when the host
+    /// was booted.
     wall: Timestamp,
 }
 
-/// What a state file holds.
+/// The content of a state file.
 pub struct Saved {
     records: Vec<(Key, Vec<u8>)>,
     booted_at: Timestamp,
 }
 
-/// Whether two runs of the resolver know that they are of one boot.
+/// Whether two runs of the resolver know that they happen within one boot of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Boot {
     Same,
@@ -65,7 +65,7 @@ impl Clock for WorldClock {
     }
 }
 
-/// Dice with a seed.
+/// Random numbers that follow from a seed.
 pub struct Dice(Mutex<SmallRng>);
 
 impl Dice {
@@ -73,7 +73,7 @@ impl Dice {
         Self(Mutex::new(SmallRng::seed_from_u64(seed)))
     }
 
-    /// Below `bound`.
+    /// A number below `bound`.
     pub fn below(&self, bound: u64) -> u64 {
         self.number() % bound.max(1)
     }
@@ -88,11 +88,11 @@ impl Chance for Dice {
 /// What an upstream does with one packet.
 #[derive(Clone, Debug)]
 pub enum Reaction {
-    /// It answers after this long.
+    /// It sends these bytes after this long.
     Answer(Duration, Vec<u8>),
-    /// The network says no after this long.
+    /// The network reports this error after this long.
     Error(Duration, WireError),
-    /// It forwards the packet to us, and our answer back.
+    /// It forwards the packet to the sidecar itself, and the sidecar's answer back.
     Loop,
     /// Nothing ever comes.
     Silence,
@@ -101,28 +101,25 @@ pub enum Reaction {
 /// One packet that went upstream.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// When, since the world began.
+    /// Time since the world began.
     pub at: Duration,
-    /// To whom.
     pub server: SocketAddr,
-    /// How.
     pub protocol: Protocol,
-    /// The packet.
     pub query: Vec<u8>,
 }
 
-/// Decides over packets.
+/// Says what the upstreams do with a packet.
 pub type Script = dyn Fn(&Sent) -> Reaction + Send + Sync;
 
 /// The network between the resolver and its upstreams.
 pub struct Network {
     clock: Arc<WorldClock>,
     script: Mutex<Arc<Script>>,
-    /// The resolver, for upstreams that send everything back.
+    /// The resolver, for upstreams that forward every packet back to it.
     resolver: Mutex<Weak<Resolver>>,
     /// Everything that was sent.
     pub sent: Mutex<Vec<Sent>>,
-    /// Exchanges under way.
+    /// How many exchanges are under way.
     pub open: Arc<std::sync::atomic::AtomicUsize>,
 }
 
@@ -171,7 +168,7 @@ impl Wire for Network {
     }
 }
 
-/// What becomes of our own query that comes back to us as a client's.
+/// What the resolver answers when its own query comes back to it like a client's.
 async fn sent_back(resolver: &Arc<Resolver>, query: &[u8]) -> Vec<u8> {
     let (tally, mut out) = (Tally::default(), vec![0; 4096]);
     let arrival = Arrival {
@@ -187,26 +184,26 @@ async fn sent_back(resolver: &Arc<Resolver>, query: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A resolver and everything around it.
+/// A resolver with its clock, random numbers and network.
 pub struct World {
     pub clock: Arc<WorldClock>,
     pub dice: Arc<Dice>,
     pub network: Arc<Network>,
     pub resolver: Arc<Resolver>,
     pub tally: Arc<Tally>,
-    /// Of the one thread that receives; a restart empties it.
+    /// The thread cache of the one receiving thread. A restart empties it.
     shelf: Arc<Mutex<Shelf>>,
     settings: Settings,
 }
 
-/// What a client got.
+/// The answer to a client's query.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// The answer; `None` when none is owed.
+    /// The response; `None` if the query is dropped.
     pub bytes: Option<Vec<u8>>,
-    /// How long it took.
+    /// Time from the query to the response.
     pub took: Duration,
-    /// Whether it came from the thread that received the query, without waiting.
+    /// Whether the receiving thread answered at once, without waiting.
     pub at_once: bool,
 }
 
@@ -253,7 +250,7 @@ impl World {
         self.resolver = Self::start(&self.settings, &self.clock, &self.dice, &self.network);
     }
 
-    /// What a state file that is written now would hold.
+    /// The content of a state file that is written now.
     pub fn save(&self) -> Saved {
         let now = self.resolver.now();
         let slots = self.resolver.store().slots().filter(|slot| slot.entry.is_servable(now));
@@ -265,8 +262,8 @@ impl World {
         Saved { records: slots.map(|slot| (slot.key().unwrap(), record(&slot))).collect(), booted_at: self.clock.wall }
     }
 
-    /// Ends the resolver as a crash would, moves the wall clock, and starts one that has what was
-    /// saved.
+    /// Ends the resolver as a crash would, moves the wall clock, and starts a resolver that
+    /// restores the state file.
     pub fn restart_from(&mut self, saved: &Saved, moved: Shift, boot: Boot) {
         let wall = match moved {
             Shift::Ahead(by) => self.clock.wall.plus(by),

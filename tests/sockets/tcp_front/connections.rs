@@ -1,4 +1,4 @@
-//! Connections: how many, for how long, from whom, and the end of all.
+//! Connections: how many there may be, for how long, from which clients, and how a drain ends them.
 
 use super::*;
 
@@ -21,7 +21,8 @@ async fn a_full_front_closes_the_connection_that_has_been_idle_longest() {
     let mut streams = Vec::new();
     for id in 0..4 {
         let mut stream = front.connect().await;
-        // The first owes an answer; the others are idle, the second longest.
+        // The front owes the first connection an answer. The others are idle, the second one for
+        // the longest time.
         if id == 0 {
             stream.write_all(&frame(id, "slow")).await.unwrap();
         } else {

@@ -1,4 +1,4 @@
-//! Queries over one connection: pipelined, slow, broken, and what is owed for them.
+//! Queries over one connection: pipelined, slow or broken, and which answers they get.
 
 use super::*;
 
@@ -70,8 +70,8 @@ async fn no_more_queries_than_allowed_are_in_flight_and_none_is_lost() {
     assert_eq!(ids, (0..10).collect::<Vec<_>>());
 }
 
-/// Asks so many queries, closes the sending side, lets the answers go once the front has seen that,
-/// and counts them.
+/// Sends `queries` queries, closes the sending side, releases the answers once the front has seen
+/// that, and counts them.
 async fn answers_after_half_close(queries: u16) -> usize {
     let front = start(limits()).await;
     let mut stream = front.connect().await;
@@ -124,8 +124,8 @@ async fn a_client_that_does_not_fetch_its_answers_holds_little_and_is_closed() {
         ended = timeout(Duration::from_secs(5), ask_for_ever) => ended.expect("closed after the write timeout"),
         () = async { while works(&mut other).await { sleep(Duration::from_millis(20)).await; } } => panic!("the other client suffers"),
     }
-    // What the kernel buffers (some megabytes on loopback) was answered; behind it at most the
-    // allowed queries.
+    // As many answers as the kernel buffers (some megabytes on loopback) were written, and at most
+    // the allowed number of queries waits behind them.
     let asked = front.echo.asked.load(Ordering::Relaxed);
     assert!(asked < 400, "{asked}");
 }

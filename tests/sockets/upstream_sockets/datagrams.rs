@@ -1,4 +1,5 @@
-//! Over UDP: forgeries, floods, ports and their number.
+//! Queries upstream over UDP: forged responses, floods, source ports, and how many sockets are
+//! open.
 
 use super::*;
 
@@ -30,7 +31,7 @@ async fn what_is_not_ours_is_ignored_and_counted_until_the_response_comes() {
     for bytes in [&wrong_id[..], &wrong_question, &wrong_opcode, &asked, b"garbage", b""] {
         socket.send_to(bytes, client).await.unwrap();
     }
-    // Somebody else's datagram does not even reach us: the socket is connected.
+    // A datagram from another address does not even reach the socket, because it is connected.
     let (forger, _) = udp_server().await;
     forger.send_to(&response(&asked), client).await.unwrap();
     let mut ours = response(&asked);
@@ -84,8 +85,8 @@ async fn every_exchange_has_its_own_port_and_dropping_it_frees_its_socket() {
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
     }
-    // Twenty draws from 28 000 ports: two equal ones happen once in 150 runs, three collisions
-    // never.
+    // Among twenty draws from 28 000 ports two are equal once in 150 runs, and three collisions
+    // never happen.
     assert!(ports.len() >= 18, "{ports:?}");
 }
 

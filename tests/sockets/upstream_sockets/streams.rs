@@ -1,9 +1,10 @@
-//! Over TCP: one connection for several queries, and what happens to it.
+//! Queries upstream over TCP: one connection carries several queries, and may be slow, reset or
+//! closed.
 
 use super::*;
 
-/// A response with RDATA that hickory cannot read: an SVCB whose parameters are cut off, and an
-/// unknown type without data.
+/// A response with RDATA that hickory cannot read: an SVCB record whose parameters are cut off, and
+/// an unknown type without data.
 fn malformed_response(query: &[u8]) -> Vec<u8> {
     let mut bytes = response(query);
     bytes[7] = 2;
@@ -78,8 +79,8 @@ async fn rdata_that_hickory_cannot_read_passes_untouched_over_both_protocols() {
 
 #[tokio::test]
 async fn hickorys_own_exchange_would_lose_such_a_response() {
-    // Why `upstream/stream.rs` stays below `DnsExchange`. Should this fail after an upgrade,
-    // reconsider.
+    // This is why `upstream/stream.rs` does not use `DnsExchange`. If this test fails after an
+    // upgrade of hickory, that choice can be reconsidered.
     let (listener, server) = tcp_server().await;
     let bound = Duration::from_millis(200);
     let provider = TokioRuntimeProvider::new();
@@ -164,7 +165,7 @@ async fn a_connection_that_swallows_everything_times_out_and_is_given_up() {
     sleep(Duration::from_millis(150)).await;
     let beside = tokio::spawn(wire.exchange(Protocol::Tcp, server, query(2, "two")));
     assert_eq!(silent.await.unwrap(), Err(WireError::TimedOut));
-    // Who had joined it meanwhile moves to a new connection.
+    // A query that had joined the old connection meanwhile moves to a new one.
     let mut alive = accept(&listener).await;
     answer_one(&mut alive).await;
     assert_eq!(beside.await.unwrap(), Ok(response(&query(2, "two"))));

@@ -1,4 +1,4 @@
-//! What is remembered, and what upstreams do to it.
+//! What is cached, and how responses of upstreams change it.
 
 use super::*;
 
@@ -89,7 +89,8 @@ fn unknown_types_with_any_rdata_pass_through_and_are_remembered() {
     let upstream = Upstream::start(|query, _| {
         let mut bytes = response(query, ResponseCode::NoError).to_vec().unwrap();
         bytes[7] = 2;
-        // HTTPS with RDATA that no parser takes, and an empty one of a type that nobody knows.
+        // An HTTPS record with RDATA that no parser accepts, and an empty record of an unknown
+        // type.
         bytes.extend([0xc0, 12, 0, 65, 0, 1, 0, 0, 0, 60, 0, 3, 0xff, 0xff, 0xff]);
         bytes.extend([0xc0, 12, 0xfe, 0x01, 0, 1, 0, 0, 0, 60, 0, 0]);
         Reaction::Send(bytes)

@@ -1,4 +1,4 @@
-//! What upstreams send, and what of it reaches clients.
+//! What upstreams send, and which of it reaches clients.
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn a_closed_port_is_noticed_at_once() {
 
 #[test]
 fn a_loop_through_another_forwarder_does_not_amplify() {
-    // A forwarder that sends everything back to the sidecar: its address is learnt after the
+    // A forwarder that sends everything back to the sidecar, whose address it learns once the
     // sidecar is up.
     let relay = UdpSocket::bind("127.0.0.1:0").unwrap();
     let upstream = Upstream::start(|_, _| Reaction::Silence);
@@ -105,7 +105,7 @@ fn what_is_said_between_two_hops_stays_between_them() {
     });
     let sidecar = Sidecar::start(settings(&upstream));
     let mut asked = query("www.example.com.", RecordType::A);
-    // Client subnet, cookie, and an option that nobody knows.
+    // The options are client subnet, a cookie, and one that is not assigned.
     for (code, data) in [(8, vec![0, 1, 24, 0, 192, 0, 2]), (10, vec![7; 8]), (65_001, vec![1])] {
         asked
             .edns
@@ -161,7 +161,8 @@ fn record(name: &hickory_proto::rr::Name, [a, b, c, d]: [u8; 4]) -> hickory_prot
 
 #[test]
 fn what_upstream_says_about_an_error_is_passed_on() {
-    // EDE 6 (DNSSEC bogus) with a text, beside a cookie that is nobody else's business.
+    // EDE 6 (DNSSEC Bogus) with a text, beside a cookie, which concerns only the two sides of this
+    // hop.
     let upstream = Upstream::start(|query, _| {
         let failed = qname(query).to_string().starts_with("bogus");
         let code = if failed { ResponseCode::ServFail } else { ResponseCode::NoError };
@@ -198,7 +199,8 @@ fn what_upstream_says_about_an_error_is_passed_on() {
 #[test]
 fn answers_of_almost_64_kib_come_over_tcp_in_the_order_of_the_upstream() {
     let sent = |index: u16| [198, 18, (index >> 8) as u8, index as u8];
-    // Not sorted: 1 999 and 4 000 have no common divisor, so each comes once.
+    // The records are not sorted. 1 999 and 4 000 have no common divisor, so each number comes
+    // once.
     let order: Vec<[u8; 4]> = (0..4_000_u32).map(|index| sent((index * 1_999 % 4_000) as u16)).collect();
     let records = order.clone();
     let upstream = Upstream::start(move |query, via| {
@@ -206,8 +208,8 @@ fn answers_of_almost_64_kib_come_over_tcp_in_the_order_of_the_upstream() {
         message.metadata.truncation = via == Via::Udp;
         let mut bytes = message.to_vec().unwrap();
         if via == Via::Tcp {
-            // By hand, each owner a pointer to the question: hickory writes long messages at such
-            // length that they do not fit.
+            // The records are written by hand, each owner as a pointer to the question, because
+            // hickory writes so long a message that it would not fit into a frame.
             bytes[6..8].copy_from_slice(&4_000_u16.to_be_bytes());
             bytes.extend(
                 records.iter().flat_map(|address| [&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4], &address[..]].concat()),

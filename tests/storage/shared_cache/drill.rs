@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Runs the drill against this server; its report, and what it says of the new instance.
+/// Runs the drill with this cache server. Gives how it ended, its report, and whether it kept its
+/// promise about the new instance.
 #[track_caller]
 fn drill(server: &Server) -> (binary::Finished, serde_json::Value, bool) {
     let arguments = ["drill", "--json", "--scenario", "restart", "--qps", "100", "--names", "30", "--duration", "16s"];
@@ -28,12 +29,12 @@ fn a_new_instance_beside_one_that_was_killed_lives_from_the_shared_cache() {
     assert!(kept, "{report:#}");
     assert!(report["newcomer"]["phases"]["fault"]["stale"].as_u64().is_some_and(|stale| stale > 0), "{report:#}");
     assert_eq!(report["newcomer"]["phases"]["warm-up"]["queries"], 0, "{report:#}");
-    // One late answer among some hundred of the others breaks their promise; on a host that is busy
-    // with other tests that may be the host.
+    // One late answer among some hundred of the others breaks their promise, and on a host that is
+    // busy with other tests it may be the host's fault.
     assert!(matches!(ended.code(), 0 | 1), "{ended:?}");
     let left: Vec<String> = server.say(&["KEYS", "*"]);
     assert!(!left.is_empty() && left.iter().all(|key| key.contains("drill-")), "{left:?}");
-    // What is hot is kept for a day, answers as long as they may be served.
+    // The set of hot names is kept for a day, and answers for as long as they may be served.
     assert!(left.iter().all(|key| (1..=24 * 3600).contains(&server.say::<i64>(&["TTL", key]))), "none stays");
 }
 
@@ -45,7 +46,7 @@ fn without_a_server_the_new_instance_knows_nothing_and_the_drill_says_so() {
     let server = Server::prepare(&[]);
     let (ended, report, kept) = drill(&server);
     assert_eq!((ended.code(), kept), (1, false), "{report:#}");
-    // One that came at the end of it may have been answered after it.
+    // A query from the end of the fault may have been answered after it.
     assert!(
         report["newcomer"]["phases"]["fault"]["answered_percent"].as_f64().is_some_and(|percent| percent < 50.0),
         "{report:#}"

@@ -1,4 +1,4 @@
-//! A real `holdover serve` that shares what it remembers, asked and looked at from outside.
+//! A real `holdover serve` with a shared cache, queried and inspected from outside.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -14,10 +14,10 @@ use crate::support::files::write;
 use crate::support::http::{get, send_to_path};
 use crate::support::messages::{addresses, query};
 
-/// A key of the fleet.
+/// The fleet's signing key, as it stands in the key file.
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
-/// An instance.
+/// A running `holdover serve`, its address, and the folder of its key and admin socket.
 pub struct Instance {
     pub process: Running,
     address: SocketAddr,
@@ -25,14 +25,14 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Starts one before this upstream that shares at this URL; further settings are
-    /// `HOLDOVER_SHARED_CACHE_…` without its beginning.
+    /// Starts an instance that forwards to this upstream and shares its answers at this URL.
+    /// Further settings are named as `HOLDOVER_SHARED_CACHE_…` without that prefix.
     #[track_caller]
     pub fn start(upstream: SocketAddr, url: &str, settings: &[(&str, &str)]) -> Self {
         Self::start_with(upstream, url, settings, |_| ())
     }
 
-    /// The same, with whatever else is changed of its command.
+    /// The same as [`Self::start`], with a closure that changes the command further.
     #[track_caller]
     pub fn start_with(
         upstream: SocketAddr,
@@ -65,19 +65,17 @@ impl Instance {
         Self { process, address, folder }
     }
 
-    /// Asks for the address of a name.
     #[track_caller]
     pub fn ask(&self, name: &str) -> Message {
         ask(self.address, &query(name, RecordType::A))
     }
 
-    /// Asks for the address of a name; the addresses in the answer.
     #[track_caller]
     pub fn addresses(&self, name: &str) -> Vec<String> {
         addresses(&self.ask(name))
     }
 
-    /// What it says of the shared cache.
+    /// The `shared_cache` part of the status.
     #[track_caller]
     pub fn status(&self) -> Value {
         let answer = send_to_path(&self.folder.path().join("admin.sock"), &get("/status"));
@@ -85,25 +83,25 @@ impl Instance {
         status["shared_cache"].take()
     }
 
-    /// Everything that it says: status and metrics.
+    /// The texts of status and metrics together.
     #[track_caller]
     pub fn everything(&self) -> String {
         let socket = self.folder.path().join("admin.sock");
         format!("{}\n{}", send_to_path(&socket, &get("/status")).body, send_to_path(&socket, &get("/metrics")).body)
     }
 
-    /// The path of its admin interface.
+    /// The path of the admin interface's socket.
     pub fn admin(&self) -> std::path::PathBuf {
         self.folder.path().join("admin.sock")
     }
 
-    /// A number of its status.
+    /// A number from the `shared_cache` part of the status.
     #[track_caller]
     pub fn count(&self, group: &str, kind: &str) -> u64 {
         self.status()[group][kind].as_u64().unwrap()
     }
 
-    /// Waits until its status is so.
+    /// Waits until the `shared_cache` part of the status satisfies the closure.
     #[track_caller]
     pub fn wait_until(&self, what: &str, holds: impl Fn(&Value) -> bool) {
         let end = Instant::now() + PATIENCE * 2;
@@ -117,19 +115,19 @@ impl Instance {
         }
     }
 
-    /// Waits until it has reached the server.
+    /// Waits until the instance has reached the cache server.
     #[track_caller]
     pub fn wait_until_reached(&self) {
         self.wait_until("it is reached", |status| status["reached"] == true);
     }
 
-    /// Waits until it has published so many answers.
+    /// Waits until the instance has published at least `many` answers.
     #[track_caller]
     pub fn wait_until_published(&self, many: u64) {
         self.wait_until("it is published", |status| status["published"]["published"].as_u64() >= Some(many));
     }
 
-    /// Waits until the server counts as lost.
+    /// Waits until the instance counts the cache server as lost.
     #[track_caller]
     pub fn wait_until_lost(&self) {
         self.wait_until("it is lost", |status| status["problem"].is_string() && status["reached"] == false);

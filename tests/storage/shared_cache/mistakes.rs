@@ -1,4 +1,4 @@
-//! What is wrong in the configuration is told, and no secret with it.
+//! Mistakes in the configuration of the shared cache are reported, and no message shows a secret.
 
 use super::*;
 

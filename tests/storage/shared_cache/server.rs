@@ -1,5 +1,5 @@
-//! Real servers from Debian on loopback, each in a folder of its own: `redis-server`, alone, as
-//! sentinel, as member of a cluster.
+//! Real `redis-server` processes on loopback, each in a folder of its own: a single server, a
+//! sentinel, or the members of a cluster.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -11,11 +11,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::binary::{PATIENCE, loopback};
 use crate::support::waiting::eventually;
 
-/// The program; Valkey's takes the same arguments.
+/// The server program; Valkey's takes the same arguments.
 const PROGRAM: &str = "redis-server";
 
-/// Whether there is a server to test with; says why not, and is a failure where one has to be
-/// there.
+/// Whether `redis-server` is installed. Without it the test prints that it is skipped, or fails if
+/// `REQUIRE_REDIS` is set.
 pub fn is_here() -> bool {
     let here = Command::new(PROGRAM).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !here {
@@ -25,7 +25,7 @@ pub fn is_here() -> bool {
     here
 }
 
-/// A server, killed when it goes out of sight.
+/// A server process, which is killed when the value is dropped.
 pub struct Server {
     child: Option<Child>,
     pub port: u16,
@@ -34,21 +34,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one without a file on disk, with further arguments.
+    /// Starts a server that keeps no file on disk, with further arguments.
     pub fn start(arguments: &[&str]) -> Self {
         let mut own = Self::prepare(arguments);
         own.again();
         own
     }
 
-    /// One that is not running yet, and has its port.
+    /// A server that has its port, but is not running yet.
     pub fn prepare(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Self { child: None, port: loopback().port(), folder, arguments }
     }
 
-    /// Starts it once more, empty, at the same port.
+    /// Starts the server again, empty, at the same port.
     pub fn again(&mut self) {
         self.kill();
         let dir = self.folder.path().to_str().unwrap().to_owned();
@@ -111,20 +111,19 @@ impl Server {
         }
     }
 
-    /// Its URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Sends it a command of words.
+    /// Sends a command of text arguments, and gives the reply.
     #[track_caller]
     pub fn say<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         self.tell(&words)
     }
 
-    /// Sends it a command of bytes; on a new connection where one is cut, as a sentinel cuts those
-    /// of a replica that it promotes.
+    /// Sends a command of binary arguments, and gives the reply. It tries again on a new connection
+    /// if one is cut, as a sentinel cuts the connections of a replica that it promotes.
     #[track_caller]
     pub fn tell<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> T {
         let mut command = redis::Cmd::new();
@@ -146,7 +145,6 @@ impl Server {
         reply.unwrap()
     }
 
-    /// Waits until this holds.
     #[track_caller]
     pub fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         eventually(what, PATIENCE * 2, || holds(self));
@@ -159,7 +157,7 @@ impl Drop for Server {
     }
 }
 
-/// A certificate authority, and a server's certificate from it.
+/// A certificate authority, and a server certificate that it signed.
 pub struct Certificates {
     folder: tempfile::TempDir,
 }
@@ -195,10 +193,10 @@ impl Certificates {
     }
 }
 
-/// Makes one cluster of three servers.
+/// Starts three servers and joins them to one cluster.
 pub fn cluster() -> [Server; 3] {
     let members = [(); 3].map(|()| {
-        // The bus listens at another port, which has to be free as well.
+        // The cluster bus listens on a second port, which has to be free as well.
         let bus = loopback().port().to_string();
         Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"])
     });

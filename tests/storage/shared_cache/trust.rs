@@ -1,4 +1,4 @@
-//! Whom it believes: who has the key, and nobody else.
+//! Only answers that were signed with the fleet's key are believed.
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn nothing_is_believed_that_does_not_bear_the_signature_of_its_group_and_name() 
     assert!(ignored >= 6, "{}", second.status());
     let told = second.process.log().iter().filter(|line| line.contains("nobody with our key has signed")).count();
     assert_eq!(told, 1, "once a minute");
-    // Who learns the truth overwrites it.
+    // An instance that learns the true answer overwrites the false one.
     assert_eq!(first.addresses("replayed.example.com"), ["192.0.2.1"]);
     first.wait_until_published(3);
     let third = Instance::start(silent.address, &server.url(), ASKS);

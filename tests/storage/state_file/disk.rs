@@ -1,4 +1,5 @@
-//! A disk that writes down what is done to it, and can say what a power cut would have left.
+//! A disk in memory that records every operation, and can reproduce what a power cut would have
+//! left.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,7 +7,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use redb::{BackendError, StorageBackend};
 
-/// Bytes that a disk writes whole or not at all.
+/// Bytes that a disk writes either completely or not at all.
 const SECTOR: usize = 512;
 
 #[derive(Clone, Debug)]
@@ -44,23 +45,22 @@ impl Inner {
     }
 }
 
-/// The disk; clones are the same one.
+/// The recording disk; clones share their content.
 #[derive(Clone, Debug, Default)]
 pub struct Disk(Arc<Mutex<Inner>>);
 
 impl Disk {
-    /// One that takes no notice of syncs.
+    /// A disk on which nothing counts as synced, whatever was asked of it.
     pub fn forgetful() -> Self {
         Self(Arc::new(Mutex::new(Inner { forgetful: true, ..Inner::default() })))
     }
 
-    /// Operations so far.
     pub fn operations(&self) -> usize {
         self.0.lock().unwrap().operations.len()
     }
 
-    /// What lies on it after a power cut behind the first `cut` operations: all up to the last
-    /// sync; of the rest any part, in any order, sector by sector.
+    /// The content after a power cut that follows the first `cut` operations: everything up to the
+    /// last sync, and of the writes after it any subset, in any order, sector by sector.
     pub fn image(&self, cut: usize, dice: &mut StdRng) -> Self {
         let inner = self.0.lock().unwrap();
         let done = &inner.operations[..cut];
@@ -80,7 +80,8 @@ impl Disk {
                         sectors.map(|(index, part)| Operation::Write(offset + (index * SECTOR) as u64, part.to_vec())),
                     );
                 }
-                // A length is of the file system, whose journal keeps it in order.
+                // The file's length belongs to the file system, whose journal keeps changes of it
+                // in order.
                 Operation::Length(_) => Inner::apply(&mut bytes, operation),
                 Operation::Sync => {}
             }

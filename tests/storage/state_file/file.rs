@@ -1,4 +1,5 @@
-//! The file itself, on a disk that fails, of an older version, or none of ours.
+//! The state file by itself: on a disk that loses power or fails, of an older version, or not a
+//! state file at all.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::memory::{START, entry, key};
 
 pub const HOST: Host = Host { boot: Some(7), booted_at: Timestamp::from_secs(1_700_000_000) };
 
-/// Names and the versions of their answers: what is in a file.
+/// The content of a file: names and the versions of their answers.
 pub type Content = std::collections::BTreeMap<String, u64>;
 
 pub fn content(file: &File) -> Content {
@@ -54,7 +55,7 @@ fn whatever_a_power_cut_leaves_of_the_writes_is_the_last_whole_transaction_or_th
     let disk = Disk::default();
     let mut file = File::on(disk.clone(), FORMATS).unwrap();
     let mut content_now = Content::new();
-    // What the file holds once so many operations have reached the disk.
+    // The content that was committed after each number of operations on the disk.
     let mut commits = vec![(disk.operations(), content_now.clone())];
     for step in 0..60 {
         change(&mut file, &mut content_now, step, &mut dice);
@@ -83,8 +84,7 @@ fn whatever_a_power_cut_leaves_of_the_writes_is_the_last_whole_transaction_or_th
 
 #[test]
 fn a_sync_that_is_left_out_would_be_noticed() {
-    // The test above must be able to fail: a disk that forgets what it was told to sync loses
-    // commits.
+    // The test above must be able to fail: on a disk that ignores syncs, commits are lost.
     let mut dice = StdRng::seed_from_u64(6);
     let disk = Disk::forgetful();
     let mut file = File::on(disk.clone(), FORMATS).unwrap();

@@ -1,4 +1,4 @@
-//! What an operator lets it forget does not come back from the state file, whatever happens next.
+//! What an operator flushed does not come back from the state file, whatever happens next.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use super::sidecar::{Sidecar, nobody, upstream};
 use crate::support::binary::*;
 
-/// Starts one that writes by itself so rarely that it never does, with an admin interface.
+/// Starts a sidecar with an admin interface that writes its state file in this interval.
 fn start(path: &Path, socket: &Path, upstream: std::net::SocketAddr, write_every: &str) -> Sidecar {
     let mut sidecar = Sidecar::started(path, upstream, |command| {
         command.env("HOLDOVER_ADMIN_ADDRESS", socket).env("HOLDOVER_STATE_WRITE_EVERY", write_every);
@@ -17,7 +17,6 @@ fn start(path: &Path, socket: &Path, upstream: std::net::SocketAddr, write_every
     sidecar
 }
 
-/// Lets it forget a name.
 fn flush(socket: &Path, name: &str) -> Finished {
     run(holdover().args(["cache", "flush", name, "--admin"]).arg(socket))
 }

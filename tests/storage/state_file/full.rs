@@ -1,4 +1,4 @@
-//! Disks that are full or read-only: queries are answered, and what lies there is read.
+//! Disks that are full or read-only: queries are answered, and an existing state file is read.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ fn a_full_disk_costs_persistence_and_all_is_written_when_there_is_room_again() {
     let (good, dead) = (upstream(), nobody());
     let mut sidecar = Sidecar::start(&path, good.address);
     let pid = rustix::process::Pid::from_raw(sidecar.process.id() as i32);
-    // No file may be longer: to the writer that is a full disk.
+    // The process may not make a file longer than this, which looks like a full disk to it.
     let limit = |bytes| prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
     let before = limit(Some(64 << 10));
     assert_eq!(before.maximum, None, "the limit can be lifted again");
@@ -47,7 +47,7 @@ fn a_folder_that_is_read_only_costs_persistence_and_what_lies_in_it_is_read() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
     if rustix::process::geteuid().is_root() {
-        // Whom permissions do not bind: another user.
+        // Permissions do not bind root, so the sidecar runs as another user.
         let reachable = holdover().uid_and_run(65534);
         if !reachable {
             eprintln!("SKIPPED a_folder_that_is_read_only: no other user can run the binary where it lies");
@@ -77,11 +77,11 @@ impl AsAnotherUser for std::process::Command {
     }
 }
 
-/// A file system of its own, with little room; gone when it goes out of sight.
+/// A small tmpfs, which is unmounted when the value is dropped.
 struct Tiny(tempfile::TempDir);
 
 impl Tiny {
-    /// None where this user may not mount.
+    /// Mounts a tmpfs; `None` where this user may not mount.
     fn mount(bytes: u64) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={bytes},mode=0700");
@@ -112,7 +112,7 @@ fn a_real_disk_that_fills_up_is_told_costs_no_answer_and_is_used_again_when_ther
     sidecar.process.wait_for("admin interface address=").expect("it runs");
     sidecar.expect_all(&["before.example.com.".to_owned()]);
     std::thread::sleep(Duration::from_millis(400));
-    // Somebody else's logs, say: until nothing more fits.
+    // Another program, say with its logs, fills the disk until nothing more fits.
     let mut file = std::fs::File::create(&ballast).unwrap();
     while file.write_all(&[b'x'; 4096]).is_ok() {}
     drop(file);

@@ -1,4 +1,4 @@
-//! A resolver's memory with a clock that a test moves, and a state file beside it.
+//! A resolver's cache under a clock that the test sets, with a state file beside it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -46,7 +46,7 @@ impl Wire for Nobody {
     }
 }
 
-/// The key of a name's A.
+/// The cache key of a name and type A.
 pub fn key(name: &str) -> Key {
     let mut wire = Vec::new();
     for label in name.trim_end_matches('.').split('.') {
@@ -57,7 +57,7 @@ pub fn key(name: &str) -> Key {
     Key::new(&wire, 1, 1, Dnssec::default())
 }
 
-/// A response with so many addresses; without any it is NXDOMAIN with an SOA.
+/// A response with this many addresses; with none it is NXDOMAIN with an SOA.
 fn response(name: &str, addresses: u16) -> Vec<u8> {
     let key = key(name);
     let (flags, authority) = if addresses == 0 { (0x8183_u16, 1_u16) } else { (0x8180, 0) };
@@ -77,7 +77,7 @@ fn response(name: &str, addresses: u16) -> Vec<u8> {
     bytes
 }
 
-/// An answer that came now.
+/// A cache entry whose answer arrives at this moment.
 pub fn entry(name: &str, addresses: u16, now: Timestamp) -> Entry {
     let bytes = response(name, addresses);
     Entry::remember(&key(name), &bytes, classify(1, &bytes), &Settings::standard().policy, now).unwrap().entry
@@ -105,8 +105,8 @@ impl Memory {
         Self { resolver, hands, policy, runtime }
     }
 
-    /// The host as this run sees it, in one boot: `passed` is what has really passed since
-    /// [`START`], where the clock does not tell.
+    /// The host as this run sees it, all within one boot. `passed` is the time that has really
+    /// passed since [`START`], for runs whose wall clock says something else.
     pub fn host(&self, passed: Option<Duration>) -> Host {
         let booted_at = passed.map_or(START.minus(UP), |passed| self.resolver.now().minus(passed).minus(UP));
         Host { boot: Some(1), booted_at }
@@ -138,8 +138,8 @@ impl Memory {
         assert!(self.resolver.restore(&key(name), entry(name, 0, self.resolver.now()), 0, Origin::Upstream));
     }
 
-    /// Waits until what was learned at this moment of the clock is in the file. Each moment is
-    /// waited for once.
+    /// Waits until everything that was learned at the clock's present moment is in the file. Each
+    /// moment can be waited for only once.
     pub fn wait_for_write(&self, state: &StateFile) {
         let end = Instant::now() + Duration::from_secs(20);
         let now = self.resolver.now();
@@ -147,11 +147,11 @@ impl Memory {
             assert!(Instant::now() < end, "{:?}", state.standing());
             std::thread::sleep(Duration::from_millis(1));
         }
-        // What was learned while the write before it was under way comes with the next one.
+        // What was learned during one write is in the file after the next one.
         std::thread::sleep(Duration::from_millis(10));
     }
 
-    /// Waits until the file is open and holds so many answers.
+    /// Waits until the file is open and holds `answers` answers.
     pub fn wait_until_open(&self, state: &StateFile, answers: usize) {
         let end = Instant::now() + Duration::from_secs(20);
         while !matches!(state.standing(), Persistence::Working { entries, .. } if entries == answers as u64) {

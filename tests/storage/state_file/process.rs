@@ -1,4 +1,5 @@
-//! The process: killed, on files that are none, beside another, at its end.
+//! The process and its state file: after kill -9, with a file that is not a state file, beside
+//! another process, and at the end of the drain.
 
 use std::time::{Duration, Instant};
 
@@ -26,13 +27,13 @@ fn killed_at_any_moment_under_load_it_knows_all_names_again_while_nobody_answers
             assert!(sidecar.knows(&name));
             asked.push((name, Instant::now()));
             std::thread::sleep(Duration::from_millis(1));
-            // All of them together have room.
+            // The names of all rounds together fit into the cache.
             if Instant::now() >= end || index == 700 {
                 break;
             }
         }
         sidecar.kill();
-        // What was learned since the last write is lost; on a busy host a write takes its time.
+        // What was learned since the last write is lost, and a write may be slow on a busy host.
         let written = Instant::now().checked_sub(Duration::from_millis(400)).unwrap();
         names.extend(asked.into_iter().filter(|(_, at)| *at < written).map(|(name, _)| name));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing had to be kept aside");
@@ -57,7 +58,7 @@ fn a_file_that_is_none_never_prevents_the_start_and_is_kept_aside_at_most_three_
             .unwrap();
         transaction.commit().unwrap();
     };
-    // Ours, cut in the middle.
+    // A state file of ours that is cut in the middle.
     let torn = || {
         let sidecar = Sidecar::start(&path, good.address);
         assert!(sidecar.knows("torn.example.com."));

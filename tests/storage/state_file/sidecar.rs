@@ -1,4 +1,4 @@
-//! The built binary on a state file, and upstreams that answer or do not.
+//! The built binary on a state file, before upstreams that answer or stay silent.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -34,7 +34,7 @@ impl Sidecar {
         Self { process, address }
     }
 
-    /// Asks for one name; whether there was an address.
+    /// Asks for one name, and says whether the answer holds an address.
     pub fn knows(&self, name: &str) -> bool {
         let message = ask(self.address, &query(name, RecordType::A));
         message.metadata.response_code == ResponseCode::NoError && !message.answers.is_empty()
@@ -67,7 +67,7 @@ pub fn upstream() -> Upstream {
     Upstream::answering(60, 7)
 }
 
-/// Where nobody answers.
+/// An upstream that never answers.
 pub fn nobody() -> Upstream {
     Upstream::silent()
 }

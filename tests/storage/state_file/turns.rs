@@ -1,4 +1,4 @@
-//! One memory after the other on the same file, with a clock that a test moves.
+//! Several runs, one after another, on the same state file, under a clock that the test sets.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::file::content;
 use super::memory::{DAY, Memory, START, key};
 use crate::support::waiting::eventually;
 
-/// Keeps these names in a file, as a run does that ends well.
+/// Learns this many names and writes them to the file, as a run that ends normally.
 fn keep(path: &Path, names: usize, memory: &Memory) {
     let state = memory.keep(path, memory.host(None));
     for index in 0..names {
@@ -36,7 +36,7 @@ fn ten_thousand_names_come_back_with_what_is_expired_and_without_what_is_too_old
         println!("10 000 names: {known} are back after {:?}", began.elapsed());
         assert_eq!(memory.known(), known, "after {later:?}");
         memory.wait_until_open(&state, known);
-        // What is too old leaves the file, too.
+        // Answers that are too old are removed from the file as well.
         memory.finish(state);
         assert_eq!(content(&File::open(&path).unwrap()).len(), known);
     }
@@ -47,7 +47,7 @@ fn a_clock_that_is_set_by_days_between_two_runs_of_one_boot_ends_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.redb");
     keep(&path, 50, &Memory::at(START));
-    // Ten seconds have passed, whatever the clock says; each time the rows are put on the new
+    // Ten seconds have passed, whatever the wall clock says. Each run puts the rows on its own
     // timeline.
     for (days, back) in [(3, false), (40, true), (300, false)] {
         let now = if back { START.minus(DAY * days) } else { START.plus(DAY * days) }.plus(Duration::from_secs(10));
@@ -57,7 +57,8 @@ fn a_clock_that_is_set_by_days_between_two_runs_of_one_boot_ends_nothing() {
         assert_eq!((memory.known(), memory.fresh()), (50, 50), "{days} days, back: {back}");
         memory.finish(state);
     }
-    // After another boot nobody knows: what is from the future is stale at once, and not immortal.
+    // After another boot the shift is unknown: answers that seem to come from the future are stale
+    // at once, and do not live for ever.
     let memory = Memory::at(START.minus(DAY * 2));
     let state = memory.keep(&path, Host { boot: Some(99), booted_at: START.minus(DAY * 3) });
     assert_eq!((memory.known(), memory.fresh()), (50, 0));
@@ -117,8 +118,8 @@ fn rows_never_outnumber_the_memory_by_much_in_a_flood_and_the_file_stays_small()
     let (stored, length) = (file.stored_bytes().unwrap(), file.length());
     println!("after a week: {stored} bytes of answers in a file of {length}, at most {peak}");
     assert!(length <= (3 * stored).max(8 << 20), "{length} for {stored}");
-    // redb doubles what it needs, so for some minutes after it was compacted the file may be as
-    // long as that.
+    // redb doubles the space that it needs, so the file may be twice as long for some minutes after
+    // it was compacted.
     assert!(peak <= (5 * stored).max(16 << 20), "{peak} for {stored}");
 }
 
@@ -140,7 +141,7 @@ fn a_file_that_is_too_long_for_what_is_left_in_it_is_compacted_while_it_is_in_us
     memory.resolver.forget_all(&meant);
     memory.learn("new.example.com");
     memory.wait_for_write(&state);
-    // Not at once: all rows are written anew for it.
+    // Not immediately, because all rows are written again for it.
     assert!(length() >= long, "{} after {long}", length());
     let left = memory.known();
     memory.advance(Duration::from_secs(601));

@@ -1,4 +1,4 @@
-//! What a scenario expects of an answer, held against the answer that came.
+//! The expectations of a scenario, compared with the answers that came.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::duration;
 use crate::world::Reply;
 use crate::world::message::{self, Kind, Seen};
 
-/// Compares an answer with what was expected.
+/// Compares an answer with an expectation; `Err` describes the answer that came instead.
 pub(super) fn compare(reply: &Reply, expected: &[String]) -> Result<(), String> {
     let words: Vec<&str> = expected.iter().map(String::as_str).collect();
     let Some(bytes) = &reply.bytes else {
