@@ -1,5 +1,5 @@
-//! What an answer from memory costs, step by step and as a whole: time and allocations (a line
-//! without figures of the latter made none). Run by `cargo bench`.
+//! The cost of an answer from the cache, step by step and as a whole: time and allocations. A line
+//! of the output without allocation figures made no allocation. Run by `cargo bench`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
@@ -25,12 +25,11 @@ fn main() {
     divan::main();
 }
 
-/// The name of this number.
 fn name(index: usize) -> String {
     format!("n{index}.example.test")
 }
 
-/// A world that remembers all names, refreshed once, and their queries.
+/// A world that has all names in its cache, refreshed once, and their queries.
 fn warm() -> (World, Vec<Vec<u8>>) {
     let world = World::new();
     let queries: Vec<_> = (0..NAMES).map(|index| query(&name(index))).collect();
@@ -42,11 +41,10 @@ fn warm() -> (World, Vec<Vec<u8>>) {
     (world, queries)
 }
 
-/// Goes round a list, in a stride that is no neighbour's.
+/// Goes round a list in a stride that visits no neighbours one after the other.
 struct Round<'a> {
-    /// The list.
     queries: &'a [Vec<u8>],
-    /// The next one.
+    /// Index of the query that was given last.
     next: usize,
 }
 
@@ -57,7 +55,7 @@ impl Round<'_> {
     }
 }
 
-/// What a packet asks.
+/// The query that a packet holds.
 fn parse(packet: &[u8]) -> Query {
     match question::read(packet) {
         Received::Query(query) => query,

@@ -1,9 +1,9 @@
-//! A resolver in a scripted world: a clock that stands still until it is told, and an upstream that
-//! answers without a socket.
+//! A resolver in a scripted world: the clock stands still until it is set, and the upstream answers
+//! without a socket.
 //!
-//! Everything that has to wait runs on the world's own runtime, and only while the world brings
-//! something about. Afterwards nothing moves beside the caller, so what is measured is the caller's
-//! own work. Its timers run out as soon as nothing else is left to do.
+//! Everything that has to wait runs on the world's own runtime, and only inside calls of the world.
+//! Between them nothing runs beside the caller, so what is measured is the caller's own work. The
+//! runtime's timers fire as soon as nothing else is left to do.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl UpstreamTransport for Scripted {
     }
 }
 
-/// What the upstream answers.
+/// The upstream's response to a query.
 fn respond(query: &[u8]) -> Vec<u8> {
     let name_end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap() + 1;
     let mut response = query[..name_end + 4].to_vec();
@@ -92,19 +92,16 @@ pub fn query(name: &str) -> Vec<u8> {
     packet
 }
 
-/// A resolver and its world.
+/// A resolver with its clock, its upstream and its runtime.
 pub struct World {
-    /// The resolver.
     pub resolver: Arc<Resolver>,
-    /// Counts what it answers.
+    /// Counts the resolver's answers.
     pub tally: Tally,
-    /// What it answered lately.
+    /// The thread cache of the calling thread.
     thread_cache: std::cell::RefCell<ThreadCache>,
-    /// Its clock.
     clock: Arc<StillClock>,
-    /// Its upstream.
     wire: Arc<Scripted>,
-    /// Where it waits.
+    /// The runtime on which resolutions wait.
     runtime: Runtime,
 }
 
@@ -128,7 +125,7 @@ impl World {
         Self { resolver, tally: Tally::default(), thread_cache: std::cell::RefCell::default(), clock, wire, runtime }
     }
 
-    /// The present moment.
+    /// The time of the world's clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -140,7 +137,7 @@ impl World {
         self.runtime.block_on(self.resolver.answer(packet.to_vec(), client, &self.tally)).unwrap()
     }
 
-    /// Answers one query from memory, as the thread does that received it; gives the answer's
+    /// Answers one query from the cache, as the receiving thread does, and gives the answer's
     /// length.
     pub fn receive(&self, packet: &[u8], out: &mut [u8; UDP_MAX]) -> usize {
         let arrival =
@@ -151,17 +148,17 @@ impl World {
         }
     }
 
-    /// How often it was answered so.
+    /// How many answers of this kind were given.
     pub fn answered(&self, answered: Answered) -> u64 {
         self.tally.total(answered)
     }
 
-    /// Lets everything that is remembered expire.
+    /// Lets every cached answer expire.
     pub fn expire(&self) {
         self.clock.0.fetch_add(u64::from(TTL + 1) * 1_000_000, Ordering::Relaxed);
     }
 
-    /// Lets everything that is remembered expire, and takes the upstream away until it counts as
+    /// Lets every cached answer expire, and makes the upstream refuse everything until it counts as
     /// down.
     pub fn begin_outage(&self) {
         self.wire.down.store(true, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! What each fuzz target does with its bytes, and what must hold whatever they are. Used by the
-//! targets of cargo-fuzz and by `tests/fuzz.rs`, which feeds them mutated examples with every
-//! `cargo test`.
+//! targets of cargo-fuzz and by `tests/repository/fuzz.rs`, which feeds them mutated examples with
+//! every `cargo test`.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use holdover::core::record;
 use holdover::core::restore::{self, Shift};
 use holdover::core::time::Timestamp;
 
-/// One target.
+/// The body of one target.
 pub type Body = fn(&[u8]);
 
 /// All targets, by the names of their files.
@@ -33,7 +33,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("hosts", hosts),
 ];
 
-/// When everything happens.
+/// The moment at which everything happens.
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// The question under which responses and records are looked at.
@@ -46,8 +46,8 @@ fn policy() -> Policy {
     Settings::standard().policy
 }
 
-/// Walks a message that we wrote to its very end; the last record is an OPT exactly when the query
-/// had one.
+/// Walks a message that holdover wrote to its very end. The last record must be an OPT exactly if
+/// the query had one.
 fn walk(message: &[u8], edns: Option<question::Edns>) {
     let mut records = Records::new(message).expect("our own answer has a header and a question");
     let mut last = None;
@@ -134,7 +134,7 @@ fn serve(entry: &Entry) {
     }
 }
 
-/// Texts that operators write: a configuration file, and a `resolv.conf`.
+/// Texts that operators write: a configuration file and a `resolv.conf`.
 pub fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = resolv_conf::nameservers(&text);

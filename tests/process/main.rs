@@ -1,5 +1,5 @@
-//! The process as its operator meets it: the built binary, real sockets, signals, exit codes, and
-//! what it writes to the log.
+//! The built binary as its users meet it: commands, signals, exit codes, the log, the admin
+//! interface, and the takeover of `resolv.conf`. Every test starts child processes.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,104 +9,15 @@
     clippy::disallowed_methods,
     missing_docs,
     unreachable_pub,
-    dead_code
+    reason = "a test fails by panicking, and measures real time"
 )]
 
-#[path = "../common/asking.rs"]
-mod asking;
-mod binary;
-#[path = "../wire/harness.rs"]
-mod harness;
-
-mod answers;
-mod drain;
-mod garbage;
-mod hosts;
-mod log;
-mod printing;
-mod settings;
-mod start;
-
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
-
-use asking::*;
-use binary::*;
-use harness::{Reaction, Upstream, Via, address, addresses, extended_errors, qname, query, read_frame, write_frame};
-use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::RecordType;
-use rustix::process::Signal;
-use serde_json::Value;
-
-/// A running `holdover serve` and where it listens.
-struct Sidecar {
-    process: Running,
-    address: SocketAddr,
-}
-
-impl Sidecar {
-    /// Starts one before this upstream, with further flags.
-    #[track_caller]
-    fn start(upstream: &Upstream, flags: &[&str]) -> Self {
-        Self::start_with(|command, _| {
-            command.args(["--upstream", &upstream.address.to_string()]).args(flags);
-        })
-    }
-
-    /// Starts one with the arguments that `prepare` adds to `serve --listen ADDRESS`. A port that
-    /// somebody else took meanwhile is given up for another.
-    #[track_caller]
-    fn start_with(prepare: impl Fn(&mut Command, SocketAddr)) -> Self {
-        for _ in 0..5 {
-            let address = loopback();
-            let mut command = holdover();
-            command.args(["serve", "--listen", &address.to_string()]);
-            prepare(&mut command, address);
-            let mut process = Running::spawn(&mut command);
-            if process.wait_for("ready").is_some() {
-                return Self { process, address };
-            }
-            let log = process.log();
-            assert!(log.iter().any(|line| line.contains("in use")), "did not start: {log:#?}");
-        }
-        panic!("no port stayed free");
-    }
-
-    fn ask(&self, message: &Message) -> Message {
-        ask(self.address, message)
-    }
-}
-
-/// An upstream that answers everything with 192.0.2.`last`.
-fn upstream(ttl: u32, last: u8) -> Upstream {
-    Upstream::start(move |query, _| Reaction::Send(address(query, ttl, last)))
-}
-
-/// Runs `holdover` with these arguments, which should end by itself.
-#[track_caller]
-fn run_with(arguments: &[&str]) -> Finished {
-    run(holdover().args(arguments))
-}
-
-/// A file of this text, and the folder that keeps it.
-fn file(name: &str, text: &str) -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, text).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    (folder, path)
-}
-
-/// The number behind `name=` in a line of text.
-fn number(line: &str, name: &str) -> f64 {
-    let word = line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix(&format!("{name}=")))
-        .unwrap_or_else(|| panic!("no {name}: {line}"));
-    word.parse().unwrap()
-}
+mod admin;
+mod check;
+mod critical;
+mod drill;
+mod host;
+mod serve;
+#[path = "../support/mod.rs"]
+mod support;
+mod takeover;

@@ -1,0 +1,7 @@
+//! The admin interface of a real process: status, metrics, export, import and flush, and its
+//! limits.
+
+mod bounds;
+mod memory;
+mod sidecar;
+mod telling;
