@@ -2,8 +2,9 @@
 //! what is promised under it.
 //!
 //! Each method of [`Scenario`] answers one question about all scenarios, and matches every variant.
-//! Whoever adds a scenario adds a variant; the compiler then points at each question that is still
-//! open:
+//! A new scenario is a new variant; the compiler then points at each question that is still open.
+//! No other file has to change, unless the scenario makes a new kind of promise, which is added in
+//! `promise`.
 //!
 //! | method | question |
 //! |---|---|
@@ -15,7 +16,7 @@
 //! | [`Fault::fate`] | What becomes of a query? |
 //!
 //! The fate of a query is a pure function of the fault, the time, the name and a random number, so
-//! that it can be tested without a socket. The upstream executes it.
+//! that it can be tested without a socket. The drill's upstream carries it out.
 
 use std::time::Duration;
 
@@ -102,7 +103,7 @@ pub struct Fault {
     pub scenario: Scenario,
     /// Length of the whole fault.
     pub length: Duration,
-    /// How many times faster than in reality a recorded outage passes; at least 1.
+    /// How many times faster than in reality a recorded outage passes; less than 1 counts as 1.
     pub speed: f64,
 }
 
@@ -241,7 +242,8 @@ impl Scenario {
                     promise::FRESH_AFTER_HEAL,
                 ]
             }
-            // An NXDOMAIN replaces what is remembered, so nothing is left to become fresh again.
+            // Fresh answers soon after the heal are not promised: the NXDOMAIN responses of the
+            // fault stay in the cache for their TTL of 30 s.
             Self::Nxdomain => {
                 vec![promise::NXDOMAIN_OBEYED, promise::NO_STALE_WHILE_HEALTHY, promise::WITHIN_PACKET_BUDGET]
             }

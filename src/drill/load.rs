@@ -47,7 +47,7 @@ pub(super) struct Load {
     output: Output,
 }
 
-/// ClientGroup of clients, by the resolver that they ask.
+/// Group of clients, by the resolver that they ask.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ClientGroup {
     /// Clients of the resolver under test.
@@ -171,10 +171,11 @@ impl Load {
         LocalSet::new().run_until(prime).await;
     }
 
-    /// Asks at the configured rate from `began` until `length` has passed, then waits for the
+    /// Asks at the configured rate from `began` until all phases are over, then waits for the
     /// lookups that are under way.
-    pub(super) async fn drive(&self, options: &DrillOptions, began: Instant, length: Duration) {
+    pub(super) async fn drive(&self, options: &DrillOptions, began: Instant) {
         let phases = options.phases();
+        let length = phases.total();
         let drive = async {
             let mut lookups = JoinSet::new();
             let interval = Duration::from_secs(1) / options.qps.max(1);

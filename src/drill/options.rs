@@ -52,7 +52,7 @@ pub struct OtherResolver {
 /// Form of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// A line per second and a table in the end.
+    /// A line per second and a table at the end.
     Table,
     /// One JSON document.
     Json,

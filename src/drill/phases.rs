@@ -1,7 +1,7 @@
 //! Plays the three phases of a drill: everything works, the fault, everything works again.
 //!
-//! Three things happen at the same time: clients ask, somebody watches the upstreams and prints a
-//! line per second, and somebody causes the fault and heals it.
+//! Three things happen at the same time: clients send queries, the packets at the upstreams are
+//! counted and a progress line is printed every second, and the fault begins and is healed.
 
 use std::io;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(super) async fn play(options: &DrillOptions, bed: &TestBed, load: &Load) -> 
     load.prime().await;
     let began = Instant::now();
     let ((), peaks, caused) = tokio::join!(
-        load.drive(options, began, options.phases().total()),
+        load.drive(options, began),
         watch(options, bed, load, began),
         cause_fault(options, bed, load, began),
     );
@@ -74,8 +74,8 @@ struct Caused {
     back_after: Option<Duration>,
 }
 
-/// Waits for the end of the warm-up, causes the fault and what else happens during it, and heals
-/// it.
+/// Begins the fault after the warm-up, lets happen what else belongs to the scenario, and heals the
+/// fault.
 async fn cause_fault(options: &DrillOptions, bed: &TestBed, load: &Load, began: Instant) -> io::Result<Caused> {
     let phases = options.phases();
     tokio::time::sleep_until(began + phases.warm_up).await;

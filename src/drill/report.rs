@@ -1,4 +1,4 @@
-//! The texts of the drill: an introduction, a progress line per second, and in the end a table with
+//! The texts of the drill: an introduction, a progress line per second, and at the end a table with
 //! the verdict, or the same as one JSON document.
 //!
 //! Everything here is a pure function from measurements to text; printing is done elsewhere.

@@ -38,7 +38,7 @@ pub(super) struct ChildSidecar {
 /// What all child processes of one drill have in common.
 struct Setup {
     upstream: SocketAddr,
-    /// Folder of the state file and the shared cache's key; removed in the end.
+    /// Folder of the state file and the shared cache's key; removed at the end.
     folder: PathBuf,
     /// URL of the shared cache.
     shared_cache: Option<String>,
