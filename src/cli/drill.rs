@@ -1,4 +1,6 @@
-//! `holdover drill`: arguments of the rehearsal, checked.
+//! `holdover drill`: reads and checks the arguments of a drill, then runs it.
+//!
+//! A drill is a load test, so every address that an argument gives has to be on loopback.
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
@@ -10,51 +12,52 @@ use crate::config::error::EXIT_USAGE;
 use crate::config::quantity::{read_duration, show_duration};
 use crate::config::settings::Server;
 use crate::config::validate::shared_cache_servers;
-use crate::drill::fault::Scenario;
-use crate::drill::{self, Options, Output, Target};
+use crate::drill;
+use crate::drill::fault::{Incident, Scenario};
+use crate::drill::options::{DrillOptions, OtherResolver, Output};
 use crate::telemetry::console;
 
-/// Flags of `holdover drill`.
+/// Arguments of `holdover drill`; the docstrings of the fields are the texts of `--help`.
 #[derive(Debug, Args)]
 pub struct DrillArguments {
-    /// What goes wrong
+    /// The outage to rehearse
     #[arg(long, value_enum, default_value = "blackhole")]
     scenario: Scenario,
-    /// Queries a second, with and without holdover each: 1 to 20000
+    /// Queries per second, sent both with holdover and without: 1 to 20000
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     qps: u32,
-    /// Names in use: 1 to 10000
+    /// Number of names that clients ask for: 1 to 10000
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     names: u32,
-    /// Unknown names a second in the scenario flood: 100 to 50000
+    /// Unknown names per second in the scenario flood: 100 to 50000
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=50_000))]
     flood: u32,
-    /// Length of the whole run: 4s to 1h, from 20s on it tells how soon answers are fresh again;
-    /// Seoul's follows from --speed
+    /// Length of the whole run: 4s to 1h. Shorter runs than 20s may not show how soon answers are
+    /// fresh again. In the scenario seoul, --speed sets the length instead
     #[arg(long, default_value = "40s", value_parser = duration)]
     duration: Duration,
-    /// How many times faster than life the 124 minutes of Seoul pass: 1 to 1000
+    /// How many times faster than in reality the 124 minutes of the scenario seoul pass: 1 to 1000
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=1000))]
     speed: u32,
-    /// Makes load and loss reproducible
+    /// Seed of the random numbers: load and packet loss are reproducible with the same seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Tests another resolver, which listens here, instead of holdover
+    /// Address of another resolver, which is tested instead of holdover
     #[arg(long, value_name = "ADDR:PORT", requires = "upstream_listen")]
     target: Option<SocketAddr>,
-    /// Where that resolver expects its upstream
+    /// Address at which that resolver expects its upstream; the drill listens there
     #[arg(long, value_name = "ADDR:PORT", requires = "target")]
     upstream_listen: Option<SocketAddr>,
-    /// In the scenario restart: a Valkey or Redis on this host, through which a new, empty instance
-    /// beside it learns what it knew
+    /// In the scenario restart: a Valkey or Redis on this host, from which a new, empty instance
+    /// answers what the killed one had learned
     #[arg(long, value_name = "URL", value_parser = shared_cache)]
     shared_cache: Option<String>,
-    /// Prints one JSON document instead of the table
+    /// Print one JSON document instead of the table
     #[arg(long)]
     json: bool,
 }
 
-/// Shortest run: three phases of at least a second.
+/// Shortest run: each of the three phases takes at least a second.
 const DURATION_MIN: Duration = Duration::from_secs(4);
 /// Longest run.
 const DURATION_MAX: Duration = Duration::from_secs(3600);
@@ -71,53 +74,59 @@ fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// Reads the URL of a shared cache, which has to be on this host.
+/// Reads the URL of a shared cache, which has to be on loopback.
 fn shared_cache(url: &str) -> Result<String, String> {
-    let is_here = |server: &Server| server.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let is_loopback = |server: &Server| server.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     match shared_cache_servers(url) {
         Err(wrong) => Err(format!("it {wrong}")),
-        Ok(servers) if servers.hosts.iter().all(is_here) => Ok(url.to_owned()),
-        Ok(_) => {
-            Err("give loopback addresses, such as redis://127.0.0.1:6379: a drill is a load test; it sends to this host only".to_owned())
+        Ok(servers) if servers.hosts.iter().all(is_loopback) => Ok(url.to_owned()),
+        Ok(_) => Err("give loopback addresses, such as redis://127.0.0.1:6379: a drill is a load test, \
+                      and sends packets to this host only"
+            .to_owned()),
+    }
+}
+
+/// Runs `holdover drill`; wrong combinations of arguments are printed and give the exit code of
+/// wrong usage.
+///
+/// # Errors
+/// An upstream or a sidecar cannot be started, or the report cannot be printed.
+pub fn run(arguments: DrillArguments) -> anyhow::Result<ExitCode> {
+    match options(arguments) {
+        Ok(options) => drill::run(&options),
+        Err(message) => {
+            console::complain(message);
+            Ok(ExitCode::from(EXIT_USAGE))
         }
     }
 }
 
-/// Runs the subcommand.
-///
-/// # Errors
-/// Sockets or threads could not be had.
-pub fn run(arguments: DrillArguments) -> anyhow::Result<ExitCode> {
+/// Checks the arguments against each other; the error is a message for the operator.
+fn options(arguments: DrillArguments) -> Result<DrillOptions, String> {
     let target =
-        arguments.target.zip(arguments.upstream_listen).map(|(address, upstream)| Target { address, upstream });
-    if let Some(outside) = target
-        .into_iter()
-        .flat_map(|target| [target.address, target.upstream])
-        .find(|address| !address.ip().is_loopback())
-    {
-        console::complain(format_args!(
-            "{outside} is not a loopback address. A drill is a load test; it sends to this host only."
+        arguments.target.zip(arguments.upstream_listen).map(|(address, upstream)| OtherResolver { address, upstream });
+    let addresses = target.into_iter().flat_map(|target| [target.address, target.upstream]);
+    if let Some(outside) = addresses.into_iter().find(|address| !address.ip().is_loopback()) {
+        return Err(format!(
+            "{outside} is not a loopback address. A drill is a load test, and sends packets to this host only."
         ));
-        return Ok(ExitCode::from(EXIT_USAGE));
     }
-    if target.is_some() && arguments.scenario == Scenario::Restart {
-        console::complain(
-            "--scenario restart kills what it tests, and starts only holdover again; leave --target out.",
-        );
-        return Ok(ExitCode::from(EXIT_USAGE));
+    let restarts = arguments.scenario.incident() == Incident::Restart;
+    if target.is_some() && restarts {
+        return Err("--scenario restart kills the resolver that it tests, and can start only holdover again; \
+                       leave out --target."
+            .to_owned());
     }
-    if arguments.shared_cache.is_some() && arguments.scenario != Scenario::Restart {
-        console::complain("--shared-cache is for --scenario restart, in which a new instance lives from it.");
-        return Ok(ExitCode::from(EXIT_USAGE));
+    if arguments.shared_cache.is_some() && !restarts {
+        return Err("--shared-cache is for --scenario restart, in which a new instance answers from it.".to_owned());
     }
     if arguments.shared_cache.is_some() && !cfg!(feature = "shared-cache") {
-        console::complain("--shared-cache needs a holdover that was built with the feature shared-cache.");
-        return Ok(ExitCode::from(EXIT_USAGE));
+        return Err("--shared-cache needs a holdover that was built with the feature shared-cache.".to_owned());
     }
-    drill::run(&Options {
+    Ok(DrillOptions {
         scenario: arguments.scenario,
         qps: arguments.qps,
-        names: usize::try_from(arguments.names)?,
+        names: usize::try_from(arguments.names).unwrap_or(usize::MAX),
         flood: arguments.flood,
         duration: arguments.duration,
         speed: f64::from(arguments.speed),

@@ -1,7 +1,10 @@
-//! One lookup as a stub resolver makes it: a socket of its own, a second of patience, one retry.
+//! One lookup as a stub resolver makes it: a socket of its own, a second to wait, one retry.
 //!
-//! That is glibc with `options timeout:1 attempts:2`, which is common in the field; a closed port
-//! or SERVFAIL moves on to the second try at once, as glibc does.
+//! That is what glibc does with `options timeout:1 attempts:2`, which is common in the field. Like
+//! glibc, the client goes on to its second attempt at once after a closed port or SERVFAIL.
+//!
+//! The client knows the zone, so it can tell a wrong answer from a right one and a stale answer
+//! from a fresh one, whichever resolver it asks.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,141 +12,151 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
-use super::zone::{self, Question, Truth, Type};
+use super::zone::{AddressType, ExpectedAnswer, Generation, ZoneQuestion};
 use crate::core::classify;
 use crate::core::key::{Dnssec, Key};
 use crate::core::message::{self, Header, Records, Section};
 use crate::core::upstream_query::{self, Extension};
 
-/// How long one try waits.
+/// How long the client waits for a response to one attempt.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
-/// Tries.
-const TRIES: u32 = 2;
-/// Largest answer that is read.
-const ANSWER_MAX: usize = 4096;
+const ATTEMPTS: u16 = 2;
+/// Largest response that is read, in bytes.
+const RESPONSE_MAX: usize = 4096;
+/// Response codes that carry an answer (RFC 1035 §4.1.1); all others count as a failure.
+const NOERROR: u16 = 0;
+const NXDOMAIN: u16 = 3;
 
-/// What came of a lookup.
+/// Result of one lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum LookupOutcome {
     /// The right answer, within its TTL.
     Fresh,
-    /// The right kind of answer, and said to be stale, or older than its TTL allows.
+    /// The right kind of answer, which is older than its TTL allows or carries EDE 3 or 19.
     Stale,
-    /// Another kind of answer than is true: a denial of what exists, say.
+    /// Another kind of answer than the zone has, such as NXDOMAIN for a name that exists.
     Wrong,
-    /// SERVFAIL, silence, a closed port.
+    /// SERVFAIL or another error, no response, or a closed port.
     Failed,
 }
 
-/// A question as bytes, ready to be sent.
+/// Question with its query in wire format, ready to be sent.
 #[derive(Clone, Debug)]
-pub struct Prepared {
-    /// The question and what is true.
-    pub question: Question,
-    /// The query; its ID is set anew for each try.
+pub struct PreparedQuery {
+    /// The question, with the answer that the zone has for it.
+    pub question: ZoneQuestion,
+    /// The query in wire format; each attempt sets the message ID.
     packet: Vec<u8>,
 }
 
-impl Prepared {
-    /// Prepares a question; with EDNS the answer can say that it is stale.
+impl PreparedQuery {
+    /// Prepares the query for a question. Only with EDNS can the response say that it is stale.
     #[must_use]
-    pub fn new(question: Question, extension: Extension) -> Self {
-        let mut name = Vec::new();
-        for label in question.name.split('.') {
-            name.push(u8::try_from(label.len()).unwrap_or(0));
-            name.extend_from_slice(label.as_bytes());
-        }
-        name.push(0);
-        let rtype = match question.rtype {
-            Type::A => 1,
-            Type::Aaaa => 28,
-        };
-        let packet = upstream_query::write(&Key::new(&name, rtype, 1, Dnssec::default()), 0, extension);
+    pub fn new(question: ZoneQuestion, extension: Extension) -> Self {
+        let packet = query(&question.name, question.rtype, extension);
         Self { question, packet }
     }
 
-    /// The query with this ID.
+    /// The query in wire format, with this message ID.
     #[must_use]
-    pub fn query(&self, id: u16) -> Vec<u8> {
-        let mut packet = self.packet.clone();
-        for (to, from) in packet.iter_mut().zip(id.to_be_bytes()) {
-            *to = from;
-        }
-        packet
+    pub fn with_id(&self, id: u16) -> Vec<u8> {
+        with_id(self.packet.clone(), id)
     }
 
-    /// Looks it up; `id` makes its message IDs, `zone_began` is when generation 0 was.
-    pub async fn look_up(&self, server: SocketAddr, id: u16, zone_began: Instant) -> Outcome {
-        for attempt in 0..TRIES {
-            let id = id.wrapping_add(u16::try_from(attempt).unwrap_or_default());
-            if let Some(answer) = self.attempt(server, id).await {
-                let outcome = self.judge(&answer, zone_began);
-                if outcome != Outcome::Failed {
+    /// Asks the resolver at this address, at most twice. `id` is the message ID of the first
+    /// attempt; generations are counted from `zone_began`.
+    pub async fn look_up(&self, resolver: SocketAddr, id: u16, zone_began: Instant) -> LookupOutcome {
+        for attempt in 0..ATTEMPTS {
+            if let Some(response) = self.attempt(resolver, id.wrapping_add(attempt)).await {
+                let outcome = self.classify_reply(&response, Generation::at(zone_began.elapsed()));
+                if outcome != LookupOutcome::Failed {
                     return outcome;
                 }
             }
         }
-        Outcome::Failed
+        LookupOutcome::Failed
     }
 
-    /// Sends once and waits.
-    async fn attempt(&self, server: SocketAddr, id: u16) -> Option<Vec<u8>> {
+    /// Sends the query once and waits for its response; `None` after the timeout or a socket error.
+    async fn attempt(&self, resolver: SocketAddr, id: u16) -> Option<Vec<u8>> {
         let until = Instant::now() + TIMEOUT;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.ok()?;
-        socket.connect(server).await.ok()?;
-        let mut packet = self.packet.clone();
-        packet.get_mut(..2)?.copy_from_slice(&id.to_be_bytes());
-        socket.send(&packet).await.ok()?;
-        let mut buffer = vec![0; ANSWER_MAX];
+        socket.connect(resolver).await.ok()?;
+        socket.send(&self.with_id(id)).await.ok()?;
+        let mut buffer = vec![0; RESPONSE_MAX];
         loop {
             let length = timeout_at(until, socket.recv(&mut buffer)).await.ok()?.ok()?;
-            let answer = buffer.get(..length)?;
-            if answer.get(..2) == Some(&id.to_be_bytes()) {
-                return Some(answer.to_vec());
+            let response = buffer.get(..length)?;
+            if response.get(..2) == Some(&id.to_be_bytes()) {
+                return Some(response.to_vec());
             }
         }
     }
 
-    /// Judges an answer.
-    fn judge(&self, answer: &[u8], zone_began: Instant) -> Outcome {
-        let Ok(header) = Header::read(answer) else { return Outcome::Failed };
-        let generation = last_generation(answer, self.question.rtype);
-        let fits = match (&self.question.truth, header.rcode(), generation) {
-            (_, rcode, _) if rcode != 0 && rcode != 3 => return Outcome::Failed,
-            (Truth::Address { .. }, 0, Some(_)) | (Truth::NoData, 0, None) | (Truth::NxDomain, 3, None) => true,
-            (Truth::Address { .. } | Truth::NoData | Truth::NxDomain, _, _) => false,
-        };
-        if !fits {
-            return Outcome::Wrong;
+    /// Compares a response with what the zone has for the question.
+    fn classify_reply(&self, response: &[u8], now: Generation) -> LookupOutcome {
+        let Ok(header) = Header::read(response) else { return LookupOutcome::Failed };
+        let rcode = header.rcode();
+        if rcode != NOERROR && rcode != NXDOMAIN {
+            return LookupOutcome::Failed;
         }
-        let now = u32::try_from(zone_began.elapsed().as_secs()).unwrap_or_default();
-        let old = match (&self.question.truth, generation) {
-            (Truth::Address { ttl, .. }, Some(generation)) => zone::is_old(generation, now, *ttl),
-            (Truth::Address { .. } | Truth::NoData | Truth::NxDomain, _) => false,
+        let address = last_address(response, self.question.rtype);
+        let is_old = match (&self.question.expected, address) {
+            (ExpectedAnswer::Address { ttl, .. }, Some(generation)) if rcode == NOERROR => {
+                generation.is_older_than(*ttl, now)
+            }
+            (ExpectedAnswer::NoData, None) if rcode == NOERROR => false,
+            (ExpectedAnswer::NxDomain, None) if rcode == NXDOMAIN => false,
+            (ExpectedAnswer::Address { .. } | ExpectedAnswer::NoData | ExpectedAnswer::NxDomain, _) => {
+                return LookupOutcome::Wrong;
+            }
         };
-        if old || says_stale(answer) { Outcome::Stale } else { Outcome::Fresh }
+        if is_old || says_stale(response) { LookupOutcome::Stale } else { LookupOutcome::Fresh }
     }
 }
 
-/// The generation in the last address of the answer section.
-fn last_generation(answer: &[u8], rtype: Type) -> Option<u32> {
-    let wanted = match rtype {
-        Type::A => 1,
-        Type::Aaaa => 28,
-    };
-    let mut records = Records::new(answer).ok()?;
+/// A query for a name and type in wire format, with the message ID 0.
+#[must_use]
+pub fn query(name: &str, rtype: AddressType, extension: Extension) -> Vec<u8> {
+    upstream_query::write(&Key::new(&wire_name(name), rtype.code(), 1, Dnssec::default()), 0, extension)
+}
+
+/// Sets the message ID of a query in wire format.
+#[must_use]
+pub fn with_id(mut packet: Vec<u8>, id: u16) -> Vec<u8> {
+    for (to, from) in packet.iter_mut().zip(id.to_be_bytes()) {
+        *to = from;
+    }
+    packet
+}
+
+/// A name in wire format; it is given without the dot at the end.
+#[must_use]
+pub fn wire_name(name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for label in name.split('.') {
+        out.push(u8::try_from(label.len()).unwrap_or_default());
+        out.extend_from_slice(label.as_bytes());
+    }
+    out.push(0);
+    out
+}
+
+/// Generation of the last address in the answer section.
+fn last_address(response: &[u8], rtype: AddressType) -> Option<Generation> {
+    let mut records = Records::new(response).ok()?;
     let mut found = None;
     while let Ok(Some(record)) = records.next_record() {
-        if record.section == Section::Answer && record.rtype == wanted {
-            found = answer.get(record.data..record.end).and_then(zone::generation_in);
+        if record.section == Section::Answer && record.rtype == rtype.code() {
+            found = response.get(record.data..record.end).and_then(Generation::in_rdata);
         }
     }
     found
 }
 
-/// Whether the answer carries EDE 3 or 19 (RFC 8914 §4.4, §4.20).
-fn says_stale(answer: &[u8]) -> bool {
-    let errors = classify::extended_errors(answer, ANSWER_MAX);
+/// Whether the response carries EDE 3 or 19 (RFC 8914 §4.4, §4.20).
+fn says_stale(response: &[u8]) -> bool {
+    let errors = classify::extended_errors(response, RESPONSE_MAX);
     let mut rest = errors.as_slice();
     while let (Some(length), Some(code)) = (message::read_u16(rest, 2), message::read_u16(rest, 4)) {
         if matches!(code, 3 | 19) {
@@ -158,22 +171,26 @@ fn says_stale(answer: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn prepared(name: &str, rtype: Type) -> Prepared {
-        Prepared::new(Question { name: name.into(), rtype, truth: zone::truth(name, rtype) }, Extension::Edns)
+    fn prepared(name: &str) -> PreparedQuery {
+        PreparedQuery::new(ZoneQuestion::new(name.into(), AddressType::A), Extension::Edns)
     }
 
-    /// An answer with the given code, one A record of this generation if any, and an extended error
-    /// if any.
-    fn answer(query: &Prepared, rcode: u8, generation: Option<u32>, error: Option<u8>) -> Vec<u8> {
+    fn generation(seconds: u64) -> Generation {
+        Generation::at(Duration::from_secs(seconds))
+    }
+
+    /// A response with this code, one A record of this generation if any, and an extended error if
+    /// any.
+    fn response(query: &PreparedQuery, rcode: u8, address: Option<Generation>, error: Option<u8>) -> Vec<u8> {
         let question_end = query.packet.len() - 11;
         let mut out = query.packet[..question_end].to_vec();
         out[2] = 0x81;
         out[3] = 0x80 | rcode;
-        out[7] = u8::from(generation.is_some());
+        out[7] = u8::from(address.is_some());
         out[11] = u8::from(error.is_some());
-        if let Some(generation) = generation {
+        if let Some(address) = address {
             out.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
-            out.extend(zone::address_v4(generation).octets());
+            out.extend(address.address_v4().octets());
         }
         if let Some(error) = error {
             out.extend([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 6, 0, 15, 0, 2, 0, error]);
@@ -181,19 +198,20 @@ mod tests {
         out
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn answers_are_judged_by_truth_and_age() {
-        let began = Instant::now();
-        tokio::time::advance(Duration::from_secs(100)).await;
-        let query = prepared("app0.drill.test", Type::A);
-        assert_eq!(query.judge(&answer(&query, 0, Some(100), None), began), Outcome::Fresh);
-        assert_eq!(query.judge(&answer(&query, 0, Some(90), None), began), Outcome::Stale, "TTL 1, ten seconds old");
-        assert_eq!(query.judge(&answer(&query, 0, Some(100), Some(3)), began), Outcome::Stale, "it says so");
-        assert_eq!(query.judge(&answer(&query, 3, None, None), began), Outcome::Wrong);
-        assert_eq!(query.judge(&answer(&query, 0, None, None), began), Outcome::Wrong);
-        assert_eq!(query.judge(&answer(&query, 2, None, Some(22)), began), Outcome::Failed);
-        let gone = prepared("app9.drill.test.svc.cluster.test", Type::A);
-        assert_eq!(gone.judge(&answer(&gone, 3, None, None), began), Outcome::Fresh);
-        assert_eq!(gone.judge(&answer(&gone, 3, None, Some(19)), began), Outcome::Stale);
+    #[test]
+    fn replies_are_classified_by_kind_and_age() {
+        let now = generation(100);
+        let query = prepared("app0.drill.test");
+        let classify = |rcode, address, error| query.classify_reply(&response(&query, rcode, address, error), now);
+        assert_eq!(classify(0, Some(now), None), LookupOutcome::Fresh);
+        assert_eq!(classify(0, Some(generation(90)), None), LookupOutcome::Stale, "TTL 1, ten seconds old");
+        assert_eq!(classify(0, Some(now), Some(3)), LookupOutcome::Stale, "it carries EDE 3");
+        assert_eq!(classify(3, None, None), LookupOutcome::Wrong);
+        assert_eq!(classify(0, None, None), LookupOutcome::Wrong);
+        assert_eq!(classify(2, None, Some(22)), LookupOutcome::Failed);
+        let missing = prepared("app9.drill.test.svc.cluster.test");
+        let classify = |rcode, address, error| missing.classify_reply(&response(&missing, rcode, address, error), now);
+        assert_eq!(classify(3, None, None), LookupOutcome::Fresh);
+        assert_eq!(classify(3, None, Some(19)), LookupOutcome::Stale);
     }
 }

@@ -1,11 +1,13 @@
-//! The flood: while every packet upstream is lost, somebody asks for names that nobody has ever
-//! asked for, thousands a second.
+//! The flood: while every packet upstream is lost, a client asks for thousands of names per second
+//! that nobody has ever asked for.
 //!
-//! It strikes a cache that is full: before the drill begins more names are asked for than fit, so
-//! that whatever the flood leaves behind has to push something out. A few names are critical: they
-//! are configured, never asked for before the fault, and must be there when they are. The flood is
-//! sent by a thread of its own that waits for no answer, as a broken client does; answers are
-//! counted as they come.
+//! The flood meets a full cache: before the drill begins, more names are asked for than fit, so
+//! that whatever the flood leaves in the cache has to push something out. A few names are critical.
+//! They are configured, no client asks for them before the fault, and all of them must be answered
+//! as soon as clients do.
+//!
+//! The flood is sent by a thread of its own that does not wait for responses, as a broken client
+//! does; responses are only counted.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -15,238 +17,242 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::client::{Outcome, Prepared};
-use super::measure::{Column, Moment, Phase};
-use super::{Options, zone};
+use super::client::{self, PreparedQuery};
+use super::measure::{ClientResults, DrillPhase, Moment};
+use super::options::DrillOptions;
+use super::promise::CacheBound;
+use super::zone::{self, AddressType, ZoneQuestion};
 use crate::config::limits;
 use crate::config::settings::Settings;
 use crate::core::key::{Dnssec, Key};
 use crate::core::policy::CriticalName;
-use crate::core::upstream_query::{self, Extension};
+use crate::core::upstream_query::Extension;
 
-/// Names that are critical in this drill.
+/// Number of critical names.
 const CRITICAL_NAMES: usize = 8;
-/// Questions for them a second, during the fault.
+/// Queries per second for critical names during the fault.
 const CRITICAL_PER_SECOND: u32 = 50;
-/// Room in the cache beyond the names of the drill, in percent of their questions: little, so that
-/// it is full.
-const ROOM_PERCENT: usize = 150;
-/// Names a second with which the cache is filled; below the packet budget.
+/// Size of the cache, in percent of the questions that ordinary clients ask: small enough to be
+/// full.
+const CACHE_PERCENT: usize = 150;
+/// Names per second with which the cache is filled; below the packet budget of the sidecar.
 const FILL_PER_SECOND: u32 = 700;
-/// Names that fill the cache at the most: a minute's worth.
+/// Most names that fill the cache: one minute of filling.
 const FILL_MAX: usize = 42_000;
-/// The first name that only fills the cache.
+/// Number of the first name that only fills the cache, far beyond those that clients ask for.
 const FILL_FROM: usize = 1_000_000;
 /// How often the flood's thread looks at the clock.
 const TICK: Duration = Duration::from_millis(1);
-/// Queries that it sends in one go at the most, should it come late.
+/// Most queries that the flood's thread makes up for at once after it was late.
 const BURST_MAX: u64 = 1_000;
-/// How long it waits for the last answers.
-const LAST_ANSWERS: Duration = Duration::from_secs(3);
-/// TYPE A and AAAA.
-const TYPES: [u16; 2] = [1, 28];
+/// How long the flood's thread waits for the last responses.
+const LAST_RESPONSES: Duration = Duration::from_secs(3);
+/// Largest response that is read, in bytes; of the flood only the number of responses matters.
+const RESPONSE_MAX: usize = 512;
 
-/// What came of the flood.
+/// Measurements of a flood.
 #[derive(Debug, Default)]
-pub struct Flooded {
-    /// Queries sent.
+pub struct FloodResults {
+    /// Queries that were sent.
     pub sent: u64,
-    /// Answers that came, of any kind.
+    /// Responses that came, of any kind.
     pub answered: u64,
-    /// For how long.
+    /// Time for which the flood was sent.
     pub lasted: Duration,
-    /// What clients got that asked for critical names; none were asked for where another resolver
-    /// is tested.
-    pub critical: Column,
-    /// Resident memory of the whole drill just before the fault, in bytes, and the most during it.
-    pub resident: [u64; 2],
-    /// Answers in the cache just before the fault, and after it.
-    pub entries: [u64; 2],
-    /// Answers that the cache may hold, critical ones beside it.
-    pub entries_max: u64,
+    /// Results of the clients that ask for critical names; empty if another resolver is tested,
+    /// because only holdover has critical names.
+    pub critical: ClientResults,
+    /// Resident memory of the whole process just before the fault, in bytes.
+    pub resident_before: u64,
+    /// Largest resident memory of the whole process during the fault, in bytes.
+    pub resident_peak: u64,
+    /// Positive answers in the cache just before the fault; 0 if another resolver is tested.
+    pub entries_before: u64,
+    /// Positive answers in the cache after the fault; 0 if another resolver is tested.
+    pub entries_after: u64,
 }
 
-impl Flooded {
-    /// Queries a second.
+impl FloodResults {
+    /// Queries that were sent per second.
     #[must_use]
     pub fn per_second(&self) -> u64 {
         let millis = u64::try_from(self.lasted.as_millis()).unwrap_or(u64::MAX).max(1);
         self.sent.saturating_mul(1000) / millis
     }
+
+    /// Whether the resolver under test is part of this process, so that its cache and its memory
+    /// could be measured.
+    #[must_use]
+    pub const fn sees_inside(&self) -> bool {
+        self.entries_before > 0
+    }
 }
 
-/// The questions of one drill's ordinary names.
-fn questions(options: &Options) -> usize {
-    (0..options.names).map(|index| zone::questions(index).len()).sum()
-}
-
-/// Makes the cache so small that it is full, and names what is critical.
-pub(super) fn prepare(options: &Options, settings: &mut Settings) {
-    settings.policy.cache.entries = entries_max(options);
+/// Makes the sidecar's cache so small that it is full, and configures the critical names.
+pub(super) fn prepare(options: &DrillOptions, settings: &mut Settings) {
+    settings.policy.cache.entries = cache_bound(options).entries;
     settings.policy.critical = critical_names(options)
         .map(|name| CriticalName {
-            name: Key::new(&wire(&name), 1, 1, Dnssec::default()).name().into(),
-            types: TYPES.to_vec(),
+            name: Key::new(&client::wire_name(&name), AddressType::A.code(), 1, Dnssec::default()).name().into(),
+            types: AddressType::ALL.map(AddressType::code).to_vec(),
             max_age: limits::CRITICAL_MAX_AGE.default,
         })
         .collect();
 }
 
-/// Answers that the cache may hold.
-pub(super) fn entries_max(options: &Options) -> u64 {
-    let entries = u64::try_from(questions(options) * ROOM_PERCENT / 100).unwrap_or(u64::MAX);
-    entries.clamp(limits::CACHE_ENTRIES.min, limits::CACHE_ENTRIES.max)
-}
-
-/// The critical names; no ordinary load asks for them.
-fn critical_names(options: &Options) -> impl Iterator<Item = String> {
-    (options.names..options.names + CRITICAL_NAMES).map(|index| format!("app{index}.{}", zone::DOMAIN))
-}
-
-/// A name in wire form.
-fn wire(name: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    for label in name.split('.') {
-        out.push(u8::try_from(label.len()).unwrap_or_default());
-        out.extend_from_slice(label.as_bytes());
+/// Most answers that the sidecar's cache may hold in the scenario flood.
+pub(super) fn cache_bound(options: &DrillOptions) -> CacheBound {
+    let questions: usize = (0..options.names).map(|index| zone::questions(index).len()).sum();
+    let entries = u64::try_from(questions * CACHE_PERCENT / 100).unwrap_or(u64::MAX);
+    let critical = CRITICAL_NAMES * AddressType::ALL.len();
+    CacheBound {
+        entries: entries.clamp(limits::CACHE_ENTRIES.min, limits::CACHE_ENTRIES.max),
+        critical: u64::try_from(critical).unwrap_or(u64::MAX),
     }
-    out.push(0);
-    out
 }
 
-/// The query for an address of a name.
-fn query(name: &str, id: u64) -> Vec<u8> {
-    let [.., high, low] = id.to_be_bytes();
-    upstream_query::write(
-        &Key::new(&wire(name), 1, 1, Dnssec::default()),
-        u16::from_be_bytes([high, low]),
-        Extension::Edns,
-    )
+/// The critical names: those after the last name that ordinary clients ask for.
+fn critical_names(options: &DrillOptions) -> impl Iterator<Item = String> {
+    (options.names..options.names + CRITICAL_NAMES).map(zone::name)
 }
 
-/// Asks for more names than the cache holds, once each.
-pub(super) async fn fill(options: &Options, server: SocketAddr) -> std::io::Result<()> {
+/// A query for the IPv4 address of a name; the message ID is the lower half of `nth`.
+fn query(name: &str, nth: u64) -> Vec<u8> {
+    let [.., high, low] = nth.to_be_bytes();
+    client::with_id(client::query(name, AddressType::A, Extension::Edns), u16::from_be_bytes([high, low]))
+}
+
+/// Asks the resolver for half as many names again as its cache may hold, once each.
+pub(super) async fn fill(options: &DrillOptions, resolver: SocketAddr) -> std::io::Result<()> {
     let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    socket.connect(server).await?;
+    socket.connect(resolver).await?;
     let mut pace = tokio::time::interval(Duration::from_secs(1) / FILL_PER_SECOND);
-    let count = usize::try_from(entries_max(options)).unwrap_or(FILL_MAX).saturating_mul(3) / 2;
-    let mut answer = [0; 512];
+    let count = usize::try_from(cache_bound(options).entries).unwrap_or(FILL_MAX).saturating_mul(3) / 2;
+    let mut response = [0; RESPONSE_MAX];
     for index in 0..count.min(FILL_MAX) {
         pace.tick().await;
-        // Every tenth kind of name has an address and nothing special.
-        let name = format!("app{}.{}", FILL_FROM + index * 10, zone::DOMAIN);
+        // Every tenth name of the zone has plain addresses: no CNAMEs and no NODATA.
+        let name = zone::name(FILL_FROM + index * 10);
         socket.send(&query(&name, u64::try_from(index).unwrap_or_default())).await?;
-        while socket.try_recv(&mut answer).is_ok() {}
+        while socket.try_recv(&mut response).is_ok() {}
     }
     Ok(())
 }
 
-/// Asks for the critical names, one after the other, until the fault is over; nobody has asked for
-/// them before.
+/// Asks for the critical names in turn until the fault, which is this long, is over. No client has
+/// asked for them before.
 pub(super) async fn ask_for_critical(
-    options: &Options,
-    server: SocketAddr,
+    options: &DrillOptions,
+    resolver: SocketAddr,
     zone_began: Instant,
     fault: Duration,
-) -> Column {
-    let mut column = Column::default();
+) -> ClientResults {
+    let mut results = ClientResults::default();
     if options.target.is_some() {
-        return column;
+        return results;
     }
-    let prepared: Vec<Prepared> = critical_names(options)
-        .flat_map(|name| [zone::Type::A, zone::Type::Aaaa].map(|rtype| (name.clone(), rtype)))
-        .map(|(name, rtype)| {
-            Prepared::new(zone::Question { truth: zone::truth(&name, rtype), name, rtype }, Extension::Edns)
-        })
+    let queries: Vec<PreparedQuery> = critical_names(options)
+        .flat_map(|name| AddressType::ALL.map(|rtype| ZoneQuestion::new(name.clone(), rtype)))
+        .map(|question| PreparedQuery::new(question, Extension::Edns))
         .collect();
     let began = Instant::now();
     let mut pace = tokio::time::interval(Duration::from_secs(1) / CRITICAL_PER_SECOND);
-    for (id, question) in prepared.iter().cycle().enumerate() {
+    for (nth, query) in queries.iter().cycle().enumerate() {
         let due = pace.tick().await;
         if began.elapsed() >= fault {
             break;
         }
-        let id = u16::try_from(id % 60_000).unwrap_or_default();
-        let outcome: Outcome = question.look_up(server, id, zone_began).await;
-        column.add(Moment { phase: Phase::Fault, into: began.elapsed() }, outcome, due.elapsed());
+        let id = u16::try_from(nth % 60_000).unwrap_or_default();
+        let outcome = query.look_up(resolver, id, zone_began).await;
+        results.add(Moment { phase: DrillPhase::Fault, into: began.elapsed() }, outcome, due.elapsed());
     }
-    column
+    results
 }
 
-/// A flood under way.
+/// A flood that is being sent.
 pub(super) struct Flood {
     /// Set to end it.
     stop: Arc<AtomicBool>,
-    /// Queries sent, and answers.
-    counts: Arc<[AtomicU64; 2]>,
-    /// When it began.
+    counts: Arc<FloodCounts>,
     began: Instant,
-    /// How long it lasted, once it has ended.
+    /// Time for which it was sent, once it has ended.
     lasted: Duration,
-    /// Its thread.
     thread: JoinHandle<()>,
 }
 
+/// Counts of a flood that its thread keeps.
+#[derive(Default)]
+struct FloodCounts {
+    sent: AtomicU64,
+    answered: AtomicU64,
+}
+
 impl Flood {
-    /// Lets it begin, at so many queries a second.
-    pub(super) fn start(server: SocketAddr, per_second: u32, seed: u64) -> std::io::Result<Self> {
+    /// Begins to send so many queries per second. The seed makes the names differ from those of
+    /// other drills, which a resolver under test may still have in its cache.
+    pub(super) fn start(resolver: SocketAddr, per_second: u32, seed: u64) -> std::io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.connect(server)?;
+        socket.connect(resolver)?;
         socket.set_nonblocking(true)?;
-        let (stop, counts) = (Arc::new(AtomicBool::new(false)), Arc::new([const { AtomicU64::new(0) }; 2]));
-        let (ended, counted) = (Arc::clone(&stop), Arc::clone(&counts));
+        let (stop, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(FloodCounts::default()));
+        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&counts));
         let began = Instant::now();
-        let send = move || pour(&socket, per_second, seed, &ended, &counted);
+        let send = move || send_until_stopped(&socket, per_second, seed, &stopped, &counted);
         let thread = std::thread::Builder::new().name("drill-flood".into()).spawn(send)?;
         Ok(Self { stop, counts, began, lasted: Duration::ZERO, thread })
     }
 
-    /// Sends no more.
+    /// Ends the flood; its thread goes on counting responses for a moment.
     pub(super) fn end(&mut self) {
         self.lasted = self.began.elapsed();
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for the last answers; gives what came of it.
-    pub(super) fn finish(self) -> Flooded {
+    /// Waits for the last responses; gives the results with what the flood itself measures: the
+    /// queries that were sent, the responses, and the time.
+    pub(super) fn finish(self) -> FloodResults {
         let _ = self.thread.join();
-        let lasted = self.lasted;
-        let [sent, answered] = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
-        Flooded { sent, answered, lasted, ..Flooded::default() }
+        FloodResults {
+            sent: self.counts.sent.load(Ordering::Relaxed),
+            answered: self.counts.answered.load(Ordering::Relaxed),
+            lasted: self.lasted,
+            ..FloodResults::default()
+        }
     }
 }
 
-/// Sends until told to stop, and counts what comes back.
-fn pour(socket: &UdpSocket, per_second: u32, seed: u64, stop: &AtomicBool, [sent, answered]: &[AtomicU64; 2]) {
+/// Sends queries until it is stopped, and counts responses until all have come or it has waited for
+/// long enough.
+fn send_until_stopped(socket: &UdpSocket, per_second: u32, seed: u64, stop: &AtomicBool, counts: &FloodCounts) {
     let began = Instant::now();
-    let mut answer = [0; 512];
-    let mut drain = || {
-        while socket.recv(&mut answer).is_ok() {
-            answered.fetch_add(1, Ordering::Relaxed);
+    let mut response = [0; RESPONSE_MAX];
+    let mut count_responses = || {
+        while socket.recv(&mut response).is_ok() {
+            counts.answered.fetch_add(1, Ordering::Relaxed);
         }
     };
     let mut count = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or_default();
         let due = millis.saturating_mul(u64::from(per_second)) / 1000;
-        // What it cannot send in time is not sent later all at once.
+        // After a long delay the queries that were due are skipped instead of sent all at once.
         count = count.max(due.saturating_sub(BURST_MAX));
         while count < due {
             let query = query(&format!("x{count}-{seed}.flood.{}", zone::DOMAIN), count);
-            sent.fetch_add(u64::from(socket.send(&query).is_ok()), Ordering::Relaxed);
+            counts.sent.fetch_add(u64::from(socket.send(&query).is_ok()), Ordering::Relaxed);
             count += 1;
         }
-        drain();
+        count_responses();
         std::thread::sleep(TICK);
     }
-    let until = Instant::now() + LAST_ANSWERS;
-    while Instant::now() < until && answered.load(Ordering::Relaxed) < sent.load(Ordering::Relaxed) {
-        drain();
+    let until = Instant::now() + LAST_RESPONSES;
+    while Instant::now() < until && counts.answered.load(Ordering::Relaxed) < counts.sent.load(Ordering::Relaxed) {
+        count_responses();
         std::thread::sleep(TICK);
     }
 }
 
-/// Resident memory of this process, in bytes (proc_pid_status(5)); 0 where there is no such file.
+/// Resident memory of this process, in bytes (`proc_pid_status(5)`); 0 where there is no such file.
 pub(super) fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
@@ -259,16 +265,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cache_is_smaller_than_what_is_asked_for_and_critical_names_are_nobody_elses() {
-        let options = Options { names: 300, ..Options::default() };
+    fn the_cache_is_small_and_no_ordinary_client_asks_for_critical_names() {
+        let options = DrillOptions { names: 300, ..DrillOptions::default() };
         let mut settings = Settings::standard();
         prepare(&options, &mut settings);
         assert_eq!(settings.policy.cache.entries, 945);
+        assert_eq!(cache_bound(&options).critical, 16);
         assert_eq!(settings.policy.critical.len(), CRITICAL_NAMES);
         assert_eq!(&*settings.policy.critical[0].name, b"\x06app300\x05drill\x04test\x00");
         assert!(matches!(
-            zone::truth(&format!("app{FILL_FROM}.{}", zone::DOMAIN), zone::Type::A),
-            zone::Truth::Address { .. }
+            zone::expected_answer(&zone::name(FILL_FROM), AddressType::A),
+            zone::ExpectedAnswer::Address { .. }
         ));
     }
 
@@ -278,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_sends_unique_names_at_its_pace_and_counts_answers() {
+    fn a_flood_sends_unique_names_at_its_pace_and_counts_responses() {
         let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let mut flood = Flood::start(server.local_addr().unwrap(), 1_000, 7).unwrap();
@@ -290,8 +297,8 @@ mod tests {
             server.send_to(&packet[..length], client).unwrap();
         }
         flood.end();
-        let flooded = flood.finish();
+        let results = flood.finish();
         assert_eq!(seen.len(), 200);
-        assert!(flooded.sent >= 200 && flooded.answered == 200, "{flooded:?}");
+        assert!(results.sent >= 200 && results.answered == 200, "{results:?}");
     }
 }

@@ -1,6 +1,10 @@
-//! The load: columns of clients that ask the same questions at the same moments, one through the
-//! resolver under test, one straight to the upstream, and later one through a new instance, where
-//! there is one.
+//! The load: groups of clients that ask the same questions at the same moments. One group asks the
+//! resolver under test, one asks the upstream directly, and a third asks the new instance as soon
+//! as there is one.
+//!
+//! The load is open-loop: a query is sent when it is due, however many others still wait, and its
+//! latency counts from that moment. Names are chosen by a Zipf distribution, because a few names
+//! make up most of what an application looks up.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -9,53 +13,100 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
-use super::client::{Outcome, Prepared};
-use super::measure::{Column, Moment, Phase, Tally};
-use super::report::{self, Second};
-use super::restart::Gap;
-use super::zone;
-use super::{Options, Output};
+use super::client::{LookupOutcome, PreparedQuery};
+use super::measure::{ClientResults, DrillPhase, Moment, PhaseCounts};
+use super::options::{DrillOptions, Output};
+use super::report::{self, ProgressLine};
+use super::restart::Downtime;
+use super::zone::{self, AddressType, ZoneQuestion};
 use crate::core::upstream_query::Extension;
 use crate::telemetry::console;
 
-/// Queries that may wait for an answer at the same moment; one more counts as failed. Two seconds
-/// of 4 000 queries a second.
+/// Most lookups that may be under way at the same moment; a query beyond them counts as failed. Two
+/// seconds of 4 000 queries a second.
 const OUTSTANDING_MAX: usize = 8_000;
-/// Questions a second with which names are made known before the drill begins.
+/// Questions per second with which all names are asked for before the drill begins.
 const PRIME_PER_SECOND: u32 = 400;
 
-/// The columns and what they ask.
-pub(super) struct Columns {
-    /// Where the columns send to: with, without, the newcomer as soon as it is there.
-    servers: [Cell<Option<SocketAddr>>; 3],
-    /// What may be asked, by name.
-    names: Vec<Vec<Rc<Prepared>>>,
-    /// Cumulated weights of the names, Zipf.
+/// The groups of clients and their questions.
+pub(super) struct Load {
+    /// Resolver that each group asks; `None` as long as there is none.
+    resolvers: ByGroup<Cell<Option<SocketAddr>>>,
+    /// Queries that clients may send, by name.
+    names: Vec<Vec<Rc<PreparedQuery>>>,
+    /// Cumulated weights of the names.
     weights: Vec<f64>,
-    /// When generation 0 was.
     zone_began: Instant,
-    /// What was measured, in the same order.
-    measured: Rc<RefCell<[Column; 3]>>,
-    /// When nobody listened in the first column.
-    gap: Rc<Cell<Option<Gap>>>,
-    /// Throws dice.
-    dice: RefCell<StdRng>,
-    /// How results are told.
+    results: Rc<RefCell<ByGroup<ClientResults>>>,
+    /// Time in which the resolver under test was not listening.
+    downtime: Rc<Cell<Option<Downtime>>>,
+    random: RefCell<StdRng>,
     output: Output,
 }
 
-impl Columns {
-    /// Prepares all questions.
-    pub(super) fn new(options: &Options, servers: [SocketAddr; 2], zone_began: Instant) -> Self {
-        let prepare = |(position, question): (usize, zone::Question)| {
-            // Every other question goes without EDNS, as many clients' do.
-            Rc::new(Prepared::new(
-                question,
-                if position.is_multiple_of(2) { Extension::Edns } else { Extension::Plain },
-            ))
+/// Group of clients, by the resolver that they ask.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ClientGroup {
+    /// Clients of the resolver under test.
+    With,
+    /// Clients that ask the upstream directly.
+    Without,
+    /// Clients of the new instance.
+    Newcomer,
+}
+
+impl ClientGroup {
+    const ALL: [Self; 3] = [Self::With, Self::Without, Self::Newcomer];
+}
+
+/// One value for each group of clients.
+#[derive(Default)]
+pub(super) struct ByGroup<T> {
+    /// Value for the clients of the resolver under test.
+    pub(super) with: T,
+    /// Value for the clients that ask the upstream directly.
+    pub(super) without: T,
+    /// Value for the clients of the new instance.
+    pub(super) newcomer: T,
+}
+
+impl<T> ByGroup<T> {
+    const fn get(&self, group: ClientGroup) -> &T {
+        match group {
+            ClientGroup::With => &self.with,
+            ClientGroup::Without => &self.without,
+            ClientGroup::Newcomer => &self.newcomer,
+        }
+    }
+
+    const fn get_mut(&mut self, group: ClientGroup) -> &mut T {
+        match group {
+            ClientGroup::With => &mut self.with,
+            ClientGroup::Without => &mut self.without,
+            ClientGroup::Newcomer => &mut self.newcomer,
+        }
+    }
+}
+
+/// Lookup that is due at a certain moment.
+struct DueLookup {
+    query: Rc<PreparedQuery>,
+    /// Message ID of the first attempt.
+    id: u16,
+    due: Instant,
+    moment: Moment,
+}
+
+impl Load {
+    /// Prepares all queries; no group asks a resolver yet.
+    pub(super) fn new(options: &DrillOptions, zone_began: Instant) -> Self {
+        let prepare = |(position, question): (usize, ZoneQuestion)| {
+            // Many clients send no EDNS, so every other question goes without it.
+            let extension = if position.is_multiple_of(2) { Extension::Edns } else { Extension::Plain };
+            Rc::new(PreparedQuery::new(question, extension))
         };
         let names = (0..options.names)
             .map(|index| zone::questions(index).into_iter().enumerate().map(prepare).collect())
@@ -67,145 +118,146 @@ impl Columns {
                 sum
             })
             .collect();
-        let dice = RefCell::new(StdRng::seed_from_u64(options.seed));
-        let [with, without] = servers.map(|server| Cell::new(Some(server)));
-        let servers = [with, without, Cell::new(None)];
         Self {
-            servers,
+            resolvers: ByGroup::default(),
             names,
             weights,
             zone_began,
-            measured: Rc::default(),
-            gap: Rc::default(),
-            dice,
+            results: Rc::default(),
+            downtime: Rc::default(),
+            random: RefCell::new(StdRng::seed_from_u64(options.seed)),
             output: options.output,
         }
     }
 
-    /// When generation 0 was.
+    /// Moment from which generations are counted.
     pub(super) const fn zone_began(&self) -> Instant {
         self.zone_began
     }
 
-    /// From now on the newcomer is asked as well.
-    pub(super) fn add_newcomer(&self, address: SocketAddr) {
-        let [_, _, newcomer] = &self.servers;
-        newcomer.set(Some(address));
+    /// Lets clients ask the resolver under test, which listens on this address.
+    pub(super) fn ask_subject(&self, address: SocketAddr) {
+        self.resolvers.with.set(Some(address));
     }
 
-    /// Asks every question once in both columns, so that all names are known.
+    /// Lets clients ask the upstream directly, which listens on this address.
+    pub(super) fn ask_upstream(&self, address: SocketAddr) {
+        self.resolvers.without.set(Some(address));
+    }
+
+    /// Lets clients ask the new instance, which listens on this address.
+    pub(super) fn ask_newcomer(&self, address: SocketAddr) {
+        self.resolvers.newcomer.set(Some(address));
+    }
+
+    /// Asks every question once in each group, so that the resolver under test has every answer in
+    /// its cache.
     pub(super) async fn prime(&self) {
-        let tasks = tokio::task::LocalSet::new();
-        let questions = self.names.iter().flatten().cloned();
-        let servers: Vec<SocketAddr> = self.servers.iter().filter_map(Cell::get).collect();
+        let resolvers: Vec<SocketAddr> =
+            ClientGroup::ALL.into_iter().filter_map(|group| self.resolvers.get(group).get()).collect();
         let zone_began = self.zone_began;
-        tasks
-            .run_until(async move {
-                let mut pace = tokio::time::interval(Duration::from_secs(1) / PRIME_PER_SECOND);
-                let mut all = JoinSet::new();
-                for question in questions {
-                    pace.tick().await;
-                    for server in servers.iter().copied() {
-                        let question = Rc::clone(&question);
-                        all.spawn_local(async move { question.look_up(server, 1, zone_began).await });
-                    }
+        let prime = async {
+            let mut pace = tokio::time::interval(Duration::from_secs(1) / PRIME_PER_SECOND);
+            let mut lookups = JoinSet::new();
+            for query in self.names.iter().flatten() {
+                pace.tick().await;
+                for resolver in resolvers.iter().copied() {
+                    let query = Rc::clone(query);
+                    lookups.spawn_local(async move { query.look_up(resolver, 1, zone_began).await });
                 }
-                while all.join_next().await.is_some() {}
-            })
-            .await;
+            }
+            while lookups.join_next().await.is_some() {}
+        };
+        LocalSet::new().run_until(prime).await;
     }
 
-    /// Asks at the configured rate from `began` until `end`, then waits for what is outstanding.
-    pub(super) async fn drive(&self, options: &Options, began: Instant, end: Duration) {
-        let tasks = tokio::task::LocalSet::new();
-        tasks
-            .run_until(async {
-                let mut all = JoinSet::new();
-                let gap = Duration::from_secs(1) / options.qps.max(1);
-                let mut due = Duration::ZERO;
-                while due < end {
-                    tokio::time::sleep_until(began + due).await;
-                    while all.try_join_next().is_some() {}
-                    // Timers are coarser than the gap: everything that is due goes out.
-                    while due < end && began + due <= Instant::now() {
-                        let (question, id) = self.choose();
-                        for (column, server) in self.servers.iter().enumerate() {
-                            if let Some(server) = server.get() {
-                                self.ask(&mut all, &question, id, (column, server), began + due, options.moment(due));
-                            }
-                        }
-                        due += gap;
+    /// Asks at the configured rate from `began` until all phases are over, then waits for the
+    /// lookups that are under way.
+    pub(super) async fn drive(&self, options: &DrillOptions, began: Instant) {
+        let phases = options.phases();
+        let length = phases.total();
+        let drive = async {
+            let mut lookups = JoinSet::new();
+            let interval = Duration::from_secs(1) / options.qps.max(1);
+            let mut since_began = Duration::ZERO;
+            while since_began < length {
+                tokio::time::sleep_until(began + since_began).await;
+                while lookups.try_join_next().is_some() {}
+                // Timers are coarser than the interval, so all queries that are due by now are
+                // sent.
+                while since_began < length && began + since_began <= Instant::now() {
+                    let (query, id) = self.choose();
+                    let lookup = DueLookup { query, id, due: began + since_began, moment: phases.moment(since_began) };
+                    for group in ClientGroup::ALL {
+                        self.ask(group, &lookup, &mut lookups);
                     }
+                    since_began += interval;
                 }
-                while all.join_next().await.is_some() {}
-            })
-            .await;
+            }
+            while lookups.join_next().await.is_some() {}
+        };
+        LocalSet::new().run_until(drive).await;
     }
 
-    /// Chooses a question: hot names often, cold ones seldom.
-    fn choose(&self) -> (Rc<Prepared>, u16) {
-        let mut dice = self.dice.borrow_mut();
-        let point = dice.random::<f64>() * self.weights.last().copied().unwrap_or(1.0);
+    /// Chooses a query at random, by the weights of the names, and a message ID.
+    fn choose(&self) -> (Rc<PreparedQuery>, u16) {
+        let mut random = self.random.borrow_mut();
+        let point = random.random::<f64>() * self.weights.last().copied().unwrap_or(1.0);
         let name = self.weights.partition_point(|weight| *weight < point).min(self.names.len().saturating_sub(1));
-        let questions = self.names.get(name).map(Vec::as_slice).unwrap_or_default();
-        let pick = dice.random_range(0..questions.len().max(1));
-        let question =
-            questions.get(pick).cloned().unwrap_or_else(|| Rc::new(Prepared::new(fallback(), Extension::Edns)));
-        (question, dice.random())
+        let queries = self.names.get(name).map(Vec::as_slice).unwrap_or_default();
+        let pick = random.random_range(0..queries.len().max(1));
+        let query = queries.get(pick).cloned().unwrap_or_else(|| Rc::new(fallback()));
+        (query, random.random())
     }
 
-    /// Asks one question in one column.
-    fn ask(
-        &self,
-        all: &mut JoinSet<()>,
-        question: &Rc<Prepared>,
-        id: u16,
-        (column, server): (usize, SocketAddr),
-        due: Instant,
-        moment: Moment,
-    ) {
-        let measured = Rc::clone(&self.measured);
-        let gap = Rc::clone(&self.gap);
-        let add = move |outcome| {
-            let nobody = column == 0 && gap.get().is_some_and(|gap| gap.covers(due));
-            if let Some(column) = measured.borrow_mut().get_mut(column).filter(|_| nobody) {
-                column.while_nobody_listened += 1;
-            } else if let Some(column) = measured.borrow_mut().get_mut(column) {
-                column.add(moment, outcome, due.elapsed());
+    /// Starts one lookup in one group, if the group has a resolver to ask.
+    fn ask(&self, group: ClientGroup, lookup: &DueLookup, lookups: &mut JoinSet<()>) {
+        let Some(resolver) = self.resolvers.get(group).get() else { return };
+        let DueLookup { id, due, moment, .. } = *lookup;
+        let (results, downtime) = (Rc::clone(&self.results), Rc::clone(&self.downtime));
+        let count = move |outcome| {
+            // Nobody can answer while the sidecar under test is dead, so such queries count apart.
+            let was_down = group == ClientGroup::With && downtime.get().is_some_and(|downtime| downtime.covers(due));
+            let mut results = results.borrow_mut();
+            let results = results.get_mut(group);
+            if was_down {
+                results.during_downtime += 1;
+            } else {
+                results.add(moment, outcome, due.elapsed());
             }
         };
-        if all.len() >= OUTSTANDING_MAX {
-            return add(Outcome::Failed);
+        if lookups.len() >= OUTSTANDING_MAX {
+            return count(LookupOutcome::Failed);
         }
-        let (question, zone_began) = (Rc::clone(question), self.zone_began);
-        all.spawn_local(async move { add(question.look_up(server, id, zone_began).await) });
+        let (query, zone_began) = (Rc::clone(&lookup.query), self.zone_began);
+        lookups.spawn_local(async move { count(query.look_up(resolver, id, zone_began).await) });
     }
 
-    /// Notes when nobody listened: what was asked then counts apart.
-    pub(super) fn note_gap(&self, gap: Gap) {
-        self.gap.set(Some(gap));
+    /// Notes when the resolver under test was not listening; queries of that time count apart.
+    pub(super) fn note_downtime(&self, downtime: Downtime) {
+        self.downtime.set(Some(downtime));
     }
 
-    /// Writes the line of one second and begins the next.
-    pub(super) fn progress(&self, elapsed: Duration, phase: Phase, packets: u64, state: &str) {
-        let mut measured = self.measured.borrow_mut();
-        let [with, without, _] = &mut *measured;
+    /// Prints the line of one second, unless the report is JSON, and begins to count the next
+    /// second.
+    pub(super) fn print_progress(&self, elapsed: Duration, phase: DrillPhase, packets: u64, state: &str) {
+        let mut results = self.results.borrow_mut();
+        let ByGroup { with, without, .. } = &mut *results;
         if self.output == Output::Table {
-            let second = Second { elapsed, phase, with: &with.second, without: &without.second, packets, state };
-            console::remark(report::progress(&second));
+            let (with, without) = (&with.since_progress, &without.since_progress);
+            console::remark(report::progress(&ProgressLine { elapsed, phase, with, without, packets, state }));
         }
-        with.second = Tally::default();
-        without.second = Tally::default();
+        with.since_progress = PhaseCounts::default();
+        without.since_progress = PhaseCounts::default();
     }
 
-    /// What was measured: with, without, through the newcomer.
-    pub(super) fn take(self) -> [Column; 3] {
-        self.measured.take()
+    /// Results of all groups.
+    pub(super) fn into_results(self) -> ByGroup<ClientResults> {
+        self.results.take()
     }
 }
 
-/// A question for a drill without names.
-fn fallback() -> zone::Question {
-    let name = format!("app0.{}", zone::DOMAIN);
-    zone::Question { truth: zone::truth(&name, zone::Type::A), name, rtype: zone::Type::A }
+/// Query of a drill without names.
+fn fallback() -> PreparedQuery {
+    PreparedQuery::new(ZoneQuestion::new(zone::name(0), AddressType::A), Extension::Edns)
 }

@@ -1,35 +1,46 @@
-//! Takes measurements: what clients got in each phase, how long it took, how soon answers were
-//! fresh after the heal.
+//! Measurements of what clients got in each phase of the drill, how long it took, and how soon
+//! their answers were fresh again after the heal.
+//!
+//! The latency of a query counts from the moment at which it was due, not from the moment at which
+//! it was sent, so that a client that falls behind does not hide the delay.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::client::Outcome;
+use super::client::LookupOutcome;
 
-/// Answers later than this are too late for the quickest clients (c-ares since 1.32).
+/// Longest time in which an answer is of use to the least patient clients (c-ares since 1.32).
 pub const IN_TIME: Duration = Duration::from_millis(250);
-/// Length of the buckets in which freshness after the heal is looked for.
+/// Length of the intervals in which the answers after the heal are counted.
 const BUCKET: Duration = Duration::from_millis(500);
-/// Largest latency that is told apart, in microseconds.
+/// Most of these intervals; later answers count in the last one.
+const BUCKETS_MAX: usize = 10_000;
+/// Share of answers after the heal that may be stale or missing where the rest counts as fresh, in
+/// percent.
+const NOT_FRESH_MAX: f64 = 1.0;
+/// Largest latency that is told apart from larger ones, in microseconds.
 const LATENCY_MAX: u64 = 10_000_000;
+/// Time after the heal within which answers may still be stale; later ones count as stale answers
+/// while the upstream is healthy.
+pub const SETTLED: Duration = Duration::from_secs(5);
 
-/// A part of the drill.
+/// Phase of the drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum DrillPhase {
     /// Everything works.
     WarmUp,
-    /// The fault.
+    /// The fault is under way.
     Fault,
     /// Everything works again.
     Heal,
 }
 
-impl Phase {
+impl DrillPhase {
     /// All phases in order.
     pub const ALL: [Self; 3] = [Self::WarmUp, Self::Fault, Self::Heal];
 
-    /// The word in reports.
+    /// Word for the phase in reports.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -40,61 +51,67 @@ impl Phase {
     }
 }
 
-/// What clients got in one phase.
+/// Counts and latencies of the queries of one group of clients in one phase.
 #[derive(Clone, Debug)]
-pub struct Tally {
-    /// Queries.
+pub struct PhaseCounts {
+    /// Queries that were due; the sum of the next four.
     pub queries: u64,
     /// Right answers within their TTL.
     pub fresh: u64,
-    /// Right answers beyond it.
+    /// Right answers that were older than their TTL allows, or said to be stale.
     pub stale: u64,
-    /// Other answers than the true ones.
+    /// Answers of another kind than the zone has.
     pub wrong: u64,
-    /// No answers.
+    /// Lookups without an answer.
     pub failed: u64,
     /// Answers of any kind within [`IN_TIME`].
     pub in_time: u64,
-    /// Latency of all queries, in microseconds, from the moment at which each was due.
+    /// Latency of all queries, in microseconds.
     latency: Option<Histogram<u64>>,
 }
 
-impl Default for Tally {
+impl Default for PhaseCounts {
     fn default() -> Self {
         let latency = Histogram::new_with_max(LATENCY_MAX, 3).ok();
         Self { queries: 0, fresh: 0, stale: 0, wrong: 0, failed: 0, in_time: 0, latency }
     }
 }
 
-impl Tally {
-    /// Takes one query in.
-    fn add(&mut self, outcome: Outcome, after: Duration) {
+impl PhaseCounts {
+    /// Counts one query, whose lookup took `latency`.
+    fn add(&mut self, outcome: LookupOutcome, latency: Duration) {
         self.queries += 1;
         match outcome {
-            Outcome::Fresh => self.fresh += 1,
-            Outcome::Stale => self.stale += 1,
-            Outcome::Wrong => self.wrong += 1,
-            Outcome::Failed => self.failed += 1,
+            LookupOutcome::Fresh => self.fresh += 1,
+            LookupOutcome::Stale => self.stale += 1,
+            LookupOutcome::Wrong => self.wrong += 1,
+            LookupOutcome::Failed => self.failed += 1,
         }
-        self.in_time += u64::from(outcome != Outcome::Failed && after <= IN_TIME);
-        if let Some(latency) = &mut self.latency {
-            latency.saturating_record(u64::try_from(after.as_micros()).unwrap_or(LATENCY_MAX));
+        self.in_time += u64::from(outcome != LookupOutcome::Failed && latency <= IN_TIME);
+        if let Some(histogram) = &mut self.latency {
+            histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MAX));
         }
     }
 
-    /// Share of queries that got an answer, in percent.
+    /// Share of queries that got an answer, in percent; 100 without any queries.
     #[must_use]
     pub fn answered_percent(&self) -> f64 {
-        percent(self.queries - self.failed, self.queries)
+        Share { part: self.queries - self.failed, whole: self.queries }.percent()
     }
 
-    /// Share of queries that got an answer in time, in percent.
+    /// Share of queries that got an answer within [`IN_TIME`], in percent; 100 without any queries.
     #[must_use]
     pub fn in_time_percent(&self) -> f64 {
-        percent(self.in_time, self.queries)
+        Share { part: self.in_time, whole: self.queries }.percent()
     }
 
-    /// A percentile of the latency, in milliseconds.
+    /// Share of queries that got a stale answer, in percent; 0 without any queries.
+    #[must_use]
+    pub fn stale_percent(&self) -> f64 {
+        Share { part: self.stale, whole: self.queries.max(1) }.percent()
+    }
+
+    /// Percentile of the latency, in milliseconds.
     #[must_use]
     pub fn latency_ms(&self, percentile: f64) -> f64 {
         let micros = self.latency.as_ref().map_or(0, |latency| latency.value_at_percentile(percentile));
@@ -102,85 +119,135 @@ impl Tally {
     }
 }
 
-/// `part` of `whole` in percent; 100 of nothing.
-#[must_use]
-pub fn percent(part: u64, whole: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "counts of a drill are far below 2^52")]
-    let (part, whole) = (part as f64, whole as f64);
-    if whole == 0.0 { 100.0 } else { part * 100.0 / whole }
+/// Part of a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// How many of the whole.
+    pub part: u64,
+    /// How many there are.
+    pub whole: u64,
 }
 
-/// One moment on the drill's timeline: a phase, and the time since it began.
+impl Share {
+    /// The share in percent; 100 if the whole is nothing.
+    #[must_use]
+    pub fn percent(self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "counts of a drill are far below 2^52")]
+        let (part, whole) = (self.part as f64, self.whole as f64);
+        if whole == 0.0 { 100.0 } else { part * 100.0 / whole }
+    }
+}
+
+/// Packets that each of the two upstreams received: the one behind the resolver under test, and the
+/// one that clients ask directly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PacketCounts {
+    /// Packets from the resolver under test.
+    pub with: u64,
+    /// Packets from clients that ask the upstream directly.
+    pub without: u64,
+}
+
+impl PacketCounts {
+    /// Packets since an earlier count.
+    #[must_use]
+    pub const fn since(self, before: Self) -> Self {
+        Self { with: self.with.saturating_sub(before.with), without: self.without.saturating_sub(before.without) }
+    }
+
+    /// The larger of two counts, for each upstream.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { with: self.with.max(other.with), without: self.without.max(other.without) }
+    }
+}
+
+/// Moment of the drill: a phase, and the time since the phase began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The phase.
-    pub phase: Phase,
-    /// Time since it began.
+    /// Phase that is under way.
+    pub phase: DrillPhase,
+    /// Time since the phase began.
     pub into: Duration,
 }
 
-/// The measurements of one column: with holdover, or without.
+/// Measurements of one group of clients.
 #[derive(Clone, Debug, Default)]
-pub struct Column {
-    /// By phase.
-    phases: [Tally; 3],
-    /// Since the last progress line.
-    pub second: Tally,
-    /// Stale answers while the upstream was healthy and had been for long enough.
+pub struct ClientResults {
+    /// Counts of each phase, in order.
+    phases: [PhaseCounts; 3],
+    /// Counts since the last progress line.
+    pub since_progress: PhaseCounts,
+    /// Stale answers while the upstream was healthy: in the warm-up, or 5 s and more after the
+    /// heal.
     pub stale_while_healthy: u64,
-    /// Queries that were due while nobody listened, because the sidecar had been killed; they count
-    /// nowhere else.
-    pub while_nobody_listened: u64,
-    /// Answers and stale answers after the heal, by bucket of the moment at which they were due.
-    after_heal: Vec<(u64, u64)>,
+    /// Queries that were due while the killed sidecar was not listening; they count nowhere else.
+    pub during_downtime: u64,
+    /// Counts after the heal, by the interval in which the queries were due.
+    after_heal: Vec<HealBucket>,
 }
 
-/// A stale answer counts as one "while healthy" when the upstream has been well for so long.
-const SETTLED: Duration = Duration::from_secs(5);
+/// Queries that were due in one interval after the heal.
+#[derive(Clone, Copy, Debug, Default)]
+struct HealBucket {
+    queries: u64,
+    /// Queries with a stale answer or none.
+    not_fresh: u64,
+}
 
-impl Column {
-    /// Takes one query in that was due at `moment`.
-    pub fn add(&mut self, moment: Moment, outcome: Outcome, after: Duration) {
-        let index = match moment.phase {
-            Phase::WarmUp => 0,
-            Phase::Fault => 1,
-            Phase::Heal => 2,
-        };
-        if let Some(tally) = self.phases.get_mut(index) {
-            tally.add(outcome, after);
+impl ClientResults {
+    /// Counts one query that was due at `moment` and took `latency`.
+    pub fn add(&mut self, moment: Moment, outcome: LookupOutcome, latency: Duration) {
+        let [warm_up, fault, heal] = &mut self.phases;
+        match moment.phase {
+            DrillPhase::WarmUp => warm_up,
+            DrillPhase::Fault => fault,
+            DrillPhase::Heal => heal,
         }
-        self.second.add(outcome, after);
-        let healthy = moment.phase == Phase::WarmUp || moment.phase == Phase::Heal && moment.into >= SETTLED;
-        self.stale_while_healthy += u64::from(healthy && outcome == Outcome::Stale);
-        if moment.phase == Phase::Heal {
-            let bucket = usize::try_from(moment.into.as_millis() / BUCKET.as_millis()).unwrap_or_default().min(10_000);
-            if self.after_heal.len() <= bucket {
-                self.after_heal.resize(bucket + 1, (0, 0));
-            }
-            if let Some((answers, stale)) = self.after_heal.get_mut(bucket) {
-                *answers += 1;
-                *stale += u64::from(matches!(outcome, Outcome::Stale | Outcome::Failed));
-            }
+        .add(outcome, latency);
+        self.since_progress.add(outcome, latency);
+        let is_healthy = match moment.phase {
+            DrillPhase::WarmUp => true,
+            DrillPhase::Fault => false,
+            DrillPhase::Heal => moment.into >= SETTLED,
+        };
+        self.stale_while_healthy += u64::from(is_healthy && outcome == LookupOutcome::Stale);
+        if moment.phase == DrillPhase::Heal {
+            self.add_after_heal(moment.into, outcome);
         }
     }
 
-    /// What clients got in a phase.
+    /// Counts one query that was due at this time after the heal.
+    fn add_after_heal(&mut self, since_heal: Duration, outcome: LookupOutcome) {
+        let index = usize::try_from(since_heal.as_millis() / BUCKET.as_millis()).unwrap_or_default().min(BUCKETS_MAX);
+        if self.after_heal.len() <= index {
+            self.after_heal.resize(index + 1, HealBucket::default());
+        }
+        if let Some(bucket) = self.after_heal.get_mut(index) {
+            bucket.queries += 1;
+            bucket.not_fresh += u64::from(matches!(outcome, LookupOutcome::Stale | LookupOutcome::Failed));
+        }
+    }
+
+    /// Counts of one phase.
     #[must_use]
-    pub fn phase(&self, phase: Phase) -> &Tally {
+    pub fn phase(&self, phase: DrillPhase) -> &PhaseCounts {
         let [warm_up, fault, heal] = &self.phases;
         match phase {
-            Phase::WarmUp => warm_up,
-            Phase::Fault => fault,
-            Phase::Heal => heal,
+            DrillPhase::WarmUp => warm_up,
+            DrillPhase::Fault => fault,
+            DrillPhase::Heal => heal,
         }
     }
 
     /// Seconds from the heal to the first half second from which on at least 99 % of all answers
-    /// were fresh; `None` if that never came.
+    /// were fresh; `None` if they were not even at the end.
     #[must_use]
     pub fn seconds_to_fresh(&self) -> Option<f64> {
-        let not_fresh = |(answers, stale): &(u64, u64)| *answers > 0 && percent(*stale, *answers) > 1.0;
-        let first = self.after_heal.iter().rposition(not_fresh).map_or(0, |last| last + 1);
+        let is_not_fresh = |bucket: &HealBucket| {
+            bucket.queries > 0 && Share { part: bucket.not_fresh, whole: bucket.queries }.percent() > NOT_FRESH_MAX
+        };
+        let first = self.after_heal.iter().rposition(is_not_fresh).map_or(0, |last| last + 1);
         if first >= self.after_heal.len() {
             return None;
         }
@@ -193,43 +260,43 @@ mod tests {
     use super::*;
 
     fn heal(millis: u64) -> Moment {
-        Moment { phase: Phase::Heal, into: Duration::from_millis(millis) }
+        Moment { phase: DrillPhase::Heal, into: Duration::from_millis(millis) }
     }
 
     #[test]
     fn shares_and_percentiles_add_up() {
-        let mut column = Column::default();
-        let fault = Moment { phase: Phase::Fault, into: Duration::ZERO };
+        let mut results = ClientResults::default();
+        let fault = Moment { phase: DrillPhase::Fault, into: Duration::ZERO };
         for _ in 0..98 {
-            column.add(fault, Outcome::Stale, Duration::from_millis(1));
+            results.add(fault, LookupOutcome::Stale, Duration::from_millis(1));
         }
-        column.add(fault, Outcome::Fresh, Duration::from_millis(300));
-        column.add(fault, Outcome::Failed, Duration::from_secs(2));
-        let tally = column.phase(Phase::Fault);
+        results.add(fault, LookupOutcome::Fresh, Duration::from_millis(300));
+        results.add(fault, LookupOutcome::Failed, Duration::from_secs(2));
+        let counts = results.phase(DrillPhase::Fault);
         assert_eq!(
-            (tally.queries, tally.stale, tally.answered_percent(), tally.in_time_percent()),
+            (counts.queries, counts.stale, counts.answered_percent(), counts.in_time_percent()),
             (100, 98, 99.0, 98.0)
         );
-        assert!((tally.latency_ms(50.0) - 1.0).abs() < 0.1 && tally.latency_ms(100.0) > 1999.0);
+        assert!((counts.latency_ms(50.0) - 1.0).abs() < 0.1 && counts.latency_ms(100.0) > 1999.0);
     }
 
     #[test]
     fn the_time_to_fresh_is_the_end_of_the_last_stale_stretch() {
-        let mut column = Column::default();
+        let mut results = ClientResults::default();
         for millis in (0..6000).step_by(10) {
-            let outcome = if millis < 1200 { Outcome::Stale } else { Outcome::Fresh };
-            column.add(heal(millis), outcome, Duration::from_millis(1));
+            let outcome = if millis < 1200 { LookupOutcome::Stale } else { LookupOutcome::Fresh };
+            results.add(heal(millis), outcome, Duration::from_millis(1));
         }
-        assert_eq!(column.seconds_to_fresh(), Some(1.5));
-        assert_eq!(column.stale_while_healthy, 0);
-        column.add(heal(5900), Outcome::Stale, Duration::from_millis(1));
-        assert_eq!(column.stale_while_healthy, 1);
+        assert_eq!(results.seconds_to_fresh(), Some(1.5));
+        assert_eq!(results.stale_while_healthy, 0);
+        results.add(heal(5900), LookupOutcome::Stale, Duration::from_millis(1));
+        assert_eq!(results.stale_while_healthy, 1);
     }
 
     #[test]
-    fn never_fresh_is_said() {
-        let mut column = Column::default();
-        column.add(heal(10), Outcome::Stale, Duration::from_millis(1));
-        assert_eq!(column.seconds_to_fresh(), None);
+    fn without_a_fresh_interval_after_the_heal_there_is_no_time_to_fresh() {
+        let mut results = ClientResults::default();
+        results.add(heal(10), LookupOutcome::Stale, Duration::from_millis(1));
+        assert_eq!(results.seconds_to_fresh(), None);
     }
 }

@@ -1,81 +1,89 @@
-//! Tells how the drill goes: what will happen, a line a second, a table in the end, or JSON.
+//! The texts of the drill: an introduction, a progress line per second, and at the end a table with
+//! the verdict, or the same as one JSON document.
+//!
+//! Everything here is a pure function from measurements to text; printing is done elsewhere.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Options;
-use super::measure::{Column, Phase, Tally};
+use super::measure::{ClientResults, DrillPhase, PacketCounts, PhaseCounts};
+use super::options::DrillOptions;
 use super::verdict::Check;
 
-/// Everything that was measured.
+/// Everything that a report shows.
 #[derive(Debug)]
 pub struct Report<'a> {
-    /// What was asked for.
-    pub options: &'a Options,
-    /// With the resolver under test.
-    pub with: &'a Column,
-    /// Without it.
-    pub without: &'a Column,
-    /// Through a new instance that began during the fault with nothing but a shared cache.
-    pub newcomer: Option<&'a Column>,
-    /// The most packets upstream in any second: with, without.
-    pub peaks: [u64; 2],
-    /// The verdict.
+    /// Choices of the operator.
+    pub options: &'a DrillOptions,
+    /// Results of the clients of the resolver under test.
+    pub with: &'a ClientResults,
+    /// Results of the clients that asked the upstream directly.
+    pub without: &'a ClientResults,
+    /// Results of the clients of a new instance that started during the fault and could answer only
+    /// from a shared cache; `None` without a shared cache.
+    pub newcomer: Option<&'a ClientResults>,
+    /// The most packets that each upstream received in any second.
+    pub peaks: PacketCounts,
+    /// Promises and whether they were kept.
     pub checks: &'a [Check],
 }
 
-/// Says what is about to happen.
+/// Text that says what is about to happen; `subject` names the resolver under test.
 #[must_use]
-pub fn introduction(options: &Options, phases: [Duration; 3], subject: &str) -> String {
-    let [warm_up, fault, heal] = phases.map(|phase| phase.as_secs_f64());
+pub fn introduction(options: &DrillOptions, subject: &str) -> String {
+    let phases = options.phases();
     format!(
         "holdover drill: {label}\n\
-         An application looks up {names} names {qps} times a second, twice side by side: through {subject}, and straight to\n\
-         the upstream resolver. For {warm_up:.0} s all is well. Then, for {fault:.0} s, {story}.\n\
-         Then it heals, for {heal:.0} s. Data change every second, so an old answer is found out. Everything is on loopback.\n",
+         An application looks up {names} names, {qps} lookups per second. Each lookup is made twice at the same\n\
+         moment: through {subject}, and directly at the upstream resolver. For {warm_up:.0} s everything works.\n\
+         Then, for {fault:.0} s, {story}.\n\
+         Then the upstream resolver works again, for {heal:.0} s. All addresses change every second, which shows\n\
+         how old an answer is. All packets stay on loopback.\n",
         label = options.scenario.label(),
         names = options.names,
         qps = options.qps,
+        warm_up = phases.warm_up.as_secs_f64(),
+        fault = phases.fault.as_secs_f64(),
+        heal = phases.heal.as_secs_f64(),
         story = options.scenario.story(),
     )
 }
 
-/// What a progress line shows.
+/// Measurements of one second, for a progress line.
 #[derive(Clone, Copy, Debug)]
-pub struct Second<'a> {
+pub struct ProgressLine<'a> {
     /// Time since the drill began.
     pub elapsed: Duration,
-    /// The phase under way.
-    pub phase: Phase,
-    /// With the resolver under test.
-    pub with: &'a Tally,
-    /// Without it.
-    pub without: &'a Tally,
-    /// Packets that it sent upstream.
+    /// Phase that is under way.
+    pub phase: DrillPhase,
+    /// Counts of the clients of the resolver under test.
+    pub with: &'a PhaseCounts,
+    /// Counts of the clients that ask the upstream directly.
+    pub without: &'a PhaseCounts,
+    /// Packets that the resolver under test sent upstream.
     pub packets: u64,
-    /// What the sidecar thinks of its upstream.
+    /// State that the sidecar sees its upstream in; empty if the drill cannot look into it.
     pub state: &'a str,
 }
 
-/// The line of one second.
+/// Progress line of one second.
 #[must_use]
-pub fn progress(second: &Second<'_>) -> String {
-    let stale = super::measure::percent(second.with.stale, second.with.queries.max(1));
+pub fn progress(line: &ProgressLine<'_>) -> String {
     format!(
         "{:>4} s  {:<8} with {:>6.2} % answered ({:>5.1} % stale)   without {:>6.2} %   upstream {:>4} packets/s   {}",
-        second.elapsed.as_secs(),
-        second.phase.label(),
-        second.with.answered_percent(),
-        stale,
-        second.without.answered_percent(),
-        second.packets,
-        second.state
+        line.elapsed.as_secs(),
+        line.phase.label(),
+        line.with.answered_percent(),
+        line.with.stale_percent(),
+        line.without.answered_percent(),
+        line.packets,
+        line.state
     )
 }
 
-/// The table and the verdict.
+/// Table of the results, followed by the verdict.
 #[must_use]
 pub fn table(report: &Report<'_>) -> String {
     let mut out = format!(
@@ -93,32 +101,31 @@ pub fn table(report: &Report<'_>) -> String {
         "p99.9 ms",
         "max ms"
     );
-    for phase in Phase::ALL {
+    for phase in DrillPhase::ALL {
         let both = [("with", report.with), ("without", report.without)];
-        for (label, column) in both.into_iter().chain(report.newcomer.map(|column| ("newcomer", column))) {
-            let tally = column.phase(phase);
-            if label == "newcomer" && tally.queries == 0 {
-                continue;
-            }
+        // The new instance has no line in phases in which it was not there.
+        let newcomer = report.newcomer.filter(|results| results.phase(phase).queries > 0);
+        for (label, results) in both.into_iter().chain(newcomer.map(|results| ("newcomer", results))) {
+            let counts = results.phase(phase);
             let _ = writeln!(
                 out,
                 "{:<9} {:<8} {:>8} {:>8.2} % {:>8} {:>8} {:>7} {:>8} {:>8.2} {:>8.1} {:>8.1} {:>8.1}",
                 if label == "with" { phase.label() } else { "" },
                 label,
-                tally.queries,
-                tally.answered_percent(),
-                tally.fresh,
-                tally.stale,
-                tally.wrong,
-                tally.failed,
-                tally.latency_ms(50.0),
-                tally.latency_ms(99.0),
-                tally.latency_ms(99.9),
-                tally.latency_ms(100.0),
+                counts.queries,
+                counts.answered_percent(),
+                counts.fresh,
+                counts.stale,
+                counts.wrong,
+                counts.failed,
+                counts.latency_ms(50.0),
+                counts.latency_ms(99.0),
+                counts.latency_ms(99.9),
+                counts.latency_ms(100.0),
             );
         }
     }
-    let [with, without] = report.peaks;
+    let PacketCounts { with, without } = report.peaks;
     let _ = writeln!(out, "\npackets upstream, most in a second: with {with}, without {without}\n");
     for check in report.checks {
         let _ = writeln!(out, "{}  {}: {}", if check.kept { "PASS" } else { "FAIL" }, check.promise, check.measured);
@@ -129,19 +136,18 @@ pub fn table(report: &Report<'_>) -> String {
     out
 }
 
-/// The same as one JSON document.
+/// Results and verdict as one JSON document.
 #[must_use]
 pub fn document(report: &Report<'_>) -> Value {
-    let [peak_with, peak_without] = report.peaks;
-    let phases = |column: &Column| -> serde_json::Map<_, _> {
-        Phase::ALL.iter().map(|phase| (phase.label().to_owned(), tally(column.phase(*phase)))).collect()
+    let phases = |results: &ClientResults| -> serde_json::Map<_, _> {
+        DrillPhase::ALL.iter().map(|phase| (phase.label().to_owned(), counts(results.phase(*phase)))).collect()
     };
-    let column = |column: &Column, peak: u64| {
+    let group = |results: &ClientResults, peak: u64| {
         json!({
-            "phases": phases(column),
+            "phases": phases(results),
             "upstream_packets_per_second_peak": peak,
-            "stale_while_healthy": column.stale_while_healthy,
-            "seconds_to_fresh": column.seconds_to_fresh(),
+            "stale_while_healthy": results.stale_while_healthy,
+            "seconds_to_fresh": results.seconds_to_fresh(),
         })
     };
     json!({
@@ -149,9 +155,9 @@ pub fn document(report: &Report<'_>) -> Value {
         "qps": report.options.qps,
         "names": report.options.names,
         "seed": report.options.seed,
-        "with": column(report.with, peak_with),
-        "without": column(report.without, peak_without),
-        "newcomer": report.newcomer.map(|column| json!({ "phases": phases(column) })),
+        "with": group(report.with, report.peaks.with),
+        "without": group(report.without, report.peaks.without),
+        "newcomer": report.newcomer.map(|results| json!({ "phases": phases(results) })),
         "checks": report.checks.iter().map(|check| json!({
             "promise": check.promise, "measured": check.measured, "kept": check.kept
         })).collect::<Vec<_>>(),
@@ -159,47 +165,47 @@ pub fn document(report: &Report<'_>) -> Value {
     })
 }
 
-/// One phase as JSON.
-fn tally(tally: &Tally) -> Value {
+/// Counts of one phase as JSON.
+fn counts(counts: &PhaseCounts) -> Value {
     json!({
-        "queries": tally.queries,
-        "answered_percent": tally.answered_percent(),
-        "in_time_percent": tally.in_time_percent(),
-        "fresh": tally.fresh,
-        "stale": tally.stale,
-        "wrong": tally.wrong,
-        "failed": tally.failed,
-        "p50_ms": tally.latency_ms(50.0),
-        "p99_ms": tally.latency_ms(99.0),
-        "p999_ms": tally.latency_ms(99.9),
-        "max_ms": tally.latency_ms(100.0),
+        "queries": counts.queries,
+        "answered_percent": counts.answered_percent(),
+        "in_time_percent": counts.in_time_percent(),
+        "fresh": counts.fresh,
+        "stale": counts.stale,
+        "wrong": counts.wrong,
+        "failed": counts.failed,
+        "p50_ms": counts.latency_ms(50.0),
+        "p99_ms": counts.latency_ms(99.0),
+        "p999_ms": counts.latency_ms(99.9),
+        "max_ms": counts.latency_ms(100.0),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drill::client::Outcome;
+    use crate::drill::client::LookupOutcome;
     use crate::drill::measure::Moment;
 
-    fn column(outcome: Outcome) -> Column {
-        let mut column = Column::default();
-        for phase in Phase::ALL {
-            column.add(Moment { phase, into: Duration::from_secs(1) }, outcome, Duration::from_millis(2));
+    fn results(outcome: LookupOutcome) -> ClientResults {
+        let mut results = ClientResults::default();
+        for phase in DrillPhase::ALL {
+            results.add(Moment { phase, into: Duration::from_secs(1) }, outcome, Duration::from_millis(2));
         }
-        column
+        results
     }
 
     #[test]
     fn table_and_document_say_the_same() {
-        let (with, without) = (column(Outcome::Fresh), column(Outcome::Failed));
+        let (with, without) = (results(LookupOutcome::Fresh), results(LookupOutcome::Failed));
         let checks = [Check { promise: "it works".into(), measured: "yes".into(), kept: true }];
         let report = Report {
-            options: &Options::default(),
+            options: &DrillOptions::default(),
             with: &with,
             without: &without,
             newcomer: None,
-            peaks: [7, 9],
+            peaks: PacketCounts { with: 7, without: 9 },
             checks: &checks,
         };
         let text = table(&report);
@@ -213,10 +219,10 @@ mod tests {
         assert_eq!(document["without"]["phases"]["fault"]["answered_percent"], 0.0);
         assert_eq!(document["passed"], true);
         assert!(document["newcomer"].is_null() && !text.contains("newcomer"));
-        let mut late = Column::default();
+        let mut late = ClientResults::default();
         late.add(
-            Moment { phase: Phase::Fault, into: Duration::from_secs(1) },
-            Outcome::Stale,
+            Moment { phase: DrillPhase::Fault, into: Duration::from_secs(1) },
+            LookupOutcome::Stale,
             Duration::from_millis(2),
         );
         let report = Report { newcomer: Some(&late), ..report };

@@ -1,4 +1,7 @@
-//! The sidecar of the drill: the real one, in a thread of its own.
+//! The sidecar under test: the same code as `holdover serve`, in a thread of this process.
+//!
+//! Because it is in this process, the drill can look at its cache and at the state of its upstream.
+//! The scenario that kills the sidecar uses a child process instead.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,18 +19,16 @@ use crate::telemetry::events;
 
 /// A running sidecar.
 pub(super) struct Sidecar {
-    /// Where it listens.
     address: SocketAddr,
-    /// Its resolver.
     resolver: Arc<Resolver>,
-    /// Ends it.
+    /// Ends the sidecar.
     stop: oneshot::Sender<()>,
-    /// Its thread.
     thread: JoinHandle<()>,
 }
 
 impl Sidecar {
-    /// Starts a sidecar before this upstream, with default settings but for what `prepare` changes.
+    /// Starts a sidecar in front of this upstream, with default settings except for what `prepare`
+    /// changes.
     pub(super) fn start(upstream: SocketAddr, prepare: impl FnOnce(&mut Settings)) -> anyhow::Result<Self> {
         let mut settings = Settings::standard();
         settings.listen.addresses = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
@@ -40,55 +41,56 @@ impl Sidecar {
             role: Role::Primary,
         }];
         prepare(&mut settings);
-        let (tell, told) = mpsc::channel();
+        let (report, reported) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
-        let thread =
-            std::thread::Builder::new().name("drill-sidecar".into()).spawn(move || live(&settings, &tell, stopped))?;
-        let (address, resolver) = told.recv().context("the sidecar's thread ended")??;
+        let thread = std::thread::Builder::new()
+            .name("drill-sidecar".into())
+            .spawn(move || serve(&settings, &report, stopped))?;
+        let (address, resolver) = reported.recv().context("the sidecar's thread ended")??;
         Ok(Self { address, resolver, stop, thread })
     }
 
-    /// Where it listens.
+    /// Address on which the sidecar listens.
     pub(super) const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it thinks of its upstream.
-    pub(super) fn state(&self) -> &'static str {
+    /// State that the sidecar sees its upstream in, as the log calls it.
+    pub(super) fn upstream_state(&self) -> &'static str {
         self.resolver.upstreams().all().first().map_or("", |upstream| events::state(upstream.state()))
     }
 
-    /// Good answers that it remembers.
+    /// Number of positive answers in the sidecar's cache.
     pub(super) fn entries(&self) -> u64 {
-        let [(good, _), ..] = self.resolver.memory().store().sizes();
-        good
+        let [(positive, _), ..] = self.resolver.memory().store().sizes();
+        positive
     }
 
-    /// Ends it and waits for its thread.
+    /// Ends the sidecar and waits for its thread.
     pub(super) fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.thread.join();
     }
 }
 
-/// What the thread says once it runs.
+/// What the thread reports once the sidecar runs or has failed to start.
 type Started = anyhow::Result<(SocketAddr, Arc<Resolver>)>;
 
-/// The life of the thread.
-fn live(settings: &Settings, tell: &mpsc::Sender<Started>, stopped: oneshot::Receiver<()>) {
+/// Runs the sidecar in the current thread until it is stopped.
+fn serve(settings: &Settings, report: &mpsc::Sender<Started>, stopped: oneshot::Receiver<()>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let _ = tell.send(Err(error.into()));
+            let _ = report.send(Err(error.into()));
             return;
         }
     };
     runtime.block_on(async {
         match app::start(settings) {
-            Err(error) => drop(tell.send(Err(error.into()))),
+            Err(error) => drop(report.send(Err(error.into()))),
             Ok(running) => {
                 let address = running.addresses().first().copied().context("no address");
-                let _ = tell.send(address.map(|address| (address, Arc::clone(running.resolver()))));
+                let _ = report.send(address.map(|address| (address, Arc::clone(running.resolver()))));
                 let _ = stopped.await;
                 running.stop().await;
             }

@@ -1,8 +1,8 @@
-//! The drill's upstream resolver: hickory-server on real UDP and TCP sockets, with a zone that is
-//! made up and faults that are real.
+//! The drill's upstream resolver: hickory-server on real UDP and TCP sockets, which answers from a
+//! generated zone and fails on request.
 //!
-//! A lost packet is one that is not answered; a closed port is a socket that is closed, so that the
-//! kernel itself refuses.
+//! A lost packet is a query that is not answered. A closed port is a socket that is closed, so that
+//! the kernel itself rejects packets with ICMP errors.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,103 +22,93 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::fault::{Fate, Scenario, fate};
-use super::zone::{self, NEGATIVE_TTL, Truth, Type};
+use super::fault::{Fate, Fault, Packet, Port};
+use super::zone::{self, AddressType, ExpectedAnswer, Generation, NEGATIVE_TTL};
 
 /// How long a TCP connection may be idle.
 const TCP_IDLE: Duration = Duration::from_secs(10);
-/// Answers that may be queued on one.
+/// Responses that may be queued on one TCP connection.
 const TCP_QUEUE: usize = 32;
-/// Largest UDP answer.
+/// Largest UDP response, in bytes.
 const UDP_MAX: u16 = 1232;
-/// Pause before a port is tried again that could not be had.
+/// Pause before the upstream tries again to open its port.
 const BIND_AGAIN: Duration = Duration::from_millis(50);
 
-/// How many free ports are tried for one that is free for UDP and TCP.
+/// How many free UDP ports are tried until one is free for TCP as well.
 const PORT_TRIES: u32 = 16;
 
-/// The fault under way.
+/// A fault that is under way.
 #[derive(Clone, Copy, Debug)]
-pub struct Fault {
-    /// What goes wrong.
-    pub scenario: Scenario,
-    /// Since when.
+pub struct ActiveFault {
+    /// The fault.
+    pub fault: Fault,
+    /// When it began.
     pub began: Instant,
-    /// For how long.
-    pub whole: Duration,
-    /// How fast Seoul passes.
-    pub speed: f64,
 }
 
-/// What the drill and the server share.
-struct Shared {
-    /// When generation 0 was.
+/// State that the drill and the server's handlers share.
+struct ServerState {
     zone_began: Instant,
-    /// The fault under way.
-    fault: Mutex<Option<Fault>>,
+    fault: Mutex<Option<ActiveFault>>,
     /// Packets received.
     received: AtomicU64,
-    /// Throws dice.
-    dice: AtomicU64,
+    /// State of the random number generator.
+    random: AtomicU64,
 }
 
-/// A running upstream.
-pub struct Upstream {
-    /// Where it listens.
+/// A running upstream; its server ends when this value is dropped.
+pub struct FaultyUpstream {
     address: SocketAddr,
-    /// Shared with the server.
-    shared: Arc<Shared>,
-    /// Whether its port is open; dropped, the server ends.
-    open: watch::Sender<bool>,
+    state: Arc<ServerState>,
+    port: watch::Sender<Port>,
 }
 
-impl Upstream {
-    /// Starts an upstream on its own thread; port 0 chooses a free one. Generations are counted
-    /// from `zone_began`.
+impl FaultyUpstream {
+    /// Starts an upstream in a thread of its own; with port 0 it listens on a free port.
+    /// Generations are counted from `zone_began`.
     ///
     /// # Errors
-    /// The address cannot be had.
+    /// The upstream cannot listen on the address, or its thread cannot be started.
     pub fn start(address: SocketAddr, zone_began: Instant, seed: u64) -> io::Result<Self> {
         let (udp, tcp) = bind_both(address)?;
         let address = udp.local_addr()?;
-        let shared = Arc::new(Shared {
+        let state = Arc::new(ServerState {
             zone_began,
             fault: Mutex::new(None),
             received: AtomicU64::new(0),
-            dice: AtomicU64::new(seed | 1),
+            random: AtomicU64::new(seed | 1),
         });
-        let (open, opened) = watch::channel(true);
-        let handler = Handler(Arc::clone(&shared));
+        let (port, watched) = watch::channel(Port::Open);
+        let handler = Handler(Arc::clone(&state));
         std::thread::Builder::new().name("drill-upstream".into()).spawn(move || {
             if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                runtime.block_on(serve(handler, (udp, tcp), address, opened));
+                runtime.block_on(serve(handler, (udp, tcp), address, watched));
             }
         })?;
-        Ok(Self { address, shared, open })
+        Ok(Self { address, state, port })
     }
 
-    /// Where it listens.
+    /// Address on which the upstream listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Packets received so far.
+    /// Number of packets that the upstream has received.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.shared.received.load(Ordering::Relaxed)
+        self.state.received.load(Ordering::Relaxed)
     }
 
-    /// Lets a fault happen, or heals it.
-    pub fn set_fault(&self, fault: Option<Fault>) {
-        let closed = fault.is_some_and(|fault| fault.scenario.closes_the_port());
-        *self.shared.fault.lock() = fault;
-        self.open.send_replace(!closed);
+    /// Begins a fault, or heals it with `None`.
+    pub fn set_fault(&self, active: Option<ActiveFault>) {
+        *self.state.fault.lock() = active;
+        self.port.send_replace(active.map_or(Port::Open, |active| active.fault.scenario.port()));
     }
 }
 
-/// Opens both sockets on one port; for port 0 on the first that is free for both, as one that is
-/// free for UDP may be taken for TCP.
+/// Opens both sockets on one port. For port 0 it is the first port that is free for both, as a port
+/// that is free for UDP may be taken for TCP.
 fn bind_both(address: SocketAddr) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
     let tries = if address.port() == 0 { PORT_TRIES } else { 1 };
     let mut outcome = bind(address);
@@ -140,12 +130,13 @@ fn bind(address: SocketAddr) -> io::Result<(std::net::UdpSocket, std::net::TcpLi
     Ok((udp, tcp))
 }
 
-/// Serves while the port is open, closes it, opens it again.
+/// Serves while the port is to be open, closes the sockets while it is to be closed, and ends when
+/// the upstream is dropped.
 async fn serve(
     handler: Handler,
     first: (std::net::UdpSocket, std::net::TcpListener),
     address: SocketAddr,
-    mut opened: watch::Receiver<bool>,
+    mut port: watch::Receiver<Port>,
 ) {
     let mut sockets = Some(first);
     loop {
@@ -161,44 +152,45 @@ async fn serve(
             server.register_socket(udp);
             server.register_listener(tcp, TCP_IDLE, TCP_QUEUE);
         }
-        if opened.wait_for(|open| !open).await.is_err() {
+        if port.wait_for(|port| *port == Port::Closed).await.is_err() {
             return;
         }
         let _ = server.shutdown_gracefully().await;
         drop(server);
-        if opened.wait_for(|open| *open).await.is_err() {
+        if port.wait_for(|port| *port == Port::Open).await.is_err() {
             return;
         }
     }
 }
 
-/// Answers queries as fate has it.
+/// Answers queries, or does to them what the fault demands.
 #[derive(Clone)]
-struct Handler(Arc<Shared>);
+struct Handler(Arc<ServerState>);
 
 impl Handler {
-    /// What becomes of a query for this name.
+    /// What happens to a query for this name.
     fn fate(&self, name: &str) -> Fate {
-        let Some(fault) = *self.0.fault.lock() else { return Fate::Answer };
-        // A linear congruential step (Knuth, MMIX): good enough to lose packets with.
+        let Some(active) = *self.0.fault.lock() else { return Fate::Answer };
+        // A linear congruential step (Knuth, MMIX) is good enough to lose packets with. Its low
+        // bits are not, so they are dropped.
         let step =
             |state: u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
-        let dice = self.0.dice.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or_default() >> 20;
-        fate(fault.scenario, fault.began.elapsed(), fault.whole, fault.speed, hash(name), dice)
+        let random = self.0.random.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or_default() >> 20;
+        active.fault.fate(active.began.elapsed(), Packet { name_hash: hash(name), random })
     }
 
-    /// The response code and records for a question.
-    fn records(&self, name: &Name, rtype: RecordType) -> (ResponseCode, Vec<Record>, Vec<Record>) {
-        let generation = u32::try_from(self.0.zone_began.elapsed().as_secs()).unwrap_or_default();
+    /// The response that the zone has for a question.
+    fn records(&self, name: &Name, rtype: RecordType) -> ZoneResponse {
+        let generation = Generation::at(self.0.zone_began.elapsed());
         let wanted = match rtype {
-            RecordType::A => Type::A,
-            RecordType::AAAA => Type::Aaaa,
-            _ => return (ResponseCode::NoError, Vec::new(), authority()),
+            RecordType::A => AddressType::A,
+            RecordType::AAAA => AddressType::Aaaa,
+            _ => return ZoneResponse::negative(ResponseCode::NoError),
         };
-        match zone::truth(&name.to_ascii(), wanted) {
-            Truth::NoData => (ResponseCode::NoError, Vec::new(), authority()),
-            Truth::NxDomain => (ResponseCode::NXDomain, Vec::new(), authority()),
-            Truth::Address { aliases, ttl } => {
+        match zone::expected_answer(&name.to_ascii(), wanted) {
+            ExpectedAnswer::NoData => ZoneResponse::negative(ResponseCode::NoError),
+            ExpectedAnswer::NxDomain => ZoneResponse::negative(ResponseCode::NXDomain),
+            ExpectedAnswer::Address { aliases, ttl } => {
                 let mut owner = name.clone();
                 let mut answers = Vec::new();
                 for alias in aliases.iter().filter_map(|alias| Name::from_ascii(format!("{alias}.")).ok()) {
@@ -206,24 +198,43 @@ impl Handler {
                     owner = alias;
                 }
                 let data = match wanted {
-                    Type::A => RData::A(A(zone::address_v4(generation))),
-                    Type::Aaaa => RData::AAAA(AAAA(zone::address_v6(generation))),
+                    AddressType::A => RData::A(A(generation.address_v4())),
+                    AddressType::Aaaa => RData::AAAA(AAAA(generation.address_v6())),
                 };
                 answers.push(Record::from_rdata(owner, ttl, data));
-                (ResponseCode::NoError, answers, Vec::new())
+                ZoneResponse { code: ResponseCode::NoError, answers, authorities: Vec::new() }
             }
         }
     }
 }
 
-/// The SOA of negative answers.
+/// Response code and records of one response.
+struct ZoneResponse {
+    code: ResponseCode,
+    answers: Vec<Record>,
+    authorities: Vec<Record>,
+}
+
+impl ZoneResponse {
+    /// A negative response, which is cacheable (RFC 2308 §2).
+    fn negative(code: ResponseCode) -> Self {
+        Self { code, answers: Vec::new(), authorities: authority() }
+    }
+
+    /// A response without any records, which is not cacheable.
+    const fn empty(code: ResponseCode) -> Self {
+        Self { code, answers: Vec::new(), authorities: Vec::new() }
+    }
+}
+
+/// SOA record of negative responses.
 fn authority() -> Vec<Record> {
     let Ok(zone) = Name::from_ascii("test.") else { return Vec::new() };
     let soa = SOA::new(zone.clone(), zone.clone(), 1, 3600, 600, 86_400, NEGATIVE_TTL);
     vec![Record::from_rdata(zone, NEGATIVE_TTL, RData::SOA(soa))]
 }
 
-/// The same number for the same name (FNV-1a).
+/// Hash of a name, whatever its case (FNV-1a).
 fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
@@ -237,20 +248,15 @@ impl RequestHandler for Handler {
         let nothing = || ResponseInfo::from(Header { metadata: request.metadata, counts: Default::default() });
         let Ok(info) = request.request_info() else { return nothing() };
         let name: Name = info.query.name().into();
-        let rcode = match self.fate(&name.to_ascii()) {
+        let ZoneResponse { code, answers, authorities } = match self.fate(&name.to_ascii()) {
             Fate::Drop => return nothing(),
-            Fate::Answer => None,
+            Fate::Answer => self.records(&name, info.query.query_type()),
             Fate::Delay(delay) => {
                 tokio::time::sleep(delay).await;
-                None
+                self.records(&name, info.query.query_type())
             }
-            Fate::ServFail => Some(ResponseCode::ServFail),
-            Fate::NxDomain => Some(ResponseCode::NXDomain),
-        };
-        let (code, answers, authorities) = match rcode {
-            None => self.records(&name, info.query.query_type()),
-            Some(ResponseCode::NXDomain) => (ResponseCode::NXDomain, Vec::new(), authority()),
-            Some(code) => (code, Vec::new(), Vec::new()),
+            Fate::ServFail => ZoneResponse::empty(ResponseCode::ServFail),
+            Fate::NxDomain => ZoneResponse::negative(ResponseCode::NXDomain),
         };
         let mut metadata = Metadata::new(request.metadata.id, MessageType::Response, OpCode::Query);
         metadata.recursion_desired = request.metadata.recursion_desired;
@@ -274,7 +280,8 @@ mod tests {
     #[test]
     fn a_port_that_is_taken_for_tcp_is_passed_over() {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        // Few enough descriptors for a limit of 1024, enough to be met by one of these many tries.
+        // So many sockets stay below a limit of 1024 descriptors, and are enough for one of the
+        // tries to hit a taken port.
         let taken: Vec<_> = (0..500).map_while(|_| std::net::TcpListener::bind(loopback).ok()).collect();
         assert!(taken.len() > 400);
         for _ in 0..400 {

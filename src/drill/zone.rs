@@ -1,143 +1,203 @@
-//! What the drill's upstream knows: a generated zone whose data change every second, so that every
-//! answer tells its age.
+//! The zone that the drill's upstream serves, whose addresses change every second, so that every
+//! answer shows how old it is.
 //!
-//! | name | data |
+//! | name | records |
 //! |---|---|
-//! | `app{i}.drill.test`, i mod 10 in 0 to 5 | A and AAAA |
-//! | … 6, 7 | A; AAAA is NODATA |
-//! | … 8 | a chain of two aliases to A and AAAA |
-//! | … 9 | A and AAAA; asked with the search domain first, which is NXDOMAIN |
+//! | `app{i}.drill.test`, i mod 10 from 0 to 5 | A and AAAA |
+//! | i mod 10 is 6 or 7 | A; AAAA is NODATA |
+//! | i mod 10 is 8 | a chain of two CNAMEs to A and AAAA |
+//! | i mod 10 is 9 | A and AAAA; clients first append the search domain, which gives NXDOMAIN |
 //!
-//! The *generation* counts seconds since the zone began. A is `198.51.100.(generation mod 250)`,
-//! AAAA ends in the generation. An answer is *old* when its generation lies further back than the
-//! name's TTL, plus two seconds of rounding. That holds for any resolver between, whether it says
-//! EDE 3 or nothing.
+//! Names are not stored: whatever number `i` a client puts into a name, the name exists.
+//!
+//! A [`Generation`] is the number of seconds since the zone began, modulo 250, and every address
+//! ends in the generation in which it was valid. A client therefore recognizes a stale answer even
+//! when the resolver that it asks reports neither EDE 3 nor EDE 19 (RFC 8914).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
-/// The domain of the names.
+/// Domain of all names that exist.
 pub const DOMAIN: &str = "drill.test";
-/// The search domain with which some names are asked first.
+/// Search domain that clients append to some names first; no name exists below it.
 pub const SEARCH: &str = "svc.cluster.test";
-/// TTL of negative answers, in seconds.
+/// TTL of negative responses, in seconds.
 pub const NEGATIVE_TTL: u32 = 30;
-/// Generations after which A repeats.
+/// Generations after which the addresses repeat: the generation has to fit into one octet.
 const CYCLE: u32 = 250;
-/// Rounding of the generation and of the TTL, in seconds.
+/// Seconds by which the age of an answer may be wrong, as generation and TTL are whole seconds.
 const ROUNDING: u32 = 2;
 
-/// A type that clients of the drill ask for.
+/// Record type that the drill's clients ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Type {
+pub enum AddressType {
     /// IPv4 address.
     A,
     /// IPv6 address.
     Aaaa,
 }
 
-/// What a question is answered with.
+impl AddressType {
+    /// Both types.
+    pub const ALL: [Self; 2] = [Self::A, Self::Aaaa];
+
+    /// Number of the type on the wire.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::A => 1,
+            Self::Aaaa => 28,
+        }
+    }
+}
+
+/// Answer that the zone gives to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Truth {
-    /// An address behind so many aliases.
+pub enum ExpectedAnswer {
+    /// An address, possibly at the end of a chain of CNAMEs.
     Address {
-        /// The aliases on the way, first to last.
+        /// Names that the CNAMEs lead to, first to last.
         aliases: Vec<String>,
         /// TTL of all records, in seconds.
         ttl: u32,
     },
-    /// The name exists, the type does not.
+    /// The name exists and has no records of the type (RFC 2308 §2.2).
     NoData,
     /// The name does not exist.
     NxDomain,
 }
 
-/// A question and what is true about it.
+/// Question that clients of the drill ask, with the answer that the zone has for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// The full name, without the dot at the end.
+pub struct ZoneQuestion {
+    /// Full name, without the dot at the end.
     pub name: String,
-    /// The type.
-    pub rtype: Type,
-    /// What is true.
-    pub truth: Truth,
+    /// Type that is asked for.
+    pub rtype: AddressType,
+    /// Answer that the zone gives while nothing is wrong.
+    pub expected: ExpectedAnswer,
 }
 
-/// TTL of a name's data: 1 to 30 s, different for neighbours.
+impl ZoneQuestion {
+    /// Makes a question, with the answer that the zone has for it.
+    #[must_use]
+    pub fn new(name: String, rtype: AddressType) -> Self {
+        Self { expected: expected_answer(&name, rtype), name, rtype }
+    }
+}
+
+/// TTL of the records of one name, 1 to 30 seconds; neighbouring names have different ones.
 #[must_use]
 pub fn ttl(index: usize) -> u32 {
     u32::try_from(index * 7 % 30).unwrap_or_default() + 1
 }
 
-/// All questions that clients ask about one name.
+/// Full name of an application, without the dot at the end; every number gives a name that exists.
 #[must_use]
-pub fn questions(index: usize) -> Vec<Question> {
-    let name = format!("app{index}.{DOMAIN}");
-    let plain = |rtype| Question { truth: truth(&name, rtype), name: name.clone(), rtype };
-    match index % 10 {
-        9 => {
-            let searched = Question { name: format!("{name}.{SEARCH}"), rtype: Type::A, truth: Truth::NxDomain };
-            vec![searched, plain(Type::A), plain(Type::Aaaa)]
-        }
-        _ => vec![plain(Type::A), plain(Type::Aaaa)],
-    }
+pub fn name(index: usize) -> String {
+    format!("app{index}.{DOMAIN}")
 }
 
-/// What is true of a name and type; NXDOMAIN for every name that the zone does not generate.
+/// All questions that clients ask about one name.
 #[must_use]
-pub fn truth(name: &str, rtype: Type) -> Truth {
+pub fn questions(index: usize) -> Vec<ZoneQuestion> {
+    let name = name(index);
+    let mut questions = Vec::new();
+    if index % 10 == 9 {
+        questions.push(ZoneQuestion::new(format!("{name}.{SEARCH}"), AddressType::A));
+    }
+    questions.extend(AddressType::ALL.map(|rtype| ZoneQuestion::new(name.clone(), rtype)));
+    questions
+}
+
+/// Answer that the zone has for a name and type; NXDOMAIN for every name that does not follow the
+/// pattern `app{i}.drill.test`.
+#[must_use]
+pub fn expected_answer(name: &str, rtype: AddressType) -> ExpectedAnswer {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let Some(host) = name.strip_suffix(DOMAIN).and_then(|host| host.strip_suffix('.')) else { return Truth::NxDomain };
+    let Some(host) = name.strip_suffix(DOMAIN).and_then(|host| host.strip_suffix('.')) else {
+        return ExpectedAnswer::NxDomain;
+    };
     let Some(index) = host.strip_prefix("app").and_then(|digits| digits.parse::<usize>().ok()) else {
-        return Truth::NxDomain;
+        return ExpectedAnswer::NxDomain;
     };
     let ttl = ttl(index);
     match (index % 10, rtype) {
-        (6 | 7, Type::Aaaa) => Truth::NoData,
-        (8, Type::A | Type::Aaaa) => {
-            Truth::Address { aliases: vec![format!("alias{index}.{DOMAIN}"), format!("target{index}.{DOMAIN}")], ttl }
+        (6 | 7, AddressType::Aaaa) => ExpectedAnswer::NoData,
+        (8, AddressType::A | AddressType::Aaaa) => {
+            let aliases = vec![format!("alias{index}.{DOMAIN}"), format!("target{index}.{DOMAIN}")];
+            ExpectedAnswer::Address { aliases, ttl }
         }
-        (_, Type::A | Type::Aaaa) => Truth::Address { aliases: Vec::new(), ttl },
+        (_, AddressType::A | AddressType::Aaaa) => ExpectedAnswer::Address { aliases: Vec::new(), ttl },
     }
 }
 
-/// The IPv4 address of a generation.
-#[must_use]
-pub fn address_v4(generation: u32) -> Ipv4Addr {
-    let last = u8::try_from(generation % CYCLE).unwrap_or_default();
-    Ipv4Addr::new(198, 51, 100, last)
-}
+/// Second in which an address was valid: seconds since the zone began, modulo 250.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation(u32);
 
-/// The IPv6 address of a generation.
-#[must_use]
-pub fn address_v6(generation: u32) -> Ipv6Addr {
-    Ipv6Addr::from((0x2001_0db8_u128 << 96) | u128::from(generation % CYCLE))
-}
+impl Generation {
+    /// Generation of the addresses at a time since the zone began.
+    #[must_use]
+    pub fn at(since_began: Duration) -> Self {
+        Self::new(u32::try_from(since_began.as_secs()).unwrap_or_default())
+    }
 
-/// The generation modulo the cycle that an address tells, by the last byte of its RDATA.
-#[must_use]
-pub fn generation_in(rdata: &[u8]) -> Option<u32> {
-    rdata.last().map(|last| u32::from(*last))
-}
+    /// Generation of an address, by the last octet of its RDATA; `None` if the RDATA is empty.
+    #[must_use]
+    pub fn in_rdata(rdata: &[u8]) -> Option<Self> {
+        rdata.last().map(|last| Self::new(u32::from(*last)))
+    }
 
-/// Whether an answer with this generation is older than its TTL allows.
-#[must_use]
-pub fn is_old(answered: u32, now: u32, ttl: u32) -> bool {
-    let age = (now % CYCLE + CYCLE - answered % CYCLE) % CYCLE;
-    // An answer can be ahead of the asker's clock by the rounding.
-    age > ttl + ROUNDING && age < CYCLE - ROUNDING
+    const fn new(seconds: u32) -> Self {
+        Self(seconds % CYCLE)
+    }
+
+    /// IPv4 address of this generation, from the block for documentation (RFC 5737).
+    #[must_use]
+    pub fn address_v4(self) -> Ipv4Addr {
+        Ipv4Addr::new(198, 51, 100, u8::try_from(self.0).unwrap_or_default())
+    }
+
+    /// IPv6 address of this generation, from the prefix for documentation (RFC 3849).
+    #[must_use]
+    pub fn address_v6(self) -> Ipv6Addr {
+        Ipv6Addr::from((0x2001_0db8_u128 << 96) | u128::from(self.0))
+    }
+
+    /// Whether an answer with this generation is older than its TTL of so many seconds allows, two
+    /// seconds of rounding included.
+    #[must_use]
+    pub fn is_older_than(self, ttl: u32, now: Self) -> bool {
+        let age = (now.0 + CYCLE - self.0) % CYCLE;
+        // Because of the rounding, the answer can seem to be from the client's future. Such an age
+        // wraps around to the end of the cycle and means that the answer is new.
+        age > ttl + ROUNDING && age < CYCLE - ROUNDING
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn generation(seconds: u64) -> Generation {
+        Generation::at(Duration::from_secs(seconds))
+    }
+
     #[test]
     fn every_kind_of_name_is_generated() {
-        assert_eq!(truth("app3.drill.test", Type::Aaaa), Truth::Address { aliases: Vec::new(), ttl: 22 });
-        assert_eq!(truth("App6.Drill.Test.", Type::Aaaa), Truth::NoData);
-        assert!(matches!(truth("app8.drill.test", Type::A), Truth::Address { aliases, .. } if aliases.len() == 2));
-        assert_eq!(truth("app9.drill.test.svc.cluster.test", Type::A), Truth::NxDomain);
-        assert_eq!(truth("other.drill.test", Type::A), Truth::NxDomain);
+        let expected = |name, rtype| expected_answer(name, rtype);
+        assert_eq!(
+            expected("app3.drill.test", AddressType::Aaaa),
+            ExpectedAnswer::Address { aliases: Vec::new(), ttl: 22 }
+        );
+        assert_eq!(expected("App6.Drill.Test.", AddressType::Aaaa), ExpectedAnswer::NoData);
+        assert!(matches!(
+            expected("app8.drill.test", AddressType::A),
+            ExpectedAnswer::Address { aliases, .. } if aliases.len() == 2
+        ));
+        assert_eq!(expected("app9.drill.test.svc.cluster.test", AddressType::A), ExpectedAnswer::NxDomain);
+        assert_eq!(expected("other.drill.test", AddressType::A), ExpectedAnswer::NxDomain);
         assert_eq!(questions(9).len(), 3);
     }
 
@@ -148,12 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_tells_its_age() {
-        assert_eq!(generation_in(&address_v4(1007).octets()), Some(7));
-        assert_eq!(generation_in(&address_v6(1007).octets()), Some(7));
-        assert!(!is_old(100, 107, 5));
-        assert!(is_old(100, 108, 5));
-        assert!(is_old(245, 250 + 8, 5), "across the end of the cycle");
-        assert!(!is_old(101, 100, 5), "ahead by the rounding");
+    fn an_address_shows_its_generation() {
+        assert_eq!(Generation::in_rdata(&generation(1007).address_v4().octets()), Some(generation(7)));
+        assert_eq!(Generation::in_rdata(&generation(1007).address_v6().octets()), Some(generation(7)));
+    }
+
+    #[test]
+    fn an_answer_is_old_once_its_generation_lies_further_back_than_its_ttl() {
+        assert!(!generation(100).is_older_than(5, generation(107)));
+        assert!(generation(100).is_older_than(5, generation(108)));
+        assert!(generation(245).is_older_than(5, generation(250 + 8)), "across the end of the cycle");
+        assert!(!generation(101).is_older_than(5, generation(100)), "ahead of the client's clock by the rounding");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use holdover::core::upstream::Role;
-use holdover::drill::fault::{Fate, Scenario, fate};
+use holdover::drill::fault::{Fate, Packet, seoul};
 use holdover::resolver::ports::TransportError;
 
 use super::truth::Zone;
@@ -151,7 +151,7 @@ impl Weather {
             }
             Fault::Flap if (into.as_secs() / 3).is_multiple_of(2) => Reaction::Silence,
             Fault::Flap => good(quick),
-            Fault::Seoul => match fate(Scenario::Seoul, into, Duration::ZERO, 1.0, 0, dice.below(u64::MAX)) {
+            Fault::Seoul => match seoul(into, Packet { name_hash: 0, random: dice.below(u64::MAX) }) {
                 Fate::Answer => good(quick),
                 Fate::Delay(late) => good(quick + late),
                 Fate::Drop | Fate::ServFail | Fate::NxDomain => Reaction::Silence,

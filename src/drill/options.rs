@@ -1,0 +1,155 @@
+//! What the operator chooses for one drill, and what follows from it: how long each phase is, and
+//! in which phase a moment lies.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::fault::{Scenario, Timeline};
+use super::measure::{DrillPhase, Moment};
+
+/// Share of the run before the fault, in percent.
+const WARM_UP_PERCENT: u32 = 25;
+/// Share of the run that the fault takes, in percent.
+const FAULT_PERCENT: u32 = 50;
+/// Length of warm-up and heal around a recorded outage, which has a length of its own.
+const RECORDED_MARGIN: Duration = Duration::from_secs(10);
+
+/// Choices of the operator for one drill.
+#[derive(Clone, Debug)]
+pub struct DrillOptions {
+    /// Kind of outage.
+    pub scenario: Scenario,
+    /// Queries per second of each group of clients.
+    pub qps: u32,
+    /// Number of names that clients ask for.
+    pub names: usize,
+    /// Unknown names per second in the scenario flood.
+    pub flood: u32,
+    /// Length of the whole run; that of a recorded outage follows from `speed` instead.
+    pub duration: Duration,
+    /// How many times faster than in reality a recorded outage passes.
+    pub speed: f64,
+    /// Seed of the random numbers, with which load and packet loss are reproducible.
+    pub seed: u64,
+    /// Resolver to be tested instead of holdover.
+    pub target: Option<OtherResolver>,
+    /// URL of a shared cache on this host, from which a new instance answers in the scenario
+    /// restart.
+    pub shared_cache: Option<String>,
+    /// Form of the report.
+    pub output: Output,
+}
+
+/// Resolver other than holdover that is to be tested, and that somebody else has started.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherResolver {
+    /// Address on which it listens.
+    pub address: SocketAddr,
+    /// Address at which it expects its upstream; the drill listens there.
+    pub upstream: SocketAddr,
+}
+
+/// Form of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A line per second and a table at the end.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// Length of each phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhaseLengths {
+    /// Time before the fault.
+    pub warm_up: Duration,
+    /// Time from the first failure to the heal.
+    pub fault: Duration,
+    /// Time from the heal to the end of the run.
+    pub heal: Duration,
+}
+
+impl PhaseLengths {
+    /// Time from the beginning of the run to the heal.
+    #[must_use]
+    pub const fn until_heal(self) -> Duration {
+        self.warm_up.saturating_add(self.fault)
+    }
+
+    /// Length of the whole run.
+    #[must_use]
+    pub const fn total(self) -> Duration {
+        self.until_heal().saturating_add(self.heal)
+    }
+
+    /// Phase at a time since the beginning of the run.
+    #[must_use]
+    pub fn moment(self, elapsed: Duration) -> Moment {
+        if elapsed < self.warm_up {
+            Moment { phase: DrillPhase::WarmUp, into: elapsed }
+        } else if elapsed < self.until_heal() {
+            Moment { phase: DrillPhase::Fault, into: elapsed.saturating_sub(self.warm_up) }
+        } else {
+            Moment { phase: DrillPhase::Heal, into: elapsed.saturating_sub(self.until_heal()) }
+        }
+    }
+}
+
+impl Default for DrillOptions {
+    fn default() -> Self {
+        Self {
+            scenario: Scenario::Blackhole,
+            qps: 500,
+            names: 300,
+            flood: 10_000,
+            duration: Duration::from_secs(40),
+            speed: 120.0,
+            seed: 1,
+            target: None,
+            shared_cache: None,
+            output: Output::Table,
+        }
+    }
+}
+
+impl DrillOptions {
+    /// Lengths of the phases.
+    #[must_use]
+    pub fn phases(&self) -> PhaseLengths {
+        match self.scenario.timeline() {
+            Timeline::Chosen => {
+                let warm_up = self.duration * WARM_UP_PERCENT / 100;
+                let fault = self.duration * FAULT_PERCENT / 100;
+                PhaseLengths { warm_up, fault, heal: self.duration.saturating_sub(warm_up + fault) }
+            }
+            Timeline::Recorded(length) => PhaseLengths {
+                warm_up: RECORDED_MARGIN,
+                fault: length.div_f64(self.speed.max(1.0)),
+                heal: RECORDED_MARGIN,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_share_the_duration_unless_the_outage_was_recorded() {
+        let seconds = Duration::from_secs;
+        let options = DrillOptions::default();
+        assert_eq!(options.phases(), PhaseLengths { warm_up: seconds(10), fault: seconds(20), heal: seconds(10) });
+        let seoul = DrillOptions { scenario: Scenario::Seoul, ..options };
+        assert_eq!(seoul.phases(), PhaseLengths { warm_up: seconds(10), fault: seconds(62), heal: seconds(10) });
+    }
+
+    #[test]
+    fn each_moment_lies_in_the_phase_that_is_under_way() {
+        let phases = DrillOptions::default().phases();
+        let moment = |seconds| phases.moment(Duration::from_secs(seconds));
+        assert_eq!(moment(9), Moment { phase: DrillPhase::WarmUp, into: Duration::from_secs(9) });
+        assert_eq!(moment(10), Moment { phase: DrillPhase::Fault, into: Duration::ZERO });
+        assert_eq!(moment(31), Moment { phase: DrillPhase::Heal, into: Duration::from_secs(1) });
+    }
+}

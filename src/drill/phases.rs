@@ -1,0 +1,163 @@
+//! Plays the three phases of a drill: everything works, the fault, everything works again.
+//!
+//! Three things happen at the same time: clients send queries, the packets at the upstreams are
+//! counted and a progress line is printed every second, and the fault begins and is healed.
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::time::Instant;
+
+use super::fault::{Fault, Incident};
+use super::flood::{self, Flood, FloodResults};
+use super::load::Load;
+use super::measure::{ClientResults, PacketCounts};
+use super::options::DrillOptions;
+use super::restart::Downtime;
+use super::test_bed::TestBed;
+use super::upstream::ActiveFault;
+
+/// How often memory is measured during a flood.
+const MEMORY_EVERY: Duration = Duration::from_millis(250);
+
+/// Measurements of the phases, except those of the clients, which the load keeps.
+pub(super) struct Observed {
+    /// The most packets that each upstream received in any second.
+    pub(super) peaks: PacketCounts,
+    /// Measurements of the flood; `None` in other scenarios.
+    pub(super) flood: Option<FloodResults>,
+    /// Time from the start to the first answer of a sidecar that had been killed; `None` if it
+    /// never answered, and in other scenarios.
+    pub(super) back_after: Option<Duration>,
+}
+
+/// Plays all phases, from the first query to the last response.
+pub(super) async fn play(options: &DrillOptions, bed: &TestBed, load: &Load) -> anyhow::Result<Observed> {
+    load.prime().await;
+    let began = Instant::now();
+    let ((), peaks, caused) = tokio::join!(
+        load.drive(options, began),
+        watch(options, bed, load, began),
+        cause_fault(options, bed, load, began),
+    );
+    let Caused { flood, back_after } = caused.context("cannot start the flood")?;
+    Ok(Observed { peaks, flood, back_after })
+}
+
+/// Prints a progress line per second until the end of the run; gives the most packets that each
+/// upstream received in any of these seconds.
+async fn watch(options: &DrillOptions, bed: &TestBed, load: &Load, began: Instant) -> PacketCounts {
+    let phases = options.phases();
+    let mut peaks = PacketCounts::default();
+    let mut before = bed.received();
+    let mut tick = tokio::time::interval_at(began + Duration::from_secs(1), Duration::from_secs(1));
+    loop {
+        let elapsed = tick.tick().await.duration_since(began);
+        let received = bed.received();
+        let packets = received.since(before);
+        before = received;
+        peaks = peaks.max(packets);
+        // The line is about the second that has just passed, so its middle decides on the phase.
+        let phase = phases.moment(elapsed.saturating_sub(Duration::from_millis(500))).phase;
+        load.print_progress(elapsed, phase, packets.with, bed.upstream_state());
+        if elapsed >= phases.total() {
+            return peaks;
+        }
+    }
+}
+
+/// Measurements of what happened during the fault besides the upstream's failure.
+#[derive(Default)]
+struct Caused {
+    flood: Option<FloodResults>,
+    back_after: Option<Duration>,
+}
+
+/// Begins the fault after the warm-up, lets happen what else belongs to the scenario, and heals the
+/// fault.
+async fn cause_fault(options: &DrillOptions, bed: &TestBed, load: &Load, began: Instant) -> io::Result<Caused> {
+    let phases = options.phases();
+    tokio::time::sleep_until(began + phases.warm_up).await;
+    let fault = Fault { scenario: options.scenario, length: phases.fault, speed: options.speed };
+    bed.set_fault(Some(ActiveFault { fault, began: Instant::now() }));
+    let heal = began + phases.until_heal();
+    match options.scenario.incident() {
+        Incident::None => {
+            heal_at(heal, bed).await;
+            Ok(Caused::default())
+        }
+        Incident::Restart => {
+            tokio::time::sleep_until(began + phases.warm_up + phases.fault / 2).await;
+            let back_after = restart(bed, load).await;
+            heal_at(heal, bed).await;
+            Ok(Caused { back_after, ..Caused::default() })
+        }
+        Incident::Flood => {
+            let flooded = flood_until_heal(options, bed, load.zone_began()).await;
+            heal_at(heal, bed).await;
+            let (flood, results) = flooded?;
+            let flood = Some(finish_flood(flood, results, bed).await?);
+            Ok(Caused { flood, ..Caused::default() })
+        }
+    }
+}
+
+/// Heals the fault at this moment.
+async fn heal_at(moment: Instant, bed: &TestBed) {
+    tokio::time::sleep_until(moment).await;
+    bed.set_fault(None);
+}
+
+/// Kills the sidecar and starts it again, then starts the new instance if there is a shared cache;
+/// gives the time from the restart to the first answer.
+async fn restart(bed: &TestBed, load: &Load) -> Option<Duration> {
+    let from = Instant::now();
+    load.note_downtime(Downtime { from, until: None });
+    let back_after = bed.restart().await;
+    load.note_downtime(Downtime { from, until: Some(Instant::now()) });
+    if let Some(address) = bed.start_newcomer().await {
+        load.ask_newcomer(address);
+    }
+    back_after
+}
+
+/// Sends the flood for as long as the fault lasts, asks for critical names meanwhile, and measures
+/// memory. Gives the flood, whose last responses are still to come, and the measurements so far.
+async fn flood_until_heal(
+    options: &DrillOptions,
+    bed: &TestBed,
+    zone_began: Instant,
+) -> io::Result<(Flood, FloodResults)> {
+    let resident_before = flood::resident();
+    let entries_before = bed.entries();
+    let mut flood = Flood::start(bed.subject(), options.flood, options.seed)?;
+    let mut resident_peak = resident_before;
+    let measure_memory = async {
+        loop {
+            tokio::time::sleep(MEMORY_EVERY).await;
+            resident_peak = resident_peak.max(flood::resident());
+        }
+    };
+    // Measuring memory never ends by itself: the critical names decide when it is over.
+    let critical = tokio::select! {
+        critical = flood::ask_for_critical(options, bed.subject(), zone_began, options.phases().fault) => critical,
+        () = measure_memory => ClientResults::default(),
+    };
+    flood.end();
+    let results = FloodResults { critical, resident_before, resident_peak, entries_before, ..FloodResults::default() };
+    Ok((flood, results))
+}
+
+/// Waits for the last responses of a flood and completes its measurements.
+async fn finish_flood(flood: Flood, results: FloodResults, bed: &TestBed) -> io::Result<FloodResults> {
+    // It can take seconds, so it waits in a thread where no client runs.
+    let counted = tokio::task::spawn_blocking(move || flood.finish()).await.map_err(io::Error::other)?;
+    Ok(FloodResults {
+        sent: counted.sent,
+        answered: counted.answered,
+        lasted: counted.lasted,
+        entries_after: bed.entries(),
+        ..results
+    })
+}
