@@ -66,12 +66,12 @@ const FORBIDDEN_IN_CORE: &[&str] = &[
 const LINES_MAX: usize = 400;
 
 /// All Rust files below `src`.
-fn sources() -> Vec<PathBuf> {
+pub(super) fn sources() -> Vec<PathBuf> {
     rust_files("src")
 }
 
 /// All Rust files below a folder.
-fn rust_files(below: &str) -> Vec<PathBuf> {
+pub(super) fn rust_files(below: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(below)];
     while let Some(folder) = folders.pop() {
@@ -90,19 +90,19 @@ fn rust_files(below: &str) -> Vec<PathBuf> {
 }
 
 /// A path below the crate's root.
-fn relative(path: &Path) -> String {
+pub(super) fn relative(path: &Path) -> String {
     path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_string_lossy().into_owned()
 }
 
 /// The code of a file without its tests and without comments.
-fn code(path: &Path) -> String {
+pub(super) fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let production = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
     production.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
 /// Whether a file holds only tests.
-fn is_test(path: &Path) -> bool {
+pub(super) fn is_test(path: &Path) -> bool {
     path.ends_with("tests.rs") || path.ends_with("testing.rs")
 }
 

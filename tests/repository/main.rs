@@ -19,5 +19,6 @@ mod config;
 mod fuzz;
 mod questions;
 mod readme;
+mod structure;
 #[path = "../support/mod.rs"]
 mod support;
