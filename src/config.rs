@@ -1,16 +1,30 @@
-//! Configuration: flags over environment over file over defaults, judged once, valid from then on.
+//! The configuration: flags, environment variables and the file are merged and validated once, and
+//! from then on known to be valid.
 //!
-//! Every key, its default, its range and its reason stand in one place ([`limits`], [`keys`]);
-//! reading, judging, the default file and error messages all go by it.
+//! | source | overrides |
+//! |---|---|
+//! | flags of the command line | environment variables, the file, the defaults |
+//! | environment variables | the file, the defaults |
+//! | the configuration file | the defaults |
+//!
+//! Each source becomes a [`layer`] of raw values with their places, so that a message can say where
+//! a wrong value was written. [`validate`] makes [`settings`] of the merged layers, or reports all
+//! mistakes at once. Every key, its default, its range and its reason stand in one place ([`keys`]
+//! and [`limits`]), which reading, validation, the default file and the messages all use.
+//!
+//! Nothing is read again while the process runs; a changed configuration needs a restart.
 
 pub mod environment;
 pub mod error;
 pub mod file;
+pub mod key;
 pub mod keys;
 pub mod layer;
 pub mod limits;
 pub mod quantity;
 pub mod render;
+pub mod secret;
+pub mod sections;
 pub mod settings;
 pub mod validate;
 
@@ -22,19 +36,20 @@ use error::ConfigError;
 use layer::Layer;
 use settings::Settings;
 
-/// What the command line says.
+/// What the command line says: the path of the configuration file, and a layer of values.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
-    /// The configuration file.
+    /// Path of the configuration file, if a flag names it.
     pub config: Option<PathBuf>,
-    /// Single keys and upstreams.
+    /// The values that flags set.
     pub layer: Layer,
 }
 
-/// Puts all sources together.
+/// Merges the file, the environment and the flags, and validates the result.
 ///
 /// # Errors
-/// [`ConfigError`]: a file that cannot be read, or values that cannot be used.
+/// [`ConfigError::Unreadable`], [`ConfigError::TooLarge`] or [`ConfigError::NotText`] when the file
+/// cannot be read; [`ConfigError::Wrong`] when a source says something that cannot be used.
 pub fn load(flags: Flags, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Settings, ConfigError> {
     let environment = environment::read(variables)?;
     let mut layer = match flags.config.or(environment.config) {
@@ -46,7 +61,7 @@ pub fn load(flags: Flags, variables: impl Iterator<Item = (OsString, OsString)>)
     validate::validate(&layer)
 }
 
-/// Reads the configuration file.
+/// Reads and parses the configuration file, of which no more than its largest size is read.
 fn read(path: &Path) -> Result<Layer, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
@@ -59,5 +74,5 @@ fn read(path: &Path) -> Result<Layer, ConfigError> {
         let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         ConfigError::NotText { path: path.to_owned(), line: valid.filter(|byte| **byte == b'\n').count() + 1 }
     })?;
-    file::parse(&path.display().to_string(), &text)
+    file::parse(path, &text)
 }

@@ -30,6 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::connection::{Activity, Connection};
+use crate::config::limits;
 use crate::resolver::ports::Answer;
 use crate::telemetry::tally::{ConnectionEvent, Connections};
 
@@ -65,15 +66,15 @@ pub struct TcpLimits {
 }
 
 impl TcpLimits {
-    /// 64 connections of 32 queries; 10 s idle, under which glibc's second query would meet a
-    /// closed door; 5 s for an answer of 64 KiB at most; 5 s to drain, more than any resolution
-    /// takes.
+    /// The bounds of a configuration that names none: below its 10 s of idle time, glibc's second
+    /// query would meet a closed door. A client may take 5 s to receive an answer of 64 KiB at
+    /// most, and draining may take 5 s, more than any resolution takes.
     #[must_use]
     pub fn new(allowed: AccessList) -> Self {
         Self {
-            connections: 64,
-            queries: 32,
-            idle: Duration::from_secs(10),
+            connections: limits::LISTEN_TCP_CONNECTIONS.default,
+            queries: limits::LISTEN_TCP_QUERIES.default,
+            idle: limits::LISTEN_TCP_IDLE.default,
             write: Duration::from_secs(5),
             drain: Duration::from_secs(5),
             allowed,

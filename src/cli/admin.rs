@@ -30,7 +30,7 @@ pub(super) struct AdminArguments {
 
 /// Reads the address of an admin interface.
 fn admin(text: &str) -> Result<Admin, String> {
-    text.parse().map_err(|()| {
+    Admin::read(text).ok_or_else(|| {
         format!(
             "allowed: an absolute path, or an IP address with an optional port ({}), such as /run/holdover/admin.sock or 127.0.0.1:{0}",
             limits::ADMIN_PORT

@@ -21,7 +21,7 @@ use clap::Args;
 
 use crate::adapters::chance::SystemChance;
 use crate::config::layer::Raw;
-use crate::config::quantity::Quantity;
+use crate::config::quantity::{Bounds, Quantity};
 use crate::config::{self, Flags, limits};
 use crate::core::key::{Dnssec, Key};
 use crate::core::message::Header;
@@ -78,10 +78,10 @@ fn server(text: &str) -> Result<SocketAddr, String> {
 
 /// Reads the time-out.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
-    let (least, most) = (Duration::from_millis(10), Duration::from_secs(60));
+    let bounds = Bounds { min: Duration::from_millis(10), max: Duration::from_secs(60) };
     Duration::read(&Raw::Word(text.to_owned()))
-        .filter(|duration| !duration.is_outside(least, most))
-        .ok_or_else(|| format!("allowed: {}", Duration::range(least, most)))
+        .filter(|duration| !duration.is_outside(bounds))
+        .ok_or_else(|| format!("allowed: {}", Duration::range(bounds)))
 }
 
 /// Runs the subcommand.

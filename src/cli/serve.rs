@@ -16,8 +16,8 @@ use crate::app::{self, host};
 use crate::config::environment;
 use crate::config::error::{ConfigError, EXIT_CONFIG};
 use crate::config::keys;
-use crate::config::layer::{Given, Layer, Origin, Raw};
-use crate::config::settings::{Format, Level, Settings};
+use crate::config::layer::{GivenValue, Layer, Raw, ValueSource};
+use crate::config::settings::{Level, Settings};
 use crate::config::{self, Flags};
 use crate::core::upstream::{Role, UpstreamPolicy};
 use crate::telemetry::{console, events, logging};
@@ -113,26 +113,25 @@ impl ServeArguments {
         ];
         for (flag, key, value) in singles {
             if let Some(value) = value {
-                layer.values.insert(key, Given { raw: Raw::Word(value.clone()), origin: Origin::Flag(flag) });
+                layer.values.insert(key, GivenValue { raw: Raw::Word(value.clone()), source: ValueSource::Flag(flag) });
             }
         }
         if !self.listen.is_empty() {
             let raw = Raw::Word(self.listen.join(","));
-            layer.values.insert(keys::LISTEN_ADDRESSES, Given { raw, origin: Origin::Flag("--listen") });
+            layer.values.insert(keys::LISTEN_ADDRESSES, GivenValue { raw, source: ValueSource::Flag("--listen") });
         }
         if !self.seed.is_empty() {
             let raw = Raw::Word(self.seed.join(","));
-            layer.values.insert(keys::CACHE_SEED, Given { raw, origin: Origin::Flag("--seed") });
+            layer.values.insert(keys::CACHE_SEED, GivenValue { raw, source: ValueSource::Flag("--seed") });
         }
         if !self.upstream.is_empty() {
-            layer
-                .records
-                .insert("upstream", environment::upstreams(&self.upstream.join(","), &Origin::Flag("--upstream")));
+            let tables = environment::upstreams(&self.upstream.join(","), &ValueSource::Flag("--upstream"));
+            layer.tables.insert("upstream", tables);
         }
         if !self.critical.is_empty() {
-            let records =
-                environment::records(keys::CRITICAL_NAME, &self.critical.join(","), &Origin::Flag("--critical"));
-            layer.records.insert("critical", records);
+            let source = ValueSource::Flag("--critical");
+            let tables = environment::tables(keys::CRITICAL_NAME, &source, &self.critical.join(","));
+            layer.tables.insert("critical", tables);
         }
         Flags { config: self.config.clone(), layer }
     }
@@ -202,11 +201,7 @@ pub(super) fn start_log(settings: &Settings) {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    let format = match settings.log.format {
-        Format::Text => logging::Format::Text,
-        Format::Json => logging::Format::Json,
-    };
-    logging::start(level, format);
+    logging::start(level, settings.log.format);
 }
 
 /// Runs the sidecar: start, serve, drain, stop.

@@ -1,11 +1,16 @@
-//! The environment: `HOLDOVER_SECTION_KEY` stands for `key` in `[section]`, lists are
-//! comma-separated.
+//! Reads the environment variables that concern holdover.
 //!
-//! `STATE_DIRECTORY`, which systemd sets, is where the state file lies unless it is told otherwise.
+//! | variable | what it sets |
+//! |---|---|
+//! | `HOLDOVER_SECTION_KEY` | `key` in `[section]`; lists are comma-separated |
+//! | `HOLDOVER_CONFIG` | the path of the configuration file |
+//! | `HOLDOVER_UPSTREAM` | a list of upstreams, each with its own breaker |
+//! | `HOLDOVER_CRITICAL` | a list of critical names |
+//! | `HOLDOVER_SHARED_CACHE_PASSWORD` | the password of the shared cache, which has no key |
+//! | `STATE_DIRECTORY` | the directory for `state.path = "auto"`; systemd sets it |
 //!
-//! `HOLDOVER_UPSTREAM=192.0.2.1,192.0.2.2` names upstreams, each with its own breaker;
-//! `HOLDOVER_CONFIG` names the file. An unknown variable is refused like an unknown key, except for
-//! those that Kubernetes makes for a service named `holdover` in every container
+//! An unknown variable that begins with `HOLDOVER_` is rejected like an unknown key, except for
+//! those that Kubernetes sets in every container for a service named `holdover`
 //! (`HOLDOVER_SERVICE_HOST`, `HOLDOVER_PORT`, `HOLDOVER_PORT_53_UDP_ADDR` and so on).
 
 use std::collections::BTreeMap;
@@ -13,43 +18,38 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::error::{ConfigError, Problem};
-use super::keys::{self, SECTIONS, Shape};
-use super::layer::{Given, Layer, Origin, Raw, Record};
-use super::settings::Secret;
+use super::keys;
+use super::layer::{GivenTable, GivenValue, Layer, Raw, ValueSource};
+use super::secret::Secret;
+use super::sections::{SECTIONS, SectionShape};
 
-/// What all our variables begin with.
 const PREFIX: &str = "HOLDOVER_";
-/// The variable that names the file.
 const CONFIG: &str = "HOLDOVER_CONFIG";
-/// The variable that names upstreams.
 const UPSTREAM: &str = "HOLDOVER_UPSTREAM";
-
-/// The variable that names critical names.
 const CRITICAL: &str = "HOLDOVER_CRITICAL";
+const SHARED_CACHE_PASSWORD: &str = "HOLDOVER_SHARED_CACHE_PASSWORD";
 /// The variable in which systemd names the directories that it made for the service
-/// (systemd.exec(5)); the first counts.
+/// (systemd.exec(5)), separated by colons. The first one counts.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
-/// The variable with the password of the shared cache. It stands for no key.
-const SHARED_CACHE_PASSWORD: &str = "HOLDOVER_SHARED_CACHE_PASSWORD";
-
-/// What the environment says.
+/// What the environment says: the path of the configuration file, and a layer of values.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    /// The configuration file.
+    /// Path of the configuration file, if a variable names it.
     pub config: Option<PathBuf>,
-    /// Single keys and upstreams.
+    /// The values that variables set.
     pub layer: Layer,
 }
 
-/// Reads the variables that concern holdover.
+/// Reads the environment variables that concern holdover.
 ///
 /// # Errors
-/// [`ConfigError::Wrong`] for a variable that is not known or not text.
+/// [`ConfigError::Wrong`] for a variable that is not known or not UTF-8 text.
 pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Environment, ConfigError> {
     let mut environment = Environment::default();
     let mut problems = Vec::new();
     for (name, value) in variables {
+        // Variables without our prefix are not ours, except for the one of systemd.
         if name == STATE_DIRECTORY {
             let first = value.to_string_lossy().split(':').next().map(PathBuf::from);
             environment.layer.state_directory = first.filter(|directory| directory.is_absolute());
@@ -62,50 +62,53 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
             environment.config = Some(value.into());
             continue;
         }
-        let origin = Origin::Variable(name.into());
+
+        // Everything else has to be text, and a variable that we know.
+        let source = ValueSource::Variable(name.into());
         let Ok(text) = value.into_string() else {
-            problems.push(Problem::place(&origin, name, "is not UTF-8 text. Change it, or unset the variable."));
+            problems.push(Problem::place(name, &source, "is not UTF-8 text. Change it, or unset the variable."));
             continue;
         };
         if name == SHARED_CACHE_PASSWORD {
             environment.layer.shared_cache_password = Some(Secret(text)).filter(|secret| !secret.0.is_empty());
         } else if name == UPSTREAM {
-            environment.layer.records.insert("upstream", upstreams(&text, &origin));
+            environment.layer.tables.insert("upstream", upstreams(&text, &source));
         } else if name == CRITICAL {
-            environment.layer.records.insert("critical", records(keys::CRITICAL_NAME, &text, &origin));
+            environment.layer.tables.insert("critical", tables(keys::CRITICAL_NAME, &source, &text));
         } else if let Some(key) = variables_of_keys().find(|(variable, _)| variable == name).map(|(_, key)| key) {
-            environment.layer.values.insert(key, Given { raw: Raw::Word(text), origin });
+            environment.layer.values.insert(key, GivenValue { raw: Raw::Word(text), source });
         } else {
-            let known: Vec<String> = variables_of_keys()
-                .map(|(variable, _)| variable)
-                .chain([CONFIG, UPSTREAM, CRITICAL, SHARED_CACHE_PASSWORD].map(Into::into))
-                .collect();
-            // Without what all of them begin with, which alone would make any two alike.
-            let tail = |name: &'_ str| name.get(PREFIX.len()..).unwrap_or_default().to_owned();
-            let tails: Vec<String> = known.iter().map(|name| tail(name)).collect();
-            let guess = keys::nearest(&tail(name), tails.iter().map(String::as_str));
-            let hint = guess.map_or_else(String::new, |guess| format!(" Did you mean {PREFIX}{guess}?"));
-            problems.push(Problem::place(
-                &origin,
-                name,
-                format!("is not a variable that holdover knows.{hint} Unset it or mend its name."),
-            ));
+            let complaint =
+                format!("is not a variable that holdover knows.{} Unset it, or correct its name.", hint(name));
+            problems.push(Problem::place(name, &source, complaint));
         }
     }
     if problems.is_empty() { Ok(environment) } else { Err(ConfigError::Wrong(problems)) }
 }
 
-/// One upstream for each address of a list. An empty list is a variable that somebody forgot to
-/// set, not a wish for other upstreams than the file's: it stands for one address, which is then
-/// found to be none.
-#[must_use]
-pub fn upstreams(list: &str, origin: &Origin) -> Vec<Record> {
-    records(keys::UPSTREAM_ADDRESSES, list, origin)
+/// Asks whether the known variable that is most like `name` was meant; empty when none is like it.
+fn hint(name: &str) -> String {
+    // The prefix is left out of the comparison: it alone would make any two variables alike.
+    let tail = |name: &str| name.get(PREFIX.len()..).unwrap_or_default().to_owned();
+    let others = [CONFIG, UPSTREAM, CRITICAL, SHARED_CACHE_PASSWORD].map(tail);
+    let known: Vec<String> = variables_of_keys().map(|(variable, _)| tail(&variable)).chain(others).collect();
+    let guess = keys::nearest(&tail(name), known.iter().map(String::as_str));
+    guess.map_or_else(String::new, |guess| format!(" Did you mean {PREFIX}{guess}?"))
 }
 
-/// One table for each member of a list, which becomes the value of `key`.
+/// Makes one upstream of each address in a comma-separated list.
+///
+/// An empty list is a variable that somebody forgot to fill, not a wish to do without the upstreams
+/// of the file. It becomes one upstream with an empty address, which validation then rejects.
 #[must_use]
-pub fn records(key: &'static str, list: &str, origin: &Origin) -> Vec<Record> {
+pub fn upstreams(list: &str, source: &ValueSource) -> Vec<GivenTable> {
+    tables(keys::UPSTREAM_ADDRESSES, source, list)
+}
+
+/// Makes one table of each member of a comma-separated list; the member becomes the value of `key`.
+/// An empty list becomes one table with an empty value.
+#[must_use]
+pub fn tables(key: &'static str, source: &ValueSource, list: &str) -> Vec<GivenTable> {
     let mut words: Vec<&str> = list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
     if words.is_empty() {
         words.push("");
@@ -113,23 +116,23 @@ pub fn records(key: &'static str, list: &str, origin: &Origin) -> Vec<Record> {
     words
         .into_iter()
         .map(|word| {
-            let given = Given { raw: Raw::Word(word.to_owned()), origin: origin.clone() };
-            Record { origin: origin.clone(), values: BTreeMap::from([(key, given)]) }
+            let given = GivenValue { raw: Raw::Word(word.to_owned()), source: source.clone() };
+            GivenTable { source: source.clone(), values: BTreeMap::from([(key, given)]) }
         })
         .collect()
 }
 
-/// The variables of all keys that stand once.
+/// The variables of all keys outside arrays of tables, each with the full name of its key.
 fn variables_of_keys() -> impl Iterator<Item = (String, &'static str)> {
-    let sections = SECTIONS.iter().filter(|section| section.shape == Shape::Table);
-    sections.flat_map(|section| keys::of_section(section.name)).map(|known| {
-        let key = known.key();
-        (format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase()), key)
+    let sections = SECTIONS.iter().filter(|section| section.shape == SectionShape::Table);
+    sections.flat_map(|section| keys::of_section(section.name)).map(|key| {
+        let full_name = key.full_name();
+        (format!("{PREFIX}{}", full_name.replace('.', "_").to_ascii_uppercase()), full_name)
     })
 }
 
-/// Whether Kubernetes makes such a variable for a service named `holdover`, or for one whose name
-/// begins with it.
+/// Whether Kubernetes sets such a variable for a service whose name is `holdover`, or begins with
+/// it.
 fn is_service_link(name: &str) -> bool {
     let words: Vec<&str> = name.split('_').collect();
     let is_number = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
@@ -141,6 +144,7 @@ fn is_service_link(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::validate::validate;
 
     fn environment(variables: &[(&str, &str)]) -> Result<Environment, String> {
         read(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
@@ -157,9 +161,7 @@ mod tests {
 
     #[test]
     fn the_first_directory_that_systemd_gives_is_for_the_state_unless_somebody_says_otherwise() {
-        let path = |variables: &[(&str, &str)]| {
-            super::super::validate::validate(&environment(variables).unwrap().layer).unwrap().state.path
-        };
+        let path = |variables: &[(&str, &str)]| validate(&environment(variables).unwrap().layer).unwrap().state.path;
         let directory = ("STATE_DIRECTORY", "/var/lib/holdover:/var/lib/other");
         assert_eq!(path(&[]), None);
         assert_eq!(path(&[directory]), Some(PathBuf::from("/var/lib/holdover/state.redb")));
@@ -177,14 +179,15 @@ mod tests {
         let message = environment(&[("HOLDOVER_STALE_MAXIMUN", "12h")]).unwrap_err();
         assert_eq!(
             message,
-            "HOLDOVER_STALE_MAXIMUN is not a variable that holdover knows. Did you mean HOLDOVER_STALE_MAXIMUM? Unset it or mend its name."
+            "HOLDOVER_STALE_MAXIMUN is not a variable that holdover knows. Did you mean HOLDOVER_STALE_MAXIMUM? Unset \
+             it, or correct its name."
         );
     }
 
     #[test]
     fn what_is_like_no_variable_gets_no_guess() {
         let message = environment(&[("HOLDOVER_ZZZ", "1")]).unwrap_err();
-        assert_eq!(message, "HOLDOVER_ZZZ is not a variable that holdover knows. Unset it or mend its name.");
+        assert_eq!(message, "HOLDOVER_ZZZ is not a variable that holdover knows. Unset it, or correct its name.");
     }
 
     #[test]
@@ -206,15 +209,14 @@ mod tests {
     #[test]
     fn upstreams_are_a_list() {
         let read = environment(&[("HOLDOVER_UPSTREAM", "192.0.2.1, 192.0.2.2:5353")]).unwrap();
-        assert_eq!(read.layer.records["upstream"].len(), 2);
+        assert_eq!(read.layer.tables["upstream"].len(), 2);
     }
 
     #[test]
     fn critical_names_are_a_list_and_an_empty_one_is_a_mistake() {
-        let judge =
-            |text| super::super::validate::validate(&environment(&[("HOLDOVER_CRITICAL", text)]).unwrap().layer);
-        assert_eq!(judge("db.example.com, api.example.com").unwrap().policy.critical.len(), 2);
-        let told = judge(" ").unwrap_err().to_string();
+        let settings = |text| validate(&environment(&[("HOLDOVER_CRITICAL", text)]).unwrap().layer);
+        assert_eq!(settings("db.example.com, api.example.com").unwrap().policy.critical.len(), 2);
+        let told = settings(" ").unwrap_err().to_string();
         assert!(told.starts_with("HOLDOVER_CRITICAL= is not a domain name."), "{told}");
     }
 
@@ -222,7 +224,7 @@ mod tests {
     fn an_empty_list_of_upstreams_is_no_list() {
         for empty in ["", " ", ","] {
             let read = environment(&[("HOLDOVER_UPSTREAM", empty)]).unwrap();
-            let told = super::super::validate::validate(&read.layer).unwrap_err().to_string();
+            let told = validate(&read.layer).unwrap_err().to_string();
             assert!(told.starts_with("HOLDOVER_UPSTREAM= names no address."), "{told}");
         }
     }

@@ -1,14 +1,15 @@
-//! What is wrong with the configuration, in the words of somebody who wants to mend it.
+//! What is wrong with the configuration, in the words of somebody who wants to correct it.
 //!
-//! One message names place, key, value, allowed range and next step. Several mistakes are told at
-//! once, up to [`PROBLEMS_SHOWN`](super::limits::PROBLEMS_SHOWN), so that nobody has to start five
-//! times.
+//! One message names place, key, value, allowed range and next step. Several mistakes are reported
+//! at once, up to [`PROBLEMS_SHOWN`], so that nobody has to start the process once for each of
+//! them.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::layer::{Given, Origin, Raw};
+use super::key::Presence;
+use super::layer::{GivenValue, Raw, ValueSource};
 use super::limits::{CONFIG_FILE_MAX, PROBLEMS_SHOWN};
 
 /// Exit code for wrong usage of the command line (`EX_USAGE` of sysexits.h).
@@ -16,33 +17,41 @@ pub const EXIT_USAGE: u8 = 64;
 /// Exit code for a wrong configuration (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
-/// The configuration cannot be used.
+/// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{}: the configuration file cannot be read: {source}. Check the path and its permissions, or leave --config out.", .path.display())]
+    /// The configuration file cannot be read.
+    #[error(
+        "{}: the configuration file cannot be read: {source}. Check the path and its permissions, or leave --config \
+         out.",
+        .path.display()
+    )]
     Unreadable {
-        /// The file.
+        /// Path of the file as it was given.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file is larger than any configuration.
-    #[error("{}: the configuration file is larger than {} KiB. Check that it is the right file.", .path.display(), CONFIG_FILE_MAX >> 10)]
+    /// The file is larger than any configuration needs to be.
+    #[error(
+        "{}: the configuration file is larger than {} KiB. Check that it is the right file.",
+        .path.display(),
+        CONFIG_FILE_MAX >> 10
+    )]
     TooLarge {
-        /// The file.
+        /// Path of the file as it was given.
         path: PathBuf,
     },
-    /// The file is not text.
+    /// The configuration file is not UTF-8.
     #[error("{}:{line}: the configuration file is not UTF-8. Save it as UTF-8 text.", .path.display())]
     NotText {
-        /// The file.
+        /// Path of the file as it was given.
         path: PathBuf,
-        /// The line of the first wrong byte, from 1.
+        /// Line of the first wrong byte, from 1.
         line: usize,
     },
-    /// Values are wrong; at least one.
-    #[error("{}", Told(.0))]
+    /// At least one source says something that cannot be used.
+    #[error("{}", ProblemList(.0))]
     Wrong(Vec<Problem>),
 }
 
@@ -52,7 +61,7 @@ impl ConfigError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Unreadable { .. } | Self::TooLarge { .. } | Self::NotText { .. } => EXIT_CONFIG,
-            Self::Wrong(problems) if problems.iter().any(|problem| matches!(problem.origin, Origin::Flag(_))) => {
+            Self::Wrong(problems) if problems.iter().any(|problem| matches!(problem.source, ValueSource::Flag(_))) => {
                 EXIT_USAGE
             }
             Self::Wrong(_) => EXIT_CONFIG,
@@ -60,51 +69,46 @@ impl ConfigError {
     }
 }
 
-/// One mistake.
+/// One mistake in the configuration, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it is.
-    origin: Origin,
-    /// Place, key and value.
+    source: ValueSource,
+    /// Place, key and value, with which the message begins.
     subject: String,
-    /// What is wrong, what would be right, what to do.
+    /// What is wrong, what is allowed and what to do, to follow the subject.
     complaint: String,
 }
 
 impl Problem {
-    /// A value of `key` that is wrong.
+    /// Reports a wrong value of the key with this full name. The complaint follows the value in the
+    /// message.
     #[must_use]
-    pub fn value(key: &str, given: &Given, complaint: impl Into<String>) -> Self {
-        let (origin, shown) = (given.origin.clone(), given.raw.show());
-        let subject = match (&origin, &given.raw) {
-            (Origin::Flag(flag), _) => format!("{flag} {shown}"),
-            (Origin::Variable(name), _) => format!("{name}={shown}"),
-            (Origin::File { path, line }, Raw::Word(_)) => format!("{path}:{line}: {shown}"),
+    pub fn value(key: &str, given: &GivenValue, complaint: impl Into<String>) -> Self {
+        let (source, shown) = (given.source.clone(), given.raw.show());
+        let subject = match (&source, &given.raw) {
+            (ValueSource::Flag(flag), _) => format!("{flag} {shown}"),
+            (ValueSource::Variable(name), _) => format!("{name}={shown}"),
+            (ValueSource::File { path, line }, Raw::Word(_)) => format!("{path}:{line}: {shown}"),
             (
-                Origin::File { path, line },
+                ValueSource::File { path, line },
                 Raw::Text(_) | Raw::Integer(_) | Raw::Switch(_) | Raw::List(_) | Raw::Other(_),
             ) => {
                 format!("{path}:{line}: {key} = {shown}")
             }
         };
-        Self { origin, subject, complaint: complaint.into() }
+        Self { source, subject, complaint: complaint.into() }
     }
 
-    /// A place that is wrong, whatever its value.
+    /// Reports something wrong that is not one value, or whose value must not be shown. In the file
+    /// it is called `what`; a flag or variable is called by its own name.
     #[must_use]
-    pub fn place(origin: &Origin, what: &str, complaint: impl Into<String>) -> Self {
-        let subject = match origin {
-            Origin::Flag(flag) => (*flag).to_owned(),
-            Origin::Variable(name) => name.to_string(),
-            Origin::File { path, line } => format!("{path}:{line}: {what}"),
+    pub fn place(what: &str, source: &ValueSource, complaint: impl Into<String>) -> Self {
+        let subject = match source {
+            ValueSource::Flag(flag) => (*flag).to_owned(),
+            ValueSource::Variable(name) => name.to_string(),
+            ValueSource::File { path, line } => format!("{path}:{line}: {what}"),
         };
-        Self { origin: origin.clone(), subject, complaint: complaint.into() }
-    }
-
-    /// Where the mistake is, for sorting.
-    #[must_use]
-    pub fn origin(&self) -> &Origin {
-        &self.origin
+        Self { source: source.clone(), subject, complaint: complaint.into() }
     }
 }
 
@@ -114,10 +118,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The first few problems as one message.
-struct Told<'a>(&'a [Problem]);
+/// Shows the first few problems as one message.
+struct ProblemList<'a>(&'a [Problem]);
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for ProblemList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let [only] = self.0 {
             return write!(f, "{only}");
@@ -133,12 +137,14 @@ impl fmt::Display for Told<'_> {
     }
 }
 
-/// What to do about a wrong value that has a default.
+/// What to do about a wrong value, as the last sentence of a message. Leaving a key out is no
+/// advice where the key is required.
 #[must_use]
-pub fn next_step(origin: &Origin) -> &'static str {
-    match origin {
-        Origin::Flag(_) => "Change it, or leave the flag out.",
-        Origin::Variable(_) => "Change it, or unset the variable.",
-        Origin::File { .. } => "Change it, or delete the key to get the default.",
+pub fn next_step(source: &ValueSource, presence: Presence) -> &'static str {
+    match (source, presence) {
+        (ValueSource::Flag(_), Presence::Optional | Presence::Required) => "Change it, or leave the flag out.",
+        (ValueSource::Variable(_), Presence::Optional | Presence::Required) => "Change it, or unset the variable.",
+        (ValueSource::File { .. }, Presence::Optional) => "Change it, or delete the key to get the default.",
+        (ValueSource::File { .. }, Presence::Required) => "Change it.",
     }
 }

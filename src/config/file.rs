@@ -1,142 +1,142 @@
-//! The configuration file: TOML into a [`Layer`], each value with its line. Unknown sections and
-//! keys are refused here.
+//! Reads the configuration file: TOML becomes a [`Layer`] in which each value has its line.
+//!
+//! Sections and keys that are not known are rejected here, with the known name that is most like
+//! them. Values are only taken over; whether they are allowed is decided later, together with those
+//! of the environment and the flags.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Problem};
-use super::keys::{self, SECTIONS, Shape};
-use super::layer::{Given, Layer, Origin, Raw, Record};
+use super::key::ConfigKey;
+use super::keys;
+use super::layer::{GivenTable, GivenValue, Layer, Raw, ValueSource};
+use super::sections::{ConfigSection, SECTIONS, SectionShape};
 
-/// Reads the text of a file; `path` is for messages.
+/// Reads the text of a configuration file; the path is only used in messages.
 ///
 /// # Errors
-/// [`ConfigError::Wrong`]: not TOML, or a section or key that is not known.
-pub fn parse(path: &str, text: &str) -> Result<Layer, ConfigError> {
-    let mut reader = Reader { path: path.into(), text, layer: Layer::default(), problems: Vec::new() };
+/// [`ConfigError::Wrong`] when the text is not TOML, or has a section or key that is not known.
+pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Layer, ConfigError> {
+    let path = path.as_ref().display().to_string().into();
+    let mut parser = FileParser { path, text, layer: Layer::default(), problems: Vec::new() };
     match DeTable::parse(text) {
-        Ok(root) => reader.root(root.get_ref()),
+        Ok(root) => parser.root(root.get_ref()),
         Err(error) => {
-            let origin = reader.origin(error.span().map_or(0, |span| span.start));
+            let source = parser.source(error.span().map_or(0, |span| span.start));
             let complaint =
-                format!("{}. Mend the line; `holdover config default` shows how a whole file looks.", error.message());
-            reader.problems.push(Problem::place(&origin, "not TOML:", complaint));
+                format!("{}. Correct the line; `holdover config default` shows a complete file.", error.message());
+            parser.problems.push(Problem::place("not TOML:", &source, complaint));
         }
     }
-    if reader.problems.is_empty() { Ok(reader.layer) } else { Err(ConfigError::Wrong(reader.problems)) }
+    if parser.problems.is_empty() { Ok(parser.layer) } else { Err(ConfigError::Wrong(parser.problems)) }
 }
 
-/// What is being read.
-struct Reader<'a> {
-    /// The file, for messages.
+/// A file that is being read: what has been found in it, and what has been found wrong.
+struct FileParser<'a> {
     path: Arc<str>,
-    /// Its text.
     text: &'a str,
-    /// What was found.
     layer: Layer,
-    /// What was wrong.
     problems: Vec<Problem>,
 }
 
-impl Reader<'_> {
-    /// The line of an offset.
-    fn origin(&self, offset: usize) -> Origin {
+impl FileParser<'_> {
+    /// The line of a byte offset into the text.
+    fn source(&self, offset: usize) -> ValueSource {
         let before = self.text.get(..offset).unwrap_or(self.text);
-        Origin::File { path: Arc::clone(&self.path), line: before.bytes().filter(|byte| *byte == b'\n').count() + 1 }
+        ValueSource::File {
+            path: Arc::clone(&self.path),
+            line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
+        }
     }
 
-    /// Reads the sections.
     fn root(&mut self, root: &DeTable<'_>) {
         for (name, value) in root {
             self.section(name.get_ref(), name, value);
         }
     }
 
-    /// Reads one section.
-    fn section(&mut self, full: &str, name: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
-        let origin = self.origin(name.span().start);
+    /// Reads one section. `full` is its name from the root of the file, such as `stale.suffix`;
+    /// `name` is the name as it was written, for its place.
+    fn section(&mut self, full: &str, name: &Spanned<Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
+        // A section that is not known gets a message with the nearest one that is.
+        let source = self.source(name.span().start);
         let Some(section) = SECTIONS.iter().find(|section| section.name == full) else {
             let what = if matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) { "section" } else { "key" };
             let guess = keys::nearest(full, SECTIONS.iter().map(|section| section.name));
             let hint = guess.map_or_else(String::new, |guess| format!(" Did you mean [{guess}]?"));
-            self.problems.push(Problem::place(
-                &origin,
-                &format!("{what} \"{full}\""),
-                format!("is not known.{hint} {}", known_sections()),
-            ));
+            let complaint = format!("is not known.{hint} {}", known_sections());
+            self.problems.push(Problem::place(&format!("{what} \"{full}\""), &source, complaint));
             return;
         };
+
+        // The value has to be written in the way that the section is: `[name]` or `[[name]]`.
         match (section.shape, value.get_ref()) {
-            (Shape::Table, DeValue::Table(table)) => {
+            (SectionShape::Table, DeValue::Table(table)) => {
                 let values = self.table(section.name, table);
                 self.layer.values.extend(values);
             }
-            (Shape::Records, DeValue::Array(records)) => {
-                let mut read = Vec::new();
-                for record in records.iter() {
-                    let origin = self.origin(record.span().start);
-                    match record.get_ref() {
-                        DeValue::Table(table) => read.push(Record { origin, values: self.table(section.name, table) }),
-                        _ => self.problems.push(Problem::place(
-                            &origin,
-                            section.name,
-                            format!("is to be written [[{}]].", section.name),
-                        )),
+            (SectionShape::ArrayOfTables, DeValue::Array(items)) => {
+                let mut tables = Vec::new();
+                for item in items.iter() {
+                    let source = self.source(item.span().start);
+                    if let DeValue::Table(table) = item.get_ref() {
+                        tables.push(GivenTable { source, values: self.table(section.name, table) });
+                    } else {
+                        let complaint = format!("is not a table: write {} and its keys below.", section.head());
+                        self.problems.push(Problem::place(section.name, &source, complaint));
                     }
                 }
-                self.layer.records.insert(section.name, read);
+                self.layer.tables.insert(section.name, tables);
             }
-            (Shape::Table, _) => self.problems.push(Problem::place(
-                &origin,
-                full,
-                format!("is a section: write [{full}] and its keys below."),
-            )),
-            (Shape::Records, _) => {
-                self.problems.push(Problem::place(
-                    &origin,
-                    full,
-                    format!("may stand several times: write [[{full}]] and its keys below."),
-                ));
+            (SectionShape::Table, _) => {
+                let complaint = format!("is a section: write {} and its keys below.", section.head());
+                self.problems.push(Problem::place(full, &source, complaint));
+            }
+            (SectionShape::ArrayOfTables, _) => {
+                let complaint =
+                    format!("is a section that may be repeated: write {} and its keys below.", section.head());
+                self.problems.push(Problem::place(full, &source, complaint));
             }
         }
     }
 
-    /// Reads the keys of one section.
-    fn table(&mut self, section: &'static str, table: &DeTable<'_>) -> BTreeMap<&'static str, Given> {
+    /// Reads the keys of one table, and the sections that are nested in it.
+    fn table(&mut self, section: &'static str, table: &DeTable<'_>) -> BTreeMap<&'static str, GivenValue> {
         let mut values = BTreeMap::new();
         for (name, value) in table {
+            // TOML gives the tables of `[[stale.suffix]]` as a key of `[stale]`.
             let nested = format!("{section}.{}", name.get_ref());
             if SECTIONS.iter().any(|section| section.name == nested) {
                 self.section(&nested, name, value);
                 continue;
             }
-            let origin = self.origin(name.span().start);
-            match keys::find(section, name.get_ref()) {
-                Some(known) => {
-                    let given = Given { raw: self.raw(value), origin };
-                    values.insert(known.key(), given);
+            let source = self.source(name.span().start);
+            match keys::of_section(section).find(|key| key.name() == name.get_ref()) {
+                Some(key) => {
+                    let given = GivenValue { raw: self.raw(value), source };
+                    values.insert(key.full_name(), given);
                 }
                 None => {
-                    let names = || keys::of_section(section).map(|known| keys::split(known.key()).1);
+                    let names = || keys::of_section(section).map(ConfigKey::name);
                     let hint = match keys::nearest(name.get_ref(), names()) {
                         Some(guess) => format!("Did you mean \"{guess}\"?"),
                         None => format!("Known keys: {}.", names().collect::<Vec<_>>().join(", ")),
                     };
-                    self.problems.push(Problem::place(
-                        &origin,
-                        &format!("key \"{}\" in [{section}]", name.get_ref()),
-                        format!("is not known. {hint}"),
-                    ));
+                    let what = format!("key \"{}\" in [{section}]", name.get_ref());
+                    self.problems.push(Problem::place(&what, &source, format!("is not known. {hint}")));
                 }
             }
         }
         values
     }
 
-    /// Takes a value over.
+    /// Takes over a value as it was written.
     fn raw(&self, value: &Spanned<DeValue<'_>>) -> Raw {
         match value.get_ref() {
             DeValue::String(text) => Raw::Text(text.to_string()),
@@ -146,7 +146,7 @@ impl Reader<'_> {
             DeValue::Array(items) => Raw::List(
                 items
                     .iter()
-                    .map(|item| Given { raw: self.raw(item), origin: self.origin(item.span().start) })
+                    .map(|item| GivenValue { raw: self.raw(item), source: self.source(item.span().start) })
                     .collect(),
             ),
             DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
@@ -156,14 +156,7 @@ impl Reader<'_> {
     }
 }
 
-/// The sections, for a message.
 fn known_sections() -> String {
-    let names: Vec<String> = SECTIONS
-        .iter()
-        .map(|section| match section.shape {
-            Shape::Table => format!("[{}]", section.name),
-            Shape::Records => format!("[[{}]]", section.name),
-        })
-        .collect();
-    format!("Known sections: {}.", names.join(" "))
+    let heads: Vec<String> = SECTIONS.iter().map(ConfigSection::head).collect();
+    format!("Known sections: {}.", heads.join(" "))
 }

@@ -1,340 +1,262 @@
 //! Every key that the configuration knows, in the order in which the default file shows them.
 //!
-//! The bounded ones are in [`limits`](super::limits); here are lists, words and the keys of tables.
-//! File, environment and rendering all go by this list, so that no source knows a key that another
-//! one does not.
+//! Keys with a range are in [`limits`]; here are those that take a list, a word, a path or a name.
+//! The file, the environment, the messages and the default file all use this one list, so that no
+//! source knows a key that another one does not.
 
-pub mod shared_cache;
+mod shared_cache;
 
-use super::limits::{BOUNDS, Known};
+use super::key::{ConfigKey, PlainKey, Presence};
+use super::limits;
+pub use shared_cache::{
+    SHARED_CACHE_CA_FILE, SHARED_CACHE_FORMER_KEY_FILE, SHARED_CACHE_GROUP, SHARED_CACHE_KEY_FILE,
+    SHARED_CACHE_PASSWORD_FILE, SHARED_CACHE_URL, SHARED_CACHE_USERNAME,
+};
 
-/// A key whose value is not a bounded quantity.
-struct Plain {
-    /// Section and key.
-    key: &'static str,
-    /// What it is and why, line by line.
-    text: &'static [&'static str],
-    /// The default, or for tables an example, as TOML.
-    toml: &'static str,
-    /// What may be written.
-    allowed: &'static str,
-}
-
-impl Known for Plain {
-    fn key(&self) -> &'static str {
-        self.key
-    }
-
-    fn text(&self) -> &'static [&'static str] {
-        self.text
-    }
-
-    fn default_toml(&self) -> String {
-        self.toml.to_owned()
-    }
-
-    fn allowed(&self) -> String {
-        self.allowed.to_owned()
-    }
-}
-
-/// `listen.addresses`.
+/// Full name of the key `listen.addresses`.
 pub const LISTEN_ADDRESSES: &str = "listen.addresses";
-/// `listen.clients`.
+/// Full name of the key `listen.clients`.
 pub const LISTEN_CLIENTS: &str = "listen.clients";
-/// `upstream.name`.
+/// Full name of the key `upstream.name`.
 pub const UPSTREAM_NAME: &str = "upstream.name";
-/// `upstream.addresses`.
+/// Full name of the key `upstream.addresses`.
 pub const UPSTREAM_ADDRESSES: &str = "upstream.addresses";
-/// `upstream.protocol`.
+/// Full name of the key `upstream.protocol`.
 pub const UPSTREAM_PROTOCOL: &str = "upstream.protocol";
-/// `upstream.zones`.
+/// Full name of the key `upstream.zones`.
 pub const UPSTREAM_ZONES: &str = "upstream.zones";
-/// `upstream.role`.
+/// Full name of the key `upstream.role`.
 pub const UPSTREAM_ROLE: &str = "upstream.role";
-/// `stale.suffix.name`.
+/// Full name of the key `stale.suffix.name`.
 pub const SUFFIX_NAME: &str = "stale.suffix.name";
-/// `stale.suffix.maximum`.
+/// Full name of the key `stale.suffix.maximum`.
 pub const SUFFIX_MAXIMUM: &str = "stale.suffix.maximum";
-/// `stale.suffix.ttl_zero`.
+/// Full name of the key `stale.suffix.ttl_zero`.
 pub const SUFFIX_TTL_ZERO: &str = "stale.suffix.ttl_zero";
-/// `cache.seed`.
+/// Full name of the key `cache.seed`.
 pub const CACHE_SEED: &str = "cache.seed";
-/// `admin.address`.
+/// Full name of the key `admin.address`.
 pub const ADMIN_ADDRESS: &str = "admin.address";
-/// `admin.remote`.
+/// Full name of the key `admin.remote`.
 pub const ADMIN_REMOTE: &str = "admin.remote";
-/// `critical.name`.
+/// Full name of the key `critical.name`.
 pub const CRITICAL_NAME: &str = "critical.name";
-/// `critical.types`.
+/// Full name of the key `critical.types`.
 pub const CRITICAL_TYPES: &str = "critical.types";
-/// `hosts.path`.
+/// Full name of the key `hosts.path`.
 pub const HOSTS_PATH: &str = "hosts.path";
-/// `state.path`.
+/// Full name of the key `state.path`.
 pub const STATE_PATH: &str = "state.path";
-/// `prefetch.enabled`.
+/// Full name of the key `prefetch.enabled`.
 pub const PREFETCH_ENABLED: &str = "prefetch.enabled";
-/// `log.level`.
+/// Full name of the key `log.level`.
 pub const LOG_LEVEL: &str = "log.level";
-/// `log.format`.
+/// Full name of the key `log.format`.
 pub const LOG_FORMAT: &str = "log.format";
 
-/// The keys that have no bounds.
-const PLAIN: &[Plain] = &[
-    Plain {
+/// The keys outside `[shared_cache]` that have no range.
+const PLAIN: &[PlainKey] = &[
+    PlainKey {
         key: LISTEN_ADDRESSES,
-        text: &[" Addresses that clients reach holdover at; the port is 53 unless given."],
+        text: "Addresses on which holdover answers clients; the port is 53 unless given.",
         toml: r#"["127.0.0.1:53"]"#,
-        allowed: "1 to 16 IP addresses, each with an optional port",
+        allowed: || format!("1 to {} IP addresses, each with an optional port", limits::LISTEN_ADDRESSES_MAX),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: LISTEN_CLIENTS,
-        text: &[
-            " Networks whose clients are answered; others are dropped on UDP and closed on TCP. Empty: everyone, while all",
-            " addresses above are loopback; otherwise loopback, private, shared and link-local ranges (RFC 1918, 4193, 6598,",
-            " 3927, 4291), so that nobody runs an open resolver by accident. [\"0.0.0.0/0\", \"::/0\"] answers the world.",
-            " `holdover check` from this host is always answered.",
-        ],
+        text: "Networks whose clients are answered; queries of others are dropped over UDP, and their \
+               connections are closed over TCP. An empty list answers everyone while all addresses above \
+               are loopback, and otherwise the loopback, private, shared and link-local ranges (RFC \
+               1918, 4193, 6598, 3927, 4291), so that nobody runs an open resolver by accident. \
+               [\"0.0.0.0/0\", \"::/0\"] answers the whole Internet. `holdover check` from this host is \
+               always answered.",
         toml: "[]",
-        allowed: "up to 64 networks such as 10.0.0.0/8",
+        allowed: || format!("up to {} networks such as 10.0.0.0/8", limits::CLIENT_NETWORKS_MAX),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: UPSTREAM_NAME,
-        text: &[" What log and metrics call it; its first address when left out."],
+        text: "Name of the upstream in the log and the metrics; its first address when left out.",
         toml: r#""vpc""#,
-        allowed: "up to 64 letters, digits and . : _ - [ ] signs, each name once",
+        allowed: || {
+            format!("up to {} letters, digits and . : _ - [ ] signs, each name once", limits::UPSTREAM_NAME_MAX)
+        },
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: UPSTREAM_ADDRESSES,
-        text: &[" Addresses of the same service; the port is 53 unless given."],
+        text: "Addresses of one and the same resolver service; the port is 53 unless given.",
         toml: r#"["192.0.2.1", "192.0.2.2:53"]"#,
-        allowed: "1 to 8 IP addresses, each with an optional port, none of them holdover's own",
+        allowed: || {
+            format!(
+                "1 to {} IP addresses, each with an optional port, none of them holdover's own",
+                limits::UPSTREAM_ADDRESSES_MAX
+            )
+        },
+        presence: Presence::Required,
     },
-    Plain {
+    PlainKey {
         key: UPSTREAM_PROTOCOL,
-        text: &[" How it is spoken to; udp goes on over TCP after truncation (RFC 7766)."],
+        text: "Transport of the queries; udp continues over TCP after a truncated response (RFC 7766).",
         toml: r#""udp""#,
-        allowed: "udp or tcp",
+        allowed: || "udp or tcp".to_owned(),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: UPSTREAM_ZONES,
-        text: &[" Zones that it is asked for; all names when left out."],
+        text: "Zones for which this upstream is asked; all names when left out.",
         toml: r#"["corp.example.com"]"#,
-        allowed: "up to 64 domain names",
+        allowed: || format!("up to {} domain names", limits::UPSTREAM_ZONES_MAX),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: UPSTREAM_ROLE,
-        text: &[" fallback: asked only when no primary upstream has given an answer."],
+        text: "A fallback is asked only when no primary upstream has given an answer.",
         toml: r#""primary""#,
-        allowed: "primary or fallback",
+        allowed: || "primary or fallback".to_owned(),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: SUFFIX_NAME,
-        text: &[" The suffix; names at and below it are meant, the longest matching suffix counts."],
+        text: "The suffix, which stands for itself and all names below it. The longest suffix that \
+               matches a name counts.",
         toml: r#""db.example.com""#,
-        allowed: "a domain name, each once",
+        allowed: || "a domain name, each once".to_owned(),
+        presence: Presence::Required,
     },
-    Plain {
+    PlainKey {
         key: SUFFIX_MAXIMUM,
-        text: &[" Maximum stale of these names; that of [stale] when left out."],
+        text: "Maximum stale of these names; that of [stale] when left out.",
         toml: r#""3d""#,
-        allowed: "0s to 7d",
+        allowed: || limits::STALE_MAXIMUM.allowed(),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: SUFFIX_TTL_ZERO,
-        text: &[" keep: answers with TTL 0 are kept for outages, which RFC 8767 §4 leaves out; never reused as fresh."],
+        text: "What becomes of answers with TTL 0. keep: they are kept for outages, which RFC 8767 §4 \
+               leaves out, and never reused as fresh.",
         toml: r#""forget""#,
-        allowed: "forget or keep",
+        allowed: || "forget or keep".to_owned(),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: CACHE_SEED,
-        text: &[
-            " Files of remembered answers that are read at the start, before the first query is answered, and never written:",
-            " from an image, a ConfigMap, or another holdover's `cache export`. A seed never replaces something newer. One that",
-            " is missing or wrong is said in the log and prevents nothing.",
-        ],
+        text: "Files of answers that are read at the start, before the first query is answered, and that \
+               are never written: from an image, a ConfigMap, or `cache export` of another holdover. A \
+               seed never replaces a newer answer. A file that is missing or wrong is reported in the \
+               log, and holdover starts without it.",
         toml: "[]",
-        allowed: "up to 16 paths",
+        allowed: || format!("up to {} paths", limits::SEEDS_MAX),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: ADMIN_ADDRESS,
-        text: &[
-            " Where status, metrics and `holdover cache` are to be had over HTTP: the path of a unix socket, which only the same user",
-            " can open, or a loopback address. \"off\": nowhere, so that nothing listens that nobody asked for.",
-        ],
+        text: "Where status, metrics and `holdover cache` are served over HTTP: the path of a Unix \
+               socket, which only the same user can open, or a loopback address. \"off\": nowhere, so \
+               that nothing listens that nobody asked for.",
         toml: r#""off""#,
-        allowed: "off, an absolute path of up to 90 bytes, or an IP address with an optional port (9053)",
+        allowed: || {
+            format!(
+                "off, an absolute path of up to {} bytes, or an IP address with an optional port ({})",
+                limits::ADMIN_PATH_MAX,
+                limits::ADMIN_PORT
+            )
+        },
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: ADMIN_REMOTE,
-        text: &[
-            " Whether the address may be one that other hosts reach, as Prometheus does across pods. read: it may, and they get",
-            " /metrics, /status, /ready and /health; what is remembered can be read and changed only from this host.",
-        ],
+        text: "Whether the address may be one that other hosts can reach, as Prometheus needs across \
+               pods. read: it may, and other hosts can read /metrics, /status, /ready and /health. \
+               Cached answers can be read and changed only from this host.",
         toml: r#""refuse""#,
-        allowed: "refuse or read",
+        allowed: || "refuse or read".to_owned(),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: CRITICAL_NAME,
-        text: &[" The full name; search domains are not tried. HOLDOVER_CRITICAL and --critical take a list of names."],
+        text: "The full name; search domains are not tried. HOLDOVER_CRITICAL and --critical take a list of names.",
         toml: r#""db.example.com""#,
-        allowed: "a domain name, each once, at most 64",
+        allowed: || format!("a domain name, each once, at most {}", limits::CRITICAL_NAMES_MAX),
+        presence: Presence::Required,
     },
-    Plain {
+    PlainKey {
         key: CRITICAL_TYPES,
-        text: &[" The types that the application asks for; A and AAAA when left out."],
+        text: "The types that the application asks for; A and AAAA when left out.",
         toml: r#"["A", "AAAA"]"#,
-        allowed: "1 to 4 of A, AAAA, HTTPS, SVCB, SRV, MX, TXT, PTR, NS, or TYPE and a number from 1 to 65279",
+        allowed: || {
+            format!(
+                "1 to {} of A, AAAA, HTTPS, SVCB, SRV, MX, TXT, PTR, NS, or TYPE and a number from 1 to {}",
+                limits::CRITICAL_TYPES_MAX,
+                limits::DATA_TYPE_MAX
+            )
+        },
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: HOSTS_PATH,
-        text: &[
-            " The file, such as /etc/hosts (hosts(5)); it is read again when it changes. Off, since libc reads it before it asks: this is for",
-            " clients that ask by themselves, or a file that other containers do not have. Its answers come before all others, with TTL 10.",
-        ],
+        text: "The hosts file (hosts(5)), such as /etc/hosts; it is read again when it changes. It is \
+               off by default, since libc reads /etc/hosts before it sends a query: this key is for \
+               clients that send queries without libc, or for a file that other containers do not have. \
+               Answers from the file come before all others, with TTL 10.",
         toml: r#""off""#,
-        allowed: "off or a path",
+        allowed: || "off or a path".to_owned(),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: STATE_PATH,
-        text: &[
-            " The file; one for each holdover. \"auto\": state.redb in the directory that the variable STATE_DIRECTORY names, which systemd",
-            " (StateDirectory=) and the image set; off where nothing does.",
-        ],
+        text: "The state file; each holdover needs its own. \"auto\": state.redb in the directory that \
+               the variable STATE_DIRECTORY names, which systemd (StateDirectory=) and the container \
+               image set; off when it is not set.",
         toml: r#""auto""#,
-        allowed: "auto, off or a path",
+        allowed: || "auto, off or a path".to_owned(),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: PREFETCH_ENABLED,
-        text: &[" Whether names in use are refreshed ahead of their expiry."],
+        text: "Whether names in use are refreshed before their answers expire.",
         toml: "true",
-        allowed: "true or false",
+        allowed: || "true or false".to_owned(),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: LOG_LEVEL,
-        text: &[" Least severe level that is written; nothing is written per query above debug."],
+        text: "Least severe level that is written. Nothing is written per query above debug.",
         toml: r#""info""#,
-        allowed: "error, warn, info, debug or trace",
+        allowed: || "error, warn, info, debug or trace".to_owned(),
+        presence: Presence::Optional,
     },
-    Plain {
+    PlainKey {
         key: LOG_FORMAT,
-        text: &[" One line of text, or one JSON object, per event."],
+        text: "One line of text, or one JSON object, per event.",
         toml: r#""text""#,
-        allowed: "text or json",
+        allowed: || "text or json".to_owned(),
+        presence: Presence::Optional,
     },
 ];
 
-/// How a section stands in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// Once: `[stale]`.
-    Table,
-    /// As often as wanted: `[[upstream]]`.
-    Records,
+/// All keys: those without a range, then those with one.
+fn all() -> impl Iterator<Item = &'static dyn ConfigKey> {
+    let plain = PLAIN.iter().chain(shared_cache::PLAIN).map(|key| key as &dyn ConfigKey);
+    plain.chain(limits::BOUNDS.iter().copied())
 }
-
-/// A section of the file.
-pub struct Section {
-    /// Its name, such as `stale.suffix`.
-    pub name: &'static str,
-    /// How it stands in the file.
-    pub shape: Shape,
-    /// What it is about, line by line.
-    pub text: &'static [&'static str],
-}
-
-/// All sections, in reading order.
-pub const SECTIONS: &[Section] = &[
-    Section { name: "listen", shape: Shape::Table, text: &["Where clients reach holdover, over UDP and TCP alike."] },
-    Section {
-        name: "upstream",
-        shape: Shape::Records,
-        text: &[
-            "Whom holdover asks; repeat for each. While none is primary for all names: the name servers of /etc/resolv.conf.",
-        ],
-    },
-    Section { name: "stale", shape: Shape::Table, text: &["Serving stale (RFC 8767): only when upstreams fail."] },
-    Section {
-        name: "stale.suffix",
-        shape: Shape::Records,
-        text: &["Exceptions for names under a suffix; repeat for each."],
-    },
-    Section { name: "cache", shape: Shape::Table, text: &["What is remembered, and how long it counts as fresh."] },
-    Section {
-        name: "hosts",
-        shape: Shape::Table,
-        text: &["Names and addresses of a hosts file, for which no upstream is asked."],
-    },
-    Section {
-        name: "state",
-        shape: Shape::Table,
-        text: &[
-            "What is remembered outlives the process: a file that is written behind, never waited for, and bounded as the cache is.",
-        ],
-    },
-    Section {
-        name: "shared_cache",
-        shape: Shape::Table,
-        text: &[
-            "What is remembered is shared with other instances by way of Valkey or Redis 6.2 or newer: what one has learned another one has that",
-            "knows nothing of a name while its upstreams are down, or has just been started. Whatever happens to it, queries are answered as without.",
-        ],
-    },
-    Section { name: "prefetch", shape: Shape::Table, text: &["Refreshing names in use before they expire."] },
-    Section { name: "budget", shape: Shape::Table, text: &["What goes upstream, and how much at the same moment."] },
-    Section { name: "attempts", shape: Shape::Table, text: &["How one resolution spends its packets."] },
-    Section { name: "health", shape: Shape::Table, text: &["When an upstream is impaired, down, and healthy again."] },
-    Section {
-        name: "admin",
-        shape: Shape::Table,
-        text: &["The admin interface; whatever happens to it, queries go on being answered."],
-    },
-    Section {
-        name: "critical",
-        shape: Shape::Records,
-        text: &[
-            "Names that must never be missing; repeat for each. They are resolved at the start, refreshed although nobody asks, never",
-            "evicted, and readiness waits for them.",
-        ],
-    },
-    Section {
-        name: "ready",
-        shape: Shape::Table,
-        text: &["When health checks hear that holdover is ready. Queries are answered before."],
-    },
-    Section { name: "drain", shape: Shape::Table, text: &["The end of the process."] },
-    Section { name: "log", shape: Shape::Table, text: &["The log, on standard error."] },
-];
 
 /// The keys of one section, in reading order.
-pub fn of_section(section: &str) -> impl Iterator<Item = &'static dyn Known> {
-    let plain = PLAIN.iter().chain(shared_cache::PLAIN).map(|key| key as &dyn Known);
-    plain.chain(BOUNDS.iter().copied()).filter(move |known| split(known.key()).0 == section)
+pub fn of_section(section: &str) -> impl Iterator<Item = &'static dyn ConfigKey> {
+    all().filter(move |key| key.section() == section)
 }
 
-/// Finds a key by section and name.
+/// Finds a key by its full name, such as `stale.maximum`.
 #[must_use]
-pub fn find(section: &str, name: &str) -> Option<&'static dyn Known> {
-    of_section(section).find(|known| split(known.key()).1 == name)
+pub fn find(full_name: &str) -> Option<&'static dyn ConfigKey> {
+    all().find(|key| key.full_name() == full_name)
 }
 
-/// What may be written for `key`; empty for a key that is not known.
-#[must_use]
-pub fn allowed(key: &str) -> String {
-    let (section, name) = split(key);
-    find(section, name).map(Known::allowed).unwrap_or_default()
-}
-
-/// Splits a full key into section and name.
-#[must_use]
-pub fn split(key: &str) -> (&str, &str) {
-    key.rsplit_once('.').unwrap_or(("", key))
-}
-
-/// Likeness below which a known word is no guess at what was meant (Jaro-Winkler, 0 to 1).
+/// Likeness (Jaro-Winkler, 0 to 1) below which a known word is no guess at what was meant.
 const LIKENESS_MIN: f64 = 0.75;
 
-/// The word that is most like `word`, if one is like it at all.
+/// The known word that is most like `word`, if one of them is like it at all.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let likeness = known.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
     likeness
@@ -346,16 +268,17 @@ pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::sections::SECTIONS;
 
     #[test]
     fn every_key_belongs_to_a_section() {
         let listed: usize = SECTIONS.iter().map(|section| of_section(section.name).count()).sum();
-        assert_eq!(listed, PLAIN.len() + shared_cache::PLAIN.len() + BOUNDS.len());
+        assert_eq!(listed, all().count());
     }
 
     #[test]
     fn a_misspelt_key_finds_its_neighbour() {
-        let names = || of_section("stale").map(|known| split(known.key()).1);
+        let names = || of_section("stale").map(ConfigKey::name);
         assert_eq!(nearest("maximun", names()), Some("maximum"));
         assert_eq!(nearest("client_timer", names()), Some("client_response_timer"));
         assert_eq!(nearest("zzz", names()), None);

@@ -1,31 +1,46 @@
-//! Values with a unit: how they are written, and how they are shown again.
+//! Values that have a range: how they are read from the configuration, and how they are shown.
 //!
-//! Durations and sizes are strings that name their unit (`"200ms"`, `"8MiB"`), so that nobody has
-//! to guess whether 30 are seconds; percentages carry their sign (`"25%"`), counts are plain
-//! numbers. What [`Quantity::toml`] writes is read back as the same value.
+//! | kind | written as |
+//! |---|---|
+//! | duration | a string with units: `"200ms"`, `"1h30m"` |
+//! | size | a string with a binary unit: `"8MiB"` |
+//! | share | a string with a percent sign: `"25%"` |
+//! | count | a plain number: `512` |
+//!
+//! Units are required, so that nobody has to guess whether 30 means seconds. What
+//! [`Quantity::toml`] writes is read back as the same value.
 
 use std::time::Duration;
 
 use super::layer::Raw;
 
-/// A kind of value that has bounds.
+/// The smallest and the largest value that are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds<T> {
+    /// The smallest value allowed.
+    pub min: T,
+    /// The largest value allowed.
+    pub max: T,
+}
+
+/// A kind of value that can have bounds.
 pub trait Quantity: Copy + Send + Sync + 'static {
-    /// What a value is, with examples, to follow "is not".
+    /// What such a value is, with examples, to follow "is not".
     const WHAT: &'static str;
 
-    /// Reads a value as a source gave it; `None` when it is something else.
+    /// Reads a value as a source wrote it; `None` when it is of another kind.
     fn read(raw: &Raw) -> Option<Self>;
 
     /// Writes the value as TOML.
     fn toml(self) -> String;
 
-    /// Whether the value lies below `min` or above `max`.
-    fn is_outside(self, min: Self, max: Self) -> bool;
+    /// Whether the value lies below or above the bounds.
+    fn is_outside(self, bounds: Bounds<Self>) -> bool;
 
-    /// Writes the range from `min` to `max` for people.
+    /// Describes the bounds in words, such as `0s to 7d`.
     #[must_use]
-    fn range(min: Self, max: Self) -> String {
-        format!("{} to {}", min.toml(), max.toml()).replace('"', "")
+    fn range(bounds: Bounds<Self>) -> String {
+        format!("{} to {}", bounds.min.toml(), bounds.max.toml()).replace('"', "")
     }
 }
 
@@ -37,27 +52,25 @@ pub struct Percent(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
-/// A duration, or the word that leaves the choice to holdover.
+/// A duration, or the word that lets holdover choose one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// Follows what the upstream is measured to take.
+    /// holdover follows the round-trip times that it measures for the upstream.
     Adaptive,
-    /// Always this long.
+    /// The duration is always this one.
     Fixed(Duration),
 }
 
-/// A number of threads, or the word that leaves the choice to holdover.
+/// A number of threads, or the word that lets holdover choose one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
-    /// Follows the number of cores.
+    /// The number follows the number of cores.
     Automatic,
-    /// Always so many.
+    /// The number is always this one.
     Fixed(usize),
 }
 
-/// The word for [`Timer::Adaptive`].
 const ADAPTIVE: &str = "adaptive";
-/// The word for [`Threads::Automatic`].
 const AUTOMATIC: &str = "auto";
 /// The units of a duration and their microseconds, longest first.
 const DURATION_UNITS: [(&str, u64); 6] =
@@ -65,15 +78,7 @@ const DURATION_UNITS: [(&str, u64); 6] =
 /// The units of a size and their bytes, largest first.
 const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// The text of a value that is written as text in every source.
-fn text(raw: &Raw) -> Option<&str> {
-    match raw {
-        Raw::Word(text) | Raw::Text(text) => Some(text),
-        Raw::Integer(_) | Raw::Switch(_) | Raw::List(_) | Raw::Other(_) => None,
-    }
-}
-
-/// The number of a value that is a plain number in the file.
+/// Reads the number of a value that is a plain number in the file.
 fn number(raw: &Raw) -> Option<u64> {
     match raw {
         Raw::Word(text) => digits(text),
@@ -82,7 +87,7 @@ fn number(raw: &Raw) -> Option<u64> {
     }
 }
 
-/// A number of nothing but digits.
+/// Reads a number that consists of digits alone: without a sign, which `parse` would allow.
 fn digits(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
@@ -95,15 +100,12 @@ fn part(text: &str) -> Option<(u64, &str, &str)> {
     Some((amount.parse().ok()?, unit.trim_ascii(), rest))
 }
 
-/// Looks up what one of `unit` is.
 fn scale(units: &[(&str, u64)], unit: &str) -> Option<u64> {
     units.iter().find(|(name, _)| *name == unit).map(|&(_, scale)| scale)
 }
 
-/// Reads a duration such as `200ms`, `24h` or `1h30m`.
-///
-/// # Errors
-/// `None` when a unit is missing or unknown, or the sum passes 2⁶⁴ µs.
+/// Reads a duration such as `200ms`, `24h` or `1h30m`; `None` when a unit is missing or unknown, or
+/// the sum passes 2⁶⁴ µs.
 #[must_use]
 pub fn read_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim_ascii();
@@ -121,7 +123,8 @@ pub fn read_duration(text: &str) -> Option<Duration> {
     }
 }
 
-/// Shows a duration in the largest unit that needs no fraction; days only from two days up.
+/// Shows a duration in the largest unit that needs no fraction. Days are used from two days up, so
+/// that one day shows as `24h`.
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
@@ -134,7 +137,8 @@ pub fn show_duration(duration: Duration) -> String {
     }
 }
 
-/// Reads a size such as `8MiB`.
+/// Reads a size such as `8MiB`; `None` when the unit is missing or unknown, or the size passes 2⁶⁴
+/// bytes.
 #[must_use]
 pub fn read_size(text: &str) -> Option<Size> {
     let (amount, unit, rest) = part(text.trim_ascii())?;
@@ -154,15 +158,15 @@ impl Quantity for Duration {
     const WHAT: &'static str = r#"a duration with a unit, such as "200ms", "30s" or "24h""#;
 
     fn read(raw: &Raw) -> Option<Self> {
-        read_duration(text(raw)?)
+        read_duration(raw.text()?)
     }
 
     fn toml(self) -> String {
         format!("\"{}\"", show_duration(self))
     }
 
-    fn is_outside(self, min: Self, max: Self) -> bool {
-        self < min || self > max
+    fn is_outside(self, bounds: Bounds<Self>) -> bool {
+        self < bounds.min || self > bounds.max
     }
 }
 
@@ -170,15 +174,15 @@ impl Quantity for Size {
     const WHAT: &'static str = r#"a size with a unit, such as "512KiB" or "8MiB""#;
 
     fn read(raw: &Raw) -> Option<Self> {
-        read_size(text(raw)?)
+        read_size(raw.text()?)
     }
 
     fn toml(self) -> String {
         format!("\"{}\"", show_size(self))
     }
 
-    fn is_outside(self, min: Self, max: Self) -> bool {
-        self < min || self > max
+    fn is_outside(self, bounds: Bounds<Self>) -> bool {
+        self < bounds.min || self > bounds.max
     }
 }
 
@@ -186,7 +190,7 @@ impl Quantity for Percent {
     const WHAT: &'static str = r#"a share in percent, such as "25%""#;
 
     fn read(raw: &Raw) -> Option<Self> {
-        let share = digits(text(raw)?.trim_ascii().strip_suffix('%')?.trim_ascii_end())?;
+        let share = digits(raw.text()?.trim_ascii().strip_suffix('%')?.trim_ascii_end())?;
         u32::try_from(share).ok().map(Self)
     }
 
@@ -194,12 +198,13 @@ impl Quantity for Percent {
         format!("\"{}%\"", self.0)
     }
 
-    fn is_outside(self, min: Self, max: Self) -> bool {
-        self < min || self > max
+    fn is_outside(self, bounds: Bounds<Self>) -> bool {
+        self < bounds.min || self > bounds.max
     }
 }
 
-/// Counts: plain whole numbers of different width.
+/// Implements [`Quantity`] for whole numbers. A number that does not fit the type becomes its
+/// largest value, so that it is reported as out of range and not as another kind of value.
 macro_rules! counts {
     ($($count:ty),+) => {
         $(impl Quantity for $count {
@@ -213,8 +218,8 @@ macro_rules! counts {
                 self.to_string()
             }
 
-            fn is_outside(self, min: Self, max: Self) -> bool {
-                self < min || self > max
+            fn is_outside(self, bounds: Bounds<Self>) -> bool {
+                self < bounds.min || self > bounds.max
             }
         })+
     };
@@ -225,7 +230,7 @@ impl Quantity for Timer {
     const WHAT: &'static str = r#""adaptive" or a duration with a unit, such as "200ms""#;
 
     fn read(raw: &Raw) -> Option<Self> {
-        match text(raw)?.trim_ascii() {
+        match raw.text()?.trim_ascii() {
             ADAPTIVE => Some(Self::Adaptive),
             text => read_duration(text).map(Self::Fixed),
         }
@@ -238,15 +243,15 @@ impl Quantity for Timer {
         }
     }
 
-    fn is_outside(self, min: Self, max: Self) -> bool {
-        match (self, min, max) {
-            (Self::Fixed(value), Self::Fixed(min), Self::Fixed(max)) => value.is_outside(min, max),
+    fn is_outside(self, bounds: Bounds<Self>) -> bool {
+        match (self, bounds.min, bounds.max) {
+            (Self::Fixed(value), Self::Fixed(min), Self::Fixed(max)) => value.is_outside(Bounds { min, max }),
             (Self::Adaptive, _, _) | (_, Self::Adaptive, _) | (_, _, Self::Adaptive) => false,
         }
     }
 
-    fn range(min: Self, max: Self) -> String {
-        format!("{ADAPTIVE}, or {} to {}", min.toml(), max.toml()).replace('"', "")
+    fn range(bounds: Bounds<Self>) -> String {
+        format!("{ADAPTIVE}, or {} to {}", bounds.min.toml(), bounds.max.toml()).replace('"', "")
     }
 }
 
@@ -254,7 +259,7 @@ impl Quantity for Threads {
     const WHAT: &'static str = r#""auto" or a whole number without unit, such as 2"#;
 
     fn read(raw: &Raw) -> Option<Self> {
-        if text(raw).is_some_and(|text| text.trim_ascii() == AUTOMATIC) {
+        if raw.text().is_some_and(|text| text.trim_ascii() == AUTOMATIC) {
             return Some(Self::Automatic);
         }
         usize::read(raw).map(Self::Fixed)
@@ -267,15 +272,15 @@ impl Quantity for Threads {
         }
     }
 
-    fn is_outside(self, min: Self, max: Self) -> bool {
-        match (self, min, max) {
-            (Self::Fixed(value), Self::Fixed(min), Self::Fixed(max)) => value.is_outside(min, max),
+    fn is_outside(self, bounds: Bounds<Self>) -> bool {
+        match (self, bounds.min, bounds.max) {
+            (Self::Fixed(value), Self::Fixed(min), Self::Fixed(max)) => value.is_outside(Bounds { min, max }),
             (Self::Automatic, _, _) | (_, Self::Automatic, _) | (_, _, Self::Automatic) => false,
         }
     }
 
-    fn range(min: Self, max: Self) -> String {
-        format!("{AUTOMATIC}, or {} to {}", min.toml(), max.toml()).replace('"', "")
+    fn range(bounds: Bounds<Self>) -> String {
+        format!("{AUTOMATIC}, or {} to {}", bounds.min.toml(), bounds.max.toml()).replace('"', "")
     }
 }
 

@@ -1,66 +1,70 @@
-//! What the operator decided, valid by construction: only [`super::validate`] makes these, within
-//! [`super::limits`].
+//! What the operator has decided, in the form in which the program uses it.
+//!
+//! Only [`validate`](super::validate) makes these values, within the bounds of
+//! [`limits`](super::limits), so whoever has them need not check them again. How the resolver
+//! decides is a [`Policy`] of the core; the rest of what a process needs stands here.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::limits;
+use super::secret::Secret;
 use crate::core::network::IpNetwork;
-use crate::core::policy::Policy;
+use crate::core::policy::{LogFormat, Policy};
 use crate::core::upstream::UpstreamPolicy;
 
 /// Everything that a sidecar is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where clients reach it.
+    /// Where clients are answered, and which of them.
     pub listen: Listen,
-    /// Whom it asks; empty until `/etc/resolv.conf` has been read, when the operator named none.
+    /// The upstreams that the operator has named. When none of them is a primary for all names, the
+    /// name servers of `/etc/resolv.conf` are added before the start.
     pub upstreams: Vec<UpstreamPolicy>,
-    /// The `resolv.conf` that the upstreams for all names come from, which is watched; none when
-    /// the operator named upstreams.
+    /// The `resolv.conf` that the upstreams for all names come from, and which is watched; `None`
+    /// when the operator has named such upstreams.
     pub resolv_conf: Option<PathBuf>,
-    /// How it decides.
+    /// The numbers by which the resolver decides.
     pub policy: Policy,
-    /// Files of remembered answers that are read at the start, in this order.
+    /// Files of answers that are read at the start, in this order.
     pub seeds: Vec<PathBuf>,
-    /// Where it is asked about itself; none when that is off.
+    /// Where the admin interface is; `None` when it is off.
     pub admin: Option<Admin>,
-    /// The hosts file that is answered from; none when that is off.
+    /// The hosts file that is answered from; `None` when that is off.
     pub hosts: Option<PathBuf>,
-    /// Where what is remembered is kept.
+    /// Where cached answers are kept across restarts.
     pub state: StateFileSettings,
-    /// What it shares with others; none when that is off.
+    /// The cache that is shared with other instances; `None` when that is off.
     pub shared_cache: Option<SharedCacheSettings>,
-    /// How it ends.
+    /// How the process ends after SIGTERM.
     pub drain: Drain,
-    /// What it writes.
+    /// What is logged, and how.
     pub log: Log,
 }
 
-/// Where clients reach holdover, and which.
+/// Where clients are answered, and which of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// Addresses for UDP and TCP alike.
     pub addresses: Vec<SocketAddr>,
-    /// Threads that read UDP, for each address.
+    /// Threads that read UDP queries, for each address.
     pub threads: usize,
-    /// TCP connections at the same moment.
+    /// TCP connections that may be open at the same time, for each address.
     pub tcp_connections: usize,
-    /// Queries in flight on one of them.
+    /// Queries that one TCP connection may have in flight.
     pub tcp_queries: usize,
-    /// How long one may be idle.
+    /// How long a TCP connection may be idle before it is closed.
     pub tcp_idle: Duration,
-    /// Who is answered; empty for everyone.
+    /// Networks whose clients are answered; empty for everyone.
     pub clients: Vec<IpNetwork>,
 }
 
-/// Where holdover is asked about itself.
+/// Where the admin interface is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admin {
-    /// A unix socket.
+    /// The path of a Unix socket.
     Path(PathBuf),
-    /// An address over TCP; of loopback, unless others may read.
+    /// An address over TCP; a loopback address, unless the operator lets other hosts read.
     Address(SocketAddr),
 }
 
@@ -73,177 +77,124 @@ impl std::fmt::Display for Admin {
     }
 }
 
-impl std::str::FromStr for Admin {
-    type Err = ();
-
-    /// Reads an absolute path, or an address with an optional port.
-    fn from_str(text: &str) -> Result<Self, ()> {
-        if text.starts_with('/') {
-            return if text.len() <= limits::ADMIN_PATH_MAX && !text.ends_with('/') {
-                Ok(Self::Path(text.into()))
-            } else {
-                Err(())
-            };
-        }
-        super::validate::read_address(text, limits::ADMIN_PORT).map(Self::Address).ok_or(())
-    }
-}
-
-/// The state file.
+/// Where cached answers are kept across restarts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateFileSettings {
-    /// The file; none when nothing is kept.
+    /// Path of the state file; `None` when nothing is kept.
     pub path: Option<PathBuf>,
-    /// How often it is written.
+    /// How often changes are written to it.
     pub write_every: Duration,
 }
 
-/// The memory that a fleet shares.
+/// The cache that instances of a group share, and how holdover gets access to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedCacheSettings {
-    /// The URL as it was given; it holds no secret.
+    /// The URL as it was given, for logs and status; it holds no secret.
     pub url: String,
-    /// Where the servers are.
-    pub servers: Servers,
-    /// Whose memory it is.
+    /// The servers that the URL names.
+    pub servers: SharedCacheServers,
+    /// The group whose instances share what they have learned.
     pub group: String,
-    /// The file with the key that signs.
+    /// File with the key that signs what is published.
     pub key_file: PathBuf,
-    /// The file with the key that is accepted as well.
+    /// File with the former key, which is still accepted but no longer signs.
     pub former_key_file: Option<PathBuf>,
-    /// The user; the default one when there is none.
+    /// The user; `None` for the default user.
     pub username: Option<String>,
-    /// Where the password is.
+    /// Where the password is; `None` when none is needed.
     pub password: Option<Password>,
-    /// The file with the authorities that may vouch for the servers; the system's when there is
-    /// none.
+    /// File with the certificates of the authorities that vouch for the servers; `None` for those
+    /// of the system.
     pub ca_file: Option<PathBuf>,
-    /// How long a query may wait for it.
+    /// How long a query may wait for the shared cache.
     pub timeout: Duration,
-    /// Names that are asked for at the start.
+    /// Names that a new instance fetches at its start.
     pub start_names: usize,
 }
 
-/// Where the servers are.
+/// The servers that the URL of a shared cache names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Servers {
-    /// How the one that takes what is published is found.
+pub struct SharedCacheServers {
+    /// How the server that takes writes is found among the hosts.
     pub topology: Topology,
-    /// Those that are named.
+    /// The hosts in the order in which the URL names them; at least one.
     pub hosts: Vec<Server>,
-    /// Whether they are spoken to over TLS.
-    pub transport: Transport,
-    /// The number of the database.
+    /// Whether connections to the hosts use TLS.
+    pub transport: SharedCacheTransport,
+    /// Number of the database.
     pub database: u32,
 }
 
-/// How the server that takes what is published is found.
+/// How the server of the shared cache that takes writes is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {
-    /// It is the first of those named that answers.
+    /// The hosts are servers, and the first that answers is used.
     Single,
-    /// Sentinels are named, which know it.
+    /// The hosts are sentinels, which know the server that is the primary.
     Sentinel {
-        /// The name under which they do.
+        /// The name under which the sentinels know the primary.
         primary: String,
     },
-    /// Members of a cluster are named, which point to it.
+    /// The hosts are members of a cluster, which point to the member that has a given key.
     Cluster,
 }
 
-/// How servers are spoken to.
+/// How connections to the servers of the shared cache are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// In clear.
+pub enum SharedCacheTransport {
+    /// Connections are neither encrypted nor authenticated.
     Plain,
-    /// Over TLS.
+    /// Connections use TLS.
     Tls,
 }
 
-/// A server.
+/// A host that the URL of the shared cache names: a server, a sentinel, or a member of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Its address or name.
+    /// An IP address without brackets, or a full name.
     pub host: String,
-    /// Its port.
+    /// The TCP port.
     pub port: u16,
 }
 
-/// Where a password is.
+/// Where the password of the shared cache is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Password {
-    /// In a file.
+    /// The password is the content of this file.
     File(PathBuf),
-    /// Here, out of the environment.
+    /// The password was given in an environment variable.
     Given(Secret),
 }
 
-/// What must not be shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(not shown)")
-    }
-}
-
-/// The end of the process.
+/// How the process ends after SIGTERM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// It ends when no query has come for this long …
+    /// The process ends when no query has come for this long.
     pub idle: Duration,
-    /// … and after this long in any case.
+    /// The process ends after this long in any case.
     pub at_most: Duration,
 }
 
-/// The log.
+/// What is logged, and in which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The least severe level that is written.
     pub level: Level,
-    /// How lines look.
-    pub format: Format,
+    /// The form of a log line.
+    pub format: LogFormat,
 }
 
-/// Levels, most severe first.
+/// Levels of log events, most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Something does not work.
     Error,
-    /// Something needs attention: an outage begins.
+    /// Something needs attention, such as the beginning of an outage.
     Warn,
-    /// Something is worth knowing: start, recovery, end.
+    /// Something is worth knowing, such as a start, a recovery or an end.
     Info,
-    /// Changes of state that come often.
+    /// A state has changed in a way that is frequent.
     Debug,
-    /// Everything.
+    /// Everything else, for those who debug holdover.
     Trace,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-impl Settings {
-    /// All defaults, without upstreams.
-    ///
-    /// # Panics
-    /// Never: a test holds that the defaults are within their own bounds.
-    #[must_use]
-    pub fn standard() -> Self {
-        super::validate::validate(&super::layer::Layer::default())
-            .unwrap_or_else(|problems| unreachable_defaults(&problems))
-    }
-}
-
-/// The defaults contradict the bounds; a test keeps that from happening.
-#[expect(clippy::panic, reason = "a fault of the table in `limits`, which a test finds before anybody else does")]
-fn unreachable_defaults(problems: &super::error::ConfigError) -> Settings {
-    panic!("{problems}")
 }

@@ -8,6 +8,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
+/// Port of an address that names none (RFC 1035 §4.2); a `resolv.conf` knows no other.
+pub const DNS_PORT: u16 = 53;
+
 /// An address prefix such as `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpNetwork {

@@ -5,6 +5,20 @@
 
 use std::time::Duration;
 
+/// Longest time that an answer may count as fresh, and longest time that it may be served stale
+/// after that: 7 days (RFC 8767 §4). No configuration goes beyond it, so an entry that does was not
+/// written by holdover.
+pub const LIFE_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// The form in which the lines of the log are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line of text per event, for people.
+    Text,
+    /// One JSON object per line and event, for machines.
+    Json,
+}
+
 /// How long a client with a stale answer in reach waits for a fresh one (RFC 8767 §5, client
 /// response timer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,12 +20,11 @@
 //! refused unless they say the same as the fields before them. A new version gets a new number and
 //! a reader of its own in [`read`]; the old readers stay.
 
-use std::time::Duration;
-
 use super::classify::{self, Kind, Verdict, Vouched};
 use super::entry::{Entry, Times};
 use super::key::Key;
 use super::message::{self, Header};
+use super::policy::LIFE_MAX;
 use super::time::Timestamp;
 
 /// The version that is written.
@@ -38,9 +37,6 @@ const VOUCHED: u8 = 1;
 const AUTHENTIC: u8 = 2;
 /// Flag: nobody knows when it came.
 const UNDATED: u8 = 4;
-/// Longest time that an entry can be fresh, and longest time that it can be stale after that: the
-/// bounds of the configuration.
-const LIFE_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// Longest extended errors, in bytes.
 const EXTENDED_ERRORS_MAX: usize = 256;
 

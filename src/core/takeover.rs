@@ -26,10 +26,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::network::DNS_PORT;
 use super::resolv_conf::{DOCKER, MARK, Nameserver, ResolvConf, STUBS, Writer, docker_forwards_to};
-
-/// Port of DNS; a `resolv.conf` knows no other.
-const DNS_PORT: u16 = 53;
 
 /// What the operator wants of the second name server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -103,43 +103,7 @@ impl Response {
     }
 }
 
-/// A policy with the numbers of the contract.
+/// The policy of a configuration in which every key has its default.
 pub(crate) fn policy() -> super::policy::Policy {
-    use super::policy::*;
-    use std::time::Duration;
-    let seconds = Duration::from_secs;
-    let millis = Duration::from_millis;
-    Policy {
-        stale: StalePolicy {
-            client_response_timer: ClientResponseTimer::Adaptive { at_least: millis(20), at_most: millis(200) },
-            maximum: seconds(86_400),
-            answer_ttl: seconds(30),
-            recheck_min: seconds(1),
-            recheck_max: seconds(30),
-            suffixes: Vec::new(),
-        },
-        ttl: TtlPolicy { positive_max: seconds(3600), negative_max: seconds(30), negative_without_soa: seconds(5) },
-        prefetch: PrefetchPolicy { enabled: true, window_percent: 10, window_min: seconds(1), hits: 2 },
-        attempts: AttemptPolicy {
-            second_after: millis(400),
-            third_after: seconds(1),
-            sends: 3,
-            deadline: seconds(2),
-            linger: seconds(5),
-        },
-        budget: BudgetPolicy { per_second: 900, prefetch_percent: 10, sweep_per_second: 20, outage_per_second: 100 },
-        health: HealthPolicy {
-            down_after: 5,
-            impaired_percent: 20,
-            impaired_attempts: 20,
-            window: seconds(10),
-            recovery_successes: 3,
-            probe_min: seconds(1),
-            probe_max: seconds(2),
-        },
-        cache: CachePolicy { entries: 10_000, bytes: 8 << 20, negative_percent: 25 },
-        critical: Vec::new(),
-        ready_timeout: seconds(10),
-        in_flight: InFlightPolicy { resolutions: 1000, waiting: 4000 },
-    }
+    crate::config::settings::Settings::standard().policy
 }

@@ -8,17 +8,10 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
+use crate::core::policy::LogFormat;
 
 /// Starts logging for the whole process; does nothing when that was done before.
-pub fn start(level: LevelFilter, format: Format) {
+pub fn start(level: LevelFilter, format: LogFormat) {
     // The libraries below us log per query at INFO; theirs are only for who debugs.
     let others = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::WARN) };
     let targets = Targets::new().with_default(others).with_target("holdover", level);
@@ -26,7 +19,7 @@ pub fn start(level: LevelFilter, format: Format) {
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(targets);
     let _ = match format {
-        Format::Text => registry.with(lines.with_target(false)).try_init(),
-        Format::Json => registry.with(lines.json().flatten_event(true).with_target(false)).try_init(),
+        LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_target(false)).try_init(),
     };
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use holdover::config::layer::{Given, Layer, Origin, Raw};
+use holdover::config::layer::{GivenValue, Layer, Raw, ValueSource};
 use holdover::config::quantity::{read_duration, read_size, show_duration, show_size};
 use holdover::config::settings::{Admin, Settings};
 use holdover::config::{self, Flags, file, render, validate};
@@ -134,11 +134,11 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         ),
         (
             "[[upstream]]\naddresses = [\"dns.example.com\"]",
-            "holdover.toml:2: upstream.addresses = \"dns.example.com\" is not an IP address with an optional port, such as 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it, or delete the key to get the default.",
+            "holdover.toml:2: upstream.addresses = \"dns.example.com\" is not an IP address with an optional port, such as 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it.",
         ),
         (
             "[[upstream]]\naddresses = [\"127.0.0.1\"]",
-            "holdover.toml:2: upstream.addresses = [\"127.0.0.1\"] is an address on which holdover itself listens: queries would go round in a circle. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it, or delete the key to get the default.",
+            "holdover.toml:2: upstream.addresses = [\"127.0.0.1\"] names an address on which holdover itself listens, so that every query would come back to it. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it.",
         ),
         (
             "[state]\npath = \"/var/lib/holdover/\"",
@@ -150,7 +150,7 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         ),
         (
             "[upstream]\naddresses = [\"192.0.2.1\"]",
-            "holdover.toml:1: upstream may stand several times: write [[upstream]] and its keys below.",
+            "holdover.toml:1: upstream is a section that may be repeated: write [[upstream]] and its keys below.",
         ),
         (
             "[attempts]\nsecond_after = \"2s\"",
@@ -180,7 +180,7 @@ fn the_admin_interface_is_off_unless_named_and_refuses_other_hosts_unless_they_m
     );
     assert_eq!(admin("[admin]\naddress = \"::1\""), Ok(Some(Admin::Address("[::1]:9053".parse().unwrap()))));
     let told = message("[admin]\naddress = \"0.0.0.0:9053\"");
-    assert!(told.contains("is an address that other hosts may reach, and admin.remote = \"refuse\""), "{told}");
+    assert!(told.contains("is an address that other hosts may reach, but admin.remote is \"refuse\""), "{told}");
     let remote = admin("[admin]\naddress = \"0.0.0.0:9053\"\nremote = \"read\"");
     assert_eq!(remote, Ok(Some(Admin::Address("0.0.0.0:9053".parse().unwrap()))));
     for wrong in ["run/admin.sock", "/run/", "127.0.0.1:99999", "", &format!("/{}", "a".repeat(90))] {
@@ -234,7 +234,7 @@ fn wrong_critical_names_say_what_is_allowed() {
         ("name = \"a..b\"", "holdover.toml:2: critical.name = \"a..b\" is not a domain name. Allowed: a domain name"),
         (
             "name = \"db.localhost\"",
-            "holdover.toml:2: critical.name = \"db.localhost\" is never asked of an upstream. Allowed: ",
+            "holdover.toml:2: critical.name = \"db.localhost\" is answered by holdover itself, which never asks an upstream for it. Allowed: ",
         ),
         (
             "name = \"a.test\"\n[[critical]]\nname = \"A.test.\"",
@@ -291,9 +291,10 @@ fn flags_cover_the_environment_which_covers_the_file() {
     let path = folder.path().join("holdover.toml");
     std::fs::write(&path, "[stale]\nmaximum = \"1h\"\nanswer_ttl = \"10s\"\n[cache]\nentries = 500\n").unwrap();
     let mut layer = Layer::default();
-    layer
-        .values
-        .insert("stale.maximum", Given { raw: Raw::Word("3h".into()), origin: Origin::Flag("--maximum-stale") });
+    layer.values.insert(
+        "stale.maximum",
+        GivenValue { raw: Raw::Word("3h".into()), source: ValueSource::Flag("--maximum-stale") },
+    );
     let variables = [("HOLDOVER_STALE_MAXIMUM", "2h"), ("HOLDOVER_STALE_ANSWER_TTL", "20s")]
         .map(|(n, v)| (OsString::from(n), OsString::from(v)));
     let settings = config::load(Flags { config: Some(path), layer }, variables.into_iter()).unwrap();
@@ -304,13 +305,13 @@ fn flags_cover_the_environment_which_covers_the_file() {
 
 #[test]
 fn a_wrong_flag_is_usage_and_a_wrong_file_is_configuration() {
-    let code = |origin: Origin| {
+    let code = |source: ValueSource| {
         let mut layer = Layer::default();
-        layer.values.insert("stale.maximum", Given { raw: Raw::Word("soon".into()), origin });
+        layer.values.insert("stale.maximum", GivenValue { raw: Raw::Word("soon".into()), source });
         validate::validate(&layer).unwrap_err().exit_code()
     };
-    assert_eq!(code(Origin::Flag("--maximum-stale")), 64);
-    assert_eq!(code(Origin::Variable("HOLDOVER_STALE_MAXIMUM".into())), 78);
+    assert_eq!(code(ValueSource::Flag("--maximum-stale")), 64);
+    assert_eq!(code(ValueSource::Variable("HOLDOVER_STALE_MAXIMUM".into())), 78);
     let missing = config::load(Flags { config: Some("/no/such/file".into()), ..Flags::default() }, std::iter::empty())
         .unwrap_err();
     assert_eq!(missing.exit_code(), 78);

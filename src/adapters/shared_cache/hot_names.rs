@@ -15,6 +15,7 @@ use redis::{Cmd, Value};
 
 use super::keeper::{BATCH, Fetched, Keeper};
 use super::servers::judge;
+use crate::config::limits::SHARED_CACHE_NAMES_MAX;
 use crate::core::key::{Key, NAME_MAX};
 use crate::core::time::Timestamp;
 use crate::memory::Memory;
@@ -22,8 +23,6 @@ use crate::memory::cached::CachedAnswer;
 use crate::memory::store::Found;
 use crate::telemetry::events;
 
-/// Names in the set.
-const INDEX_MAX: isize = 4096;
 /// Names that one instance tells at a time.
 const TOLD_MAX: usize = 512;
 /// How often it does.
@@ -182,7 +181,11 @@ impl Keeper {
                 .arg("-inf")
                 .arg(score(0, now.minus(LIFE)))
                 .to_owned(),
-            redis::cmd("ZREMRANGEBYRANK").arg(self.names.index()).arg(0).arg(-INDEX_MAX - 1).to_owned(),
+            redis::cmd("ZREMRANGEBYRANK")
+                .arg(self.names.index())
+                .arg(0)
+                .arg(format!("-{}", SHARED_CACHE_NAMES_MAX + 1))
+                .to_owned(),
             redis::cmd("PEXPIRE").arg(self.names.index()).arg(life).to_owned(),
         ];
         if !self.tell(&tidy).await {

@@ -4,10 +4,12 @@
 //! that a server, or whoever plays one, can neither have memory set aside for what never comes nor
 //! nest without end.
 
+use crate::config::limits::SHARED_CACHE_NAMES_MAX;
+
 /// Longest reply: 64 entries of the largest size and their framing.
 pub(super) const REPLY_MAX: usize = 64 * (super::seal::SEALED_MAX + 16);
 /// Most values in one reply: the largest index.
-const VALUES_MAX: usize = 2 * 4096;
+const VALUES_MAX: usize = 2 * SHARED_CACHE_NAMES_MAX;
 /// Longest line: a status, an error, a length.
 const LINE_MAX: usize = 1024;
 

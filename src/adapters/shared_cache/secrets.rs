@@ -7,12 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::seal::Seal;
 use super::tls::{NoTls, Tls};
-use crate::config::settings::{Password, SharedCacheSettings, Transport};
-
-/// Shortest key, in bytes: as long as what HMAC-SHA-256 gives (RFC 2104 §3).
-const KEY_MIN: usize = 32;
-/// Longest key or password.
-const SECRET_MAX: u64 = 4096;
+use crate::config::limits::{SHARED_CACHE_KEY_MIN as KEY_MIN, SHARED_CACHE_SECRET_MAX as SECRET_MAX};
+use crate::config::settings::{Password, SharedCacheSettings, SharedCacheTransport};
 
 /// What the files hold.
 pub(super) struct Secrets {
@@ -31,8 +27,8 @@ impl Secrets {
     /// [`Unusable`]: the first of them that cannot be used.
     pub(super) fn read(settings: &SharedCacheSettings) -> Result<Self, Unusable> {
         let tls = match settings.servers.transport {
-            Transport::Plain => None,
-            Transport::Tls => Some(Tls::new(settings.ca_file.as_deref())?),
+            SharedCacheTransport::Plain => None,
+            SharedCacheTransport::Tls => Some(Tls::new(settings.ca_file.as_deref())?),
         };
         Ok(Self { seal: seal(settings)?, password: password(settings)?, tls })
     }

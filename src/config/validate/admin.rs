@@ -1,9 +1,7 @@
-//! Judges where holdover is asked about itself, and what it is given to remember.
+//! Validates where the admin interface is, and whether other hosts may reach it.
 
-use std::path::PathBuf;
-
-use super::Judge;
-use super::text::{items, text};
+use super::addresses::read_address;
+use super::validator::Validator;
 use crate::config::keys;
 use crate::config::limits;
 use crate::config::settings::Admin;
@@ -11,62 +9,50 @@ use crate::config::settings::Admin;
 /// The word for no admin interface.
 const OFF: &str = "off";
 
-/// Whether others than this host may be served.
+/// Whether other hosts than this one may reach the admin interface.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Remote {
-    /// They may not.
+    /// Other hosts may not reach it.
     Refuse,
-    /// They may read what is no secret.
+    /// Other hosts may read what is no secret.
     Read,
 }
 
-impl Judge<'_> {
-    /// Files of remembered answers.
-    pub(super) fn seeds(&mut self) -> Vec<PathBuf> {
-        let Some(given) = self.layer.values.get(keys::CACHE_SEED).cloned() else { return Vec::new() };
-        let mut seeds = Vec::new();
-        for item in items(&given) {
-            match text(&item.raw).filter(|path| !path.is_empty() && !path.contains('\0')) {
-                Some(path) => seeds.push(path.into()),
-                None => self.complain(keys::CACHE_SEED, &item, "is not a path"),
-            }
+impl Admin {
+    /// Reads where an admin interface is: an absolute path, or an address with an optional port.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        if text.starts_with('/') {
+            let is_socket = text.len() <= limits::ADMIN_PATH_MAX && !text.ends_with('/');
+            return is_socket.then(|| Self::Path(text.into()));
         }
-        if seeds.len() > limits::SEEDS_MAX {
-            self.complain(keys::CACHE_SEED, &given, "names too many files");
-        }
-        seeds
+        read_address(text, limits::ADMIN_PORT).map(Self::Address)
     }
+}
 
-    /// Where it is asked about itself.
+impl Validator<'_> {
+    /// Validates `[admin]`; `None` when the interface is off.
     pub(super) fn admin(&mut self) -> Option<Admin> {
         let words = [("refuse", Remote::Refuse), ("read", Remote::Read)];
-        let remote = self
-            .layer
-            .values
-            .get(keys::ADMIN_REMOTE)
-            .cloned()
-            .and_then(|given| self.word(keys::ADMIN_REMOTE, &given, &words));
-        let given = self.layer.values.get(keys::ADMIN_ADDRESS).cloned()?;
-        let Some(address) = text(&given.raw).map(str::trim).filter(|address| *address != OFF).map(str::parse::<Admin>)
-        else {
-            if text(&given.raw).is_none() {
-                self.complain(keys::ADMIN_ADDRESS, &given, "is neither a path nor an address");
-            }
+        let remote = self.given(keys::ADMIN_REMOTE).and_then(|given| self.word(keys::ADMIN_REMOTE, given, &words));
+        let given = self.given(keys::ADMIN_ADDRESS)?;
+        let text = given.raw.text().map(str::trim);
+        if text == Some(OFF) {
             return None;
-        };
-        match address {
-            Ok(Admin::Address(address)) if !address.ip().is_loopback() && remote != Some(Remote::Read) => {
+        }
+        match text.and_then(Admin::read) {
+            Some(Admin::Address(address)) if !address.ip().is_loopback() && remote != Some(Remote::Read) => {
                 self.complain(
                     keys::ADMIN_ADDRESS,
-                    &given,
-                    "is an address that other hosts may reach, and admin.remote = \"refuse\". Set it to \"read\" if they are to read metrics, \
-                     or name a loopback address",
+                    given,
+                    "is an address that other hosts may reach, but admin.remote is \"refuse\". Set admin.remote to \
+                     \"read\" if other hosts are to read metrics, or name a loopback address",
                 );
                 None
             }
-            Ok(admin) => Some(admin),
-            Err(()) => {
-                self.complain(keys::ADMIN_ADDRESS, &given, "is neither a path nor an address");
+            Some(admin) => Some(admin),
+            None => {
+                self.complain(keys::ADMIN_ADDRESS, given, "is neither a path nor an address");
                 None
             }
         }

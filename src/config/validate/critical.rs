@@ -1,64 +1,66 @@
-//! Judges the critical names.
+//! Validates the critical names.
 
 use std::time::Duration;
 
-use super::Judge;
-use super::text::{items, read_name, read_type, text};
+use super::types::read_type;
+use super::validator::Validator;
 use crate::config::error::Problem;
 use crate::config::keys;
-use crate::config::layer::Record;
+use crate::config::layer::GivenTable;
 use crate::config::limits;
+use crate::core::key::read_name;
 use crate::core::policy::CriticalName;
 use crate::core::special::is_local;
 
-/// TYPE A and AAAA.
+const SECTION: &str = "[[critical]]";
+/// The types of a name that names none: A and AAAA.
 const ADDRESSES: [u16; 2] = [1, 28];
 
-impl Judge<'_> {
-    /// Names that must never be missing.
+impl Validator<'_> {
+    /// Validates `[[critical]]`: the names that must always have an answer.
     pub(super) fn critical(&mut self) -> Vec<CriticalName> {
-        let layer = self.layer;
-        let records = layer.records.get("critical").map(Vec::as_slice).unwrap_or_default();
+        let tables = self.tables("critical");
         let mut names: Vec<CriticalName> = Vec::new();
-        for record in records.iter().take(limits::CRITICAL_NAMES_MAX) {
-            let Some(given) = record.values.get(keys::CRITICAL_NAME) else {
+        for table in tables.iter().take(limits::CRITICAL_NAMES_MAX) {
+            // Without a usable name, the other keys of the table concern nothing.
+            let Some(given) = table.values.get(keys::CRITICAL_NAME) else {
                 let complaint = r#"has no name. Add a line such as name = "db.example.com"."#;
-                self.problems.push(Problem::place(&record.origin, "[[critical]]", complaint));
+                self.report(Problem::place(SECTION, &table.source, complaint));
                 continue;
             };
-            let Some(name) = text(&given.raw).and_then(read_name) else {
+            let Some(name) = given.raw.text().and_then(read_name) else {
                 self.complain(keys::CRITICAL_NAME, given, "is not a domain name");
                 continue;
             };
             if is_local(&name) {
-                self.complain(keys::CRITICAL_NAME, given, "is never asked of an upstream");
+                self.complain(
+                    keys::CRITICAL_NAME,
+                    given,
+                    "is answered by holdover itself, which never asks an upstream for it",
+                );
             }
             if names.iter().any(|other| other.name == name) {
                 self.complain(keys::CRITICAL_NAME, given, "is named twice");
             }
-            names.push(CriticalName {
-                name,
-                types: self.critical_types(record),
-                max_age: self.critical_max_age(record),
-            });
+            names.push(CriticalName { name, types: self.critical_types(table), max_age: self.critical_max_age(table) });
         }
-        if let Some(extra) = records.get(limits::CRITICAL_NAMES_MAX) {
+        // Only the first table beyond the bound is reported.
+        if let Some(extra) = tables.get(limits::CRITICAL_NAMES_MAX) {
             let complaint = format!(
-                "is one too many. Allowed: {} names. Leave those out that the application can start without.",
+                "is one too many. Allowed: {} names. Leave out those that the application can start without.",
                 limits::CRITICAL_NAMES_MAX
             );
-            self.problems.push(Problem::place(&extra.origin, "[[critical]]", complaint));
+            self.report(Problem::place(SECTION, &extra.source, complaint));
         }
         names
     }
 
-    /// The types of one of them.
-    fn critical_types(&mut self, record: &Record) -> Vec<u16> {
-        let Some(given) = record.values.get(keys::CRITICAL_TYPES) else { return ADDRESSES.to_vec() };
+    fn critical_types(&mut self, table: &GivenTable) -> Vec<u16> {
+        let Some(given) = table.values.get(keys::CRITICAL_TYPES) else { return ADDRESSES.to_vec() };
         let mut types = Vec::new();
-        let items = items(given);
+        let items = given.items();
         for item in &items {
-            match text(&item.raw).and_then(read_type) {
+            match item.raw.text().and_then(read_type) {
                 None => self.complain(keys::CRITICAL_TYPES, item, "is not a type"),
                 Some(rtype) if types.contains(&rtype) => self.complain(keys::CRITICAL_TYPES, item, "is named twice"),
                 Some(rtype) => types.push(rtype),
@@ -72,10 +74,9 @@ impl Judge<'_> {
         types
     }
 
-    /// How old its answers may become.
-    fn critical_max_age(&mut self, record: &Record) -> Duration {
+    fn critical_max_age(&mut self, table: &GivenTable) -> Duration {
         let bound = &limits::CRITICAL_MAX_AGE;
-        let given = record.values.get(bound.key).cloned();
-        given.and_then(|given| self.quantity(bound, bound.key, &given)).unwrap_or(bound.default)
+        let given = table.values.get(bound.key);
+        given.and_then(|given| self.quantity(bound.key, given, bound)).unwrap_or(bound.default)
     }
 }

@@ -30,7 +30,7 @@ fn wrong_usage_ends_with_64() {
         (&["serve", "--listen", "127.0.0.1:0", "--upstream", "ff02::1"], "where no resolver can be"),
         (
             &["serve", "--listen", "224.0.0.1:5353", "--upstream", "192.0.2.1"],
-            "names 224.0.0.1:5353, which is a group of hosts",
+            "names 224.0.0.1:5353, which is a multicast or broadcast address",
         ),
     ];
     for (arguments, told) in cases {

@@ -28,11 +28,11 @@ fn each_mistake_in_the_configuration_is_told_and_no_secret_with_it() {
         (&[("URL", url), ("GROUP", "web")], "shared_cache.key_file names no key"),
         (&[("URL", "cache.example.com"), ("KEY_FILE", key)], "has a scheme that is not known"),
         (&[("URL", "redis://me:s3cret@cache.example.com"), ("KEY_FILE", key)], "holds a user or password"),
-        (&[("URL", "redis-sentinel://cache.example.com"), ("KEY_FILE", key)], "names sentinels and no primary"),
-        (&[("URL", url), ("KEY_FILE", key), ("GROUP", "a{b}")], "is no group"),
+        (&[("URL", "redis-sentinel://cache.example.com"), ("KEY_FILE", key)], "names sentinels but no primary"),
+        (&[("URL", url), ("KEY_FILE", key), ("GROUP", "a{b}")], "is not a name for a group"),
         (&[("URL", url), ("KEY_FILE", key), ("TIMEOUT", "1ms")], "is out of range"),
         (&[("URL", url), ("KEY_FILE", key), ("USERNAME", "me")], "has no password"),
-        (&[("URL", url), ("KEY_FILE", key), ("CA_FILE", "/ca.pem")], "the URL is not: write rediss"),
+        (&[("URL", url), ("KEY_FILE", key), ("CA_FILE", "/ca.pem")], "does not use TLS: begin the URL with rediss"),
     ];
     for (settings, told) in cases {
         let mut command = holdover();

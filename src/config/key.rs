@@ -1,0 +1,78 @@
+//! What every key of the configuration can say about itself, whatever kind of value it takes.
+//!
+//! The file, the environment, the messages and the default file all ask a key by way of
+//! [`ConfigKey`]. Keys with a range are [`Bounded`](super::limits::Bounded); lists, words and paths
+//! are `PlainKey`.
+
+/// A key of the configuration.
+pub trait ConfigKey: Sync {
+    /// Section and name of the key, such as `stale.maximum`.
+    fn full_name(&self) -> &'static str;
+
+    /// What the key is for and why, as one paragraph.
+    fn text(&self) -> String;
+
+    /// The default as TOML; for a key of an array of tables, an example.
+    fn default_toml(&self) -> String;
+
+    /// What may be written, in words, to follow "Allowed: ".
+    fn allowed(&self) -> String;
+
+    /// Whether the key may be left out.
+    fn presence(&self) -> Presence;
+
+    /// The section of the key, such as `stale`.
+    fn section(&self) -> &'static str {
+        self.full_name().rsplit_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// The name of the key within its section, such as `maximum`.
+    fn name(&self) -> &'static str {
+        self.full_name().rsplit_once('.').map_or(self.full_name(), |(_, name)| name)
+    }
+}
+
+/// Whether a key may be left out of its section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// The key may be left out, and then has its default.
+    Optional,
+    /// The section means nothing without the key, for which there is no default.
+    Required,
+}
+
+/// A key whose value has no range: a list, a word, a path or a name.
+pub(super) struct PlainKey {
+    /// Section and name.
+    pub(super) key: &'static str,
+    /// What it is for and why.
+    pub(super) text: &'static str,
+    /// The default as TOML; for a key of an array of tables, an example.
+    pub(super) toml: &'static str,
+    /// Writes what is allowed; a function, so that it can name the numbers of `limits`.
+    pub(super) allowed: fn() -> String,
+    /// Whether it may be left out.
+    pub(super) presence: Presence,
+}
+
+impl ConfigKey for PlainKey {
+    fn full_name(&self) -> &'static str {
+        self.key
+    }
+
+    fn text(&self) -> String {
+        self.text.to_owned()
+    }
+
+    fn default_toml(&self) -> String {
+        self.toml.to_owned()
+    }
+
+    fn allowed(&self) -> String {
+        (self.allowed)()
+    }
+
+    fn presence(&self) -> Presence {
+        self.presence
+    }
+}

@@ -1,0 +1,106 @@
+//! Validates the numbers by which the resolver decides.
+//!
+//! Each function makes one part of the [`Policy`]; those of serving stale and of critical names,
+//! which have tables of their own, are in `stale` and `critical`.
+
+use super::validator::Validator;
+use crate::config::keys;
+use crate::config::layer::Raw;
+use crate::config::limits;
+use crate::core::policy::{
+    AttemptPolicy, BudgetPolicy, CachePolicy, HealthPolicy, InFlightPolicy, Policy, PrefetchPolicy, TtlPolicy,
+};
+
+impl Validator<'_> {
+    /// Validates every section that the resolver decides by.
+    pub(super) fn policy(&mut self) -> Policy {
+        Policy {
+            stale: self.stale(),
+            ttl: self.ttl(),
+            prefetch: self.prefetch(),
+            attempts: self.attempts(),
+            budget: self.budget(),
+            health: self.health(),
+            cache: self.cache(),
+            critical: self.critical(),
+            ready_timeout: self.bounded(&limits::READY_TIMEOUT),
+            in_flight: self.in_flight(),
+        }
+    }
+
+    fn ttl(&mut self) -> TtlPolicy {
+        TtlPolicy {
+            positive_max: self.bounded(&limits::CACHE_POSITIVE_MAXIMUM),
+            negative_max: self.bounded(&limits::CACHE_NEGATIVE_MAXIMUM),
+            negative_without_soa: self.bounded(&limits::CACHE_NEGATIVE_WITHOUT_SOA),
+        }
+    }
+
+    fn prefetch(&mut self) -> PrefetchPolicy {
+        let enabled = self.given(keys::PREFETCH_ENABLED).is_none_or(|given| match &given.raw {
+            Raw::Switch(on) => *on,
+            Raw::Word(word) if word == "true" || word == "false" => word == "true",
+            Raw::Word(_) | Raw::Text(_) | Raw::Integer(_) | Raw::List(_) | Raw::Other(_) => {
+                self.complain(keys::PREFETCH_ENABLED, given, "is neither true nor false");
+                true
+            }
+        });
+        PrefetchPolicy {
+            enabled,
+            window_percent: self.bounded(&limits::PREFETCH_WINDOW).0,
+            window_min: self.bounded(&limits::PREFETCH_WINDOW_MINIMUM),
+            hits: self.bounded(&limits::PREFETCH_HITS),
+        }
+    }
+
+    fn attempts(&mut self) -> AttemptPolicy {
+        let policy = AttemptPolicy {
+            second_after: self.bounded(&limits::ATTEMPTS_SECOND_AFTER),
+            third_after: self.bounded(&limits::ATTEMPTS_THIRD_AFTER),
+            sends: self.bounded(&limits::ATTEMPTS_SENDS),
+            deadline: self.bounded(&limits::ATTEMPTS_DEADLINE),
+            linger: self.bounded(&limits::ATTEMPTS_LINGER),
+        };
+        self.ascending([&limits::ATTEMPTS_SECOND_AFTER, &limits::ATTEMPTS_THIRD_AFTER]);
+        self.ascending([&limits::ATTEMPTS_DEADLINE, &limits::ATTEMPTS_LINGER]);
+        policy
+    }
+
+    fn budget(&mut self) -> BudgetPolicy {
+        BudgetPolicy {
+            per_second: self.bounded(&limits::BUDGET_PER_SECOND),
+            prefetch_percent: self.bounded(&limits::BUDGET_PREFETCH).0,
+            sweep_per_second: self.bounded(&limits::BUDGET_SWEEP_PER_SECOND),
+            outage_per_second: self.bounded(&limits::BUDGET_OUTAGE_PER_SECOND),
+        }
+    }
+
+    fn health(&mut self) -> HealthPolicy {
+        let policy = HealthPolicy {
+            down_after: self.bounded(&limits::HEALTH_DOWN_AFTER),
+            impaired_percent: self.bounded(&limits::HEALTH_IMPAIRED).0,
+            impaired_attempts: self.bounded(&limits::HEALTH_IMPAIRED_ATTEMPTS),
+            window: self.bounded(&limits::HEALTH_WINDOW),
+            recovery_successes: self.bounded(&limits::HEALTH_RECOVERY_SUCCESSES),
+            probe_min: self.bounded(&limits::HEALTH_PROBE_MINIMUM),
+            probe_max: self.bounded(&limits::HEALTH_PROBE_MAXIMUM),
+        };
+        self.ascending([&limits::HEALTH_PROBE_MINIMUM, &limits::HEALTH_PROBE_MAXIMUM]);
+        policy
+    }
+
+    fn cache(&mut self) -> CachePolicy {
+        CachePolicy {
+            entries: self.bounded(&limits::CACHE_ENTRIES),
+            bytes: self.bounded(&limits::CACHE_SIZE).0,
+            negative_percent: self.bounded(&limits::CACHE_NEGATIVES).0,
+        }
+    }
+
+    fn in_flight(&mut self) -> InFlightPolicy {
+        InFlightPolicy {
+            resolutions: self.bounded(&limits::BUDGET_RESOLUTIONS),
+            waiting: self.bounded(&limits::BUDGET_WAITING),
+        }
+    }
+}
