@@ -1,6 +1,7 @@
 //! What holdover says about itself: typed events, which alone know log texts, and counters.
 
 pub mod console;
+pub mod counters;
 pub mod events;
 pub mod logging;
 pub mod metrics;

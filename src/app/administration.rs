@@ -20,7 +20,7 @@ use crate::resolver::ports::PortFuture;
 use crate::telemetry::events;
 use crate::telemetry::reading::{Reading, StateFileReading, seconds};
 use crate::telemetry::state_file::{Durable, StateFileStatus};
-use crate::telemetry::tally::{Carried, ConnectionEvent, Connections, Tally, UpstreamCounters};
+use crate::telemetry::tally::{Carried, Connections, Tally, UpstreamCounters};
 
 use super::{seeds, shared_cache};
 
@@ -85,14 +85,13 @@ impl Sidecar for Administration {
     fn reading(&self) -> Reading {
         let ignored = Mismatch::ALL.map(|mismatch| (mismatch.label().to_owned(), self.upstream.ignored(mismatch)));
         let exchanged = Carried::ALL.map(|kind| (kind.label().to_owned(), self.upstream.total(kind)));
-        let connections = ConnectionEvent::ALL.map(|kind| (kind.label().to_owned(), self.connections.total(kind)));
         let mut reading = Reading {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: seconds(self.resolver.now().since(self.started)),
             listen: self.listen.clone(),
             ignored_responses: ignored.into(),
             exchanged: exchanged.into(),
-            connections: connections.into(),
+            connections: self.connections.by_label(),
             state_file: self.state.as_ref().map(|state| state.read(self.resolver.now())),
             shared_cache: self.shared_cache.as_ref().map(|shared_cache| shared_cache.read(self.resolver.now())),
             ..self.resolver.survey()

@@ -39,8 +39,6 @@ mod with {
         /// How it stands now.
         pub(in crate::app) fn read(&self, now: Timestamp) -> SharedCacheReading {
             let counters = self.cache.counters();
-            let of =
-                |kinds: &[Counted]| kinds.iter().map(|kind| (kind.label().to_owned(), counters.total(*kind))).collect();
             let (problem, failing_seconds) = match self.cache.reach() {
                 Reach::Reached => (None, None),
                 Reach::Lost { since, reason } => (Some(reason.advice().to_owned()), Some(seconds(now.since(since)))),
@@ -51,9 +49,9 @@ mod with {
                 reached: problem.is_none(),
                 problem,
                 failing_seconds,
-                asked: of(&Counted::ASKED),
-                published: of(&Counted::PUBLISHED),
-                ignored: of(&Counted::IGNORED),
+                asked: counters.by_label_of(&Counted::ASKED),
+                published: counters.by_label_of(&Counted::PUBLISHED),
+                ignored: counters.by_label_of(&Counted::IGNORED),
             }
         }
     }

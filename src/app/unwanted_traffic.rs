@@ -97,16 +97,18 @@ impl UnwantedTrafficWatch {
     /// How many there were so far.
     fn count(&self, kind: UnwantedTraffic) -> u64 {
         match kind {
-            UnwantedTraffic::NoQuery => resolver::sum(&self.tallies, Answered::Dropped),
-            UnwantedTraffic::OddQuery => resolver::sum(&self.tallies, Answered::Rejected),
+            UnwantedTraffic::NotAQuery => resolver::sum(&self.tallies, Answered::Dropped),
+            UnwantedTraffic::RejectedQuery => resolver::sum(&self.tallies, Answered::Rejected),
             UnwantedTraffic::NotAllowed => {
                 resolver::sum(&self.tallies, Answered::NotAllowed) + self.connections.total(ConnectionEvent::NotAllowed)
             }
-            UnwantedTraffic::Crowd => {
+            UnwantedTraffic::ConnectionLimit => {
                 self.connections.total(ConnectionEvent::Evicted) + self.connections.total(ConnectionEvent::NoRoom)
             }
-            UnwantedTraffic::Forgery => Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum(),
-            UnwantedTraffic::Garbage => self.resolver.failures().total(Failure::Garbage),
+            UnwantedTraffic::UnmatchedResponse => {
+                Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum()
+            }
+            UnwantedTraffic::MalformedResponse => self.resolver.failures().total(Failure::Garbage),
         }
     }
 }
@@ -120,14 +122,14 @@ mod tests {
         let at = |seconds: u64| Timestamp::from_secs(1_000_000 + seconds);
         let mut told = Told::default();
         assert_eq!(told.take_news([0; 6], at(0)), []);
-        assert_eq!(told.take_news([3, 0, 0, 0, 0, 0], at(5)), [(UnwantedTraffic::NoQuery, 3)]);
+        assert_eq!(told.take_news([3, 0, 0, 0, 0, 0], at(5)), [(UnwantedTraffic::NotAQuery, 3)]);
         assert_eq!(
             told.take_news([9, 1, 0, 0, 0, 0], at(10)),
-            [(UnwantedTraffic::OddQuery, 1)],
+            [(UnwantedTraffic::RejectedQuery, 1)],
             "each kind has its own minute"
         );
         assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(64)), []);
-        assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(65)), [(UnwantedTraffic::NoQuery, 8_997)]);
+        assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(65)), [(UnwantedTraffic::NotAQuery, 8_997)]);
         assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(200)), [], "what has stopped is not told again");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::client::Outcome;
+use crate::core::labelled::labelled;
 
 /// Answers later than this are too late for the quickest clients (c-ares since 1.32).
 pub const IN_TIME: Duration = Duration::from_millis(250);
@@ -14,29 +15,16 @@ const BUCKET: Duration = Duration::from_millis(500);
 /// Largest latency that is told apart, in microseconds.
 const LATENCY_MAX: u64 = 10_000_000;
 
-/// A part of the drill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Everything works.
-    WarmUp,
-    /// The fault.
-    Fault,
-    /// Everything works again.
-    Heal,
-}
-
-impl Phase {
-    /// All phases in order.
-    pub const ALL: [Self; 3] = [Self::WarmUp, Self::Fault, Self::Heal];
-
-    /// The word in reports.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::WarmUp => "warm-up",
-            Self::Fault => "fault",
-            Self::Heal => "heal",
-        }
+labelled! {
+    /// A part of the drill.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Phase {
+        /// Everything works.
+        WarmUp = "warm-up",
+        /// The fault.
+        Fault = "fault",
+        /// Everything works again.
+        Heal = "heal",
     }
 }
 

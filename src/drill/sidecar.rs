@@ -12,7 +12,6 @@ use crate::app;
 use crate::config::settings::Settings;
 use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
 use crate::resolver::Resolver;
-use crate::telemetry::events;
 
 /// A running sidecar.
 pub(super) struct Sidecar {
@@ -55,7 +54,7 @@ impl Sidecar {
 
     /// What it thinks of its upstream.
     pub(super) fn state(&self) -> &'static str {
-        self.resolver.upstreams().all().first().map_or("", |upstream| events::state(upstream.state()))
+        self.resolver.upstreams().all().first().map_or("", |upstream| upstream.state().label())
     }
 
     /// Good answers that it remembers.

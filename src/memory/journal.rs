@@ -14,51 +14,26 @@ use tokio::sync::Notify;
 
 use super::cached::CachedAnswer;
 use crate::core::key::Key;
+use crate::core::labelled::labelled;
 
 /// Changes that one reader may be behind: as many as names in a default cache. Each is a pointer,
 /// or a key when it was forgotten by hand.
 const CHANGES_MAX: usize = 10_000;
 
-/// Where an answer came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// An upstream gave it just now.
-    Upstream,
-    /// Another run left it in the state file.
-    StateFile,
-    /// A seed had it.
-    Seed,
-    /// Somebody imported it while we run.
-    Import,
-    /// The fleet's memory had it.
-    SharedCache,
-}
-
-impl Origin {
-    /// All of them, in the order of their places.
-    pub const ALL: [Self; 5] = [Self::Upstream, Self::StateFile, Self::Seed, Self::Import, Self::SharedCache];
-
-    /// Its place among counters by origin.
-    const fn index(self) -> usize {
-        match self {
-            Self::Upstream => 0,
-            Self::StateFile => 1,
-            Self::Seed => 2,
-            Self::Import => 3,
-            Self::SharedCache => 4,
-        }
-    }
-
-    /// The metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Upstream => "upstream",
-            Self::StateFile => "state_file",
-            Self::Seed => "seed",
-            Self::Import => "import",
-            Self::SharedCache => "shared_cache",
-        }
+labelled! {
+    /// Where an answer came from.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Origin {
+        /// An upstream gave it just now.
+        Upstream = "upstream",
+        /// Another run left it in the state file.
+        StateFile = "state_file",
+        /// A seed had it.
+        Seed = "seed",
+        /// Somebody imported it while we run.
+        Import = "import",
+        /// The fleet's memory had it.
+        SharedCache = "shared_cache",
     }
 }
 

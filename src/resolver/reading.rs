@@ -13,9 +13,8 @@ use std::sync::Arc;
 use super::Resolver;
 use super::critical::Critical;
 use super::outage::PresentOutage;
-use super::upstreams::{ATTEMPT_ENDS, Upstream};
+use super::upstreams::Upstream;
 use crate::core::budget::Class;
-use crate::core::classify::Failure;
 use crate::core::critical::Standing;
 use crate::core::key::NameText;
 use crate::core::special::Readiness;
@@ -23,7 +22,6 @@ use crate::core::time::Timestamp;
 use crate::memory::cached::CachedAnswer;
 use crate::memory::flushes::Scope;
 use crate::memory::journal::Origin;
-use crate::telemetry::events;
 use crate::telemetry::reading::{
     CacheReading, CriticalReading, OutageReading, PacketReading, PresentOutageReading, Reading, StoreSizeReading,
     UpstreamReading, seconds,
@@ -58,10 +56,7 @@ impl Resolver {
             ready: self.readiness() == Readiness::Ready,
             upstreams: self.upstreams.all().iter().map(|upstream| show_upstream(upstream, now)).collect(),
             packets: Class::ALL.iter().map(|class| (class.label().to_owned(), self.packets(*class))).collect(),
-            useless_responses: Failure::ALL
-                .iter()
-                .map(|failure| (failure.label().to_owned(), self.failures.total(*failure)))
-                .collect(),
+            useless_responses: self.failures.by_label(),
             outages: outages.collect(),
             cache: self.cache(walk.expired),
             learned: Origin::ALL
@@ -132,10 +127,10 @@ fn show(outage: &PresentOutage, first: Option<&Option<Arc<CachedAnswer>>>, now: 
 fn show_upstream(upstream: &Upstream, now: Timestamp) -> UpstreamReading {
     UpstreamReading {
         upstream: upstream.label.clone(),
-        state: events::state(upstream.state()).to_owned(),
+        state: upstream.state().label().to_owned(),
         looping: upstream.is_looping(now),
         p99_seconds: upstream.p99().map(seconds),
-        attempts: ATTEMPT_ENDS.iter().zip(upstream.attempts()).map(|(end, count)| ((*end).to_owned(), count)).collect(),
+        attempts: upstream.attempts().by_label(),
     }
 }
 

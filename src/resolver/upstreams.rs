@@ -26,7 +26,7 @@ use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
 use crate::core::upstream_query::Extension;
 use crate::telemetry::events;
 use member::encode_state;
-pub use member::{ATTEMPT_ENDS, Group, Upstream};
+pub use member::{Group, Upstream};
 use registry::Registry;
 
 /// How long a server that did not understand EDNS is asked without it.

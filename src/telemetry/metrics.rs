@@ -12,6 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::reading::{OutageReading, PresentOutageReading, Reading, StoreSizeReading};
+use crate::core::health::UpstreamState;
 
 /// The content type of [`render`]ed text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -117,12 +118,11 @@ fn outages(reading: &Reading, number: fn(&PresentOutageReading) -> Option<Value>
 
 /// The states of upstreams, each with 0 or 1.
 fn states(reading: &Reading) -> Vec<Sample> {
-    let states = ["healthy", "impaired", "down"];
-    let of = |upstream: &super::reading::UpstreamReading, state: &str| Sample {
-        labels: vec![("upstream", upstream.upstream.clone()), ("state", state.to_owned())],
-        value: Value::Whole(u64::from(upstream.state == state)),
+    let of = |upstream: &super::reading::UpstreamReading, state: UpstreamState| Sample {
+        labels: vec![("upstream", upstream.upstream.clone()), ("state", state.label().to_owned())],
+        value: Value::Whole(u64::from(upstream.state == state.label())),
     };
-    reading.upstreams.iter().flat_map(|upstream| states.map(|state| of(upstream, state))).collect()
+    reading.upstreams.iter().flat_map(|upstream| UpstreamState::ALL.map(|state| of(upstream, state))).collect()
 }
 
 /// What attempts came to.

@@ -1,5 +1,6 @@
 //! How it stands with the state file: one vocabulary for the log, metrics, and `holdover status`.
 
+use crate::core::labelled::labelled;
 use crate::core::time::Timestamp;
 
 /// How it stands with the state file.
@@ -37,47 +38,30 @@ pub enum Durable {
     Behind(StateFileTrouble),
 }
 
-/// Why the state file cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StateFileTrouble {
-    /// Another process has it open.
-    InUse,
-    /// It may not be read or written, or lies on a file system that is read-only.
-    Denied,
-    /// The disk, the quota or the largest file is full.
-    Full,
-    /// Its folder is not there.
-    Missing,
-    /// There is something at its path that is not a file.
-    NotAFile,
-    /// It is damaged, and cannot be kept aside.
-    Damaged,
-    /// The disk does not answer in time.
-    Slow,
-    /// The operating system said something else.
-    Device,
+labelled! {
+    /// Why the state file cannot be used.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum StateFileTrouble {
+        /// Another process has it open.
+        InUse = "in_use",
+        /// It may not be read or written, or lies on a file system that is read-only.
+        Denied = "denied",
+        /// The disk, the quota or the largest file is full.
+        Full = "full",
+        /// Its folder is not there.
+        Missing = "missing",
+        /// There is something at its path that is not a file.
+        NotAFile = "not_a_file",
+        /// It is damaged, and cannot be kept aside.
+        Damaged = "damaged",
+        /// The disk does not answer in time.
+        Slow = "slow",
+        /// The operating system said something else.
+        Device = "device",
+    }
 }
 
 impl StateFileTrouble {
-    /// All kinds.
-    pub const ALL: [Self; 8] =
-        [Self::InUse, Self::Denied, Self::Full, Self::Missing, Self::NotAFile, Self::Damaged, Self::Slow, Self::Device];
-
-    /// The metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::InUse => "in_use",
-            Self::Denied => "denied",
-            Self::Full => "full",
-            Self::Missing => "missing",
-            Self::NotAFile => "not_a_file",
-            Self::Damaged => "damaged",
-            Self::Slow => "slow",
-            Self::Device => "device",
-        }
-    }
-
     /// What it means, and what to do about it.
     #[must_use]
     pub const fn advice(self) -> &'static str {

@@ -13,6 +13,8 @@ use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
 use crate::core::upstream::{Protocol, Role, UpstreamPolicy};
 use crate::resolver::recoveries::Recoveries;
+use crate::telemetry::counters::Counters;
+use crate::telemetry::tally::AttemptEnd;
 
 /// One address that is asked.
 pub struct Upstream {
@@ -40,12 +42,8 @@ pub struct Upstream {
     pub(super) looping_until: AtomicU64,
     /// Wakes its prober when its state has changed.
     pub changed: Notify,
-    /// What attempts came to, in the order of [`ATTEMPT_ENDS`].
-    attempts: [AtomicU64; ATTEMPT_ENDS.len()],
+    attempts: Counters<AttemptEnd>,
 }
-
-/// What an attempt can come to, as metric labels.
-pub const ATTEMPT_ENDS: [&str; 5] = ["answered", "useless", "failed", "timed_out", "late"];
 
 /// Names that share their upstreams.
 pub struct Group {
@@ -88,28 +86,25 @@ impl Upstream {
             plain_until: AtomicU64::new(0),
             looping_until: AtomicU64::new(0),
             changed: Notify::new(),
-            attempts: Default::default(),
+            attempts: Counters::default(),
         }
     }
 
     /// Counts what an attempt came to.
     pub(super) fn count(&self, outcome: AttemptOutcome) {
-        let [answered, useless, failed, timed_out, late] = &self.attempts;
-        let counter = match outcome {
-            AttemptOutcome::Answered(_) => answered,
-            AttemptOutcome::Useless(..) => useless,
-            AttemptOutcome::Failed => failed,
-            AttemptOutcome::TimedOut => timed_out,
-            AttemptOutcome::Late => late,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.attempts.count(match outcome {
+            AttemptOutcome::Answered(_) => AttemptEnd::Answered,
+            AttemptOutcome::Useless(..) => AttemptEnd::Useless,
+            AttemptOutcome::Failed => AttemptEnd::Failed,
+            AttemptOutcome::TimedOut => AttemptEnd::TimedOut,
+            AttemptOutcome::Late => AttemptEnd::Late,
+        });
     }
 
-    /// What attempts came to so far, in the order of [`ATTEMPT_ENDS`]. A late one is counted again
-    /// for what it comes to in the end.
+    /// The attempts so far, by what they came to.
     #[must_use]
-    pub fn attempts(&self) -> [u64; ATTEMPT_ENDS.len()] {
-        self.attempts.each_ref().map(|counter| counter.load(Ordering::Relaxed))
+    pub fn attempts(&self) -> &Counters<AttemptEnd> {
+        &self.attempts
     }
 
     /// Its p99 round-trip time; none before its first answers.
