@@ -46,12 +46,12 @@ mod with {
             SharedCacheReading {
                 url: self.url.clone(),
                 group: self.group.clone(),
-                reached: problem.is_none(),
+                working: problem.is_none(),
                 problem,
                 failing_seconds,
-                asked: counters.by_label_of(&Counted::ASKED),
-                published: counters.by_label_of(&Counted::PUBLISHED),
-                ignored: counters.by_label_of(&Counted::IGNORED),
+                lookups: counters.by_label_of(&Counted::LOOKUPS),
+                writes: counters.by_label_of(&Counted::WRITES),
+                ignored_entries: counters.by_label_of(&Counted::IGNORED_ENTRIES),
             }
         }
     }

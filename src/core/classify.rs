@@ -41,17 +41,21 @@ labelled! {
         /// Any other response code.
         OtherRcode = "other_rcode",
         /// The framing of the message cannot be read.
-        Garbage = "garbage",
+        Garbage = "malformed",
         /// Nothing came in time.
         Timeout = "timeout",
         /// ICMP error, reset, no route.
-        Network = "network",
+        Network = "network_error",
         /// Our own limits left no room to ask.
-        Overload = "overload",
+        Overload = "local_limit",
     }
 }
 
 impl Failure {
+    /// The failures that a response can show; the others are the lack of one.
+    pub const OF_RESPONSES: [Self; 6] =
+        [Self::ServFail, Self::Refused, Self::NotUnderstood, Self::Lame, Self::OtherRcode, Self::Garbage];
+
     /// The extended error to answer with (RFC 8914 §4.23, §4.24): 22 when upstream answered
     /// uselessly, 23 when it did not.
     #[must_use]

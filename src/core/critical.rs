@@ -37,7 +37,7 @@ labelled! {
         /// An answer beyond its TTL, or too old.
         Stale = "stale",
         /// Its last answer says that the name does not exist.
-        Denied = "denied",
+        Denied = "nxdomain",
         /// Nothing is known that could be served.
         Missing = "missing",
     }

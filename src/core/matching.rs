@@ -36,15 +36,15 @@ labelled! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Mismatch {
         /// Shorter than a header.
-        Short = "short",
+        Short = "too_short",
         /// A query: QR is 0.
         NotAResponse = "not_a_response",
         /// Another ID.
-        Id = "id",
+        Id = "wrong_id",
         /// Another opcode.
-        Opcode = "opcode",
+        Opcode = "wrong_opcode",
         /// No question, several, or another one.
-        Question = "question",
+        Question = "wrong_question",
     }
 }
 

@@ -15,6 +15,7 @@ use super::critical::Critical;
 use super::outage::PresentOutage;
 use super::upstreams::Upstream;
 use crate::core::budget::Class;
+use crate::core::classify::Failure;
 use crate::core::critical::Standing;
 use crate::core::key::NameText;
 use crate::core::special::Readiness;
@@ -23,7 +24,7 @@ use crate::memory::cached::CachedAnswer;
 use crate::memory::flushes::Scope;
 use crate::memory::journal::Origin;
 use crate::telemetry::reading::{
-    CacheReading, CriticalReading, OutageReading, PacketReading, PresentOutageReading, Reading, StoreSizeReading,
+    CacheReading, CriticalReading, CurrentOutageReading, OutageReading, PacketReading, Reading, StoreSizeReading,
     UpstreamReading, seconds,
 };
 
@@ -47,7 +48,7 @@ impl Resolver {
             groups.iter().enumerate().filter(|(_, group)| group.has_upstreams()).map(|(index, group)| OutageReading {
                 zone: group.zone.clone(),
                 begun: self.outages.begun(index),
-                present: present
+                current: present
                     .get(index)
                     .and_then(Option::as_ref)
                     .map(|outage| show(outage, walk.first.get(index), now)),
@@ -56,10 +57,10 @@ impl Resolver {
             ready: self.readiness() == Readiness::Ready,
             upstreams: self.upstreams.all().iter().map(|upstream| show_upstream(upstream, now)).collect(),
             packets: Class::ALL.iter().map(|class| (class.label().to_owned(), self.packets(*class))).collect(),
-            useless_responses: self.failures.by_label(),
+            unusable_responses: self.failures.by_label_of(&Failure::OF_RESPONSES),
             outages: outages.collect(),
             cache: self.cache(walk.expired),
-            learned: Origin::ALL
+            answers_learned: Origin::ALL
                 .iter()
                 .map(|origin| (origin.label().to_owned(), self.journal.learned(*origin)))
                 .collect(),
@@ -90,14 +91,14 @@ impl Resolver {
 
     /// Packets of one class.
     fn packets(&self, class: Class) -> PacketReading {
-        PacketReading { sent: self.sends.total(class), shed: self.sends.total_shed(class) }
+        PacketReading { sent: self.sends.total(class), over_budget: self.sends.total_shed(class) }
     }
 
     /// What is remembered.
     fn cache(&self, expired_entries: u64) -> CacheReading {
-        let [positive, negative, failed] =
+        let [positive, negative, failure] =
             self.store.sizes().map(|(entries, bytes)| StoreSizeReading { entries, bytes });
-        CacheReading { positive, negative, failed, expired_entries, limit_bytes: self.policy.cache.bytes }
+        CacheReading { positive, negative, failure, expired_entries, limit_bytes: self.policy.cache.bytes }
     }
 
     /// Forgets every name and type that is meant, also what the fleet learned of it so far; gives
@@ -111,14 +112,14 @@ impl Resolver {
 }
 
 /// Shows an outage under way.
-fn show(outage: &PresentOutage, first: Option<&Option<Arc<CachedAnswer>>>, now: Timestamp) -> PresentOutageReading {
+fn show(outage: &PresentOutage, first: Option<&Option<Arc<CachedAnswer>>>, now: Timestamp) -> CurrentOutageReading {
     let first = first.and_then(Option::as_ref);
-    PresentOutageReading {
-        lasted_seconds: seconds(now.since(outage.began)),
-        answers_saved: outage.saved,
+    CurrentOutageReading {
+        duration_seconds: seconds(now.since(outage.began)),
+        stale_answers: outage.saved,
         names_served_stale: outage.names,
-        failed: outage.failed,
-        first_to_lose: first.and_then(|cached| cached.key()).map(|key| key.to_string()),
+        failed_answers: outage.failed,
+        cliff_name: first.and_then(|cached| cached.key()).map(|key| key.to_string()),
         time_to_cliff_seconds: first.map(|cached| seconds(now.until(cached.entry.stale_until))),
     }
 }
@@ -129,8 +130,9 @@ fn show_upstream(upstream: &Upstream, now: Timestamp) -> UpstreamReading {
         upstream: upstream.label.clone(),
         state: upstream.state().label().to_owned(),
         looping: upstream.is_looping(now),
-        p99_seconds: upstream.p99().map(seconds),
+        rtt_p99_seconds: upstream.p99().map(seconds),
         attempts: upstream.attempts().by_label(),
+        overdue_attempts: upstream.overdue_attempts(),
     }
 }
 

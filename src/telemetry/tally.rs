@@ -152,20 +152,17 @@ impl Sends {
 }
 
 labelled! {
-    /// What became of one attempt to get a response from an upstream.
+    /// What one attempt to get a response from an upstream came to.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum AttemptEnd {
-        /// A response came that answers the query: NOERROR with data or SOA, or NXDOMAIN.
+        /// A response came that answers the query: data, NODATA or NXDOMAIN.
         Answered = "answered",
         /// A response came that does not answer the query: SERVFAIL, REFUSED, lame, malformed.
-        Useless = "useless",
+        UnusableResponse = "unusable_response",
         /// The network reported an error: ICMP, or a connection that was reset.
-        Failed = "failed",
-        /// Nothing came within the time that an attempt is waited for.
+        NetworkError = "network_error",
+        /// No response came for as long as an attempt is waited for.
         TimedOut = "timed_out",
-        /// Nothing came within the time after which an attempt is overdue. It is counted again when
-        /// it ends.
-        Late = "late",
     }
 }
 
@@ -181,7 +178,7 @@ labelled! {
         Evicted = "evicted",
         /// It was closed at once, because the limit was reached and no other connection could be
         /// closed for it.
-        NoRoom = "no_room",
+        NoRoom = "over_limit",
     }
 }
 
@@ -196,13 +193,13 @@ labelled! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Carried {
         /// A query was sent over UDP.
-        Datagram = "datagram",
+        Datagram = "udp_queries",
         /// A query was sent over TCP.
-        Streamed = "streamed",
+        Streamed = "tcp_queries",
         /// A TCP connection was begun.
-        Connection = "connection",
+        Connection = "tcp_connections",
         /// A response came that belongs to a query.
-        Accepted = "accepted",
+        Accepted = "responses",
     }
 }
 
@@ -225,6 +222,12 @@ impl UpstreamCounters {
         self.carried.total(carried)
     }
 
+    /// The numbers of queries, connections and responses so far, by their labels.
+    #[must_use]
+    pub const fn carried(&self) -> &Counters<Carried> {
+        &self.carried
+    }
+
     /// Counts a response that was ignored because it belongs to no query.
     pub fn ignore(&self, mismatch: Mismatch) {
         self.ignored.count(mismatch);
@@ -235,6 +238,12 @@ impl UpstreamCounters {
     #[must_use]
     pub fn ignored(&self, mismatch: Mismatch) -> u64 {
         self.ignored.total(mismatch)
+    }
+
+    /// The responses ignored so far, by why they belong to no query.
+    #[must_use]
+    pub const fn ignored_responses(&self) -> &Counters<Mismatch> {
+        &self.ignored
     }
 }
 

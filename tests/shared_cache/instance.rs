@@ -126,26 +126,26 @@ impl Instance {
     /// Waits until it has reached the server.
     #[track_caller]
     pub fn wait_until_reached(&self) {
-        self.wait_until("it is reached", |status| status["reached"] == true);
+        self.wait_until("it is reached", |status| status["working"] == true);
     }
 
     /// Waits until it has published so many answers.
     #[track_caller]
     pub fn wait_until_published(&self, many: u64) {
-        self.wait_until("it is published", |status| status["published"]["published"].as_u64() >= Some(many));
+        self.wait_until("it is published", |status| status["writes"]["written"].as_u64() >= Some(many));
     }
 
     /// Waits until the server counts as lost.
     #[track_caller]
     pub fn wait_until_lost(&self) {
-        self.wait_until("it is lost", |status| status["problem"].is_string() && status["reached"] == false);
+        self.wait_until("it is lost", |status| status["problem"].is_string() && status["working"] == false);
     }
 
     /// Waits until it was lost and is reached again.
     #[track_caller]
     pub fn wait_until_lost_and_back(&mut self) {
-        assert!(self.process.wait_for("shared cache is lost").is_some());
-        assert!(self.process.wait_for("shared cache is back").is_some());
+        assert!(self.process.wait_for("shared cache cannot be used").is_some());
+        assert!(self.process.wait_for("shared cache can be used again").is_some());
     }
 
     /// A folder of its own.

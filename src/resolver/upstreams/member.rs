@@ -43,6 +43,7 @@ pub struct Upstream {
     /// Wakes its prober when its state has changed.
     pub changed: Notify,
     attempts: Counters<AttemptEnd>,
+    overdue_attempts: AtomicU64,
 }
 
 /// Names that share their upstreams.
@@ -87,6 +88,7 @@ impl Upstream {
             looping_until: AtomicU64::new(0),
             changed: Notify::new(),
             attempts: Counters::default(),
+            overdue_attempts: AtomicU64::new(0),
         }
     }
 
@@ -94,17 +96,27 @@ impl Upstream {
     pub(super) fn count(&self, outcome: AttemptOutcome) {
         self.attempts.count(match outcome {
             AttemptOutcome::Answered(_) => AttemptEnd::Answered,
-            AttemptOutcome::Useless(..) => AttemptEnd::Useless,
-            AttemptOutcome::Failed => AttemptEnd::Failed,
+            AttemptOutcome::Useless(..) => AttemptEnd::UnusableResponse,
+            AttemptOutcome::Failed => AttemptEnd::NetworkError,
             AttemptOutcome::TimedOut => AttemptEnd::TimedOut,
-            AttemptOutcome::Late => AttemptEnd::Late,
+            AttemptOutcome::Late => {
+                self.overdue_attempts.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
         });
     }
 
-    /// The attempts so far, by what they came to.
+    /// The attempts that have ended, by what they came to.
     #[must_use]
     pub fn attempts(&self) -> &Counters<AttemptEnd> {
         &self.attempts
+    }
+
+    /// The attempts that were not answered within [`LATE`](crate::core::health::LATE), whatever
+    /// they came to in the end.
+    #[must_use]
+    pub fn overdue_attempts(&self) -> u64 {
+        self.overdue_attempts.load(Ordering::Relaxed)
     }
 
     /// Its p99 round-trip time; none before its first answers.

@@ -1,70 +1,73 @@
-//! Log lines about the start and the end of the process, and about its parts.
+//! Log lines about the start and the end of the process, and about its threads.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tracing::{error, info};
 
-/// A socket that receives queries is open.
+/// Sockets for queries are open on one address.
 #[derive(Debug)]
 pub struct Listening {
-    /// Where.
+    /// The address.
     pub address: SocketAddr,
-    /// Threads that receive UDP on it.
+    /// Number of threads that receive queries over UDP on it.
     pub threads: usize,
 }
 
 impl Listening {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         info!(address = %self.address, threads = self.threads, "listening on UDP and TCP");
     }
 }
 
-/// The process is about to serve.
+/// The process answers queries from now on.
 #[derive(Debug)]
 pub struct Ready<'a> {
-    /// Upstreams by name and address.
+    /// All upstreams by name and address.
     pub upstreams: &'a [String],
-    /// Milliseconds since the process began.
+    /// Time since the process started.
     pub after: Duration,
-    /// Answers for critical names that health checks still wait for.
+    /// Number of critical names and types that have no answer yet, and that health checks wait for.
     pub awaited: usize,
 }
 
 impl Ready<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        let (upstreams, after_ms, version) =
-            (self.upstreams.join(", "), (self.after.as_secs_f64() * 1e6).round() / 1e3, env!("CARGO_PKG_VERSION"));
+        let (upstreams, after_seconds, version) =
+            (self.upstreams.join(", "), self.after.as_secs_f64(), env!("CARGO_PKG_VERSION"));
         match self.awaited {
-            0 => info!(upstreams, after_ms, version, "ready"),
-            awaited => {
-                info!(upstreams, after_ms, version, awaited, "serving: ready as soon as the critical names are known")
+            0 => info!(upstreams, after_seconds, version, "ready"),
+            critical_missing => {
+                info!(
+                    upstreams,
+                    after_seconds, version, critical_missing, "serving: ready as soon as the critical names are known"
+                );
             }
         }
     }
 }
 
-/// The process was asked to end.
+/// The process was asked to end, and goes on answering queries for a bounded time.
 #[derive(Debug)]
 pub struct Draining<'a> {
-    /// The signal's name.
+    /// Name of the signal, or another reason.
     pub signal: &'a str,
-    /// It ends after so long without a query …
+    /// The process ends after this time without a query.
     pub idle: Duration,
-    /// … and after so long in any case.
+    /// The process ends after this time at the latest.
     pub at_most: Duration,
 }
 
 impl Draining<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         info!(
             signal = self.signal,
             idle_seconds = self.idle.as_secs_f64(),
-            at_most_seconds = self.at_most.as_secs_f64(),
-            "draining: queries go on being answered"
+            maximum_seconds = self.at_most.as_secs_f64(),
+            "draining: queries are still answered until none has come for some time"
         );
     }
 }
@@ -72,29 +75,29 @@ impl Draining<'_> {
 /// The process ends.
 #[derive(Debug)]
 pub struct Stopped {
-    /// Queries answered in its life.
+    /// Number of queries that got a response since the start.
     pub answered: u64,
 }
 
 impl Stopped {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         info!(answered = self.answered, "stopped");
     }
 }
 
-/// A part of the process failed and is started again.
+/// A thread of the process failed and is started again.
 #[derive(Debug)]
 pub struct PartRestarted<'a> {
-    /// Which.
+    /// What the thread does.
     pub part: &'a str,
-    /// Why.
+    /// Why it failed.
     pub reason: &'a str,
 }
 
 impl PartRestarted<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        error!(part = self.part, reason = self.reason, "a part failed and is started again");
+        error!(thread = self.part, reason = self.reason, "a thread failed and is started again");
     }
 }

@@ -25,42 +25,50 @@ labelled! {
     }
 }
 
-/// Something came that nobody should send; told at most once a minute and kind.
+/// Packets or connections of one kind came that nobody should send; logged at most once a minute
+/// for each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnwantedTrafficSeen {
-    /// What.
+    /// The kind.
     pub kind: UnwantedTraffic,
-    /// How many since it was told last.
+    /// How many came since the last line about this kind.
     pub count: u64,
-    /// One of those who sent it, where that helps.
+    /// Address of the last client that was rejected, for [`UnwantedTraffic::NotAllowed`].
     pub client: Option<IpAddr>,
 }
 
 impl UnwantedTrafficSeen {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        let count = self.count;
+        let (kind, count) = (self.kind.label(), self.count);
         match self.kind {
             UnwantedTraffic::NotAQuery => {
-                info!(count, "packets from clients were dropped: no queries, or too long for one")
+                info!(kind, count, "packets from clients were dropped: not queries, or longer than a query may be");
             }
             UnwantedTraffic::RejectedQuery => {
                 info!(
+                    kind,
                     count,
-                    "queries were refused: unreadable (FORMERR), of a kind that is not served (NOTIMP, BADVERS), or RD=0 for a name not fresh"
+                    "queries were rejected: malformed (FORMERR), of a kind that is not served (NOTIMP, BADVERS), or RD=0 for a name that is not fresh"
                 );
             }
             UnwantedTraffic::NotAllowed => {
                 let client = self.client.map(|client| client.to_string()).unwrap_or_default();
-                warn!(count, client, "clients were turned away: none of listen.clients holds their address");
+                warn!(kind, count, client, "clients were not answered: their address is not in listen.clients");
             }
             UnwantedTraffic::ConnectionLimit => {
-                warn!(count, "TCP connections of clients were closed to stay within listen.tcp_connections");
+                warn!(kind, count, "TCP connections of clients were closed to stay within listen.tcp_connections");
             }
             UnwantedTraffic::UnmatchedResponse => {
-                warn!(count, "responses that belong to no query were ignored: forged, late after a retry, or broken");
+                warn!(
+                    kind,
+                    count,
+                    "responses that belong to no query were ignored: forged, malformed, or a duplicate after a retry"
+                );
             }
-            UnwantedTraffic::MalformedResponse => warn!(count, "responses of upstreams could not be read"),
+            UnwantedTraffic::MalformedResponse => {
+                warn!(kind, count, "responses of upstreams were malformed and could not be used");
+            }
         }
     }
 }
