@@ -1,5 +1,16 @@
-//! The command line: one subcommand, its exit code. 64 is wrong usage, 78 a wrong configuration
-//! (sysexits.h), 1 anything else.
+//! The command line: it reads the arguments, runs one subcommand, and turns its result into the exit
+//! code of the process.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | success |
+//! | 1 | the command failed, or the answer of `holdover check` or of the drill is no |
+//! | 64 | the arguments are wrong (`EX_USAGE` of sysexits.h) |
+//! | 69 | `holdover run --strict` did not run the application (`EX_UNAVAILABLE`) |
+//! | 78 | the configuration is wrong, or an address cannot be listened on (`EX_CONFIG`) |
+//!
+//! `holdover run` ends with the exit code of its application. The texts of `--help` are the
+//! docstrings of the arguments.
 
 mod admin;
 pub mod cache;
@@ -18,39 +29,38 @@ use clap::{Parser, Subcommand};
 use crate::config::error::EXIT_USAGE;
 use crate::telemetry::console;
 
-/// A DNS cache beside your application: it serves what it remembers while the resolver behind it
-/// fails.
+/// A DNS cache that runs beside your application and answers from memory while the resolver behind
+/// it fails.
 #[derive(Debug, Parser)]
 #[command(name = "holdover", version, arg_required_else_help = true)]
 struct Arguments {
-    /// What to do.
     #[command(subcommand)]
     command: Command,
 }
 
-/// What holdover can do.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answers queries: the sidecar itself.
+    /// Runs the sidecar: answers queries until a signal ends it
     Serve(serve::ServeArguments),
-    /// Runs a command with a sidecar beside it and resolv.conf pointing at it: the entry point of a
-    /// container
+    /// Runs an application with a sidecar beside it and resolv.conf pointing at it, as the entry
+    /// point of a container
     Run(run::RunArguments),
-    /// Points resolv.conf at holdover, puts the original back, or says what is there
+    /// Points resolv.conf at holdover, puts the original back, or shows what is there
     Resolvconf(resolvconf::ResolvconfArguments),
-    /// Says whether a sidecar is ready, for health checks
+    /// Asks a sidecar whether it is ready, for health checks
     Check(check::CheckArguments),
-    /// Shows how a running sidecar is: outage, upstreams, memory
+    /// Shows the state of a running sidecar: outages, upstreams, cache
     Status(status::StatusArguments),
-    /// Exports, imports or forgets what a running sidecar remembers
+    /// Exports, imports or flushes what a running sidecar remembers
     Cache(cache::CacheArguments),
-    /// Rehearses an outage: an upstream that fails, clients with and without holdover, a verdict.
+    /// Rehearses an outage: an upstream that fails, clients with and without holdover, a verdict
     Drill(drill::DrillArguments),
-    /// Checks a configuration, or prints the default one.
+    /// Checks a configuration, or prints the default one
     Config(config::ConfigArguments),
 }
 
-/// Runs the process.
+/// Runs the process, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -77,7 +87,7 @@ pub fn main() -> ExitCode {
     finish(result)
 }
 
-/// The exit code; an error is told first.
+/// The exit code of a result; an error is first written to standard error.
 fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         console::complain(format_args!("{error:#}"));

@@ -11,6 +11,7 @@ pub mod fingerprint;
 pub mod health;
 pub mod hosts;
 pub mod key;
+pub mod labelled;
 pub mod matching;
 pub mod message;
 pub mod network;

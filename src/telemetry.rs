@@ -1,6 +1,11 @@
-//! What holdover says about itself: typed events, which alone know log texts, and counters.
+//! What holdover reports about itself: log lines, counters, metrics and `/status`.
+//!
+//! Other rooms emit an event of [`events`] or count in [`tally`]; only this room knows the words.
+//! Those words are an interface: the README says which of them stay as they are within a major
+//! version.
 
 pub mod console;
+pub mod counters;
 pub mod events;
 pub mod logging;
 pub mod metrics;

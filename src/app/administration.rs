@@ -8,7 +8,6 @@ use std::vec;
 use crate::adapters::admin::{Flush, Imported, Scope, Sidecar};
 use crate::adapters::seed::{self, Writer};
 use crate::core::key::{Key, is_within};
-use crate::core::matching::Mismatch;
 use crate::core::policy::Policy;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
@@ -20,7 +19,7 @@ use crate::resolver::ports::PortFuture;
 use crate::telemetry::events;
 use crate::telemetry::reading::{Reading, StateFileReading, seconds};
 use crate::telemetry::state_file::{Durable, StateFileStatus};
-use crate::telemetry::tally::{Carried, ConnectionEvent, Connections, Tally, UpstreamCounters};
+use crate::telemetry::tally::{Connections, Tally, UpstreamCounters};
 
 use super::{seeds, shared_cache};
 
@@ -83,16 +82,13 @@ pub(super) struct Administration {
 
 impl Sidecar for Administration {
     fn reading(&self) -> Reading {
-        let ignored = Mismatch::ALL.map(|mismatch| (mismatch.label().to_owned(), self.upstream.ignored(mismatch)));
-        let exchanged = Carried::ALL.map(|kind| (kind.label().to_owned(), self.upstream.total(kind)));
-        let connections = ConnectionEvent::ALL.map(|kind| (kind.label().to_owned(), self.connections.total(kind)));
         let mut reading = Reading {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: seconds(self.resolver.now().since(self.started)),
             listen: self.listen.clone(),
-            ignored_responses: ignored.into(),
-            exchanged: exchanged.into(),
-            connections: connections.into(),
+            ignored_responses: self.upstream.ignored_responses().by_label(),
+            upstream_traffic: self.upstream.carried().by_label(),
+            tcp_connections: self.connections.by_label(),
             state_file: self.state.as_ref().map(|state| state.read(self.resolver.now())),
             shared_cache: self.shared_cache.as_ref().map(|shared_cache| shared_cache.read(self.resolver.now())),
             ..self.resolver.reading()
@@ -115,7 +111,7 @@ impl Sidecar for Administration {
     fn import(&self, text: &str) -> Result<Imported, String> {
         let imported = seeds::take_in(text, self.resolver.memory(), &self.policy, Origin::Import)
             .map_err(|error| error.to_string())?;
-        events::CacheImported { taken: imported.taken, older: imported.older }.emit();
+        events::CacheImported { learned: imported.learned, older: imported.older }.emit();
         Ok(imported)
     }
 
@@ -128,7 +124,7 @@ impl Sidecar for Administration {
         let shown = read.shown.clone();
         let meant: Meaning = Arc::new(move |key| read.is(key));
         let forgotten = self.resolver.memory().flush_all(&meant);
-        events::CacheFlushed { scope: &shown, forgotten }.emit();
+        events::CacheFlushed { scope: &shown, flushed: forgotten }.emit();
         let durable = match &self.state {
             Some(state) => (state.forget)(meant, self.resolver.now()),
             None => Box::pin(std::future::ready(Durable::Off)),

@@ -32,8 +32,8 @@ pub(super) fn load(paths: &[PathBuf], memory: &Memory, policy: &Policy) {
     for path in paths {
         let text = seed::read_file(path, size_max(policy));
         match text.and_then(|text| take_in(&text, memory, policy, Origin::Seed)) {
-            Ok(Imported { taken, older, expired, refused, mistakes }) => {
-                events::SeedRead { path, taken, older, expired, refused, mistakes: &mistakes }.emit();
+            Ok(Imported { learned, older, expired, invalid, mistakes }) => {
+                events::SeedRead { path, learned, older, expired, invalid, mistakes: &mistakes }.emit();
             }
             Err(error) => events::SeedUnusable { path, reason: &error.to_string() }.emit(),
         }
@@ -46,14 +46,14 @@ pub(super) fn load(paths: &[PathBuf], memory: &Memory, policy: &Policy) {
 /// [`SeedError::Shape`] when it is no seed.
 pub(super) fn take_in(text: &str, memory: &Memory, policy: &Policy, origin: Origin) -> Result<Imported, SeedError> {
     let now = memory.now();
-    let (mut taken, mut older) = (0, 0);
+    let (mut learned, mut older) = (0, 0);
     let left = seed::read_text(text, policy, now, |seedling| {
         let known = || matches!(memory.find(&seedling.key, now), Found::Answer(_));
         let is_taken = !(seedling.entry.undated && known())
             && memory.restore(&seedling.key, seedling.entry, seedling.hits, origin);
-        if is_taken { taken += 1 } else { older += 1 }
+        if is_taken { learned += 1 } else { older += 1 }
     })?;
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let mistakes = left.mistakes.iter().map(ToString::to_string).collect();
-    Ok(Imported { taken, older, expired: count(left.expired), refused: count(left.refused), mistakes })
+    Ok(Imported { learned, older, expired: count(left.expired), invalid: count(left.refused), mistakes })
 }

@@ -39,8 +39,6 @@ mod with {
         /// How it stands now.
         pub(in crate::app) fn read(&self, now: Timestamp) -> SharedCacheReading {
             let counters = self.cache.counters();
-            let of =
-                |kinds: &[Counted]| kinds.iter().map(|kind| (kind.label().to_owned(), counters.total(*kind))).collect();
             let (problem, failing_seconds) = match self.cache.reach() {
                 Reach::Reached => (None, None),
                 Reach::Lost { since, reason } => (Some(reason.advice().to_owned()), Some(seconds(now.since(since)))),
@@ -48,12 +46,12 @@ mod with {
             SharedCacheReading {
                 url: self.url.clone(),
                 group: self.group.clone(),
-                reached: problem.is_none(),
+                working: problem.is_none(),
                 problem,
                 failing_seconds,
-                asked: of(&Counted::ASKED),
-                published: of(&Counted::PUBLISHED),
-                ignored: of(&Counted::IGNORED),
+                lookups: counters.by_label_of(&Counted::LOOKUPS),
+                writes: counters.by_label_of(&Counted::WRITES),
+                ignored_entries: counters.by_label_of(&Counted::IGNORED_ENTRIES),
             }
         }
     }

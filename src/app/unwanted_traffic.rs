@@ -1,9 +1,9 @@
-//! Says in the log what nobody should send us: at most one line per kind and minute, however much
-//! comes.
+//! Logs packets and connections that nobody should send: at most one line per kind and minute,
+//! however many come.
 //!
-//! The threads that receive only count; this task compares the counters every few seconds, so that
-//! a flood of garbage costs a flood of additions and one line. The first of a kind is told within
-//! seconds, the rest in sums.
+//! The threads that receive only count. This task compares the counters every few seconds, so that
+//! a flood of malformed packets costs one addition each, and one line. The first of a kind is logged
+//! within seconds, and those that follow once a minute, as a sum.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,17 +18,18 @@ use crate::resolver::{self, Resolver};
 use crate::telemetry::events::{UnwantedTraffic, UnwantedTrafficSeen};
 use crate::telemetry::tally::{Answered, ConnectionEvent, Connections, Tally, UpstreamCounters};
 
-/// How often the counters are compared.
+/// Time between two comparisons of the counters.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The least time between two lines of one kind.
 const QUIET_FOR: Duration = Duration::from_secs(60);
 
-/// The client that was turned away last: who wonders why nobody is answered needs its address.
+/// The last client whose address was not allowed. An operator who wonders why a client gets no
+/// answer needs its address.
 #[derive(Debug, Default)]
 pub(super) struct LastRejectedClient(Mutex<Option<IpAddr>>);
 
 impl LastRejectedClient {
-    /// Takes note of one; somebody else's note will do when another thread is taking its own.
+    /// Takes note of a client, unless another thread is just taking note of one: any of them will do.
     pub(super) fn note(&self, client: IpAddr) {
         if let Some(mut last) = self.0.try_lock() {
             *last = Some(client);
@@ -36,34 +37,29 @@ impl LastRejectedClient {
     }
 }
 
-/// Watches the counters of what nobody should send.
+/// The task that compares the counters of unwanted traffic and writes the lines.
 pub(super) struct UnwantedTrafficWatch {
-    /// Counts what upstreams say.
     resolver: Arc<Resolver>,
-    /// Count what clients send.
     tallies: Vec<Arc<Tally>>,
-    /// Counts their connections.
     connections: Arc<Connections>,
-    /// Counts what comes from the way upstream.
     upstream: Arc<UpstreamCounters>,
-    /// Who was turned away last.
     last_rejected: Arc<LastRejectedClient>,
-    /// What was told.
-    told: Told,
+    logged: Logged,
 }
 
-/// What was told of each kind: the count until then, and when; in the order of [`UnwantedTraffic::ALL`].
+/// The last line about each kind: the count at that time, and the time; in the order of
+/// [`UnwantedTraffic::ALL`].
 #[derive(Default)]
-struct Told([(u64, Option<Timestamp>); UnwantedTraffic::ALL.len()]);
+struct Logged([(u64, Option<Timestamp>); UnwantedTraffic::ALL.len()]);
 
-impl Told {
-    /// What is worth a line now, and how many came since the last one.
+impl Logged {
+    /// The kinds about which a line is due, and how many came since the last line.
     fn take_news(&mut self, counts: [u64; UnwantedTraffic::ALL.len()], now: Timestamp) -> Vec<(UnwantedTraffic, u64)> {
         let mut news = Vec::new();
-        for ((kind, count), (told, at)) in UnwantedTraffic::ALL.into_iter().zip(counts).zip(&mut self.0) {
-            if count > *told && at.is_none_or(|at| now.since(at) >= QUIET_FOR) {
-                news.push((kind, count - *told));
-                (*told, *at) = (count, Some(now));
+        for ((kind, count), (logged, at)) in UnwantedTraffic::ALL.into_iter().zip(counts).zip(&mut self.0) {
+            if count > *logged && at.is_none_or(|at| now.since(at) >= QUIET_FOR) {
+                news.push((kind, count - *logged));
+                (*logged, *at) = (count, Some(now));
             }
         }
         news
@@ -71,7 +67,7 @@ impl Told {
 }
 
 impl UnwantedTrafficWatch {
-    /// A watch that begins with what was counted so far.
+    /// A watch that has not logged anything yet.
     pub(super) fn new(
         resolver: Arc<Resolver>,
         tallies: Vec<Arc<Tally>>,
@@ -79,34 +75,36 @@ impl UnwantedTrafficWatch {
         upstream: Arc<UpstreamCounters>,
         last_rejected: Arc<LastRejectedClient>,
     ) -> Self {
-        Self { resolver, tallies, connections, upstream, last_rejected, told: Told::default() }
+        Self { resolver, tallies, connections, upstream, last_rejected, logged: Logged::default() }
     }
 
-    /// Watches until it is dropped.
+    /// Watches until the task is dropped.
     pub(super) async fn watch(mut self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let counts = UnwantedTraffic::ALL.map(|kind| self.count(kind));
-            for (kind, count) in self.told.take_news(counts, self.resolver.now()) {
+            for (kind, count) in self.logged.take_news(counts, self.resolver.now()) {
                 let client = if kind == UnwantedTraffic::NotAllowed { *self.last_rejected.0.lock() } else { None };
                 UnwantedTrafficSeen { kind, count, client }.emit();
             }
         }
     }
 
-    /// How many there were so far.
+    /// How many of this kind came since the start.
     fn count(&self, kind: UnwantedTraffic) -> u64 {
         match kind {
-            UnwantedTraffic::NoQuery => resolver::sum(&self.tallies, Answered::Dropped),
-            UnwantedTraffic::OddQuery => resolver::sum(&self.tallies, Answered::Rejected),
+            UnwantedTraffic::NotAQuery => resolver::sum(&self.tallies, Answered::Dropped),
+            UnwantedTraffic::RejectedQuery => resolver::sum(&self.tallies, Answered::Rejected),
             UnwantedTraffic::NotAllowed => {
                 resolver::sum(&self.tallies, Answered::NotAllowed) + self.connections.total(ConnectionEvent::NotAllowed)
             }
-            UnwantedTraffic::Crowd => {
+            UnwantedTraffic::ConnectionLimit => {
                 self.connections.total(ConnectionEvent::Evicted) + self.connections.total(ConnectionEvent::NoRoom)
             }
-            UnwantedTraffic::Forgery => Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum(),
-            UnwantedTraffic::Garbage => self.resolver.failures().total(Failure::Garbage),
+            UnwantedTraffic::UnmatchedResponse => {
+                Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum()
+            }
+            UnwantedTraffic::MalformedResponse => self.resolver.failures().total(Failure::Garbage),
         }
     }
 }
@@ -116,18 +114,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_a_kind_is_told_at_once_and_the_rest_once_a_minute() {
+    fn the_first_of_a_kind_is_logged_at_once_and_the_rest_once_a_minute() {
         let at = |seconds: u64| Timestamp::from_secs(1_000_000 + seconds);
-        let mut told = Told::default();
-        assert_eq!(told.take_news([0; 6], at(0)), []);
-        assert_eq!(told.take_news([3, 0, 0, 0, 0, 0], at(5)), [(UnwantedTraffic::NoQuery, 3)]);
+        let mut logged = Logged::default();
+        assert_eq!(logged.take_news([0; 6], at(0)), []);
+        assert_eq!(logged.take_news([3, 0, 0, 0, 0, 0], at(5)), [(UnwantedTraffic::NotAQuery, 3)]);
         assert_eq!(
-            told.take_news([9, 1, 0, 0, 0, 0], at(10)),
-            [(UnwantedTraffic::OddQuery, 1)],
+            logged.take_news([9, 1, 0, 0, 0, 0], at(10)),
+            [(UnwantedTraffic::RejectedQuery, 1)],
             "each kind has its own minute"
         );
-        assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(64)), []);
-        assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(65)), [(UnwantedTraffic::NoQuery, 8_997)]);
-        assert_eq!(told.take_news([9_000, 1, 0, 0, 0, 0], at(200)), [], "what has stopped is not told again");
+        assert_eq!(logged.take_news([9_000, 1, 0, 0, 0, 0], at(64)), []);
+        assert_eq!(logged.take_news([9_000, 1, 0, 0, 0, 0], at(65)), [(UnwantedTraffic::NotAQuery, 8_997)]);
+        assert_eq!(logged.take_news([9_000, 1, 0, 0, 0, 0], at(200)), [], "what has stopped is not logged again");
     }
 }

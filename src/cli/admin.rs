@@ -1,5 +1,5 @@
-//! Where the subcommands that ask a running sidecar find it, and what they say when it is not
-//! there.
+//! What the subcommands that ask a running sidecar have in common: the flags that say where its admin
+//! interface is, and the messages when it cannot be reached.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,13 +17,13 @@ use crate::telemetry::console;
 /// Arguments of every subcommand that asks a running sidecar.
 #[derive(Debug, Args)]
 pub(super) struct AdminArguments {
-    /// Where holdover's admin interface is [default: that of environment and file]
+    /// Admin interface of the sidecar [default: that of environment and configuration file]
     #[arg(long, value_name = "ADDR[:PORT]|PATH", value_parser = admin)]
     admin: Option<Admin>,
     /// How long to wait for an answer
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
     timeout: Duration,
-    /// Configuration file, for its admin address
+    /// Configuration file to take the address of the admin interface from
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -38,13 +38,13 @@ fn admin(text: &str) -> Result<Admin, String> {
     })
 }
 
-/// What is said when nobody knows where the interface is.
-const NOWHERE: &str = "no admin interface is configured, so there is nobody to ask. Start the sidecar with \
-                       `holdover serve --admin /run/holdover/admin.sock` (or [admin] address, or HOLDOVER_ADMIN_ADDRESS), and name the same here \
-                       with --admin, --config, or the variable.";
+/// The message when no flag, variable or file says where the admin interface is.
+const NOWHERE: &str = "no admin interface is configured, so the sidecar cannot be asked. Start it with \
+                       `holdover serve --admin /run/holdover/admin.sock` (or [admin] address, or HOLDOVER_ADMIN_ADDRESS), and give the same address \
+                       here with --admin, --config or the variable.";
 
 impl AdminArguments {
-    /// Whom to ask; or the exit code, when that was already said.
+    /// A client of the configured interface. The error is an exit code, after a message.
     fn client(self) -> Result<Client, ExitCode> {
         let admin = match self.admin {
             Some(admin) => Some(admin),
@@ -63,10 +63,11 @@ impl AdminArguments {
         Ok(Client { admin, timeout: self.timeout })
     }
 
-    /// Asks the sidecar, and shows what came of it; a failure is told in one line.
+    /// Asks the sidecar and shows its answer. When it cannot be asked, one line on standard error
+    /// says why, and the exit code is 1.
     ///
     /// # Errors
-    /// A runtime that cannot be made.
+    /// No async runtime can be made, or `show` fails.
     pub(super) fn ask<T>(
         self,
         ask: impl AsyncFnOnce(&Client) -> Result<T, ClientError>,
@@ -88,7 +89,7 @@ impl AdminArguments {
     }
 }
 
-/// An address as this host reaches it: over loopback where it stands for all addresses.
+/// The address as a client on this host reaches it: loopback if it stands for all addresses.
 fn reachable(admin: Admin) -> Admin {
     match admin {
         Admin::Address(address) => Admin::Address(super::check::reachable(Some(address))),

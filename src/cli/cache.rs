@@ -1,5 +1,5 @@
-//! `holdover cache`: takes what a running sidecar remembers out of it, into another, and lets it
-//! forget.
+//! `holdover cache`: exports what a running sidecar remembers as a seed, imports a seed into a running
+//! sidecar, and flushes names.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -13,26 +13,24 @@ use crate::adapters::admin::Scope;
 use crate::adapters::admin::client::{Client, ClientError};
 use crate::telemetry::console;
 
-/// Bytes of a seed that is sent; what a sidecar takes depends on the size of its cache, and is
-/// never more.
+/// Largest seed that is sent, in bytes. A sidecar accepts less, depending on the size of its cache.
 const SEED_MAX: u64 = 64 << 20;
 
 /// Arguments of `holdover cache`.
 #[derive(Debug, Args)]
 pub struct CacheArguments {
-    /// What to do.
     #[command(subcommand)]
     command: CacheCommand,
 }
 
-/// What can be done.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 enum CacheCommand {
-    /// Writes all that a sidecar remembers as a seed: for --seed, or for another sidecar
+    /// Writes everything that a sidecar remembers as a seed, for --seed or for another sidecar
     Export(ExportArguments),
-    /// Gives a sidecar a seed to remember; what it knows newer is left as it is
+    /// Lets a sidecar remember the answers of a seed, except where it remembers newer ones
     Import(ImportArguments),
-    /// Lets a sidecar forget names, fresh and stale
+    /// Flushes names from the cache of a sidecar, so that they are resolved anew
     Flush(FlushArguments),
 }
 
@@ -42,7 +40,6 @@ struct ExportArguments {
     /// File to write, whole or not at all [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Whom to ask.
     #[command(flatten)]
     admin: AdminArguments,
 }
@@ -50,10 +47,9 @@ struct ExportArguments {
 /// Arguments of `holdover cache import`.
 #[derive(Debug, Args)]
 struct ImportArguments {
-    /// The seed; - is standard input
+    /// The seed file; - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Whom to ask.
     #[command(flatten)]
     admin: AdminArguments,
 }
@@ -61,16 +57,15 @@ struct ImportArguments {
 /// Arguments of `holdover cache flush`.
 #[derive(Debug, Args)]
 struct FlushArguments {
-    /// The name to forget
+    /// Name to flush
     #[arg(value_name = "NAME", required_unless_present = "below", conflicts_with = "below")]
     name: Option<String>,
-    /// Forget this name and all below it; . is everything
+    /// Flush this name and all names below it; . flushes everything
     #[arg(long, value_name = "NAME")]
     below: Option<String>,
-    /// Only answers of this type
+    /// Flush only answers of this type
     #[arg(long = "type", value_name = "TYPE")]
     rtype: Option<String>,
-    /// Whom to ask.
     #[command(flatten)]
     admin: AdminArguments,
 }
@@ -78,7 +73,7 @@ struct FlushArguments {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// A file that cannot be read or written.
+/// A file, or standard output, cannot be read or written.
 pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         CacheCommand::Export(ExportArguments { output: None, admin }) => {
@@ -89,7 +84,7 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
             admin.ask(export, |_| Ok(ExitCode::SUCCESS))
         }
         CacheCommand::Export(ExportArguments { output: Some(path), admin }) => {
-            // A seed that ends in the middle must not stand where a whole one stood.
+            // An export that fails must not replace an earlier whole one.
             let beside = beside(&path);
             let file = std::fs::File::create(&beside).with_context(|| format!("cannot write {}", beside.display()))?;
             let out = io::BufWriter::new(file);
@@ -109,14 +104,14 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
             admin.ask(
                 async |client| client.import(text).await,
                 |came| {
-                    let (taken, older, expired) = (came.taken, came.older, came.expired);
+                    let (learned, older, expired) = (came.learned, came.older, came.expired);
                     console::say(&format!(
-                        "{taken} taken, {older} not newer than what is known, {expired} past their time\n"
+                        "{learned} learned, {older} not newer than what is remembered, {expired} past their maximum stale\n"
                     ))?;
-                    if came.refused == 0 {
+                    if came.invalid == 0 {
                         return Ok(ExitCode::SUCCESS);
                     }
-                    console::complain(format_args!("{} answers of {} are wrong:", came.refused, file.display()));
+                    console::complain(format_args!("{} answers of {} are invalid:", came.invalid, file.display()));
                     came.mistakes.iter().for_each(|mistake| console::remark(format_args!("  {mistake}")));
                     Ok(ExitCode::FAILURE)
                 },
@@ -125,10 +120,10 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
         CacheCommand::Flush(FlushArguments { name, below, rtype, admin }) => admin.ask(
             async |client| client.flush(&Scope { name, below, rtype }).await,
             |flushed| {
-                console::say(&format!("{} forgotten\n", flushed.forgotten))?;
+                console::say(&format!("{} flushed\n", flushed.flushed))?;
                 let Some(reason) = flushed.may_return else { return Ok(ExitCode::SUCCESS) };
                 console::complain(format_args!(
-                    "not yet in the state file, {reason}; after a crash of the sidecar it may come back from there"
+                    "the state file still has what was flushed, because it cannot be written ({reason}); if the sidecar crashes now, its next start remembers it again"
                 ));
                 Ok(ExitCode::FAILURE)
             },
@@ -136,14 +131,14 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// A name beside a file.
+/// The path of a temporary file in the same folder.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     name.into()
 }
 
-/// Reads a seed.
+/// Reads a seed file or standard input.
 fn read(path: &Path) -> anyhow::Result<String> {
     let unreadable = || format!("cannot read {}", path.display());
     let source: Box<dyn Read> = if path == Path::new("-") {
@@ -155,7 +150,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
     let length = source.take(SEED_MAX + 1).read_to_string(&mut text).with_context(unreadable)?;
     anyhow::ensure!(
         u64::try_from(length)? <= SEED_MAX,
-        "{}: larger than {} MiB, which no sidecar takes",
+        "{} is larger than {} MiB, which no sidecar accepts",
         path.display(),
         SEED_MAX >> 20
     );

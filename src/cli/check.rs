@@ -1,15 +1,15 @@
 //! `holdover check`: the health check of images, probes and units.
 //!
-//! It asks the sidecar itself, in band, for `ready.holdover.invalid`, which is answered from memory
-//! and never goes upstream: an outage of the resolver behind must not restart the sidecar that
-//! bridges it. Nothing but this binary is needed, no shell and no port of its own.
+//! It sends the sidecar a DNS query for `ready.holdover.invalid`, which the sidecar answers itself
+//! and never forwards: an outage of the upstream must not restart the sidecar that bridges it. It
+//! needs nothing but this binary, neither a shell nor a port of its own.
 //!
-//! | what comes back | means | exit code |
+//! | response | meaning | exit code |
 //! |---|---|---|
 //! | an address | ready | 0 |
-//! | NXDOMAIN from holdover | it answers, but waits for its critical names | 1, with `--alive` 0 |
+//! | NXDOMAIN from holdover | queries are answered, but the sidecar waits for its critical names | 1, with `--alive` 0 |
 //! | anything else | something else answers there | 1 |
-//! | nothing, or "port unreachable" | holdover does not run there | 1 |
+//! | none, or "port unreachable" | holdover does not run there | 1 |
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -30,45 +30,43 @@ use crate::core::upstream_query::{self, Extension};
 use crate::resolver::ports::Chance;
 use crate::telemetry::console;
 
-/// Queries within the time-out: one lost datagram is no illness.
+/// Queries within the timeout, so that one lost datagram does not make a sidecar unhealthy.
 const TRIES: u32 = 2;
-/// Largest answer that is read, in bytes.
+/// Largest response that is read, in bytes.
 const ANSWER_MAX: usize = 512;
-/// TYPE A.
 const TYPE_A: u16 = 1;
-/// RCODE NXDOMAIN.
 const NXDOMAIN: u16 = 3;
 
 /// Arguments of `holdover check`.
 #[derive(Debug, Args)]
 pub struct CheckArguments {
-    /// Where holdover listens [default: the first listen address of environment and file, else
-    /// 127.0.0.1:53]
+    /// Address on which holdover answers queries [default: the first listen address of environment
+    /// and configuration file, else 127.0.0.1:53]
     #[arg(long, value_name = "ADDR[:PORT]", value_parser = server)]
     server: Option<SocketAddr>,
-    /// How long to wait for the answer
+    /// How long to wait for the response
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = timeout)]
     timeout: Duration,
-    /// Ask only whether it answers, ready or not
+    /// Succeed as soon as holdover answers, also while it waits for its critical names
     #[arg(long)]
     alive: bool,
-    /// Configuration file, for its listen address
+    /// Configuration file to take the listen address from
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// What was found.
+/// What answers at an address.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// Ready.
+pub(super) enum CheckResult {
+    /// Holdover answers and is ready.
     Ready,
-    /// Holdover, but not ready.
+    /// Holdover answers, but waits for its critical names.
     NotReady,
-    /// Somebody else.
-    Stranger,
+    /// Something answers that is not holdover.
+    NotHoldover,
 }
 
-/// Reads an address; the port is 53 unless given.
+/// Reads an address; the port is 53 if none is given.
 fn server(text: &str) -> Result<SocketAddr, String> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     text.parse()
@@ -76,7 +74,7 @@ fn server(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "allowed: an IP address with an optional port, such as 127.0.0.1:53 or [::1]:53".to_owned())
 }
 
-/// Reads the time-out.
+/// Reads a timeout from the command line.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     let bounds = Bounds { min: Duration::from_millis(10), max: Duration::from_secs(60) };
     Duration::read(&Raw::Word(text.to_owned()))
@@ -87,7 +85,7 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// The answer cannot be written.
+/// Standard output cannot be written.
 pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
     let server = match arguments.server {
         Some(server) => server,
@@ -100,18 +98,18 @@ pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
         },
     };
     let problem = match ask(server, arguments.timeout) {
-        Ok(Found::Ready) => {
+        Ok(CheckResult::Ready) => {
             console::say("ready\n")?;
             return Ok(ExitCode::SUCCESS);
         }
-        Ok(Found::NotReady) if arguments.alive => {
+        Ok(CheckResult::NotReady) if arguments.alive => {
             console::say("alive, not ready yet\n")?;
             return Ok(ExitCode::SUCCESS);
         }
-        Ok(Found::NotReady) => {
+        Ok(CheckResult::NotReady) => {
             format!("holdover answers on {server}, but is not ready: it waits for its critical names")
         }
-        Ok(Found::Stranger) => format!("something else than holdover answers on {server}"),
+        Ok(CheckResult::NotHoldover) => format!("what answers on {server} is not holdover"),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => format!("nothing listens on {server}"),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             format!("no answer from {server} within {:?}", arguments.timeout)
@@ -122,7 +120,7 @@ pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// The listen address as this host reaches it: over loopback where it stands for all addresses.
+/// The listen address as a client on this host reaches it: loopback if it stands for all addresses.
 pub(super) fn reachable(listen: Option<SocketAddr>) -> SocketAddr {
     let mut address = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, limits::DNS_PORT)));
     match address.ip() {
@@ -133,8 +131,8 @@ pub(super) fn reachable(listen: Option<SocketAddr>) -> SocketAddr {
     address
 }
 
-/// Asks, and judges what comes back.
-pub(super) fn ask(server: SocketAddr, timeout: Duration) -> io::Result<Found> {
+/// Sends the query and says what answers it.
+pub(super) fn ask(server: SocketAddr, timeout: Duration) -> io::Result<CheckResult> {
     let any_port = if server.is_ipv4() {
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
     } else {
@@ -157,7 +155,7 @@ pub(super) fn ask(server: SocketAddr, timeout: Duration) -> io::Result<Found> {
             Ok(length) if answer.get(..2) == query.get(..2) => {
                 return Ok(judge(answer.get(..length).unwrap_or_default()));
             }
-            // The socket is connected: a stray answer to the first try.
+            // The socket is connected, so this is a late response to the query of the first try.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(error),
             Err(error) => last = error,
@@ -166,14 +164,13 @@ pub(super) fn ask(server: SocketAddr, timeout: Duration) -> io::Result<Found> {
     Err(last)
 }
 
-/// What an answer says.
-fn judge(answer: &[u8]) -> Found {
-    let Ok(header) = Header::read(answer) else { return Found::Stranger };
+fn judge(answer: &[u8]) -> CheckResult {
+    let Ok(header) = Header::read(answer) else { return CheckResult::NotHoldover };
     let [answers, ..] = header.records;
     match (header.rcode(), answers) {
-        (0, 1) => Found::Ready,
-        (NXDOMAIN, 0) if answer.windows(RESPONSIBLE.len()).any(|window| window == RESPONSIBLE) => Found::NotReady,
-        _ => Found::Stranger,
+        (0, 1) => CheckResult::Ready,
+        (NXDOMAIN, 0) if answer.windows(RESPONSIBLE.len()).any(|window| window == RESPONSIBLE) => CheckResult::NotReady,
+        _ => CheckResult::NotHoldover,
     }
 }
 
@@ -202,8 +199,8 @@ mod tests {
     #[test]
     fn another_resolver_that_denies_the_name_is_told_apart() {
         let denial = [0, 1, 0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0];
-        assert_eq!(judge(&denial), Found::Stranger);
-        assert_eq!(judge(&[0; 3]), Found::Stranger);
-        assert_eq!(judge(&[&denial[..], RESPONSIBLE].concat()), Found::NotReady);
+        assert_eq!(judge(&denial), CheckResult::NotHoldover);
+        assert_eq!(judge(&[0; 3]), CheckResult::NotHoldover);
+        assert_eq!(judge(&[&denial[..], RESPONSIBLE].concat()), CheckResult::NotReady);
     }
 }

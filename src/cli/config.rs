@@ -12,28 +12,28 @@ use crate::telemetry::console;
 /// Arguments of `holdover config`.
 #[derive(Debug, Args)]
 pub struct ConfigArguments {
-    /// What to do.
     #[command(subcommand)]
     command: ConfigCommand,
 }
 
-/// What can be done with a configuration.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Says whether file and environment are valid
+    /// Checks whether configuration file and environment are valid
     Check {
         /// Configuration file
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Prints the default configuration file, with reasons and ranges
+    /// Prints a configuration file with all keys, their defaults, ranges and reasons
     Default,
 }
 
 /// Runs the subcommand.
 ///
 /// # Errors
-/// Standard output cannot be written; a wrong configuration is told and ends with 78.
+/// Standard output cannot be written. A wrong configuration is no error here: it is written to
+/// standard error and gives the exit code 78.
 pub fn run(arguments: ConfigArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         ConfigCommand::Default => console::say(&render::default_file())?,
@@ -43,8 +43,8 @@ pub fn run(arguments: ConfigArguments) -> anyhow::Result<ExitCode> {
             match config::load(Flags { config, ..Flags::default() }, std::env::vars_os()) {
                 Ok(settings) => {
                     console::say(&format!("{subject} is valid\n"))?;
-                    // It may be tried elsewhere than where the secrets are; holdover starts without
-                    // them as well.
+                    // No failure: the check may run where the secrets are not, and holdover starts
+                    // without them as well.
                     if let Some(complaint) = shared_cache::complaint(&settings) {
                         console::complain(format!("{complaint} Until then the shared cache is not used."));
                     }

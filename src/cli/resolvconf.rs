@@ -1,7 +1,8 @@
-//! `holdover resolvconf`: takes `/etc/resolv.conf` over, gives it back, or says what is there.
+//! `holdover resolvconf`: points `/etc/resolv.conf` at holdover, puts the original back, or shows what
+//! is there.
 //!
-//! What is decided is decided in `core::takeover`, what is written in `adapters::resolv_conf`; here
-//! are the words.
+//! This file holds the flags and the output. `core::takeover` decides what is written, and
+//! `adapters::resolv_conf` writes it. The keys of `show --json` are part of the interface.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::adapters::resolv_conf::takeover::{Again, Applied, Force, Place, Plan, Restored, Sight, Upstreams, Wish};
 use crate::adapters::resolv_conf::{places, readers};
-use crate::cli::check::{Found, ask, reachable};
+use crate::cli::check::{CheckResult, ask, reachable};
 use crate::config::limits::DNS_PORT;
 use crate::config::settings::Settings;
 use crate::config::{self, Flags};
@@ -23,89 +24,83 @@ use crate::core::takeover::{Fallback, Second};
 use crate::core::upstream::Role;
 use crate::telemetry::console;
 
-/// How long it is waited for holdover to say that it is there.
+/// How long `apply` waits for an answer of holdover.
 const ASK: Duration = Duration::from_millis(500);
 
 /// Arguments of `holdover resolvconf`.
 #[derive(Debug, Args)]
 pub struct ResolvconfArguments {
-    /// What to do.
     #[command(subcommand)]
     command: ResolvconfCommand,
 }
 
-/// What can be done with a `resolv.conf`.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 enum ResolvconfCommand {
-    /// Points the file at holdover, and keeps the original
+    /// Points the file at holdover and keeps the original
     Apply {
-        /// Which file.
         #[command(flatten)]
         file: FileArguments,
-        /// What is written.
         #[command(flatten)]
         wish: WishArguments,
     },
     /// Puts the original back, byte for byte
     Restore {
-        /// Which file.
         #[command(flatten)]
         file: FileArguments,
-        /// Even if somebody else wrote the file since
+        /// Put it back even if another program has written the file since
         #[arg(long)]
         force: bool,
     },
-    /// Says what the file is, who wrote it, what would be written, and whom holdover would forward
-    /// to
+    /// Shows what the file is, what wrote it, what `apply` would write, and which upstreams holdover
+    /// would use
     Show {
-        /// Which file.
         #[command(flatten)]
         file: FileArguments,
-        /// What would be written.
         #[command(flatten)]
         wish: WishArguments,
-        /// As JSON
+        /// Print everything as JSON, for programs
         #[arg(long)]
         json: bool,
     },
 }
 
-/// Which file.
+/// Flags for the file.
 #[derive(Debug, Args)]
 struct FileArguments {
-    /// The file
+    /// The resolv.conf to read or write
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
     file: PathBuf,
-    /// Where its original is kept [default: FILE.before-holdover, else below /var/lib/holdover,
+    /// Where the original is kept [default: FILE.before-holdover, else below /var/lib/holdover,
     /// else below /run/holdover]
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
 }
 
-/// What is written.
+/// Flags for what is written.
 #[derive(Debug, Args)]
 pub(super) struct WishArguments {
-    /// Address on which holdover answers [default: the first listen address with port 53 of flags,
-    /// environment and file]
+    /// Address at which holdover is reached [default: the first listen address with port 53 of
+    /// environment and configuration file]
     #[arg(long, value_name = "ADDR")]
     nameserver: Option<IpAddr>,
-    /// Whether an original name server stays as the second one: auto leaves it out for musl and
-    /// systemd-resolved
+    /// Whether one of the original name servers stays in resolv.conf as the second one: auto leaves
+    /// it out for musl and systemd-resolved
     #[arg(long, value_enum, default_value = "auto")]
     fallback: FallbackArgument,
-    /// Configuration file, for listen addresses and upstreams
+    /// Configuration file to take listen addresses and upstreams from
     #[arg(long = "config", value_name = "FILE", id = "wish_config")]
     config: Option<PathBuf>,
 }
 
-/// Whether an original name server stays.
+/// Whether one of the original name servers stays in the file.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum FallbackArgument {
-    /// Where it helps.
+    /// Unless it would do harm: with musl or systemd-resolved.
     Auto,
-    /// In any case.
+    /// Always.
     Yes,
-    /// In no case.
+    /// Never.
     No,
 }
 
@@ -119,15 +114,18 @@ impl From<FallbackArgument> for Fallback {
     }
 }
 
-/// No listen address can stand in a `resolv.conf`.
+/// Holdover listens only on ports that `resolv.conf` cannot name.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "holdover listens on {0}, and resolv.conf cannot name a port: let it listen on port 53, or name the address at which it is reached on port 53 \
-     with --nameserver"
+    "holdover listens on {0}, and resolv.conf can name no other port than 53: let holdover listen on port 53, or give the address at which it is \
+     reached on port 53 with --nameserver"
 )]
 pub(super) struct NoSuchPort(SocketAddr);
 
-/// What is to be written, from flags and settings.
+/// What is to be written, as flags and settings say.
+///
+/// # Errors
+/// [`NoSuchPort`] when no address is known at which holdover is reached on port 53.
 pub(super) fn wish(
     nameserver: Option<IpAddr>,
     fallback: FallbackArgument,
@@ -150,7 +148,7 @@ pub(super) fn wish(
 /// Runs the subcommand.
 ///
 /// # Errors
-/// The file cannot be read, written, or should not be; the message says why and what to do.
+/// The file cannot be read or written, or should not be; the message says why and what to do.
 pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         ResolvconfCommand::Apply { file, wish } => {
@@ -166,7 +164,7 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
             }
             if !is_there(wish.own) {
                 console::complain(format_args!(
-                    "nothing answers on {} yet: until `holdover serve` runs there, {}",
+                    "holdover does not answer on {} yet: until `holdover serve` runs there, {}",
                     wish.own,
                     match applied.second {
                         Second::Written(_) => "names are resolved by the second name server",
@@ -178,10 +176,10 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
         ResolvconfCommand::Restore { file, force } => {
             let place = Place::new(&file.file, file.keep.as_deref())?;
             match place.restore(if force { Force::Yes } else { Force::No })? {
-                Restored::Written(_) => {
-                    console::say(&format!("{} is as it was before holdover\n", place.file().display()))?
+                Restored::Written(_) => console::say(&format!("{}: the original is back\n", place.file().display()))?,
+                Restored::Already => {
+                    console::say(&format!("{}: the original was back already\n", place.file().display()))?
                 }
-                Restored::Already => console::say(&format!("{} was as before already\n", place.file().display()))?,
             }
         }
         ResolvconfCommand::Show { file, wish, json } => {
@@ -204,8 +202,8 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The wish of flags, environment and configuration file; a wrong configuration is told, and gives
-/// the exit code.
+/// What is to be written, as flags, environment and configuration file say. A wrong configuration is
+/// written to standard error, and is an exit code.
 fn from_configuration(arguments: WishArguments) -> anyhow::Result<Result<Wish, ExitCode>> {
     match config::load(Flags { config: arguments.config, ..Flags::default() }, std::env::vars_os()) {
         Ok(settings) => Ok(Ok(wish(arguments.nameserver, arguments.fallback, &settings)?)),
@@ -216,33 +214,32 @@ fn from_configuration(arguments: WishArguments) -> anyhow::Result<Result<Wish, E
     }
 }
 
-/// Whether holdover answers there.
+/// Whether holdover answers at the address.
 fn is_there(own: IpAddr) -> bool {
-    let found: io::Result<Found> = ask(SocketAddr::new(own, DNS_PORT), ASK);
-    matches!(found, Ok(Found::Ready | Found::NotReady))
+    let found: io::Result<CheckResult> = ask(SocketAddr::new(own, DNS_PORT), ASK);
+    matches!(found, Ok(CheckResult::Ready | CheckResult::NotReady))
 }
 
-/// What was done, in one line.
+/// What was written, in one line for people.
 pub(super) fn told(file: &Path, wish: &Wish, applied: &Applied) -> String {
     let second = match &applied.second {
-        Second::Written(nameserver) => format!(", and at {nameserver} for when holdover is gone"),
-        Second::LeftOut(why) => format!(" alone ({})", why.reason()),
+        Second::Written(nameserver) => format!(", then at {nameserver} in case holdover does not answer"),
+        Second::LeftOut(why) => format!(" only ({})", why.reason()),
     };
     let kept =
         applied.kept.as_ref().map_or_else(String::new, |kept| format!("; the original is kept in {}", kept.display()));
     format!("{} points at holdover on {}{second}{kept}", file.display(), wish.own)
 }
 
-/// What the file is, in a word.
 fn kind(sight: &Sight) -> String {
     match (sight.link(), sight.is_mounted()) {
         (Some(target), _) => format!("a symbolic link to {target}"),
-        (None, true) => "a file with a mount over it, which is written in place".to_owned(),
+        (None, true) => "a file that is a mount point, so it is written in place".to_owned(),
         (None, false) => "a file".to_owned(),
     }
 }
 
-/// For people.
+/// The output of `show` for people.
 fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
     let read = ResolvConf::read(&sight.text());
     let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
@@ -252,11 +249,11 @@ fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
     let mut text = format!("{}\n", sight.file.display());
     let mut line = |label: &str, value: &str| {
         for (index, part) in value.lines().enumerate() {
-            text.push_str(&format!("  {:<18}{part}\n", if index == 0 { label } else { "" }));
+            text.push_str(&format!("  {:<20}{part}\n", if index == 0 { label } else { "" }));
         }
     };
     line("is", &kind(sight));
-    line("written by", if sight.writer == Writer::Unknown { "nobody who says so" } else { sight.writer.name() });
+    line("written by", if sight.writer == Writer::Unknown { "unknown" } else { sight.writer.name() });
     line("name servers", &names(&read.nameservers));
     line("search", &list(read.search));
     line("options", &list(read.options));
@@ -266,21 +263,29 @@ fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
         }
         (Some(_), None) => line(
             "original",
-            &format!("only in the text itself, written by {}: the kept copy is gone", plan.writer.name()),
+            &format!(
+                "written by {}; its copy is gone, and only what the file itself repeats of it is left",
+                plan.writer.name()
+            ),
         ),
-        (None, _) => {
-            line("original", if sight.writer == Writer::Holdover { "lost: nothing is kept" } else { "not taken over" })
-        }
+        (None, _) => line(
+            "original",
+            if sight.writer == Writer::Holdover {
+                "lost: no copy is kept"
+            } else {
+                "this file (holdover has not written it)"
+            },
+        ),
     }
     if sight.is_unchanged() == Some(false) {
-        line("", "the file was changed since holdover wrote it");
+        line("", "another program has changed the file since holdover wrote it");
     }
-    line("would forward to", &names(&plan.upstreams));
+    line("upstreams", &names(&plan.upstreams));
     if plan.circle {
-        line("", &format!("not to 127.0.0.11: Docker's resolver forwards to {}, which is holdover", wish.own));
+        line("", &format!("without 127.0.0.11: Docker's resolver forwards to {}, which is holdover", wish.own));
     }
     if let Second::LeftOut(why) = &plan.second {
-        line("second server", &format!("left out: {}", why.reason()));
+        line("second name server", &format!("left out: {}", why.reason()));
     }
     if let Some(advice) = plan.writer.advice() {
         line("to make it stay", &wrapped(advice));
@@ -289,7 +294,7 @@ fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
     text
 }
 
-/// Lines of at most a hundred letters.
+/// Breaks a text into lines of at most 100 characters.
 fn wrapped(text: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -305,7 +310,7 @@ fn wrapped(text: &str) -> String {
     lines.join("\n")
 }
 
-/// For machines.
+/// The output of `show --json`.
 fn as_json(sight: &Sight, plan: &Plan, wish: &Wish) -> Value {
     let read = ResolvConf::read(&sight.text());
     let names = |nameservers: &[crate::core::resolv_conf::Nameserver]| {
@@ -313,21 +318,21 @@ fn as_json(sight: &Sight, plan: &Plan, wish: &Wish) -> Value {
     };
     json!({
         "file": sight.file,
-        "link": sight.link(),
-        "mounted": sight.is_mounted(),
+        "symlink_to": sight.link(),
+        "mount_point": sight.is_mounted(),
         "writer": sight.writer.name(),
         "taken_over": sight.writer == Writer::Holdover,
         "unchanged": sight.is_unchanged(),
-        "kept": sight.kept_in,
+        "original": sight.kept_in,
         "original_writer": plan.writer.name(),
         "nameservers": names(&read.nameservers),
         "search": read.search,
         "options": read.options,
         "upstreams": names(&plan.upstreams),
-        "circle": plan.circle,
+        "docker_loop": plan.circle,
         "nameserver": wish.own,
-        "second": match &plan.second { Second::Written(nameserver) => Some(nameserver.to_string()), Second::LeftOut(_) => None },
-        "second_left_out": match &plan.second { Second::Written(_) => None, Second::LeftOut(why) => Some(why.reason()) },
+        "second_nameserver": match &plan.second { Second::Written(nameserver) => Some(nameserver.to_string()), Second::LeftOut(_) => None },
+        "second_nameserver_left_out": match &plan.second { Second::Written(_) => None, Second::LeftOut(why) => Some(why.reason()) },
         "advice": plan.writer.advice(),
         "would_write": plan.text,
     })

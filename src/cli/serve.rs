@@ -1,4 +1,9 @@
-//! `holdover serve`: settings, log, sockets, ready; then signals, drain, end.
+//! `holdover serve`: runs the sidecar until a signal ends it.
+//!
+//! It puts the settings together, starts the log, and lets [`app::start`] do the rest. Then it waits
+//! for signals: SIGHUP reads files again, SIGTERM and SIGINT begin the drain, in which queries are
+//! still answered, and a second one ends it at once. A service manager is told when the sidecar is
+//! ready, alive, and about to end.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -22,68 +27,73 @@ use crate::config::{self, Flags};
 use crate::core::upstream::{Role, UpstreamPolicy};
 use crate::telemetry::{console, events, logging};
 
-/// Flags of `holdover serve`. Each covers the environment variable and the key of the same name.
+/// Flags of `holdover serve`.
+///
+/// Each flag takes precedence over the environment variable and the configuration key of its name.
 #[derive(Debug, Default, Args)]
 pub struct ServeArguments {
-    /// Address to answer on, UDP and TCP; may be repeated or comma-separated [default:
+    /// Address to answer queries on, over UDP and TCP; may be repeated or comma-separated [default:
     /// 127.0.0.1:53]
     #[arg(long, value_name = "ADDR[:PORT]", value_delimiter = ',')]
     listen: Vec<String>,
-    /// Resolver to forward to; may be repeated or comma-separated [default: those of --resolv-conf]
+    /// Upstream resolver to forward queries to; may be repeated or comma-separated [default: those
+    /// of --resolv-conf]
     #[arg(long, value_name = "ADDR[:PORT]", value_delimiter = ',')]
     upstream: Vec<String>,
     /// Configuration file (`holdover config default` prints one)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the upstreams of the host are read from when none is configured
+    /// File from which the upstreams are read when none is configured
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
     resolv_conf: PathBuf,
-    /// How long a client waits for a fresh answer when a stale one is there: "adaptive" or 0s to
-    /// 1800ms
+    /// How long a client waits for a fresh answer before it gets a stale one: "adaptive" or 0s to
+    /// 1800ms [default: adaptive]
     #[arg(long, value_name = "DURATION")]
     client_response_timer: Option<String>,
-    /// How long after its expiry an answer may be served while upstreams fail: 0s to 7d
+    /// How long after its TTL has ended an answer may be served stale while upstreams fail: 0s to 7d
+    /// [default: 24h]
     #[arg(long, value_name = "DURATION")]
     maximum_stale: Option<String>,
-    /// File of remembered answers to begin with, as `holdover cache export` writes it; may be
+    /// File of answers to remember at the start, as `holdover cache export` writes it; may be
     /// repeated or comma-separated
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     seed: Vec<String>,
-    /// Where status, metrics and the memory are to be had: a unix socket's path, or a loopback
-    /// address [default: nowhere]
+    /// Admin interface for status, metrics, and export, import and flush of the cache: the path of
+    /// a unix socket, or a loopback address [default: off]
     #[arg(long, value_name = "ADDR[:PORT]|PATH")]
     admin: Option<String>,
-    /// Name that must never be missing; may be repeated or comma-separated
+    /// Critical name: resolved at the start, refreshed before it expires, never evicted; may be
+    /// repeated or comma-separated
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     critical: Vec<String>,
-    /// Hosts file to answer from, such as /etc/hosts, or "off" [default: off]
+    /// Hosts file whose names are answered from it, such as /etc/hosts, or "off" [default: off]
     #[arg(long, value_name = "PATH")]
     hosts: Option<String>,
-    /// File that keeps what is remembered across restarts, or "off" [default: in $STATE_DIRECTORY,
-    /// else off]
+    /// State file, which keeps what is remembered across restarts, or "off" [default: in
+    /// $STATE_DIRECTORY if that is set, else off]
     #[arg(long, value_name = "PATH")]
     state: Option<String>,
-    /// error, warn, info, debug or trace
+    /// Least severe messages to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// text or json
+    /// Format of the log on standard error: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
 }
 
-/// Why settings could not be had.
+/// Why there are no settings to run with.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// No upstream is configured, and `resolv.conf` names only ourselves, or is none.
+    /// No upstream is configured, and `resolv.conf` names only holdover itself or is too large.
     #[error(transparent)]
     ResolvConf(#[from] ResolvConfError),
 }
 
 impl SettingsError {
-    /// The exit code of the process.
+    /// The exit code with which the process ends.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -94,7 +104,7 @@ impl SettingsError {
 }
 
 impl ServeArguments {
-    /// The file that the upstreams are read from when none is configured.
+    /// The file from which the upstreams are read when none is configured.
     pub(super) fn resolv_conf(&self) -> &Path {
         &self.resolv_conf
     }
@@ -137,10 +147,10 @@ impl ServeArguments {
     }
 }
 
-/// Puts flags, environment, file and `resolv.conf` together.
+/// The settings of flags, environment, configuration file and `resolv.conf` together.
 ///
 /// # Errors
-/// [`SettingsError`], whose message names what to mend.
+/// [`SettingsError`], whose message says what to change.
 pub fn resolve_settings(
     arguments: &ServeArguments,
     variables: impl Iterator<Item = (OsString, OsString)>,
@@ -150,8 +160,8 @@ pub fn resolve_settings(
     if !settings.upstreams.iter().any(covers_all) {
         let found = match resolv_conf::read(&arguments.resolv_conf, &settings.listen.addresses) {
             Ok(found) => found,
-            // It may be written in a moment, and what is remembered can be served until then. The
-            // watch over the file says why.
+            // The file may be written soon, and what is remembered can be served until then. The
+            // task that watches the file logs what is wrong with it.
             Err(
                 ResolvConfError::Unreadable { .. } | ResolvConfError::Empty(_) | ResolvConfError::NotUnderstood { .. },
             ) => Vec::new(),
@@ -168,12 +178,13 @@ pub fn resolve_settings(
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// A listen address that cannot be had, or a runtime that cannot be made.
+/// Signals cannot be received, or no async runtime can be made. A wrong configuration is written to
+/// standard error, and is an exit code.
 pub fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
     run_until(arguments, std::future::pending())
 }
 
-/// The same, or until something else asks for the end, and says what it is.
+/// Serves until a signal ends it, or until `otherwise` is done, whose result then names the reason.
 pub(super) fn run_until(
     arguments: ServeArguments,
     otherwise: impl Future<Output = &'static str>,
@@ -192,7 +203,6 @@ pub(super) fn run_until(
     runtime.block_on(serve(&settings, otherwise))
 }
 
-/// Starts the log as configured.
 pub(super) fn start_log(settings: &Settings) {
     let level = match settings.log.level {
         Level::Error => LevelFilter::ERROR,
@@ -204,7 +214,6 @@ pub(super) fn start_log(settings: &Settings) {
     logging::start(level, settings.log.format);
 }
 
-/// Runs the sidecar: start, serve, drain, stop.
 async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str>) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
@@ -233,7 +242,7 @@ async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str
     tokio::select! {
         () = running.drain(&settings.drain) => {}
         () = keep_alive(manager.as_ref()) => {}
-        // Who asks twice does not want to wait.
+        // A second signal ends the drain at once.
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -241,14 +250,13 @@ async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells the service manager, where there is one.
 fn tell(manager: Option<&ServiceManager>, message: Message) {
     if let Some(manager) = manager {
         manager.tell(message);
     }
 }
 
-/// Says to the service manager that we live, for as long as it is polled.
+/// Tells the service manager again and again that the process is alive, while it is polled.
 async fn keep_alive(manager: Option<&ServiceManager>) {
     match manager {
         Some(manager) => manager.keep_alive().await,

@@ -1,21 +1,30 @@
-//! `holdover status`: how a running sidecar is, for people; with `--json` for machines.
+//! `holdover status`: shows the state of a running sidecar, as text or with `--json` as JSON.
+//!
+//! The text begins with what is wrong at present, an outage first, and goes on with what the sidecar
+//! has done since its start. Words in capitals are those that an operator should act on. The text
+//! may change with any version; programs read `--json`, which is the JSON of `/status` unchanged.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::admin::AdminArguments;
+use crate::core::labelled::Labelled;
 use crate::telemetry::console;
-use crate::telemetry::reading::{OutageReading, Reading, SharedCacheReading, StateFileReading, UpstreamReading};
+use crate::telemetry::reading::{
+    CriticalReading, OutageReading, Reading, SharedCacheReading, StateFileReading, UpstreamReading,
+};
+use crate::telemetry::shared_cache::Counted;
+use crate::telemetry::tally::{Answered, AttemptEnd};
 
 /// Arguments of `holdover status`.
 #[derive(Debug, Args)]
 pub struct StatusArguments {
-    /// For machines: all that there is to tell, as JSON
+    /// Print everything as JSON, for programs
     #[arg(long)]
     json: bool,
-    /// Whom to ask.
     #[command(flatten)]
     admin: AdminArguments,
 }
@@ -23,7 +32,7 @@ pub struct StatusArguments {
 /// Runs the subcommand.
 ///
 /// # Errors
-/// A runtime that cannot be made.
+/// No async runtime can be made, or standard output cannot be written.
 pub fn run(arguments: StatusArguments) -> anyhow::Result<ExitCode> {
     arguments.admin.ask(
         async |client| {
@@ -40,10 +49,10 @@ pub fn run(arguments: StatusArguments) -> anyhow::Result<ExitCode> {
     )
 }
 
-/// Shows a sidecar to people: what is wrong first, then what it did.
+/// The text for people.
 fn show(reading: &Reading) -> String {
     let mut out = String::new();
-    let ready = if reading.ready { "ready" } else { "waits for its critical names" };
+    let ready = if reading.ready { "ready" } else { "not ready (waits for its critical names)" };
     let up = duration(reading.uptime_seconds);
     let _ = writeln!(out, "holdover {}, {ready}, up {up}, on {}", reading.version, reading.listen.join(", "));
     out.push('\n');
@@ -51,147 +60,153 @@ fn show(reading: &Reading) -> String {
         outage_lines(&mut out, outage);
     }
     for upstream in &reading.upstreams {
-        let _ = writeln!(out, "{:<12} {}", "upstream", upstream_line(upstream));
+        line(&mut out, "upstream", &upstream_words(upstream));
     }
-    let count = |label: &str| reading.answers.get(label).copied().unwrap_or_default();
-    let _ = writeln!(
-        out,
-        "{:<12} {} fresh, {} stale, {} failed, {} failed from memory; {} local, {} refused, {} dropped, {} denied",
-        "answers",
-        count("fresh"),
-        count("stale"),
-        count("failed"),
-        count("cached_failure"),
-        count("local"),
-        count("refused"),
-        count("dropped"),
-        count("denied"),
-    );
-    let cache = &reading.cache;
-    let _ = writeln!(
-        out,
-        "{:<12} {} positive ({}), {} negative ({}), {} failed; {} expired that can be served stale; room for {}",
-        "memory",
-        cache.positive.entries,
-        size(cache.positive.bytes),
-        cache.negative.entries,
-        size(cache.negative.bytes),
-        cache.failed.entries,
-        cache.expired_entries,
-        size(cache.limit_bytes),
-    );
-    let learned: Vec<String> = reading
-        .learned
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(origin, count)| format!("{count} {}", origin.replace('_', " ")))
-        .collect();
-    let _ = writeln!(
-        out,
-        "{:<12} {}",
-        "learned from",
-        if learned.is_empty() { "nobody yet".to_owned() } else { learned.join(", ") }
-    );
-    let (sent, shed) =
-        reading.packets.values().fold((0, 0), |(sent, shed), class| (sent + class.sent, shed + class.shed));
-    let _ = writeln!(
-        out,
-        "{:<12} {sent} sent, {shed} held back by the budget, {} under way",
-        "packets", reading.resolutions_in_flight
-    );
-    let file = reading.state_file.as_ref().map_or_else(|| "off".to_owned(), state_file);
-    let _ = writeln!(out, "{:<12} {file}", "state file");
+    line(&mut out, "queries", &query_words(reading));
+    line(&mut out, "cache", &cache_words(reading));
+    line(&mut out, "learned from", &origin_words(reading));
+    line(&mut out, "packets", &packet_words(reading));
+    line(&mut out, "state file", &reading.state_file.as_ref().map_or_else(|| "off".to_owned(), state_file_words));
     if let Some(cache) = &reading.shared_cache {
-        let _ = writeln!(out, "{:<12} {}", "shared cache", shared_cache(cache));
+        line(&mut out, "shared cache", &shared_cache_words(cache));
     }
     for critical in &reading.critical {
-        let age = critical
-            .age_seconds
-            .map_or_else(|| "nothing remembered".to_owned(), |age| format!("answered {} ago", duration(age)));
-        let state = if critical.fresh { critical.state.clone() } else { critical.state.to_uppercase() };
-        let old = critical.too_old_seconds.map(|old| format!(", too old for {}", duration(old))).unwrap_or_default();
-        let failed = critical
-            .last_failure
-            .as_ref()
-            .filter(|_| !critical.fresh)
-            .map(|last| format!(", last failure: {last}"))
-            .unwrap_or_default();
-        let _ = writeln!(out, "{:<12} {} {}: {state}, {age}{old}{failed}", "critical", critical.name, critical.rtype);
+        line(&mut out, "critical", &critical_words(critical));
     }
     out
 }
 
-/// Shows an outage under way.
+/// Adds one line: its subject, then what there is to say about it.
+fn line(out: &mut String, subject: &str, words: &str) {
+    let _ = writeln!(out, "{subject:<12} {words}");
+}
+
+/// The count of one variant, 0 when the sidecar is of a version that does not know it.
+fn count<L: Labelled>(counts: &BTreeMap<String, u64>, variant: L) -> u64 {
+    counts.get(variant.label()).copied().unwrap_or_default()
+}
+
 fn outage_lines(out: &mut String, outage: &OutageReading) {
-    let Some(present) = &outage.present else {
-        let _ = writeln!(out, "{:<12} none now, {} so far ({})", "outages", outage.begun, outage.zone);
-        return;
+    let Some(current) = &outage.current else {
+        return line(out, "outages", &format!("none now, {} since the start ({})", outage.begun, outage.zone));
     };
-    let lasted = duration(present.lasted_seconds);
-    let _ = writeln!(
+    line(
         out,
-        "{:<12} for {lasted} ({}): {} answers saved, {} names served stale, {} failed",
-        "OUTAGE", outage.zone, present.answers_saved, present.names_served_stale, present.failed
+        "OUTAGE",
+        &format!(
+            "for {} ({}): {} stale answers for {} names, {} failed answers",
+            duration(current.duration_seconds),
+            outage.zone,
+            current.stale_answers,
+            current.names_served_stale,
+            current.failed_answers
+        ),
     );
-    if let (Some(name), Some(cliff)) = (&present.first_to_lose, present.time_to_cliff_seconds) {
-        let _ = writeln!(out, "{:<12} the first name in use is lost in {}: {name}", "", duration(cliff));
+    if let (Some(name), Some(cliff)) = (&current.cliff_name, current.time_to_cliff_seconds) {
+        line(out, "", &format!("the first name reaches its maximum stale in {}: {name}", duration(cliff)));
     }
 }
 
-/// Shows an upstream.
-fn upstream_line(upstream: &UpstreamReading) -> String {
-    let count = |end: &str| upstream.attempts.get(end).copied().unwrap_or_default();
-    let state = if upstream.looping { "LOOPS BACK TO US" } else { upstream.state.as_str() };
-    let p99 = upstream.p99_seconds.map_or_else(String::new, |p99| format!(", p99 {:.1} ms", p99 * 1000.0));
+fn upstream_words(upstream: &UpstreamReading) -> String {
+    let count = |end| count(&upstream.attempts, end);
+    let state = if upstream.looping { "LOOP (sends our own queries back)" } else { upstream.state.as_str() };
+    let p99 = upstream.rtt_p99_seconds.map_or_else(String::new, |p99| format!(", p99 {:.1} ms", p99 * 1000.0));
     format!(
-        "{}: {state}{p99}; {} answered, {} timed out, {} failed, {} useless, {} late",
+        "{}: {state}{p99}; {} answered, {} timed out, {} network errors, {} unusable responses; {} overdue",
         upstream.upstream,
-        count("answered"),
-        count("timed_out"),
-        count("failed"),
-        count("useless"),
-        count("late")
+        count(AttemptEnd::Answered),
+        count(AttemptEnd::TimedOut),
+        count(AttemptEnd::NetworkError),
+        count(AttemptEnd::UnusableResponse),
+        upstream.overdue_attempts
     )
 }
 
-/// Shows the state file.
-fn state_file(file: &StateFileReading) -> String {
+fn query_words(reading: &Reading) -> String {
+    let count = |answered| count(&reading.queries, answered);
+    format!(
+        "{} fresh, {} stale, {} failed, {} cached failures; {} local, {} rejected, {} dropped, {} not allowed",
+        count(Answered::Fresh),
+        count(Answered::Stale),
+        count(Answered::Failed),
+        count(Answered::CachedFailure),
+        count(Answered::Local),
+        count(Answered::Rejected),
+        count(Answered::Dropped),
+        count(Answered::NotAllowed),
+    )
+}
+
+fn cache_words(reading: &Reading) -> String {
+    let cache = &reading.cache;
+    format!(
+        "{} positive ({} of {}), {} negative ({}), {} failures; {} expired that can be served stale",
+        cache.positive.entries,
+        size(cache.positive.bytes),
+        size(cache.limit_bytes),
+        cache.negative.entries,
+        size(cache.negative.bytes),
+        cache.failure.entries,
+        cache.expired_entries,
+    )
+}
+
+fn origin_words(reading: &Reading) -> String {
+    let learned = reading.answers_learned.iter().filter(|(_, count)| **count > 0);
+    let learned: Vec<String> = learned.map(|(origin, count)| format!("{} {count}", origin.replace('_', " "))).collect();
+    if learned.is_empty() { "nowhere yet".to_owned() } else { learned.join(", ") }
+}
+
+fn packet_words(reading: &Reading) -> String {
+    let sent: u64 = reading.packets.values().map(|class| class.sent).sum();
+    let over_budget: u64 = reading.packets.values().map(|class| class.over_budget).sum();
+    format!("{sent} sent, {over_budget} over budget; {} resolutions in flight", reading.resolutions_in_flight)
+}
+
+/// Whether the state file or the shared cache works, and if not, for how long and why.
+fn working_words(problem: Option<&str>, failing_seconds: Option<f64>) -> String {
+    let Some(problem) = problem else { return "working".to_owned() };
+    let failing = failing_seconds.map(|seconds| format!(" for {}", duration(seconds))).unwrap_or_default();
+    format!("NOT WORKING{failing} ({problem})")
+}
+
+fn state_file_words(file: &StateFileReading) -> String {
+    let problem = (!file.working).then(|| file.problem.as_deref().unwrap_or("cause unknown"));
+    let working = working_words(problem, file.failing_seconds);
     let written = file
         .last_write_age_seconds
-        .map_or_else(|| "never written".to_owned(), |age| format!("written {} ago", duration(age)));
-    let state = if file.working {
-        "working".to_owned()
-    } else {
-        let failing = file.failing_seconds.map(|seconds| format!(" for {}", duration(seconds))).unwrap_or_default();
-        format!("NOT WORKING{failing} ({})", file.problem.as_deref().unwrap_or("cause unknown"))
-    };
-    format!("{}: {state}, {written}, {} entries, {}", file.path, file.entries, size(file.bytes))
+        .map_or_else(|| "not written yet".to_owned(), |age| format!("written {} ago", duration(age)));
+    format!("{}: {working}, {written}, {} entries, {}", file.path, file.entries, size(file.bytes))
 }
 
-/// Shows the shared cache.
-fn shared_cache(cache: &SharedCacheReading) -> String {
-    let count =
-        |counts: &std::collections::BTreeMap<String, u64>, kind: &str| counts.get(kind).copied().unwrap_or_default();
-    let state = if cache.reached {
-        "reached".to_owned()
-    } else {
-        let failing = cache.failing_seconds.map(|seconds| format!(" for {}", duration(seconds))).unwrap_or_default();
-        format!("NOT REACHED{failing} ({})", cache.problem.as_deref().unwrap_or("cause unknown"))
-    };
+fn shared_cache_words(cache: &SharedCacheReading) -> String {
+    let problem = (!cache.working).then(|| cache.problem.as_deref().unwrap_or("cause unknown"));
+    let working = working_words(problem, cache.failing_seconds);
     format!(
-        "{} {}: {state}; {} published, {} refused; asked {} found, {} missing, {} late; {} entries ignored",
+        "{}, group {}: {working}; lookups {} hit, {} miss, {} timed out; writes {} written, {} rejected; {} entries ignored",
         cache.url,
         cache.group,
-        count(&cache.published, "published"),
-        count(&cache.published, "refused"),
-        count(&cache.asked, "found"),
-        count(&cache.asked, "missing"),
-        count(&cache.asked, "late"),
-        cache.ignored.values().sum::<u64>(),
+        count(&cache.lookups, Counted::Found),
+        count(&cache.lookups, Counted::Missing),
+        count(&cache.lookups, Counted::Late),
+        count(&cache.writes, Counted::Published),
+        count(&cache.writes, Counted::Refused),
+        cache.ignored_entries.values().sum::<u64>(),
     )
 }
 
-/// Shows a duration in its two largest units.
+fn critical_words(critical: &CriticalReading) -> String {
+    let state = if critical.fresh { critical.state.clone() } else { critical.state.to_uppercase() };
+    let age = critical
+        .age_seconds
+        .map_or_else(|| "no answer remembered".to_owned(), |age| format!("learned {} ago", duration(age)));
+    let old = critical.too_old_seconds.map(|old| format!(", too old for {}", duration(old))).unwrap_or_default();
+    let failure = critical.last_failure.as_ref().filter(|_| !critical.fresh);
+    let failure = failure.map(|last| format!(", last failure: {last}")).unwrap_or_default();
+    format!("{} {}: {state}, {age}{old}{failure}", critical.name, critical.rtype)
+}
+
+/// A duration in its two largest units.
 fn duration(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "floats saturate when cast")]
     let whole = seconds.round() as u64;
@@ -204,7 +219,6 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// Shows a size.
 fn size(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
     let kib = bytes as f64 / 1024.0;
@@ -217,33 +231,28 @@ mod tests {
     use crate::telemetry::reading::testing::in_an_outage;
 
     #[test]
-    fn an_outage_is_the_first_thing_that_is_told() {
+    fn an_outage_is_the_first_thing_that_is_shown() {
         let text = show(&in_an_outage());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "holdover 0.1.0, ready, up 1 h 2 min, on 127.0.0.1:53");
-        assert_eq!(lines[2], "OUTAGE       for 12 min 1 s (.): 943 answers saved, 30 names served stale, 2 failed");
-        assert_eq!(lines[3], "             the first name in use is lost in 23 h 14 min: db.example.com. A");
-        assert!(
-            text.contains(
-                "upstream     vpc@192.0.2.2:53: down, p99 2.1 ms; 1 answered, 4 timed out, 3 failed, 2 useless, 5 late"
-            ),
-            "{text}"
-        );
-        assert!(text.contains("NOT WORKING for 15 s (no space left), written 31 s ago"), "{text}");
-        assert!(
-            text.contains("critical     db.example.com. A: STALE, answered 1 min 30 s ago, last failure: timeout"),
-            "{text}"
-        );
-        assert!(text.contains("learned from 4 seed, 60 upstream"), "{text}");
-        assert!(
-            text.contains("shared cache redis://cache.example.com web: NOT REACHED for 1 min 15 s (it cannot be reached); 40 published"),
-            "{text}"
-        );
+        assert_eq!(lines[2], "OUTAGE       for 12 min 1 s (.): 943 stale answers for 30 names, 2 failed answers");
+        assert_eq!(lines[3], "             the first name reaches its maximum stale in 23 h 14 min: db.example.com. A");
+        for words in [
+            "upstream     vpc@192.0.2.2:53: down, p99 2.1 ms; 1 answered, 4 timed out, 3 network errors, 2 unusable responses; 5 overdue",
+            "queries      1 fresh, 1 stale, 0 failed",
+            "NOT WORKING for 15 s (no space left), written 31 s ago",
+            "critical     db.example.com. A: STALE, learned 1 min 30 s ago, last failure: timeout",
+            "learned from seed 4, upstream 60",
+            "shared cache redis://cache.example.com, group web: NOT WORKING for 1 min 15 s (the server cannot be reached); lookups 3 hit",
+            "writes 40 written",
+        ] {
+            assert!(text.contains(words), "{words:?} is not in\n{text}");
+        }
     }
 
     #[test]
-    fn a_quiet_sidecar_tells_that_it_is_one() {
+    fn a_sidecar_that_has_done_nothing_yet_is_shown_as_such() {
         let text = show(&Reading::default());
-        assert!(text.contains("learned from nobody yet") && text.contains("state file   off"), "{text}");
+        assert!(text.contains("learned from nowhere yet") && text.contains("state file   off"), "{text}");
     }
 }

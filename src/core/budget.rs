@@ -15,31 +15,30 @@
 //! | prefetch | `prefetch_percent` of the budget | 75 % |
 //! | sweep after recovery | `sweep_per_second` | 50 % |
 
+use super::labelled::labelled;
 use super::policy::BudgetPolicy;
 use super::time::Timestamp;
 
-/// What a packet is sent for, most important first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
-    /// Looking whether an upstream is back.
-    Probe,
-    /// A client waits, or was given a stale answer.
-    Miss,
-    /// A client waits, all upstreams are down, and nothing is remembered.
-    Outage,
-    /// A name that must never be missing is resolved or refreshed, though nobody waits.
-    Critical,
-    /// A fresh answer in use nears its end.
-    Prefetch,
-    /// Stale answers are renewed after an outage.
-    Sweep,
+labelled! {
+    /// What a packet is sent for, most important first.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Class {
+        /// Looking whether an upstream is back.
+        Probe = "probe",
+        /// A client waits, or was given a stale answer.
+        Miss = "miss",
+        /// A client waits, all upstreams are down, and nothing is remembered.
+        Outage = "outage",
+        /// A name that must never be missing is resolved or refreshed, though nobody waits.
+        Critical = "critical",
+        /// A fresh answer in use nears its end.
+        Prefetch = "prefetch",
+        /// Stale answers are renewed after an outage.
+        Sweep = "sweep",
+    }
 }
 
 impl Class {
-    /// All of them, in the order of their places.
-    pub const ALL: [Self; CLASSES] =
-        [Self::Probe, Self::Miss, Self::Outage, Self::Critical, Self::Prefetch, Self::Sweep];
-
     /// Whether nobody waits for it.
     #[must_use]
     pub const fn is_background(self) -> bool {
@@ -48,36 +47,8 @@ impl Class {
             Self::Critical | Self::Prefetch | Self::Sweep => true,
         }
     }
-
-    /// The metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Probe => "probe",
-            Self::Miss => "miss",
-            Self::Outage => "outage",
-            Self::Critical => "critical",
-            Self::Prefetch => "prefetch",
-            Self::Sweep => "sweep",
-        }
-    }
-
-    /// Its place among counters by class.
-    #[must_use]
-    pub const fn index(self) -> usize {
-        match self {
-            Self::Probe => 0,
-            Self::Miss => 1,
-            Self::Outage => 2,
-            Self::Critical => 3,
-            Self::Prefetch => 4,
-            Self::Sweep => 5,
-        }
-    }
 }
 
-/// Classes.
-const CLASSES: usize = 6;
 /// Length of a slice, in microseconds.
 const SLICE_MICROS: u64 = 50_000;
 /// Slices: a second, and the one under way.
@@ -89,7 +60,7 @@ struct TimeSlice {
     /// Which stretch of time it counts.
     number: u64,
     /// Packets by class.
-    sent: [u32; CLASSES],
+    sent: [u32; Class::ALL.len()],
 }
 
 /// The packet budget.
@@ -114,13 +85,13 @@ impl Budget {
     /// The time at which it is worth asking again, when the budget is used up.
     pub fn take(&mut self, class: Class, packets: u32, now: Timestamp) -> Result<(), Timestamp> {
         let number = now.as_micros() / SLICE_MICROS;
-        let mut used = [0; CLASSES];
+        let mut used = [0; Class::ALL.len()];
         let mut oldest = number;
         for slice in self.slices.iter().filter(|slice| number.saturating_sub(slice.number) < SLICES as u64) {
             for (sum, sent) in used.iter_mut().zip(slice.sent) {
                 *sum += sent;
             }
-            if slice.sent != [0; CLASSES] {
+            if slice.sent != [0; Class::ALL.len()] {
                 oldest = oldest.min(slice.number);
             }
         }

@@ -12,6 +12,7 @@
 //! | SERVFAIL, REFUSED, any other code | a failure |
 //! | unreadable framing | garbage: a failure |
 
+use super::labelled::labelled;
 use super::message::{self, Header, Record, Records, Section};
 
 /// What kind of answer is remembered; RFC 2308's words.
@@ -25,58 +26,35 @@ pub enum Kind {
     NxDomain,
 }
 
-/// Why a response is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Failure {
-    /// SERVFAIL.
-    ServFail,
-    /// REFUSED.
-    Refused,
-    /// FORMERR, NOTIMP or BADVERS: perhaps on account of EDNS.
-    NotUnderstood,
-    /// NOERROR from a server that does not serve recursion for us.
-    Lame,
-    /// Any other response code.
-    OtherRcode,
-    /// The framing of the message cannot be read.
-    Garbage,
-    /// Nothing came in time.
-    Timeout,
-    /// ICMP error, reset, no route.
-    Network,
-    /// Our own limits left no room to ask.
-    Overload,
+labelled! {
+    /// Why a response is no answer.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Failure {
+        /// SERVFAIL.
+        ServFail = "servfail",
+        /// REFUSED.
+        Refused = "refused",
+        /// FORMERR, NOTIMP or BADVERS: perhaps on account of EDNS.
+        NotUnderstood = "not_understood",
+        /// NOERROR from a server that does not serve recursion for us.
+        Lame = "lame",
+        /// Any other response code.
+        OtherRcode = "other_rcode",
+        /// The framing of the message cannot be read.
+        Garbage = "malformed",
+        /// Nothing came in time.
+        Timeout = "timeout",
+        /// ICMP error, reset, no route.
+        Network = "network_error",
+        /// Our own limits left no room to ask.
+        Overload = "local_limit",
+    }
 }
 
 impl Failure {
-    /// All of them, in the order of counters.
-    pub const ALL: [Self; 9] = [
-        Self::ServFail,
-        Self::Refused,
-        Self::NotUnderstood,
-        Self::Lame,
-        Self::OtherRcode,
-        Self::Garbage,
-        Self::Timeout,
-        Self::Network,
-        Self::Overload,
-    ];
-
-    /// The metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::ServFail => "servfail",
-            Self::Refused => "refused",
-            Self::NotUnderstood => "not_understood",
-            Self::Lame => "lame",
-            Self::OtherRcode => "other_rcode",
-            Self::Garbage => "garbage",
-            Self::Timeout => "timeout",
-            Self::Network => "network",
-            Self::Overload => "overload",
-        }
-    }
+    /// The failures that a response can show; the others are the lack of one.
+    pub const OF_RESPONSES: [Self; 6] =
+        [Self::ServFail, Self::Refused, Self::NotUnderstood, Self::Lame, Self::OtherRcode, Self::Garbage];
 
     /// The extended error to answer with (RFC 8914 §4.23, §4.24): 22 when upstream answered
     /// uselessly, 23 when it did not.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::classify::Kind;
 use super::entry::Entry;
 use super::key::{Dnssec, Key};
+use super::labelled::labelled;
 use super::policy::CriticalName;
 use super::time::Timestamp;
 
@@ -31,32 +32,18 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// costs a packet.
 const PAUSE_WITHOUT_TTL: Duration = Duration::from_secs(30);
 
-/// How a critical name and type stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// An answer within its TTL, not too old.
-    Fresh,
-    /// An answer beyond its TTL, or too old.
-    Stale,
-    /// Its last answer says that the name does not exist.
-    Denied,
-    /// Nothing is known that could be served.
-    Missing,
-}
-
-impl Standing {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Fresh, Self::Stale, Self::Denied, Self::Missing];
-
-    /// The word in log, metrics and reports.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Fresh => "fresh",
-            Self::Stale => "stale",
-            Self::Denied => "denied",
-            Self::Missing => "missing",
-        }
+labelled! {
+    /// How a critical name and type stands.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Standing {
+        /// An answer within its TTL, not too old.
+        Fresh = "fresh",
+        /// An answer beyond its TTL, or too old.
+        Stale = "stale",
+        /// Its last answer says that the name does not exist.
+        Denied = "nxdomain",
+        /// Nothing is known that could be served.
+        Missing = "missing",
     }
 }
 

@@ -23,6 +23,7 @@
 
 use std::time::Duration;
 
+use super::labelled::labelled;
 use super::policy::{ClientResponseTimer, HealthPolicy};
 use super::suffix::SuffixHash;
 use super::time::Timestamp;
@@ -54,15 +55,17 @@ const SERVFAIL_NAMES: usize = 5;
 /// Share of SERVFAIL in the window that it then needs, in percent.
 const SERVFAIL_PERCENT: u32 = 80;
 
-/// How usable an upstream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum UpstreamState {
-    /// Answers in time.
-    Healthy,
-    /// Answers some, or late.
-    Impaired,
-    /// Answers nothing; the breaker is open.
-    Down,
+labelled! {
+    /// How usable an upstream is, best first.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum UpstreamState {
+        /// The upstream answers in time.
+        Healthy = "healthy",
+        /// The upstream answers only some queries, or answers late.
+        Impaired = "impaired",
+        /// The upstream answers nothing; the breaker is open.
+        Down = "down",
+    }
 }
 
 /// Why the breaker opened.

@@ -19,6 +19,7 @@
 //! it (0x20); a compressed name in the question does not match, because nothing lies before it that
 //! it could point to.
 
+use super::labelled::labelled;
 use super::message::{FLAG_RESPONSE, HEADER, Header, MASK_OPCODE, Malformed, skip_plain_name};
 
 /// Whether a response is taken for the answer to a query.
@@ -30,35 +31,20 @@ pub enum Acceptance {
     NotOurs(Mismatch),
 }
 
-/// The first thing that does not fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mismatch {
-    /// Shorter than a header.
-    Short,
-    /// A query: QR is 0.
-    NotAResponse,
-    /// Another ID.
-    Id,
-    /// Another opcode.
-    Opcode,
-    /// No question, several, or another one.
-    Question,
-}
-
-impl Mismatch {
-    /// Every kind, in the order in which they are looked for.
-    pub const ALL: [Self; 5] = [Self::Short, Self::NotAResponse, Self::Id, Self::Opcode, Self::Question];
-
-    /// The metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Short => "short",
-            Self::NotAResponse => "not_a_response",
-            Self::Id => "id",
-            Self::Opcode => "opcode",
-            Self::Question => "question",
-        }
+labelled! {
+    /// The first thing that does not fit.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Mismatch {
+        /// Shorter than a header.
+        Short = "too_short",
+        /// A query: QR is 0.
+        NotAResponse = "not_a_response",
+        /// Another ID.
+        Id = "wrong_id",
+        /// Another opcode.
+        Opcode = "wrong_opcode",
+        /// No question, several, or another one.
+        Question = "wrong_question",
     }
 }
 

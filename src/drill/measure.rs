@@ -9,6 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::client::LookupOutcome;
+use crate::core::labelled::labelled;
 
 /// Longest time in which an answer is of use to the least patient clients (c-ares since 1.32).
 pub const IN_TIME: Duration = Duration::from_millis(250);
@@ -25,29 +26,16 @@ const LATENCY_MAX: u64 = 10_000_000;
 /// while the upstream is healthy.
 pub const SETTLED: Duration = Duration::from_secs(5);
 
-/// Phase of the drill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DrillPhase {
-    /// Everything works.
-    WarmUp,
-    /// The fault is under way.
-    Fault,
-    /// Everything works again.
-    Heal,
-}
-
-impl DrillPhase {
-    /// All phases in order.
-    pub const ALL: [Self; 3] = [Self::WarmUp, Self::Fault, Self::Heal];
-
-    /// Word for the phase in reports.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::WarmUp => "warm-up",
-            Self::Fault => "fault",
-            Self::Heal => "heal",
-        }
+labelled! {
+    /// A part of the drill.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum DrillPhase {
+        /// Everything works.
+        WarmUp = "warm-up",
+        /// The fault.
+        Fault = "fault",
+        /// Everything works again.
+        Heal = "heal",
     }
 }
 

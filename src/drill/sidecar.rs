@@ -15,7 +15,6 @@ use crate::app;
 use crate::config::settings::Settings;
 use crate::core::upstream::{Role, Transport, UpstreamPolicy};
 use crate::resolver::Resolver;
-use crate::telemetry::events;
 
 /// A running sidecar.
 pub(super) struct Sidecar {
@@ -57,7 +56,7 @@ impl Sidecar {
 
     /// State that the sidecar sees its upstream in, as the log calls it.
     pub(super) fn upstream_state(&self) -> &'static str {
-        self.resolver.upstreams().all().first().map_or("", |upstream| events::state(upstream.state()))
+        self.resolver.upstreams().all().first().map_or("", |upstream| upstream.state().label())
     }
 
     /// Number of positive answers in the sidecar's cache.

@@ -14,51 +14,26 @@ use tokio::sync::Notify;
 
 use super::cached::CachedAnswer;
 use crate::core::key::Key;
+use crate::core::labelled::labelled;
 
 /// Changes that one reader may be behind: as many as a default cache has entries. Each is a
 /// pointer, or a key when it was flushed.
 const CHANGES_MAX: usize = 10_000;
 
-/// Where a remembered answer came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// An upstream gave the answer just now.
-    Upstream,
-    /// Another run of the process left the answer in the state file.
-    StateFile,
-    /// A seed file had the answer.
-    Seed,
-    /// An operator imported the answer into the running process.
-    Import,
-    /// The shared cache had the answer.
-    SharedCache,
-}
-
-impl Origin {
-    /// All of them, in the order of their places.
-    pub const ALL: [Self; 5] = [Self::Upstream, Self::StateFile, Self::Seed, Self::Import, Self::SharedCache];
-
-    /// Its place among counters by origin.
-    const fn index(self) -> usize {
-        match self {
-            Self::Upstream => 0,
-            Self::StateFile => 1,
-            Self::Seed => 2,
-            Self::Import => 3,
-            Self::SharedCache => 4,
-        }
-    }
-
-    /// The metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Upstream => "upstream",
-            Self::StateFile => "state_file",
-            Self::Seed => "seed",
-            Self::Import => "import",
-            Self::SharedCache => "shared_cache",
-        }
+labelled! {
+    /// Where a remembered answer came from.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Origin {
+        /// An upstream gave the answer just now.
+        Upstream = "upstream",
+        /// Another run of the process left the answer in the state file.
+        StateFile = "state_file",
+        /// A seed file had the answer.
+        Seed = "seed",
+        /// An operator imported the answer into the running process.
+        Import = "import",
+        /// The shared cache had the answer.
+        SharedCache = "shared_cache",
     }
 }
 

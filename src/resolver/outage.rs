@@ -171,9 +171,9 @@ impl Outages {
                 events::OutageEnded {
                     zones: zone,
                     lasted: healthy.since(began),
-                    answers_saved: group.saved.load(Ordering::Relaxed),
+                    stale_answers: group.saved.load(Ordering::Relaxed),
                     names_served_stale: group.names.load(Ordering::Relaxed),
-                    failed: group.failed.load(Ordering::Relaxed),
+                    failed_answers: group.failed.load(Ordering::Relaxed),
                 }
                 .emit();
                 OutageChange::Ended

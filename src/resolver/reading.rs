@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::outage::{Outages, PresentOutage};
-use super::upstreams::{ATTEMPT_ENDS, Upstream};
+use super::upstreams::Upstream;
 use super::watchlist::Critical;
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
@@ -22,9 +22,8 @@ use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::memory::cached::CachedAnswer;
 use crate::memory::journal::Origin;
-use crate::telemetry::events;
 use crate::telemetry::reading::{
-    CacheReading, CriticalReading, OutageReading, PacketReading, PresentOutageReading, Reading, StoreSizeReading,
+    CacheReading, CriticalReading, CurrentOutageReading, OutageReading, PacketReading, Reading, StoreSizeReading,
     UpstreamReading, seconds,
 };
 
@@ -46,7 +45,7 @@ pub(super) fn read(context: &Context, outages: &Outages, critical: &[Critical], 
     let outages = upstreams.groups().filter(|(_, group)| group.has_upstreams()).map(|(id, group)| OutageReading {
         zone: group.zone.clone(),
         begun: outages.begun(id),
-        present: present
+        current: present
             .get(id.index())
             .and_then(Option::as_ref)
             .map(|outage| show(outage, walk.first.get(id.index()), now)),
@@ -55,13 +54,10 @@ pub(super) fn read(context: &Context, outages: &Outages, critical: &[Critical], 
         ready: readiness == Readiness::Ready,
         upstreams: upstreams.all().iter().map(|upstream| show_upstream(upstream, now)).collect(),
         packets: Class::ALL.iter().map(|class| (class.label().to_owned(), packets(context, *class))).collect(),
-        useless_responses: Failure::ALL
-            .iter()
-            .map(|failure| (failure.label().to_owned(), context.failures.total(*failure)))
-            .collect(),
+        unusable_responses: context.failures.by_label_of(&Failure::OF_RESPONSES),
         outages: outages.collect(),
         cache: cache(context, walk.expired),
-        learned: Origin::ALL
+        answers_learned: Origin::ALL
             .iter()
             .map(|origin| (origin.label().to_owned(), context.memory.learned(*origin)))
             .collect(),
@@ -94,25 +90,25 @@ fn walk(context: &Context, present: &[Option<PresentOutage>], now: Timestamp) ->
 /// Packets of one class.
 fn packets(context: &Context, class: Class) -> PacketReading {
     let sends = context.packets.sends();
-    PacketReading { sent: sends.total(class), shed: sends.total_shed(class) }
+    PacketReading { sent: sends.total(class), over_budget: sends.total_shed(class) }
 }
 
 /// The sizes of the cache.
 fn cache(context: &Context, expired_entries: u64) -> CacheReading {
-    let [positive, negative, failed] =
+    let [positive, negative, failure] =
         context.memory.store().sizes().map(|(entries, bytes)| StoreSizeReading { entries, bytes });
-    CacheReading { positive, negative, failed, expired_entries, limit_bytes: context.policy.cache.bytes }
+    CacheReading { positive, negative, failure, expired_entries, limit_bytes: context.policy.cache.bytes }
 }
 
 /// Shows an outage under way.
-fn show(outage: &PresentOutage, first: Option<&Option<Arc<CachedAnswer>>>, now: Timestamp) -> PresentOutageReading {
+fn show(outage: &PresentOutage, first: Option<&Option<Arc<CachedAnswer>>>, now: Timestamp) -> CurrentOutageReading {
     let first = first.and_then(Option::as_ref);
-    PresentOutageReading {
-        lasted_seconds: seconds(now.since(outage.began)),
-        answers_saved: outage.saved,
+    CurrentOutageReading {
+        duration_seconds: seconds(now.since(outage.began)),
+        stale_answers: outage.saved,
         names_served_stale: outage.names,
-        failed: outage.failed,
-        first_to_lose: first.and_then(|cached| cached.key()).map(|key| key.to_string()),
+        failed_answers: outage.failed,
+        cliff_name: first.and_then(|cached| cached.key()).map(|key| key.to_string()),
         time_to_cliff_seconds: first.map(|cached| seconds(now.until(cached.entry.stale_until))),
     }
 }
@@ -121,10 +117,11 @@ fn show(outage: &PresentOutage, first: Option<&Option<Arc<CachedAnswer>>>, now: 
 fn show_upstream(upstream: &Upstream, now: Timestamp) -> UpstreamReading {
     UpstreamReading {
         upstream: upstream.label.clone(),
-        state: events::state(upstream.state()).to_owned(),
+        state: upstream.state().label().to_owned(),
         looping: upstream.is_looping(now),
-        p99_seconds: upstream.p99().map(seconds),
-        attempts: ATTEMPT_ENDS.iter().zip(upstream.attempts()).map(|(end, count)| ((*end).to_owned(), count)).collect(),
+        rtt_p99_seconds: upstream.p99().map(seconds),
+        attempts: upstream.attempts().by_label(),
+        overdue_attempts: upstream.overdue_attempts(),
     }
 }
 

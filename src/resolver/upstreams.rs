@@ -27,7 +27,7 @@ use crate::core::upstream::{GroupId, Role, Transport, UpstreamId, UpstreamPolicy
 use crate::core::upstream_query::Extension;
 use crate::telemetry::events;
 use member::encode_state;
-pub use member::{ATTEMPT_ENDS, Group, Upstream};
+pub use member::{Group, Upstream};
 use registry::Registry;
 
 /// How long an upstream that did not understand EDNS is asked without it.

@@ -1,5 +1,7 @@
-//! Sets the log up: text for people, JSON for machines, on standard error. Nothing is logged once
-//! per query above DEBUG.
+//! Starts the log, which goes to standard error as text or as JSON.
+//!
+//! What is logged is defined in [`super::events`]. Libraries that log once per query are only heard
+//! when holdover itself is debugged.
 
 use std::io::IsTerminal;
 
@@ -12,7 +14,7 @@ use crate::core::policy::LogFormat;
 
 /// Starts logging for the whole process; does nothing when that was done before.
 pub fn start(level: LevelFilter, format: LogFormat) {
-    // The libraries below us log per query at INFO; theirs are only for who debugs.
+    // Libraries log once per query at INFO, which would fill the log of every healthy sidecar.
     let others = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::WARN) };
     let targets = Targets::new().with_default(others).with_target("holdover", level);
     let lines =

@@ -1,10 +1,15 @@
-//! Everything that a running sidecar says about itself at one moment: what `/status`, `/metrics`
-//! and `holdover status` show.
+//! Everything that a running sidecar says about itself at one moment: the contents of `/status`,
+//! `/metrics` and `holdover status`.
 //!
-//! It is plain data that whoever can see it fills in: the resolver, the fronts' counters, the state
-//! file. As JSON it is what `/status` gives; its keys are an interface, so they may be added to,
-//! and neither renamed nor removed. Numbers name their unit, times are in seconds, and `null` means
-//! that there is nothing to tell.
+//! A [`Reading`] is plain data. The resolver, the counters of the fronts, the state file and the
+//! shared cache each fill in what they know; [`super::metrics`] turns it into metrics, and
+//! `holdover status` into text.
+//!
+//! Its fields are the keys of the JSON of `/status` and `holdover status --json`, which are part of
+//! the interface: keys may be added, and neither renamed nor removed. Numbers name their unit, times
+//! are in seconds, and `null` means that there is no such value at present. Ages and durations are
+//! measured by the sidecar at the moment of the reading, so they stay right when the wall clock of
+//! its host jumps.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,179 +21,184 @@ use super::tally::{Answered, STALE_AGES, StaleAges, Tally};
 /// A sidecar at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// Its version.
+    /// Version of holdover.
     pub version: String,
-    /// How long it has run.
+    /// Time since the process started.
     pub uptime_seconds: f64,
-    /// Whether everything is there that its start waits for.
+    /// Whether the start is complete: critical names have an answer, or `[ready] timeout` is over.
     pub ready: bool,
-    /// Where clients reach it.
+    /// Addresses on which clients are answered.
     pub listen: Vec<String>,
-    /// Queries by what became of them ([`Answered::label`]).
-    pub answers: BTreeMap<String, u64>,
-    /// How old stale answers were when they were given.
+    /// Queries of clients by outcome ([`Answered::label`]).
+    pub queries: BTreeMap<String, u64>,
+    /// How long ago stale answers had expired when they were given.
     pub stale_ages: Histogram,
-    /// Whom it asks.
+    /// All upstream addresses.
     pub upstreams: Vec<UpstreamReading>,
-    /// Packets upstream by what they are sent for.
+    /// Queries sent to upstreams, by class of the packet budget.
     pub packets: BTreeMap<String, PacketReading>,
-    /// Queries, connections and responses upstream, by kind.
-    pub exchanged: BTreeMap<String, u64>,
-    /// Responses that were ours and no answer, by what was wrong with them.
-    pub useless_responses: BTreeMap<String, u64>,
-    /// Responses that were not ours, by what was wrong with them.
+    /// Queries, connections and responses of all upstreams together: `udp_queries`, `tcp_queries`,
+    /// `tcp_connections`, `responses`.
+    pub upstream_traffic: BTreeMap<String, u64>,
+    /// Responses of upstreams that do not answer the query, by reason.
+    pub unusable_responses: BTreeMap<String, u64>,
+    /// Responses that were ignored because they belong to no query, by reason.
     pub ignored_responses: BTreeMap<String, u64>,
-    /// Clients' TCP connections by what became of them.
-    pub connections: BTreeMap<String, u64>,
-    /// Outages by zone, present and past.
+    /// TCP connections of clients, by what happened to them.
+    pub tcp_connections: BTreeMap<String, u64>,
+    /// Outages of each zone that has upstreams of its own.
     pub outages: Vec<OutageReading>,
-    /// What is remembered.
+    /// The answers that are remembered.
     pub cache: CacheReading,
-    /// Answers that were remembered so far, by where they came from.
-    pub learned: BTreeMap<String, u64>,
-    /// Resolutions under way.
+    /// Answers that were remembered since the start, by where they came from.
+    pub answers_learned: BTreeMap<String, u64>,
+    /// Resolutions in flight.
     pub resolutions_in_flight: u64,
-    /// The state file; `null` when there is none.
+    /// The state file; `null` without one.
     pub state_file: Option<StateFileReading>,
-    /// The memory that a fleet shares; `null` when there is none.
+    /// The shared cache; `null` without one.
     #[serde(default)]
     pub shared_cache: Option<SharedCacheReading>,
-    /// The names that must not be missing.
+    /// The critical names of the configuration, one entry for each type.
     #[serde(default)]
     pub critical: Vec<CriticalReading>,
 }
 
-/// Counts by size; cumulative counts are made of it where they are wanted.
+/// A histogram with one count for each class; cumulative counts are computed from it for metrics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// Upper bound of each class; `null` is the one without.
+    /// Upper bound of each class; `null` for the class without a bound.
     pub bounds_seconds: Vec<Option<u64>>,
-    /// How many fell into it.
+    /// Number of values in each class.
     pub counts: Vec<u64>,
-    /// All sizes together.
+    /// Sum of all values.
     pub sum_seconds: f64,
 }
 
 /// One upstream address.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamReading {
-    /// Its name and address.
+    /// Name and address of the upstream.
     pub upstream: String,
     /// `healthy`, `impaired` or `down`.
     pub state: String,
-    /// Whether it is left out because it sends our own queries back.
+    /// Whether the upstream is not used because it sends holdover's own queries back.
     pub looping: bool,
-    /// p99 round-trip time; `null` before its first answers.
-    pub p99_seconds: Option<f64>,
-    /// What attempts came to.
+    /// 99th percentile of its round-trip times; `null` before its first answers.
+    pub rtt_p99_seconds: Option<f64>,
+    /// Attempts by what they came to: `answered`, `unusable_response`, `network_error`,
+    /// `timed_out`.
     pub attempts: BTreeMap<String, u64>,
+    /// Attempts that were not answered within 200 ms. Each is also counted in `attempts` when it
+    /// ends.
+    pub overdue_attempts: u64,
 }
 
-/// Packets of one class.
+/// Queries to upstreams of one class of the packet budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketReading {
-    /// Sent.
+    /// Queries that were sent.
     pub sent: u64,
-    /// Held back by the budget when they were due.
-    pub shed: u64,
+    /// Queries that the packet budget did not allow when they were due. They were sent later, or
+    /// not at all.
+    pub over_budget: u64,
 }
 
-/// The outages of the names that share their upstreams.
+/// The outages of one zone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OutageReading {
-    /// Their zone, `.` for all.
+    /// The zone, `.` for all names without upstreams of their own.
     pub zone: String,
-    /// Outages that have begun since the start, this one included.
+    /// Outages that have begun since the start, the current one included.
     pub begun: u64,
-    /// The one under way; `null` when there is none.
-    pub present: Option<PresentOutageReading>,
+    /// The current outage; `null` without one.
+    pub current: Option<CurrentOutageReading>,
 }
 
-/// An outage under way.
+/// An outage that has not ended yet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct PresentOutageReading {
-    /// How long it has lasted.
-    pub lasted_seconds: f64,
-    /// Queries that were answered from memory beyond its TTL.
-    pub answers_saved: u64,
-    /// Different names and types among them.
+pub struct CurrentOutageReading {
+    /// Time since the outage began.
+    pub duration_seconds: f64,
+    /// Queries that got a stale answer in this outage.
+    pub stale_answers: u64,
+    /// Different names and types among these answers.
     pub names_served_stale: u64,
-    /// Queries that were answered with SERVFAIL.
-    pub failed: u64,
-    /// The first of the names served stale in it that will pass its maximum stale, as name and
-    /// type; `null` when none was served.
-    pub first_to_lose: Option<String>,
-    /// When that will be.
+    /// Queries that got SERVFAIL in this outage.
+    pub failed_answers: u64,
+    /// The first of the names served stale that will reach its maximum stale, as name and type;
+    /// `null` when no name was served stale.
+    pub cliff_name: Option<String>,
+    /// Time until that name reaches its maximum stale and is not answered any more.
     pub time_to_cliff_seconds: Option<f64>,
 }
 
-/// What is remembered.
+/// The answers that are remembered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheReading {
-    /// Good answers.
+    /// Positive answers.
     pub positive: StoreSizeReading,
-    /// NODATA and NXDOMAIN.
+    /// Negative answers: NODATA and NXDOMAIN.
     pub negative: StoreSizeReading,
-    /// Names of which only a failure is known.
-    pub failed: StoreSizeReading,
-    /// Good answers and negative ones that are beyond their TTL and can be served stale.
+    /// Resolution failures of names without any answer (RFC 9520).
+    pub failure: StoreSizeReading,
+    /// Answers whose TTL has ended and that can be served stale.
     pub expired_entries: u64,
-    /// Room for answers.
+    /// Limit of the memory for positive answers.
     pub limit_bytes: u64,
 }
 
-/// One kind of what is remembered.
+/// Number and size of remembered answers of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreSizeReading {
-    /// How many.
+    /// Number of entries.
     pub entries: u64,
-    /// How much memory, bookkeeping included.
+    /// Memory that they take, bookkeeping included.
     pub bytes: u64,
 }
 
 /// The state file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StateFileReading {
-    /// Where it is.
+    /// Path of the file.
     pub path: String,
-    /// Whether what is learned is being written.
+    /// Whether what is learned is written to the file.
     pub working: bool,
-    /// Why it is not, in a few words.
+    /// Why the file cannot be used, in words; `null` while it is working.
     pub problem: Option<String>,
-    /// How long ago something was written last; `null` before the first time.
+    /// Time since the file was last written; `null` before the first time.
     pub last_write_age_seconds: Option<f64>,
-    /// Entries in it.
+    /// Answers in the file.
     pub entries: u64,
-    /// Its size.
+    /// Size of the file.
     pub bytes: u64,
-    /// For how long it has not been working; `null` while it is.
+    /// Time for which the file could not be used; `null` while it is working.
     pub failing_seconds: Option<f64>,
 }
 
-/// The memory that a fleet shares.
+/// The cache that a fleet shares.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SharedCacheReading {
-    /// Where it is.
+    /// The configured URL.
     pub url: String,
-    /// Whose it is.
+    /// The configured group.
     pub group: String,
-    /// Whether it is asked and fed.
-    pub reached: bool,
-    /// Why it is not, in a few words.
+    /// Whether the shared cache is read and written.
+    pub working: bool,
+    /// Why the shared cache cannot be used, in words; `null` while it is working.
     pub problem: Option<String>,
-    /// For how long it has not been; `null` while it is.
+    /// Time for which the shared cache could not be used; `null` while it is working.
     pub failing_seconds: Option<f64>,
-    /// Names that were missing here while upstreams did not answer, by what came of asking:
-    /// `found`, `missing`, `late`, `skipped`.
-    pub asked: BTreeMap<String, u64>,
-    /// Answers that were learned or hot, by what came of publishing: `published`, `unchanged`,
-    /// `refused`, `unsent`.
-    pub published: BTreeMap<String, u64>,
-    /// Entries that were ignored, by what was wrong with them: `signature`, `unreadable`.
-    pub ignored: BTreeMap<String, u64>,
+    /// Lookups of names that were not remembered here while upstreams failed, by result: `hit`,
+    /// `miss`, `timed_out`, `skipped`.
+    pub lookups: BTreeMap<String, u64>,
+    /// Answers to be published, by result: `written`, `unchanged`, `rejected`, `unsent`.
+    pub writes: BTreeMap<String, u64>,
+    /// Entries that were ignored, by reason: `wrong_signature`, `malformed`.
+    pub ignored_entries: BTreeMap<String, u64>,
 }
 
-/// A name that must not be missing.
+/// One critical name and type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CriticalReading {
     /// The name.
@@ -196,29 +206,29 @@ pub struct CriticalReading {
     /// The type.
     #[serde(rename = "type")]
     pub rtype: String,
-    /// How long ago it was answered last; `null` when nothing is remembered.
+    /// Time since its answer was learned; `null` when no answer is remembered.
     pub age_seconds: Option<f64>,
-    /// Whether it is within its TTL.
+    /// Whether its answer is within its TTL and not older than `max_age`.
     pub fresh: bool,
-    /// `fresh`, `stale`, `denied` or `missing`.
+    /// `fresh`, `stale`, `nxdomain` or `missing`.
     #[serde(default)]
     pub state: String,
-    /// For how long it has been older than its `max_age`; `null` while it is not.
+    /// Time for which its answer has been older than `max_age`; `null` while it is not.
     #[serde(default)]
     pub too_old_seconds: Option<f64>,
-    /// Why its last resolution failed; `null` when none did.
+    /// Why its last resolution failed; `null` when it did not.
     #[serde(default)]
     pub last_failure: Option<String>,
 }
 
 impl Reading {
-    /// Takes in the counters of the threads that answer.
+    /// Fills in the query counters, as the sum of those of all threads.
     pub fn add_tallies<'a>(&mut self, tallies: impl Iterator<Item = &'a Tally>) {
         let mut ages = StaleAges::default();
-        self.answers = Answered::ALL.iter().map(|answered| (answered.label().to_owned(), 0)).collect();
+        self.queries = Answered::ALL.iter().map(|answered| (answered.label().to_owned(), 0)).collect();
         for tally in tallies {
             for answered in Answered::ALL {
-                *self.answers.entry(answered.label().to_owned()).or_default() += tally.total(answered);
+                *self.queries.entry(answered.label().to_owned()).or_default() += tally.total(answered);
             }
             ages.add(&tally.stale_ages());
         }
@@ -230,7 +240,7 @@ impl Reading {
     }
 }
 
-/// A duration as readings tell it.
+/// A duration in seconds, as readings contain it.
 #[must_use]
 pub fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
@@ -238,20 +248,21 @@ pub fn seconds(duration: Duration) -> f64 {
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use super::super::tally::{AttemptEnd, UpstreamCounters};
     use super::*;
 
-    /// A sidecar in an outage, with everything that there is to tell.
+    /// A sidecar in an outage, with a value for every field.
     pub(crate) fn in_an_outage() -> Reading {
         let tally = Tally::default();
         tally.count(Answered::Fresh);
         tally.count_stale(Duration::from_secs(61));
-        let attempts = ["answered", "useless", "failed", "timed_out", "late"];
-        let present = PresentOutageReading {
-            lasted_seconds: 720.5,
-            answers_saved: 943,
+        let attempts = AttemptEnd::ALL.map(AttemptEnd::label);
+        let current = CurrentOutageReading {
+            duration_seconds: 720.5,
+            stale_answers: 943,
             names_served_stale: 30,
-            failed: 2,
-            first_to_lose: Some("db.example.com. A".to_owned()),
+            failed_answers: 2,
+            cliff_name: Some("db.example.com. A".to_owned()),
             time_to_cliff_seconds: Some(83_640.0),
         };
         let mut reading = Reading {
@@ -263,22 +274,23 @@ pub(crate) mod testing {
                 upstream: "vpc@192.0.2.2:53".to_owned(),
                 state: "down".to_owned(),
                 looping: false,
-                p99_seconds: Some(0.0021),
+                rtt_p99_seconds: Some(0.0021),
                 attempts: attempts.iter().zip(1..).map(|(end, count)| ((*end).to_owned(), count)).collect(),
+                overdue_attempts: 5,
             }],
-            packets: BTreeMap::from([("miss".to_owned(), PacketReading { sent: 5, shed: 1 })]),
-            exchanged: BTreeMap::from([("datagram".to_owned(), 5)]),
-            useless_responses: BTreeMap::from([("servfail".to_owned(), 2)]),
-            ignored_responses: BTreeMap::from([("id".to_owned(), 3)]),
-            connections: BTreeMap::from([("accepted".to_owned(), 1)]),
-            outages: vec![OutageReading { zone: ".".to_owned(), begun: 1, present: Some(present) }],
+            packets: BTreeMap::from([("miss".to_owned(), PacketReading { sent: 5, over_budget: 1 })]),
+            upstream_traffic: UpstreamCounters::default().carried().by_label(),
+            unusable_responses: BTreeMap::from([("servfail".to_owned(), 2)]),
+            ignored_responses: BTreeMap::from([("wrong_id".to_owned(), 3)]),
+            tcp_connections: BTreeMap::from([("accepted".to_owned(), 1)]),
+            outages: vec![OutageReading { zone: ".".to_owned(), begun: 1, current: Some(current) }],
             cache: CacheReading {
                 positive: StoreSizeReading { entries: 30, bytes: 12_000 },
                 limit_bytes: 8 << 20,
                 expired_entries: 28,
                 ..CacheReading::default()
             },
-            learned: BTreeMap::from([("upstream".to_owned(), 60), ("seed".to_owned(), 4)]),
+            answers_learned: BTreeMap::from([("upstream".to_owned(), 60), ("seed".to_owned(), 4)]),
             resolutions_in_flight: 1,
             state_file: Some(StateFileReading {
                 path: "/var/lib/holdover/state".to_owned(),
@@ -290,11 +302,11 @@ pub(crate) mod testing {
             shared_cache: Some(SharedCacheReading {
                 url: "redis://cache.example.com".to_owned(),
                 group: "web".to_owned(),
-                problem: Some("it cannot be reached".to_owned()),
+                problem: Some("the server cannot be reached".to_owned()),
                 failing_seconds: Some(75.0),
-                asked: BTreeMap::from([("found".to_owned(), 3), ("late".to_owned(), 1)]),
-                published: BTreeMap::from([("published".to_owned(), 40)]),
-                ignored: BTreeMap::from([("signature".to_owned(), 2)]),
+                lookups: BTreeMap::from([("hit".to_owned(), 3), ("timed_out".to_owned(), 1)]),
+                writes: BTreeMap::from([("written".to_owned(), 40)]),
+                ignored_entries: BTreeMap::from([("wrong_signature".to_owned(), 2)]),
                 ..SharedCacheReading::default()
             }),
             critical: vec![CriticalReading {

@@ -1,31 +1,31 @@
-//! What `holdover run` says: the file taken over and given back, the sidecar started again, the
-//! application without it.
+//! Log lines of `holdover run`: about `resolv.conf`, which is pointed at holdover and given back, and
+//! about the sidecar, which is started again when it ends.
 
 use std::path::Path;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
-/// `resolv.conf` points at holdover.
+/// `resolv.conf` was pointed at holdover.
 #[derive(Debug)]
 pub struct Pointed<'a> {
-    /// What was written, in words.
+    /// What was written and where the original is kept, in words.
     pub told: &'a str,
 }
 
 impl Pointed<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         info!("{}", self.told);
     }
 }
 
-/// `resolv.conf` is as it was before.
+/// The original `resolv.conf` is back.
 #[derive(Debug)]
 pub struct GivenBack<'a> {
     /// The file.
     pub path: &'a Path,
-    /// Why.
+    /// Why it was given back.
     pub why: Why,
 }
 
@@ -34,14 +34,15 @@ pub struct GivenBack<'a> {
 pub enum Why {
     /// The application has ended.
     Ended,
-    /// The sidecar does not answer.
+    /// The sidecar does not answer. It is looked after, and the file is pointed at it again when it
+    /// does.
     Silent,
-    /// The process that took it over was killed.
+    /// The `holdover run` that pointed the file at holdover was killed.
     Orphaned,
 }
 
 impl GivenBack<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         let path = self.path.display();
         match self.why {
@@ -56,49 +57,49 @@ impl GivenBack<'_> {
     }
 }
 
-/// `resolv.conf` cannot be taken over, or given back.
+/// `resolv.conf` cannot be pointed at holdover, or cannot be given back.
 #[derive(Debug)]
 pub struct FileLeft<'a> {
-    /// Why, in words.
+    /// Why it cannot, in words.
     pub reason: &'a str,
 }
 
 impl FileLeft<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         warn!("{}", self.reason);
     }
 }
 
-/// The application runs without holdover.
+/// The application runs without holdover from now on.
 #[derive(Debug)]
 pub struct Without<'a> {
-    /// Why.
+    /// Why it does.
     pub reason: &'a str,
 }
 
 impl Without<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         warn!(reason = self.reason, "the application runs without holdover");
     }
 }
 
-/// The sidecar has ended by itself.
+/// The sidecar has ended although the application still runs.
 #[derive(Debug)]
 pub struct SidecarEnded<'a> {
-    /// How.
+    /// Its exit code or the signal that ended it, in words.
     pub end: &'a str,
-    /// When it is started again.
+    /// Time until it is started again.
     pub again_after: Duration,
 }
 
 impl SidecarEnded<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         warn!(
             end = self.end,
-            again_after_seconds = self.again_after.as_secs_f64(),
+            restart_after_seconds = self.again_after.as_secs_f64(),
             "the sidecar has ended and is started again"
         );
     }

@@ -1,69 +1,51 @@
-//! Counts what was answered, and what went upstream and came back. One tally per thread that
-//! answers, so that counting costs a store to a line nobody else writes; whoever wants totals adds
-//! them up. What happens rarely is counted in one place for all.
+//! Counters of the query path: what became of queries, what was sent upstream, and what came back.
+//!
+//! Each thread that answers queries has a [`Tally`] of its own, so that counting a query is one
+//! relaxed addition on a cache line that no other thread writes. `/status` and `/metrics` add the
+//! tallies up when they are read. Everything that is counted less often than once per query has one
+//! group of [`Counters`] that all threads share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::counters::Counters;
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
+use crate::core::labelled::labelled;
 use crate::core::matching::Mismatch;
 
-/// Upper bounds of the classes in which ages of stale answers are counted, in seconds; the last
-/// class has no bound. The age is the time since the answer expired: seconds are a slow resolver,
-/// hours an outage that nears the default maximum of a day.
+/// Upper bounds, in seconds, of the classes in which ages of stale answers are counted.
+///
+/// One more class, without a bound, follows them. The age is the time since the answer expired:
+/// seconds mean a slow upstream, hours an outage that nears the default maximum stale of a day.
 pub const STALE_AGES: [u64; 9] = [1, 10, 60, 600, 3_600, 14_400, 43_200, 86_400, 604_800];
 
-/// What became of a query: one vocabulary for code, log, metrics and reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Answered {
-    /// Answered with data within their TTL, or just fetched.
-    Fresh,
-    /// Answered with data beyond their TTL (RFC 8767).
-    Stale,
-    /// SERVFAIL: nothing could be had.
-    Failed,
-    /// SERVFAIL from the failure cache (RFC 9520).
-    CachedFailure,
-    /// A name that is never forwarded (RFC 6761).
-    Local,
-    /// The query itself was at fault: FORMERR, NOTIMP, BADVERS, or RD=0 for something not cached.
-    Rejected,
-    /// No answer was owed: not a query, or too long for one.
-    Dropped,
-    /// The client is not allowed to ask.
-    NotAllowed,
+labelled! {
+    /// What became of a client's query; the same words in code, log, metrics and reports.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Answered {
+        /// It was answered with data within their TTL, or just fetched.
+        Fresh = "fresh",
+        /// It was answered with data whose TTL has ended (RFC 8767).
+        Stale = "stale",
+        /// It was answered with SERVFAIL, because no upstream answered and nothing was remembered.
+        Failed = "failed",
+        /// It was answered with a SERVFAIL that was remembered (RFC 9520).
+        CachedFailure = "cached_failure",
+        /// It was answered without any upstream, as its name is never forwarded (RFC 6761).
+        Local = "local",
+        /// It could not be answered as asked: FORMERR, NOTIMP, BADVERS, or RD=0 for a name that is
+        /// not fresh in the cache.
+        Rejected = "rejected",
+        /// It got no response: it is not a query, or longer than a query may be.
+        Dropped = "dropped",
+        /// It got no response, because its client's address is not allowed.
+        NotAllowed = "not_allowed",
+    }
 }
 
 impl Answered {
-    /// All of them, in the order of the counters.
-    pub const ALL: [Self; 8] = [
-        Self::Fresh,
-        Self::Stale,
-        Self::Failed,
-        Self::CachedFailure,
-        Self::Local,
-        Self::Rejected,
-        Self::Dropped,
-        Self::NotAllowed,
-    ];
-
-    /// The metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Fresh => "fresh",
-            Self::Stale => "stale",
-            Self::Failed => "failed",
-            Self::CachedFailure => "cached_failure",
-            Self::Local => "local",
-            Self::Rejected => "rejected",
-            Self::Dropped => "dropped",
-            Self::NotAllowed => "not_allowed",
-        }
-    }
-
-    /// Whether the client got an answer.
+    /// Whether the client got a response.
     #[must_use]
     pub const fn is_answer(self) -> bool {
         match self {
@@ -71,45 +53,30 @@ impl Answered {
             Self::Dropped | Self::NotAllowed => false,
         }
     }
-
-    /// Its place among the counters.
-    const fn index(self) -> usize {
-        match self {
-            Self::Fresh => 0,
-            Self::Stale => 1,
-            Self::Failed => 2,
-            Self::CachedFailure => 3,
-            Self::Local => 4,
-            Self::Rejected => 5,
-            Self::Dropped => 6,
-            Self::NotAllowed => 7,
-        }
-    }
 }
 
-/// The counters of one thread, on cache lines of their own.
+/// The query counters of one thread, aligned so that no other thread writes to their cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Tally {
-    /// By [`Answered`].
-    counts: [AtomicU64; Answered::ALL.len()],
+    queries: Counters<Answered>,
     /// Stale answers by the class of their age, in the order of [`STALE_AGES`].
     stale_ages: [AtomicU64; STALE_AGES.len() + 1],
-    /// All those ages together, in milliseconds.
+    /// The sum of the ages of all stale answers, in milliseconds.
     stale_age_ms: AtomicU64,
 }
 
-/// How old stale answers were when they were given.
+/// How long ago stale answers had expired when they were given, as a histogram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StaleAges {
-    /// Answers by class, in the order of [`STALE_AGES`].
+    /// Number of answers in each class, in the order of [`STALE_AGES`].
     pub classes: [u64; STALE_AGES.len() + 1],
-    /// All their ages together.
+    /// Sum of the ages of all answers.
     pub sum: Duration,
 }
 
 impl StaleAges {
-    /// Adds those of another thread.
+    /// Adds the ages that another thread counted.
     pub fn add(&mut self, other: &Self) {
         for (own, other) in self.classes.iter_mut().zip(other.classes) {
             *own += other;
@@ -119,14 +86,12 @@ impl StaleAges {
 }
 
 impl Tally {
-    /// Counts one query.
+    /// Counts one query by its outcome.
     pub fn count(&self, answered: Answered) {
-        if let Some(counter) = self.counts.get(answered.index()) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.queries.count(answered);
     }
 
-    /// Counts one query that was answered with data whose TTL ended so long ago.
+    /// Counts one query that got a stale answer which had expired `age` ago.
     pub fn count_stale(&self, age: Duration) {
         self.count(Answered::Stale);
         let class = STALE_AGES.iter().take_while(|bound| age > Duration::from_secs(**bound)).count();
@@ -136,7 +101,7 @@ impl Tally {
         self.stale_age_ms.fetch_add(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// How old the stale answers so far were.
+    /// The ages of the stale answers that this thread has given.
     #[must_use]
     pub fn stale_ages(&self) -> StaleAges {
         let mut ages =
@@ -147,196 +112,139 @@ impl Tally {
         ages
     }
 
-    /// The queries so far.
+    /// The number of queries that this thread has counted with this outcome.
     #[must_use]
     pub fn total(&self, answered: Answered) -> u64 {
-        self.counts.get(answered.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))
+        self.queries.total(answered)
     }
 }
 
-/// Packets sent upstream, by class.
+/// Queries sent upstream, by what they were sent for.
 #[derive(Debug, Default)]
 pub struct Sends {
-    /// In the order of [`Class::ALL`].
-    counts: [AtomicU64; Class::ALL.len()],
-    /// Likewise, what the budget did not allow.
-    shed: [AtomicU64; Class::ALL.len()],
+    sent: Counters<Class>,
+    over_budget: Counters<Class>,
 }
 
 impl Sends {
-    /// Counts one send.
+    /// Counts one query that was sent.
     pub fn sent(&self, class: Class) {
-        if let Some(counter) = self.counts.get(class.index()) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.sent.count(class);
     }
 
-    /// Counts one send that the budget did not allow when it was due; it may have been made later.
+    /// Counts one query that the packet budget did not allow when it was due. A query that a client
+    /// waits for may be sent later.
     pub fn shed(&self, class: Class) {
-        if let Some(counter) = self.shed.get(class.index()) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.over_budget.count(class);
     }
 
-    /// The sends so far that the budget did not allow when they were due.
+    /// The queries so far that the packet budget did not allow when they were due.
     #[must_use]
     pub fn total_shed(&self, class: Class) -> u64 {
-        self.shed.get(class.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))
+        self.over_budget.total(class)
     }
 
-    /// The sends so far.
+    /// The queries sent so far.
     #[must_use]
     pub fn total(&self, class: Class) -> u64 {
-        self.counts.get(class.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))
+        self.sent.total(class)
     }
 }
 
-/// What became of a client's TCP connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConnectionEvent {
-    /// Taken in.
-    Accepted,
-    /// Closed at once: its client is not allowed to ask.
-    NotAllowed,
-    /// Closed to make room for a new one, as it had been idle longest.
-    Evicted,
-    /// Closed at once: there was no room, since all others were owed an answer.
-    NoRoom,
-}
-
-impl ConnectionEvent {
-    /// All of them, in the order of the counters.
-    pub const ALL: [Self; 4] = [Self::Accepted, Self::NotAllowed, Self::Evicted, Self::NoRoom];
-
-    /// The metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::NotAllowed => "not_allowed",
-            Self::Evicted => "evicted",
-            Self::NoRoom => "no_room",
-        }
+labelled! {
+    /// What one attempt to get a response from an upstream came to.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum AttemptEnd {
+        /// A response came that answers the query: data, NODATA or NXDOMAIN.
+        Answered = "answered",
+        /// A response came that does not answer the query: SERVFAIL, REFUSED, lame, malformed.
+        UnusableResponse = "unusable_response",
+        /// The network reported an error: ICMP, or a connection that was reset.
+        NetworkError = "network_error",
+        /// No response came for as long as an attempt is waited for.
+        TimedOut = "timed_out",
     }
 }
 
-/// Clients' TCP connections, by what became of them.
-#[derive(Debug, Default)]
-pub struct Connections {
-    /// In the order of [`ConnectionEvent::ALL`].
-    counts: [AtomicU64; ConnectionEvent::ALL.len()],
-}
-
-impl Connections {
-    /// Counts one connection.
-    pub fn count(&self, connection: ConnectionEvent) {
-        add(place(&ConnectionEvent::ALL, &self.counts, connection));
-    }
-
-    /// The connections so far.
-    #[must_use]
-    pub fn total(&self, connection: ConnectionEvent) -> u64 {
-        read(place(&ConnectionEvent::ALL, &self.counts, connection))
+labelled! {
+    /// What happened to a client's TCP connection.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum ConnectionEvent {
+        /// It was accepted.
+        Accepted = "accepted",
+        /// It was closed at once, because its client's address is not allowed.
+        NotAllowed = "not_allowed",
+        /// It had been accepted, and was closed so that a new one could be accepted within the limit.
+        Evicted = "evicted",
+        /// It was closed at once, because the limit was reached and no other connection could be
+        /// closed for it.
+        NoRoom = "over_limit",
     }
 }
 
-/// Responses of upstreams that were no answer, by what was wrong with them.
-#[derive(Debug, Default)]
-pub struct Failures {
-    /// In the order of [`Failure::ALL`].
-    counts: [AtomicU64; Failure::ALL.len()],
-}
+/// TCP connections of clients, by what happened to them.
+pub type Connections = Counters<ConnectionEvent>;
 
-impl Failures {
-    /// Counts one response.
-    pub fn count(&self, failure: Failure) {
-        add(place(&Failure::ALL, &self.counts, failure));
-    }
+/// Responses of upstreams that do not answer the query, by what is wrong with them.
+pub type Failures = Counters<Failure>;
 
-    /// The responses so far.
-    #[must_use]
-    pub fn total(&self, failure: Failure) -> u64 {
-        read(place(&Failure::ALL, &self.counts, failure))
-    }
-}
-
-/// What goes upstream and comes back, shared between all exchanges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Carried {
-    /// A query sent as a datagram.
-    Datagram,
-    /// A query sent over a connection.
-    Streamed,
-    /// A connection whose set-up was begun.
-    Connection,
-    /// A response that was taken.
-    Accepted,
-}
-
-impl Carried {
-    /// All of them, in the order of the counters.
-    pub const ALL: [Self; 4] = [Self::Datagram, Self::Streamed, Self::Connection, Self::Accepted];
-
-    /// The metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Datagram => "datagram",
-            Self::Streamed => "streamed",
-            Self::Connection => "connection",
-            Self::Accepted => "accepted",
-        }
+labelled! {
+    /// What is sent to upstreams and comes back, counted for all upstreams together.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub enum Carried {
+        /// A query was sent over UDP.
+        Datagram = "udp_queries",
+        /// A query was sent over TCP.
+        Streamed = "tcp_queries",
+        /// A TCP connection was begun.
+        Connection = "tcp_connections",
+        /// A response came that belongs to a query.
+        Accepted = "responses",
     }
 }
 
-/// Counts what went upstream and came back, and what came that did not belong to any query.
+/// Counters of the transport to upstreams.
 #[derive(Debug, Default)]
 pub struct UpstreamCounters {
-    /// In the order of [`Carried::ALL`].
-    carried: [AtomicU64; Carried::ALL.len()],
-    /// Responses that were not ours, in the order of [`Mismatch::ALL`].
-    ignored: [AtomicU64; Mismatch::ALL.len()],
+    carried: Counters<Carried>,
+    ignored: Counters<Mismatch>,
 }
 
 impl UpstreamCounters {
-    /// Counts something that went or came.
+    /// Counts a query, a connection or a response.
     pub fn count(&self, carried: Carried) {
-        add(place(&Carried::ALL, &self.carried, carried));
+        self.carried.count(carried);
     }
 
-    /// What went or came so far.
+    /// The number of queries, connections or responses so far.
     #[must_use]
     pub fn total(&self, carried: Carried) -> u64 {
-        read(place(&Carried::ALL, &self.carried, carried))
+        self.carried.total(carried)
     }
 
-    /// Counts an ignored response.
+    /// The numbers of queries, connections and responses so far, by their labels.
+    #[must_use]
+    pub const fn carried(&self) -> &Counters<Carried> {
+        &self.carried
+    }
+
+    /// Counts a response that was ignored because it belongs to no query.
     pub fn ignore(&self, mismatch: Mismatch) {
-        add(place(&Mismatch::ALL, &self.ignored, mismatch));
+        self.ignored.count(mismatch);
     }
 
-    /// Responses ignored because of `mismatch`: forged, late after a retry, or broken.
+    /// The responses ignored so far because of `mismatch`: forged, a duplicate after a retry, or
+    /// malformed.
     #[must_use]
     pub fn ignored(&self, mismatch: Mismatch) -> u64 {
-        read(place(&Mismatch::ALL, &self.ignored, mismatch))
+        self.ignored.total(mismatch)
     }
-}
 
-/// The counter of one kind.
-fn place<'a, K: PartialEq>(kinds: &[K], counts: &'a [AtomicU64], kind: K) -> Option<&'a AtomicU64> {
-    kinds.iter().zip(counts).find_map(|(own, counter)| (*own == kind).then_some(counter))
-}
-
-/// Counts one.
-fn add(counter: Option<&AtomicU64>) {
-    if let Some(counter) = counter {
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// The responses ignored so far, by why they belong to no query.
+    #[must_use]
+    pub const fn ignored_responses(&self) -> &Counters<Mismatch> {
+        &self.ignored
     }
-}
-
-/// The count so far.
-fn read(counter: Option<&AtomicU64>) -> u64 {
-    counter.map_or(0, |counter| counter.load(Ordering::Relaxed))
 }
 
 #[cfg(test)]
@@ -350,21 +258,6 @@ mod tests {
             tally.count(answered);
         }
         assert!(Answered::ALL.iter().all(|answered| tally.total(*answered) == 1));
-    }
-
-    #[test]
-    fn every_kind_has_a_counter_of_its_own() {
-        let (connections, failures, upstream) =
-            (Connections::default(), Failures::default(), UpstreamCounters::default());
-        let times = |number: u64, count: &dyn Fn()| (0..number).for_each(|_| count());
-        (1..).zip(ConnectionEvent::ALL).for_each(|(number, kind)| times(number, &|| connections.count(kind)));
-        (1..).zip(Failure::ALL).for_each(|(number, kind)| times(number, &|| failures.count(kind)));
-        (1..).zip(Carried::ALL).for_each(|(number, kind)| times(number, &|| upstream.count(kind)));
-        (1..).zip(Mismatch::ALL).for_each(|(number, kind)| times(number, &|| upstream.ignore(kind)));
-        assert_eq!(ConnectionEvent::ALL.map(|kind| connections.total(kind)), [1, 2, 3, 4]);
-        assert_eq!(Failure::ALL.map(|kind| failures.total(kind)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(Carried::ALL.map(|kind| upstream.total(kind)), [1, 2, 3, 4]);
-        assert_eq!(Mismatch::ALL.map(|kind| upstream.ignored(kind)), [1, 2, 3, 4, 5]);
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn another_resolver_is_not_taken_for_holdover() {
     let done = check(&["--server", &address]);
     thread.join().unwrap();
     assert_eq!(done.code(), 1);
-    assert!(done.stderr.contains("something else than holdover"), "{}", done.stderr);
+    assert!(done.stderr.contains("is not holdover"), "{}", done.stderr);
 }
 
 #[test]

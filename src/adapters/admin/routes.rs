@@ -43,23 +43,23 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// What an import came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
-    /// Answers that are now remembered.
-    pub taken: u64,
+    /// Answers that were learned.
+    pub learned: u64,
     /// Answers that are not newer than what is remembered.
     pub older: u64,
     /// Answers past their maximum stale.
     pub expired: u64,
-    /// Answers that cannot be used on account of a mistake.
-    pub refused: u64,
-    /// The first mistakes, with their lines.
+    /// Answers that are invalid.
+    pub invalid: u64,
+    /// What is wrong with the first invalid answers, with their lines.
     pub mistakes: Vec<String>,
 }
 
 /// What a flush came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flushed {
-    /// Names and types that are forgotten.
-    pub forgotten: u64,
+    /// Names and types that were known and flushed.
+    pub flushed: u64,
     /// Why they may come back from the state file after a crash; `None` when they cannot.
     #[serde(default)]
     pub may_return: Option<String>,
@@ -162,7 +162,7 @@ async fn ready(State(desk): State<Desk>) -> Response {
     match desk.sidecar.readiness() {
         Readiness::Ready => told(StatusCode::OK, "ready"),
         Readiness::NotYet => {
-            told(StatusCode::SERVICE_UNAVAILABLE, "waits for its critical names; queries are answered")
+            told(StatusCode::SERVICE_UNAVAILABLE, "not ready: waits for its critical names; queries are answered")
         }
     }
 }
@@ -267,7 +267,7 @@ async fn flush(
                 Durable::Off | Durable::Written => None,
                 Durable::Behind(trouble) => Some(trouble.advice().to_owned()),
             };
-            json(&Flushed { forgotten, may_return })
+            json(&Flushed { flushed: forgotten, may_return })
         }
         Ok(Err(reason)) => told(StatusCode::BAD_REQUEST, &reason),
         Err(response) => response,

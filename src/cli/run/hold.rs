@@ -1,49 +1,62 @@
-//! `resolv.conf` in the hands of `holdover run`: pointed at holdover, and given back.
+//! The `resolv.conf` of `holdover run`: pointed at holdover, and given back.
 //!
-//! | what fails | the file then names | it is |
+//! | what fails | the file then names | the file is |
 //! |---|---|---|
-//! | pointing it at holdover | others | [`Hold::Left`]: nobody would ask a sidecar, so there is none any more |
-//! | the same | holdover, by a predecessor | [`Hold::Set`]: whoever resolves names needs one |
-//! | giving it back | others | [`Hold::Left`] |
-//! | the same | holdover | [`Hold::Taken`]: it goes on being looked after, and giving it back is tried again |
+//! | pointing it at holdover | other name servers | [`Hold::Left`]: nobody would ask a sidecar, so none runs any more |
+//! | pointing it at holdover | holdover, as an earlier `holdover run` wrote | [`Hold::Set`]: names are resolved only while a sidecar runs |
+//! | giving it back | other name servers | [`Hold::Left`] |
+//! | giving it back | holdover | [`Hold::Taken`]: the sidecar is still looked after, and giving the file back is tried again |
 
-use super::supervision::Hold;
 use crate::adapters::resolv_conf::takeover::{Again, Force, Place, Wish};
 use crate::adapters::resolv_conf::{TakeoverError, names};
 use crate::cli::resolvconf::told;
 use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, Why};
 
-/// The file, and what is written into it.
-pub(super) struct Held {
-    /// Which file.
+/// What was done to `resolv.conf`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// Nothing: it is the original.
+    Original,
+    /// It was pointed at holdover, and its original is kept.
+    Taken,
+    /// It pointed at holdover already: there is nothing to write, and nothing to give back.
+    Set,
+    /// It could not be written, which was reported; it is left alone from now on.
+    Left,
+}
+
+/// A `resolv.conf`, and what is to be written into it.
+pub(super) struct HeldFile {
     place: Place,
-    /// What is written.
     wish: Wish,
-    /// What it is.
     hold: Hold,
-    /// Whether it was said that it cannot be given back, since it was pointed at holdover.
+    /// Whether it was reported that the file cannot be given back, since it was last pointed at
+    /// holdover.
     said: bool,
 }
 
-impl Held {
-    /// A file that nobody has touched.
+impl HeldFile {
+    /// A file that was not touched yet.
     pub(super) const fn new(place: Place, wish: Wish) -> Self {
         Self { place, wish, hold: Hold::Original, said: false }
     }
 
-    /// Whether it is left alone for good.
+    /// Whether the file is left alone for good.
     pub(super) fn is_left(&self) -> bool {
         self.hold == Hold::Left
     }
 
-    /// Points the file at holdover; the error is why the application has to do without from now on.
+    /// Points the file at holdover, unless it points there already.
+    ///
+    /// # Errors
+    /// Why the application has to run without holdover from now on.
     pub(super) fn point(&mut self) -> Result<(), String> {
         match self.hold {
             Hold::Taken | Hold::Set => {
                 self.said = false;
                 return Ok(());
             }
-            Hold::Left => return Err("resolv.conf cannot be taken over".to_owned()),
+            Hold::Left => return Err("resolv.conf cannot be pointed at holdover".to_owned()),
             Hold::Original => {}
         }
         match self.place.apply(&self.wish, Again::TakenUp) {
@@ -68,8 +81,10 @@ impl Held {
         }
     }
 
-    /// Gives the file back, if it was taken; the error is why the application has to do without
-    /// from now on.
+    /// Gives the file back, if it was pointed at holdover here.
+    ///
+    /// # Errors
+    /// Why the application has to run without holdover from now on.
     pub(super) fn give_back(&mut self, why: Why) -> Result<(), String> {
         if self.hold != Hold::Taken {
             return Ok(());
@@ -80,7 +95,7 @@ impl Held {
                 GivenBack { path: self.place.file(), why }.emit();
             }
             Err(error) if names(self.place.file(), self.wish.own) => {
-                // Once in a silence, however often it is tried.
+                // Reported once while the sidecar is silent, however often it is tried.
                 if !self.said {
                     FileLeft { reason: &error.to_string() }.emit();
                 }

@@ -1,13 +1,13 @@
-//! The sidecar's side of `holdover run`: it serves, and clears up when the process that started it
-//! was killed.
+//! The sidecar process of `holdover run`: it serves, and puts `resolv.conf` back when the process
+//! that started it was killed.
 //!
-//! The end of the line between them says so. The application may live on and resolve names, and
-//! nobody else is left who knows that `resolv.conf` was taken over; so the original is put back
-//! first, and then the sidecar drains like any other.
+//! A pipe from that process tells: it ends with the process, however that ends. The application may
+//! live on and resolve names, and no other process knows that `resolv.conf` was pointed at holdover.
+//! So the original is put back first, and then the sidecar drains as it does on SIGTERM.
 
 use std::process::ExitCode;
 
-use super::RunArguments;
+use super::arguments::RunArguments;
 use crate::adapters::children;
 use crate::adapters::resolv_conf::TakeoverError;
 use crate::adapters::resolv_conf::takeover::{Force, Place, Restored};
@@ -15,7 +15,7 @@ use crate::cli::serve;
 use crate::telemetry::console;
 use crate::telemetry::takeover::{FileLeft, GivenBack, Why};
 
-/// Serves for as long as the parent lives.
+/// Serves for as long as the parent process lives.
 ///
 /// # Errors
 /// Those of [`serve::run`].
@@ -25,10 +25,10 @@ pub(super) fn serve(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     serve::run_until(serving, async {
         match children::parent_ended() {
             Ok(ended) => ended.await,
-            // Whoever resolves names by it is better served than left.
+            // Names are resolved by this sidecar already, so it is better to go on than to end.
             Err(error) => {
                 console::complain(format_args!(
-                    "standard input is no line to holdover run ({error}): its end will not be noticed"
+                    "standard input is not a pipe from holdover run ({error}): the end of holdover run will not be noticed"
                 ));
                 std::future::pending().await
             }
@@ -40,11 +40,11 @@ pub(super) fn serve(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Puts the original back, where one is kept.
+/// Puts the original `resolv.conf` back, if one is kept.
 fn give_back(place: &Place) {
     match place.restore(Force::No) {
         Ok(Restored::Written(_)) => GivenBack { path: place.file(), why: Why::Orphaned }.emit(),
-        // The one who was killed had not come to it, or had done it.
+        // The process that was killed had not pointed the file at holdover yet, or had put it back.
         Ok(Restored::Already) | Err(TakeoverError::NothingKept(_, false)) => {}
         Err(error) => FileLeft { reason: &error.to_string() }.emit(),
     }

@@ -1,5 +1,5 @@
-//! The signals of `holdover run`: which are passed on to the application, and when a child has
-//! ended.
+//! The signals that `holdover run` receives: those that it passes on to the application, and SIGCHLD,
+//! which says that a child process has ended.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::adapters::children;
 
-/// Signals that are passed on; those from [`FROM_TERMINAL`] may come from a terminal.
+/// Signals that are passed on to the application, unless a terminal has sent them to it already.
 const FORWARDED: [SignalKind; 7] = [
     SignalKind::hangup(),
     SignalKind::interrupt(),
@@ -23,18 +23,18 @@ const FORWARDED: [SignalKind; 7] = [
 /// them.
 const FROM_TERMINAL: [SignalKind; 3] = [SignalKind::interrupt(), SignalKind::quit(), SignalKind::window_change()];
 
-/// The signals of this process.
+/// All signals that this process listens for.
 pub(super) struct Signals(Vec<(SignalKind, Signal)>);
 
 impl Signals {
-    /// Listens, also for the end of children. What was ignored when we were started stays so, for
+    /// Starts to listen. A signal that was ignored when this process was started stays ignored, for
     /// the application too.
     pub(super) fn listen() -> io::Result<Self> {
         let kinds = FORWARDED.into_iter().filter(|kind| !children::is_ignored(kind.as_raw_value()));
         kinds.chain([SignalKind::child()]).map(|kind| Ok((kind, signal(kind)?))).collect::<io::Result<_>>().map(Self)
     }
 
-    /// The next one. Cancel safe.
+    /// Waits for the next signal. Cancel safe.
     pub(super) async fn next(&mut self) -> SignalKind {
         poll_fn(|context| {
             let ready =

@@ -1,62 +1,49 @@
-//! Decides what to do about the sidecar: start it again, end it, give `resolv.conf` back while it
-//! does not answer. Pure.
+//! Decides what `holdover run` does about its sidecar: start it again, kill it, give `resolv.conf`
+//! back while it does not answer. It has no I/O and no clock, so that each case is one line in a test.
 //!
 //! | what is seen | what is done |
 //! |---|---|
-//! | somebody answers as holdover | `resolv.conf` points there, whoever it is: containers of one task share one |
-//! | nobody answers for [`GIVE_BACK_AFTER`] looks | the original name servers are back, until somebody answers |
-//! | our own has ended | it is started again: at once, then ever later, up to [`PAUSE_MAX`] |
-//! | another holdover answered, and is gone | the same, but one of our own is started after [`COMES_AGAIN_WITHIN`] only: it would take the port from the other, and with it what that remembers |
+//! | a holdover answers | `resolv.conf` is pointed at it, also when it is not our own: containers of one task share one |
+//! | nothing answers for [`GIVE_BACK_AFTER`] looks | the original name servers are put back, until a holdover answers |
+//! | our own has ended | it is started again: after [`PAUSE_MIN`], then after twice as long each time, up to [`PAUSE_MAX`] |
+//! | another holdover answered, and is gone | the same, but our own is started only after [`COMES_AGAIN_WITHIN`]: it would take the port from the other one, which may come back with what it remembers |
 //! | our own runs, and does not answer for [`HUNG_AFTER`] | it is killed, and so started again |
 //!
-//! So an application is without name resolution for a second or two at the worst, and with a second
-//! name server not at all.
+//! So an application is without name resolution for a second or two at the worst, and not at all
+//! where `resolv.conf` names a second name server.
 
 use std::time::Duration;
 
 use crate::core::time::Timestamp;
 
-/// Looks without an answer in a row after which the original name servers are back.
+/// Looks without an answer in a row after which the original name servers are put back.
 const GIVE_BACK_AFTER: u32 = 4;
-/// A sidecar that was started this long ago and does not answer hangs.
+/// Age from which a sidecar that does not answer is taken to hang.
 const HUNG_AFTER: Duration = Duration::from_secs(10);
-/// Another holdover that is gone is started again within this, by whoever started it: ECS and the
-/// kubelet take some seconds.
+/// Time within which another holdover that is gone is started again by whatever started it; ECS and
+/// the kubelet take some seconds.
 const COMES_AGAIN_WITHIN: Duration = Duration::from_secs(15);
-/// Pause before the first start again.
+/// Pause before a sidecar that has ended is started again for the first time.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// Longest pause: a configuration that cannot work is said twice a minute.
+/// Longest pause: a configuration that cannot work is reported twice a minute.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// A sidecar that has lived this long is well; its next end counts as its first.
+/// Age from which a sidecar counts as well, so that its next end counts as its first.
 const WELL_AFTER: Duration = Duration::from_secs(60);
-/// How often it is looked when all is well.
+/// Time between two looks while a holdover answers.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How often it is looked when something is wrong.
+/// Time between two looks while nothing answers.
 const LOOK_EVERY_WHEN_WRONG: Duration = Duration::from_millis(250);
 
-/// What `resolv.conf` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// As it was.
-    Original,
-    /// Ours.
-    Taken,
-    /// Set to holdover from outside: there is nothing to write, and nothing to give back.
-    Set,
-    /// It cannot be written, which was said; it is left alone.
-    Left,
-}
-
-/// What was seen.
+/// What one look found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// A holdover answers, ours or another.
+    /// A holdover answers, our own or another.
     Answers,
-    /// Nobody does, or somebody else.
+    /// Nothing answers, or something that is not holdover.
     Silent,
 }
 
-/// Whether a sidecar of ours runs.
+/// Whether our own sidecar runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Own {
     /// It runs.
@@ -65,38 +52,37 @@ pub(super) enum Own {
     None,
 }
 
-/// What to do, in this order.
+/// What to do, in the order of the fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Steps {
     /// Point `resolv.conf` at holdover, if it does not yet.
     pub(super) point: bool,
     /// Give it back, if it does.
     pub(super) give_back: bool,
-    /// Kill our own.
+    /// Kill our own sidecar.
     pub(super) kill: bool,
-    /// Start our own.
+    /// Start our own sidecar.
     pub(super) start: bool,
 }
 
-/// What is known about the sidecar.
+/// What is known about the sidecar so far.
 #[derive(Debug, Default)]
 pub(super) struct Supervision {
     /// Looks without an answer in a row.
     silent: u32,
-    /// When the first of them was.
+    /// When the first of these looks was.
     silent_since: Timestamp,
     /// Whether the holdover that answered last was not our own.
     another: bool,
-    /// Ends in a row.
+    /// Ends in a row of a sidecar that was not well before.
     ends: u32,
-    /// When our own was started.
     started: Timestamp,
-    /// Not started before.
+    /// Our own is not started again before this time.
     not_before: Timestamp,
 }
 
 impl Supervision {
-    /// Takes in what was seen, and says what to do.
+    /// Decides what to do after a look.
     pub(super) fn look(&mut self, seen: Seen, own: Own, now: Timestamp) -> Steps {
         match seen {
             Seen::Answers => {
@@ -122,12 +108,12 @@ impl Supervision {
         }
     }
 
-    /// Our own was started.
+    /// Takes note that our own sidecar was started.
     pub(super) fn started(&mut self, now: Timestamp) {
         self.started = now;
     }
 
-    /// Our own has ended; the pause before it is started again.
+    /// Takes note that our own sidecar has ended, and returns the pause before it is started again.
     pub(super) fn ended(&mut self, now: Timestamp) -> Duration {
         if now.since(self.started) >= WELL_AFTER {
             self.ends = 0;

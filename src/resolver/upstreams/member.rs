@@ -13,6 +13,8 @@ use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
 use crate::core::upstream::{Endpoint, GroupId, Role, UpstreamId, UpstreamPolicy};
 use crate::resolver::recoveries::Recoveries;
+use crate::telemetry::counters::Counters;
+use crate::telemetry::tally::AttemptEnd;
 
 /// One address that queries are sent to, with its own breaker.
 pub struct Upstream {
@@ -37,12 +39,9 @@ pub struct Upstream {
     pub(super) looping_until: AtomicU64,
     /// Notified when its state has changed or it was retired; wakes its prober.
     pub changed: Notify,
-    /// Attempts by what they came to, in the order of [`ATTEMPT_ENDS`].
-    attempts: [AtomicU64; ATTEMPT_ENDS.len()],
+    attempts: Counters<AttemptEnd>,
+    overdue_attempts: AtomicU64,
 }
-
-/// What an attempt can come to, as metric labels.
-pub const ATTEMPT_ENDS: [&str; 5] = ["answered", "useless", "failed", "timed_out", "late"];
 
 /// The upstreams of one zone, which all names of it share.
 pub struct Group {
@@ -84,28 +83,36 @@ impl Upstream {
             plain_until: AtomicU64::new(0),
             looping_until: AtomicU64::new(0),
             changed: Notify::new(),
-            attempts: Default::default(),
+            attempts: Counters::default(),
+            overdue_attempts: AtomicU64::new(0),
         }
     }
 
     /// Counts what an attempt came to.
     pub(super) fn count(&self, outcome: AttemptOutcome) {
-        let [answered, useless, failed, timed_out, late] = &self.attempts;
-        let counter = match outcome {
-            AttemptOutcome::Answered(_) => answered,
-            AttemptOutcome::Useless(..) => useless,
-            AttemptOutcome::Failed => failed,
-            AttemptOutcome::TimedOut => timed_out,
-            AttemptOutcome::Late => late,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.attempts.count(match outcome {
+            AttemptOutcome::Answered(_) => AttemptEnd::Answered,
+            AttemptOutcome::Useless(..) => AttemptEnd::UnusableResponse,
+            AttemptOutcome::Failed => AttemptEnd::NetworkError,
+            AttemptOutcome::TimedOut => AttemptEnd::TimedOut,
+            AttemptOutcome::Late => {
+                self.overdue_attempts.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        });
     }
 
-    /// Attempts so far by what they came to, in the order of [`ATTEMPT_ENDS`]. A late one is
-    /// counted again for what it comes to in the end.
+    /// The attempts that have ended, by what they came to.
     #[must_use]
-    pub fn attempts(&self) -> [u64; ATTEMPT_ENDS.len()] {
-        self.attempts.each_ref().map(|counter| counter.load(Ordering::Relaxed))
+    pub fn attempts(&self) -> &Counters<AttemptEnd> {
+        &self.attempts
+    }
+
+    /// The attempts that were not answered within [`LATE`](crate::core::health::LATE), whatever
+    /// they came to in the end.
+    #[must_use]
+    pub fn overdue_attempts(&self) -> u64 {
+        self.overdue_attempts.load(Ordering::Relaxed)
     }
 
     /// The smoothed 99th percentile of its round-trip time; `None` before its first answers.

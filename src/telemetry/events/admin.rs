@@ -1,119 +1,118 @@
-//! What is worth a log line of the admin interface, and of answers that come from elsewhere than an
-//! upstream.
+//! Log lines about the admin interface, and about answers that were imported, seeded or flushed.
 
 use std::path::Path;
 
 use tracing::{error, info, warn};
 
-/// The admin interface can be reached.
+/// The admin interface accepts connections.
 #[derive(Debug)]
 pub struct AdminListening<'a> {
-    /// Where.
+    /// Its address or the path of its socket.
     pub address: &'a str,
 }
 
 impl AdminListening<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         info!(address = self.address, "admin interface");
     }
 }
 
-/// The admin interface cannot be reached for the time being.
+/// The admin interface cannot be opened at present.
 #[derive(Debug)]
 pub struct AdminUnavailable<'a> {
-    /// Where it should be.
+    /// The configured address or path.
     pub address: &'a str,
-    /// Why it is not.
+    /// Why it cannot be opened.
     pub reason: &'a str,
 }
 
 impl AdminUnavailable<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         error!(
             address = self.address,
             reason = self.reason,
-            "no admin interface: queries are answered without it, and its address is tried again"
+            "no admin interface: queries are still answered, and opening it is tried again"
         );
     }
 }
 
-/// A seed was read.
+/// A seed was read at the start.
 #[derive(Debug)]
 pub struct SeedRead<'a> {
     /// The file.
     pub path: &'a Path,
-    /// Answers that are now remembered.
-    pub taken: u64,
-    /// Answers that are not newer than what was remembered.
+    /// Number of answers that were learned from the seed.
+    pub learned: u64,
+    /// Number of answers that are not newer than what is remembered.
     pub older: u64,
-    /// Answers past their maximum stale.
+    /// Number of answers that are past their maximum stale.
     pub expired: u64,
-    /// Answers that cannot be used on account of a mistake.
-    pub refused: u64,
-    /// The first mistakes, with their lines.
+    /// Number of answers that are invalid.
+    pub invalid: u64,
+    /// What is wrong with the first invalid answers, with their lines.
     pub mistakes: &'a [String],
 }
 
 impl SeedRead<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        let (path, taken, older, expired, refused) =
-            (self.path.display(), self.taken, self.older, self.expired, self.refused);
-        if refused == 0 {
-            info!(%path, taken, older, expired, "seed read");
+        let (path, learned, older, expired, invalid) =
+            (self.path.display(), self.learned, self.older, self.expired, self.invalid);
+        if invalid == 0 {
+            info!(%path, learned, older, expired, "seed read");
         } else {
             let mistakes = self.mistakes.join("; ");
-            warn!(%path, taken, older, expired, refused, mistakes, "seed read, but for the answers that are wrong");
+            warn!(%path, learned, older, expired, invalid, mistakes, "seed read, without its invalid answers");
         }
     }
 }
 
-/// Nothing of a seed can be used.
+/// A seed cannot be used at all.
 #[derive(Debug)]
 pub struct SeedUnusable<'a> {
     /// The file.
     pub path: &'a Path,
-    /// Why.
+    /// Why it cannot be used.
     pub reason: &'a str,
 }
 
 impl SeedUnusable<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         warn!(path = %self.path.display(), reason = self.reason, "seed not used");
     }
 }
 
-/// Somebody imported a seed over the admin interface.
+/// A seed was imported over the admin interface.
 #[derive(Debug)]
 pub struct CacheImported {
-    /// Answers that are now remembered.
-    pub taken: u64,
-    /// Answers that are not newer than what was remembered.
+    /// Number of answers that were learned from the seed.
+    pub learned: u64,
+    /// Number of answers that are not newer than what is remembered.
     pub older: u64,
 }
 
 impl CacheImported {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        info!(taken = self.taken, older = self.older, "answers imported");
+        info!(learned = self.learned, older = self.older, "seed imported");
     }
 }
 
-/// Somebody let names be forgotten over the admin interface.
+/// Names were flushed over the admin interface.
 #[derive(Debug)]
 pub struct CacheFlushed<'a> {
-    /// Which.
+    /// The name or suffix, and the type if only one was flushed.
     pub scope: &'a str,
-    /// How many names and types.
-    pub forgotten: u64,
+    /// Number of names and types that were known and flushed.
+    pub flushed: u64,
 }
 
 impl CacheFlushed<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        info!(scope = self.scope, forgotten = self.forgotten, "answers forgotten");
+        info!(scope = self.scope, flushed = self.flushed, "names flushed");
     }
 }

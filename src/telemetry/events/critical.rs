@@ -1,4 +1,4 @@
-//! What is worth a log line about critical names.
+//! Log lines about critical names.
 
 use std::time::Duration;
 
@@ -7,86 +7,83 @@ use tracing::{info, warn};
 use crate::core::critical::CriticalTrouble;
 use crate::core::key::Key;
 
-/// Every critical name has an answer.
+/// Every critical name has an answer, so the sidecar is ready.
 #[derive(Debug)]
 pub struct CriticalNamesKnown {
-    /// Names and types.
+    /// Number of critical names and types.
     pub answers: usize,
-    /// Time since the process began to serve.
+    /// Time since the process started.
     pub after: Duration,
 }
 
 impl CriticalNamesKnown {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        info!(
-            answers = self.answers,
-            after_ms = (self.after.as_secs_f64() * 1e6).round() / 1e3,
-            "ready: all critical names are known"
-        );
+        info!(answers = self.answers, after_seconds = self.after.as_secs_f64(), "ready: all critical names are known");
     }
 }
 
-/// Some critical names have no answer, and readiness has waited for them long enough.
+/// The sidecar is ready although some critical names have no answer, because `[ready] timeout` is
+/// over.
 #[derive(Debug)]
 pub struct ReadyWithout<'a> {
-    /// Names and types.
+    /// The names and types without an answer.
     pub missing: &'a [String],
-    /// Time since the process began to serve.
+    /// Time since the process started.
     pub after: Duration,
 }
 
 impl ReadyWithout<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         warn!(
             missing = self.missing.join(", "),
             after_seconds = self.after.as_secs_f64(),
-            "ready without all critical names: nothing has been heard of these yet, they are asked for again and again"
+            "ready without all critical names: these have no answer yet, and are resolved again until they have one"
         );
     }
 }
 
-/// Something is wrong with a critical name; said once until it ends.
+/// A critical name is too old or does not exist; logged once until that ends.
 #[derive(Debug)]
 pub struct CriticalNameTroubled<'a> {
     /// Name and type.
     pub name: &'a Key,
-    /// What is wrong.
+    /// What is wrong with the name.
     pub trouble: CriticalTrouble,
-    /// How old its answer is, or for how long it has had none.
+    /// Age of the remembered answer, or the time for which there has been none.
     pub age: Duration,
-    /// How old it may become.
+    /// The `max_age` of the name.
     pub max_age: Duration,
 }
 
 impl CriticalNameTroubled<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         let (name, age_seconds, max_age_seconds) = (self.name, self.age.as_secs_f64(), self.max_age.as_secs_f64());
         match self.trouble {
             CriticalTrouble::TooOld => {
-                warn!(%name, age_seconds, max_age_seconds, "critical name is too old: its upstreams have not answered for it since")
+                warn!(%name, age_seconds, max_age_seconds, "critical name is too old: no upstream has answered for it within max_age");
             }
             CriticalTrouble::Denied => {
-                warn!(%name, "critical name is denied: its upstream says that it does not exist")
+                warn!(%name, "critical name does not exist: its upstream answers NXDOMAIN");
             }
         }
     }
 }
 
-/// Nothing is wrong with a critical name any more.
+/// A critical name that was too old or did not exist is fresh again.
 #[derive(Debug)]
 pub struct CriticalNameWell<'a> {
     /// Name and type.
     pub name: &'a Key,
-    /// How long something was.
+    /// How long the name was too old or did not exist.
     pub lasted: Duration,
 }
 
 impl CriticalNameWell<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        info!(name = %self.name, lasted_seconds = self.lasted.as_secs_f64(), "critical name is fresh again");
+        info!(name = %self.name, duration_seconds = self.lasted.as_secs_f64(), "critical name is fresh again");
     }
 }

@@ -1,4 +1,4 @@
-//! What is worth a log line about the hosts file.
+//! Log lines about the hosts file.
 
 use std::path::Path;
 
@@ -9,38 +9,38 @@ use tracing::{info, warn};
 pub struct HostsRead<'a> {
     /// The file.
     pub path: &'a Path,
-    /// Names that it has addresses for.
+    /// Number of names that the file has addresses for.
     pub names: usize,
-    /// Mistakes in it.
+    /// Number of lines that cannot be used.
     pub wrong: usize,
-    /// The first of them.
+    /// What is wrong with the first of these lines.
     pub mistakes: &'a [String],
 }
 
 impl HostsRead<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        let (path, names) = (self.path.display(), self.names);
-        if self.wrong == 0 {
-            info!(path = %path, names, "hosts file read");
+        let (path, names, invalid) = (self.path.display(), self.names, self.wrong);
+        if invalid == 0 {
+            info!(%path, names, "hosts file read");
         } else {
-            warn!(path = %path, names, wrong = self.wrong, mistakes = self.mistakes.join("; "), "hosts file read, without what is wrong in it");
+            warn!(%path, names, invalid, mistakes = self.mistakes.join("; "), "hosts file read, without its invalid lines");
         }
     }
 }
 
-/// A hosts file cannot be used.
+/// A hosts file cannot be read.
 #[derive(Debug)]
 pub struct HostsUnusable<'a> {
     /// The file.
     pub path: &'a Path,
-    /// Why.
+    /// Why it cannot be read.
     pub reason: &'a str,
 }
 
 impl HostsUnusable<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        warn!(path = %self.path.display(), reason = self.reason, "hosts file not read; what it said last, if anything, is answered");
+        warn!(path = %self.path.display(), reason = self.reason, "hosts file not read: names are answered as it had them last, if it was ever read");
     }
 }

@@ -1,4 +1,4 @@
-//! What is worth a log line about the fleet's memory. Its URL holds no secret.
+//! Log lines about the shared cache. They show its URL, which holds no secret.
 
 use std::time::Duration;
 
@@ -7,124 +7,137 @@ use tracing::{info, warn};
 use crate::core::key::Key;
 use crate::telemetry::shared_cache::SharedCacheTrouble;
 
-/// The shared cache is reached for the first time.
+/// The shared cache answered for the first time since the start.
 #[derive(Debug)]
 pub struct SharedCacheReached<'a> {
-    /// Where it is.
+    /// The configured URL.
     pub url: &'a str,
 }
 
 impl SharedCacheReached<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        info!(url = self.url, "shared cache is reached");
+        info!(url = self.url, "the shared cache is used");
     }
 }
 
-/// A file that the shared cache needs cannot be used.
+/// A key, password or certificate file of the shared cache cannot be used.
 #[derive(Debug)]
 pub struct SharedCacheUnusable<'a> {
-    /// Where it is.
+    /// The configured URL.
     pub url: &'a str,
-    /// Which, why, and what to do.
+    /// Which file, what is wrong with it, and what to do.
     pub reason: &'a str,
 }
 
 impl SharedCacheUnusable<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         warn!(
             url = self.url,
             reason = self.reason,
-            "shared cache is not used: queries are answered without it, its files are read again"
+            "the shared cache is not used: queries are still answered, and its files are read again every few seconds"
         );
     }
 }
 
-/// The shared cache cannot be used.
+/// The shared cache cannot be used at present.
 #[derive(Debug)]
 pub struct SharedCacheLost<'a> {
-    /// Where it is.
+    /// The configured URL.
     pub url: &'a str,
-    /// Why.
+    /// What kind of trouble it is.
     pub reason: SharedCacheTrouble,
 }
 
 impl SharedCacheLost<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        let (url, reason, what) = (self.url, self.reason.label(), self.reason.advice());
-        warn!(url, reason, what, "shared cache is lost: queries are answered without it, it is tried again and again");
+        warn!(
+            url = self.url,
+            reason = self.reason.label(),
+            "the shared cache cannot be used: {}. Queries are still answered, and the shared cache is tried again",
+            self.reason.advice()
+        );
     }
 }
 
 /// The shared cache can be used again.
 #[derive(Debug)]
 pub struct SharedCacheBack<'a> {
-    /// Where it is.
+    /// The configured URL.
     pub url: &'a str,
-    /// For how long it could not.
+    /// How long the shared cache could not be used.
     pub lasted: Duration,
 }
 
 impl SharedCacheBack<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        info!(url = self.url, lasted_seconds = self.lasted.as_secs_f64(), "shared cache is back");
+        info!(url = self.url, failed_for_seconds = self.lasted.as_secs_f64(), "the shared cache can be used again");
     }
 }
 
-/// A new instance learned what its service asks for most.
+/// A new instance has learned the names that its group asks for most.
 #[derive(Debug)]
 pub struct SharedCacheFilled {
-    /// Answers that were taken.
+    /// Number of answers that were learned.
     pub answers: usize,
-    /// Names and types that were asked for.
+    /// Number of names and types that were looked up.
     pub names: usize,
 }
 
 impl SharedCacheFilled {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        info!(answers = self.answers, names = self.names, "learned from the shared cache what is asked for most");
+        info!(
+            answers = self.answers,
+            names = self.names,
+            "learned the most requested names of the group from the shared cache"
+        );
     }
 }
 
-/// Entries were ignored; said once a minute at the most.
+/// The shared cache holds entries that were ignored; logged at most once a minute.
 #[derive(Debug)]
 pub struct SharedCacheWrongEntries<'a> {
-    /// Where they lie.
+    /// The configured URL.
     pub url: &'a str,
-    /// How many were found since this was said last.
+    /// Number of such entries since the last line.
     pub entries: u64,
-    /// The last of them.
+    /// Name and type of the last such entry.
     pub last: &'a Key,
 }
 
 impl SharedCacheWrongEntries<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
         warn!(
             url = self.url,
             entries = self.entries,
             last = %self.last,
-            "shared cache holds entries that nobody with our key has signed: they are ignored. Somebody else writes there, or has another key"
+            "entries of the shared cache were ignored, because they are not signed with this instance's key or are malformed: \
+             somebody else writes there, or an instance has another key"
         );
     }
 }
 
-/// The server does not take what is published; said once a minute at the most.
+/// The server of the shared cache rejects writes; logged at most once a minute.
 #[derive(Debug)]
 pub struct SharedCacheRefuses<'a> {
-    /// Where it is.
+    /// The configured URL.
     pub url: &'a str,
-    /// The code of its error.
+    /// The code of the server's error.
     pub error: &'a str,
 }
 
 impl SharedCacheRefuses<'_> {
-    /// Writes it to the log.
+    /// Writes the line.
     pub fn emit(&self) {
-        warn!(url = self.url, error = self.error, "shared cache does not take what is published; what it has is used");
+        warn!(
+            url = self.url,
+            error = self.error,
+            "the shared cache rejects writes: its entries are still used, but nothing new is published"
+        );
     }
 }

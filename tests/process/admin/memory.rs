@@ -27,7 +27,7 @@ fn a_sidecar_born_in_the_outage_answers_what_its_sibling_exported() {
     let done = younger.run(&["cache", "import", &path]);
     assert_eq!(
         (done.code(), done.stdout.trim()),
-        (0, "2 taken, 0 not newer than what is known, 0 past their time"),
+        (0, "2 learned, 0 not newer than what is remembered, 0 past their maximum stale"),
         "{done:?}"
     );
     for name in ["www.example.com.", "db.example.com."] {
@@ -35,8 +35,12 @@ fn a_sidecar_born_in_the_outage_answers_what_its_sibling_exported() {
         assert_eq!((addresses(&answer), extended_errors(&answer)), (vec!["192.0.2.7".to_owned()], vec![3]), "{name}");
     }
     let again = younger.run(&["cache", "import", &path]);
-    assert_eq!(again.stdout.trim(), "0 taken, 2 not newer than what is known, 0 past their time", "{again:?}");
-    assert_eq!(younger.status()["learned"]["import"], 2);
+    assert_eq!(
+        again.stdout.trim(),
+        "0 learned, 2 not newer than what is remembered, 0 past their maximum stale",
+        "{again:?}"
+    );
+    assert_eq!(younger.status()["answers_learned"]["import"], 2);
 }
 
 #[test]
@@ -50,8 +54,8 @@ fn with_nothing_but_a_seed_its_names_are_answered_stale_and_its_mistakes_are_tol
     assert_eq!(addresses(&answer), ["192.0.2.2", "192.0.2.3"]);
     assert_eq!(extended_errors(&answer), [3]);
     assert_eq!(sidecar.ask("other.example.com.", RecordType::A).response_code, ResponseCode::ServFail);
-    let told = sidecar.process.wait_for("seed read, but for the answers that are wrong").unwrap();
-    assert!(told.contains("taken=2") && told.contains("line 3: name") && told.contains("a..b.example.com"), "{told}");
+    let told = sidecar.process.wait_for("seed read, without its invalid answers").unwrap();
+    assert!(told.contains("learned=2") && told.contains("line 3: name") && told.contains("a..b.example.com"), "{told}");
     let log = sidecar.process.log();
     assert_eq!(log.iter().filter(|line| line.contains("a..b")).count(), 1, "{log:#?}");
     let unused: Vec<&String> = log.iter().filter(|line| line.contains("seed not used")).collect();
@@ -113,16 +117,16 @@ fn what_is_flushed_is_gone_at_once_and_asked_again() {
         sidecar.ask(name, rtype);
     }
     upstream.set(|query, _| Reaction::Send(address(query, 3600, 8)));
-    assert_eq!(sidecar.run(&["cache", "flush", "WWW.example.com", "--type", "A"]).stdout.trim(), "1 forgotten");
+    assert_eq!(sidecar.run(&["cache", "flush", "WWW.example.com", "--type", "A"]).stdout.trim(), "1 flushed");
     assert_eq!(addresses(&sidecar.ask("www.example.com.", RecordType::A)), ["192.0.2.8"], "asked again");
     assert_eq!(addresses(&sidecar.ask("www.example.com.", RecordType::AAAA)), ["2001:db8::7"], "not meant");
-    assert_eq!(sidecar.run(&["cache", "flush", "--below", "test"]).stdout.trim(), "1 forgotten");
+    assert_eq!(sidecar.run(&["cache", "flush", "--below", "test"]).stdout.trim(), "1 flushed");
     assert_eq!(addresses(&sidecar.ask("a.corp.test.", RecordType::A)), ["192.0.2.8"]);
     let wrong = sidecar.run(&["cache", "flush", "a..b"]);
     assert_eq!(wrong.code(), 1);
     assert!(wrong.stderr.contains("\"a..b\" is no domain name"), "{wrong:?}");
     assert_eq!(sidecar.run(&["cache", "flush"]).code(), 64);
-    assert_eq!(sidecar.run(&["cache", "flush", "--below", "."]).stdout.trim(), "3 forgotten");
+    assert_eq!(sidecar.run(&["cache", "flush", "--below", "."]).stdout.trim(), "3 flushed");
 }
 
 #[test]
@@ -135,7 +139,7 @@ fn the_seed_of_the_kubernetes_manifest_is_read_as_it_stands() {
     let folder = tempfile::tempdir().unwrap();
     let seed = file(&folder, "seed.json", map["seed.json"].as_str().unwrap());
     let mut sidecar = Sidecar::start(dead(), &["--seed", &seed]);
-    assert!(sidecar.process.wait_for("seed read").unwrap().contains("taken=2 older=0 expired=0"));
+    assert!(sidecar.process.wait_for("seed read").unwrap().contains("learned=2 older=0 expired=0"));
     let name = "kubernetes.default.svc.cluster.local.";
     assert_eq!(addresses(&sidecar.ask(name, RecordType::A)), ["10.96.0.1"]);
     let nodata = sidecar.ask(name, RecordType::AAAA);

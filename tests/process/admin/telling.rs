@@ -26,23 +26,23 @@ fn status_and_metrics_tell_of_an_outage_and_what_it_costs() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.send_to(&query("nobody.example.com.", RecordType::A).to_vec().unwrap(), sidecar.address).unwrap();
         let status = sidecar.status();
-        let present = &status["outages"][0]["present"];
+        let present = &status["outages"][0]["current"];
         (present["names_served_stale"].as_u64() > Some(0) && status["upstreams"][0]["state"] == "down")
             .then_some(status)
     });
-    let present = &status["outages"][0]["present"];
-    assert_eq!(present["first_to_lose"], "www.example.com. A", "{status:#}");
+    let present = &status["outages"][0]["current"];
+    assert_eq!(present["cliff_name"], "www.example.com. A", "{status:#}");
     let cliff = present["time_to_cliff_seconds"].as_f64().unwrap();
     assert!((86_000.0..86_401.0).contains(&cliff), "{cliff}");
     assert!(
-        status["answers"]["stale"].as_u64() > Some(0) && status["upstreams"][0]["attempts"]["timed_out"].is_u64(),
+        status["queries"]["stale"].as_u64() > Some(0) && status["upstreams"][0]["attempts"]["timed_out"].is_u64(),
         "{status:#}"
     );
 
     let people = sidecar.run(&["status"]).stdout;
     assert!(
         people.contains("OUTAGE")
-            && people.contains("the first name in use is lost in 23 h 59 min: www.example.com. A"),
+            && people.contains("the first name reaches its maximum stale in 23 h 59 min: www.example.com. A"),
         "{people}"
     );
 
@@ -52,7 +52,7 @@ fn status_and_metrics_tell_of_an_outage_and_what_it_costs() {
     let label = format!("upstream=\"{}\"", upstream.address);
     assert_eq!(samples["holdover_outage{zone=\".\"}"], 1.0);
     assert_eq!(samples[&format!("holdover_upstream_state{{{label},state=\"down\"}}")], 1.0);
-    assert_eq!(samples["holdover_stale_age_seconds_count"], samples["holdover_answers_total{outcome=\"stale\"}"]);
+    assert_eq!(samples["holdover_stale_age_seconds_count"], samples["holdover_queries_total{outcome=\"stale\"}"]);
     assert!(samples["holdover_time_to_cliff_seconds{zone=\".\"}"] > 86_000.0);
     assert!(samples["holdover_cache_bytes{kind=\"positive\"}"] > 100.0);
 }
@@ -64,7 +64,10 @@ fn health_and_readiness_do_not_ask_upstream() {
         let answer = send_to_path(sidecar.socket(), &get(path));
         assert_eq!((answer.status, answer.body.as_str()), (200, body));
     }
-    assert!(sidecar.status()["upstreams"][0]["attempts"]["failed"].as_u64() <= Some(1), "only the look for loops");
+    assert!(
+        sidecar.status()["upstreams"][0]["attempts"]["network_error"].as_u64() <= Some(1),
+        "only the look for loops"
+    );
 }
 
 #[test]

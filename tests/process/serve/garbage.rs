@@ -67,7 +67,7 @@ fn garbage_is_survived_and_told_once() {
     }
     assert_eq!(addresses(&sidecar.ask(&query("alive-udp.example.com.", RecordType::A))), ["192.0.2.7"]);
     assert_eq!(addresses(&ask_tcp(sidecar.address, &query("alive-tcp.example.com.", RecordType::A))), ["192.0.2.7"]);
-    for kind in ["packets from clients were dropped", "queries were refused"] {
+    for kind in ["packets from clients were dropped", "queries were rejected"] {
         let line =
             sidecar.process.wait_for(kind).unwrap_or_else(|| panic!("no {kind:?}: {:#?}", sidecar.process.log()));
         assert!(number(&line, "count") > 100.0, "{line}");
@@ -127,7 +127,7 @@ fn who_is_turned_away_is_told_with_the_address() {
     for _ in 0..10 {
         socket.send(&query("www.example.com.", RecordType::A).to_vec().unwrap()).unwrap();
     }
-    let line = sidecar.process.wait_for("turned away").expect("a line");
+    let line = sidecar.process.wait_for("clients were not answered").expect("a line");
     assert!(line.contains("listen.clients") && line.contains("127.0.0.1"), "{line}");
 }
 

@@ -61,10 +61,10 @@ fn an_outage_is_one_line_when_it_begins_and_one_when_it_ends() {
     let (began, ended) = (with("outage begins"), with("outage ends"));
     assert_eq!((began.len(), ended.len()), (1, 1), "{log:#?}");
     assert!(began[0].contains(" WARN ") && ended[0].contains(" INFO "), "{log:#?}");
-    assert!((0.5..30.0).contains(&number(ended[0], "lasted_seconds")), "{}", ended[0]);
-    assert!(number(ended[0], "answers_saved") >= 4.0, "{}", ended[0]);
+    assert!((0.5..30.0).contains(&number(ended[0], "duration_seconds")), "{}", ended[0]);
+    assert!(number(ended[0], "stale_answers") >= 4.0, "{}", ended[0]);
     assert!((number(ended[0], "names_served_stale") - 4.0).abs() < 0.1, "{}", ended[0]);
-    assert!(number(ended[0], "failed") >= 1.0, "{}", ended[0]);
+    assert!(number(ended[0], "failed_answers") >= 1.0, "{}", ended[0]);
     assert!(log.iter().all(|line| !line.contains('\u{1b}')), "no colours where nobody sees them: {log:#?}");
     assert!(log.len() < 15, "{log:#?}");
 }
@@ -83,10 +83,14 @@ fn an_outage_in_json_is_one_object_a_line() {
     let (began, ended) = (with("outage begins"), with("outage ends"));
     assert_eq!((began.len(), ended.len()), (1, 1), "{log:#?}");
     assert_eq!((began[0]["level"].as_str(), began[0]["zones"].as_str()), (Some("WARN"), Some(".")), "{log:#?}");
-    assert!(ended[0]["lasted_seconds"].as_f64().is_some_and(|seconds| (0.5..30.0).contains(&seconds)), "{}", ended[0]);
-    assert!(ended[0]["answers_saved"].as_u64().is_some_and(|count| count >= 4), "{}", ended[0]);
+    assert!(
+        ended[0]["duration_seconds"].as_f64().is_some_and(|seconds| (0.5..30.0).contains(&seconds)),
+        "{}",
+        ended[0]
+    );
+    assert!(ended[0]["stale_answers"].as_u64().is_some_and(|count| count >= 4), "{}", ended[0]);
     assert_eq!(ended[0]["names_served_stale"], 4);
-    assert!(ended[0]["failed"].as_u64().is_some_and(|count| count >= 1), "{}", ended[0]);
+    assert!(ended[0]["failed_answers"].as_u64().is_some_and(|count| count >= 1), "{}", ended[0]);
 }
 
 #[test]

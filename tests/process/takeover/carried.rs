@@ -18,7 +18,7 @@ fn without_the_kept_copy_the_original_comes_back_from_the_text_byte_for_byte() {
         fs::remove_file(file.kept()).unwrap();
         let shown = file.show(&[]);
         assert_eq!(
-            (&shown["taken_over"], &shown["unchanged"], &shown["kept"]),
+            (&shown["taken_over"], &shown["unchanged"], &shown["original"]),
             (&true.into(), &Value::Null, &Value::Null)
         );
         assert_eq!(shown["upstreams"][0], "127.0.0.77", "{shown}");

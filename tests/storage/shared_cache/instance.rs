@@ -118,18 +118,18 @@ impl Instance {
     /// Waits until the instance has reached the cache server.
     #[track_caller]
     pub fn wait_until_reached(&self) {
-        self.wait_until("it is reached", |status| status["reached"] == true);
+        self.wait_until("it is reached", |status| status["working"] == true);
     }
 
     /// Waits until the instance has published at least `many` answers.
     #[track_caller]
     pub fn wait_until_published(&self, many: u64) {
-        self.wait_until("it is published", |status| status["published"]["published"].as_u64() >= Some(many));
+        self.wait_until("it is published", |status| status["writes"]["written"].as_u64() >= Some(many));
     }
 
     /// Waits until the instance counts the cache server as lost.
     #[track_caller]
     pub fn wait_until_lost(&self) {
-        self.wait_until("it is lost", |status| status["problem"].is_string() && status["reached"] == false);
+        self.wait_until("it is lost", |status| status["problem"].is_string() && status["working"] == false);
     }
 }

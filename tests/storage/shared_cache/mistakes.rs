@@ -103,5 +103,5 @@ fn a_key_that_is_mounted_late_is_read_then() {
     });
     assert_eq!(instance.addresses("www.example.com"), ["192.0.2.1"]);
     let _ = write(folder.path(), "late", KEY);
-    instance.wait_until("it is used", |status| status["reached"] == true);
+    instance.wait_until("it is used", |status| status["working"] == true);
 }

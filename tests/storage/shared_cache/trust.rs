@@ -37,7 +37,7 @@ fn nothing_is_believed_that_does_not_bear_the_signature_of_its_group_and_name() 
     }
     assert_eq!(second.ask("list.example.com").metadata.response_code, ResponseCode::ServFail);
     assert_eq!(second.addresses("www.example.com"), ["192.0.2.1"], "what is ours is");
-    let ignored = second.count("ignored", "signature") + second.count("ignored", "unreadable");
+    let ignored = second.count("ignored_entries", "wrong_signature") + second.count("ignored_entries", "malformed");
     assert!(ignored >= 6, "{}", second.status());
     let told = second.process.log().iter().filter(|line| line.contains("nobody with our key has signed")).count();
     assert_eq!(told, 1, "once a minute");
@@ -60,7 +60,7 @@ fn an_index_that_breaks_the_connection_costs_the_start_fill_alone() {
     server.tell::<()>(&[b"ZADD", b"holdover:{default}:hot", b"1e300", &huge]);
     let silent = silent();
     let mut second = Instance::start(silent.address, &server.url(), &[]);
-    assert!(second.process.wait_for("learned from the shared cache what is asked for most").is_some(), "it ends");
+    assert!(second.process.wait_for("learned the most requested names").is_some(), "it ends");
     second.wait_until_reached();
     assert_eq!(second.addresses("www.example.com"), ["192.0.2.1"]);
 }

@@ -34,7 +34,7 @@ fn what_was_flushed_is_gone_for_good_when_the_answer_to_that_is_there() {
     let second = start(&path, &socket, dead.address, "5m");
     let done = flush(&socket, "wrong.example.com");
     second.kill();
-    assert_eq!((done.code(), done.stdout.trim()), (0, "1 forgotten"), "{done:?}");
+    assert_eq!((done.code(), done.stdout.trim()), (0, "1 flushed"), "{done:?}");
 
     let third = Sidecar::start(&path, dead.address);
     third.expect_all(&["right.example.com.".into()]);
@@ -52,7 +52,7 @@ fn what_was_flushed_beside_another_process_does_not_come_back_when_its_file_is_t
     let mut second = start(&path, &socket, dead.address, "100ms");
     assert!(second.process.wait_for("another process has it open").is_some());
     let done = flush(&socket, "wrong.example.com");
-    assert_eq!((done.code(), done.stdout.trim()), (1, "0 forgotten"), "{done:?}");
+    assert_eq!((done.code(), done.stdout.trim()), (1, "0 flushed"), "{done:?}");
     assert!(done.stderr.contains("another process has it open"), "{done:?}");
     first.kill();
     assert!(second.process.wait_for("the state file can be used again").is_some());

@@ -23,7 +23,7 @@ fn a_full_disk_costs_persistence_and_all_is_written_when_there_is_room_again() {
     assert_eq!(before.maximum, None, "the limit can be lifted again");
     let names: Vec<String> = (0..2_000).map(|index| format!("f{index}.example.com.")).collect();
     sidecar.expect_all(&names);
-    assert!(sidecar.process.wait_for("no room is left").is_some());
+    assert!(sidecar.process.wait_for("its disk or quota is full").is_some());
     std::thread::sleep(Duration::from_secs(2));
     sidecar.expect_all(&names);
     assert_eq!(sidecar.says("the state file cannot be used"), 1, "{:#?}", sidecar.process.log());
@@ -60,7 +60,7 @@ fn a_folder_that_is_read_only_costs_persistence_and_what_lies_in_it_is_read() {
         }
     });
     sidecar.expect_all(&names);
-    assert!(sidecar.process.wait_for("it may not be written here").is_some());
+    assert!(sidecar.process.wait_for("it may not be written").is_some());
 }
 
 /// Tries a command as another user.
@@ -118,7 +118,7 @@ fn a_real_disk_that_fills_up_is_told_costs_no_answer_and_is_used_again_when_ther
     drop(file);
     let names: Vec<String> = (0..2_000).map(|index| format!("d{index}.example.com.")).collect();
     sidecar.expect_all(&names);
-    assert!(sidecar.process.wait_for("no room is left").is_some());
+    assert!(sidecar.process.wait_for("its disk or quota is full").is_some());
     let status = |words: &str| {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -131,7 +131,7 @@ fn a_real_disk_that_fills_up_is_told_costs_no_answer_and_is_used_again_when_ther
             std::thread::sleep(Duration::from_millis(50));
         }
     };
-    status("no room is left");
+    status("its disk or quota is full");
     sidecar.expect_all(&names);
     assert_eq!(sidecar.says("the state file cannot be used"), 1, "{:#?}", sidecar.process.log());
     std::fs::remove_file(&ballast).unwrap();

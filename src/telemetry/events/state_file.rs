@@ -1,0 +1,95 @@
+//! Log lines about the state file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::telemetry::state_file::StateFileTrouble;
+
+/// The answers of the state file are remembered again.
+#[derive(Debug)]
+pub struct StateLoaded<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Number of answers that were loaded.
+    pub entries: u64,
+    /// Number of rows that were too old to be served, or could not be read.
+    pub dropped: u64,
+    /// How long loading took.
+    pub took: Duration,
+}
+
+impl StateLoaded<'_> {
+    /// Writes the line.
+    pub fn emit(&self) {
+        let took_seconds = self.took.as_secs_f64();
+        info!(path = %self.path.display(), entries = self.entries, dropped = self.dropped, took_seconds, "state file loaded");
+    }
+}
+
+/// The state file cannot be read or written at present.
+#[derive(Debug)]
+pub struct StateFailing<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// What kind of trouble it is.
+    pub reason: StateFileTrouble,
+    /// The error of the operating system or of the database.
+    pub what: &'a str,
+}
+
+impl StateFailing<'_> {
+    /// Writes the line.
+    pub fn emit(&self) {
+        warn!(
+            path = %self.path.display(),
+            reason = self.reason.label(),
+            error = self.what,
+            "the state file cannot be used: {}. Queries are still answered, and the file is tried again",
+            self.reason.advice()
+        );
+    }
+}
+
+/// The state file can be read and written again.
+#[derive(Debug)]
+pub struct StateWorking<'a> {
+    /// The file.
+    pub path: &'a Path,
+    /// Number of answers in the file.
+    pub entries: u64,
+    /// How long the file could not be used.
+    pub failed_for: Duration,
+}
+
+impl StateWorking<'_> {
+    /// Writes the line.
+    pub fn emit(&self) {
+        let failed_for_seconds = self.failed_for.as_secs_f64();
+        info!(path = %self.path.display(), entries = self.entries, failed_for_seconds, "the state file can be used again");
+    }
+}
+
+/// The file at the configured path is not a state file that can be used, and was renamed to be kept.
+#[derive(Debug)]
+pub struct StateSetAside<'a> {
+    /// The configured path.
+    pub path: &'a Path,
+    /// The new name of the unusable file.
+    pub to: &'a Path,
+    /// What is wrong with the file.
+    pub reason: &'a str,
+}
+
+impl StateSetAside<'_> {
+    /// Writes the line.
+    pub fn emit(&self) {
+        warn!(
+            path = %self.path.display(),
+            kept_as = %self.to.display(),
+            reason = self.reason,
+            "not a usable state file: it is kept aside under another name, and a new one is begun"
+        );
+    }
+}
