@@ -31,7 +31,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["src/adapters/tls.rs"]),
     ("ring", &["src/adapters/shared_cache/seal.rs"]),
     ("quick_cache", &["src/memory/positive.rs"]),
-    ("libc", &["src/adapters/footprint", "src/adapters/udp/", "src/adapters/upstream.rs"]),
+    ("libc", &["src/adapters/footprint", "src/adapters/udp/", "src/adapters/upstream/cause.rs"]),
     ("socket2", &["src/adapters/", "src/drill/"]),
     ("rustix", &["src/adapters/", "src/app/"]),
     ("toml", &["src/config/"]),
