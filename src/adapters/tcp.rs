@@ -7,7 +7,8 @@
 //! | situation | what happens |
 //! |---|---|
 //! | a client that is not allowed to ask | closed at once |
-//! | all connections taken | the one that has been idle longest is closed; one that owes an answer is not idle; if all do, the new one is closed |
+//! | all connections taken | the one that has been idle longest is closed |
+//! | all connections taken, and all owe an answer | the new one is closed |
 //! | accepting fails (ECONNABORTED, EMFILE) | tried again after 10 ms, doubling to 100 ms; never ends, never spins |
 //! | shutdown | no new connections, no new queries; queries in flight are answered, within a bound |
 //!
@@ -177,8 +178,8 @@ impl TcpFront {
             Some(number) => {
                 self.open.remove(&number);
             }
-            // A task that panicked returns no number. Its connection is the one that has dropped its
-            // share of the activity.
+            // A task that panicked returns no number. Its connection is the one that has dropped
+            // its share of the activity.
             None => self.open.retain(|_, activity| Arc::strong_count(activity) > 1),
         }
     }

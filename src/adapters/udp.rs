@@ -144,8 +144,8 @@ impl UdpFront {
         self.closing.notify_one();
     }
 
-    /// Waits until the queries that were waiting for an upstream have been answered, for at most
-    /// 5 s; call it after [`stop`](Self::stop).
+    /// Waits until the queries that were waiting for an upstream have been answered, for at most 5
+    /// s; call it after [`stop`](Self::stop).
     ///
     /// Cancel safe: the queries go on waiting.
     pub async fn finish(&mut self) {

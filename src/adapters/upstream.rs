@@ -10,8 +10,8 @@
 //! | `Tcp` | `upstream/tcp.rs` sets connections up | kept and shared by `upstream/stream.rs` |
 //!
 //! A protocol that carries the length-prefixed messages of TCP over something else is one more file
-//! that implements [`stream::Connect`], and one more arm in [`SocketTransport::exchange`]; pooling,
-//! pipelining, reconnecting and all bounds come with [`StreamPool`]. Pools are keyed by the whole
+//! that implements `stream::Connect`, and one more arm in `SocketTransport::exchange`; pooling,
+//! pipelining, reconnecting and all bounds come with `StreamPool`. Pools are keyed by the whole
 //! [`Endpoint`], so that two protocols, or two server names, at one address never share a
 //! connection.
 //!

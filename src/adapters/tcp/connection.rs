@@ -6,7 +6,8 @@
 //!
 //! | situation | what happens |
 //! |---|---|
-//! | as many queries in flight as allowed, or 64 KiB of answers that the client does not fetch | reading stops until there are fewer |
+//! | as many queries in flight as allowed | reading stops until there are fewer |
+//! | 64 KiB of answers that the client does not fetch | the same |
 //! | no query in flight for the idle time | closed |
 //! | a query arrives slowly | closed at the idle time after its first byte |
 //! | a client does not fetch an answer in time | closed |

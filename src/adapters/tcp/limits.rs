@@ -31,8 +31,8 @@ pub struct TcpLimits {
 }
 
 impl TcpLimits {
-    /// The limits where nothing else is configured: 64 connections of 32 queries each, 10 s idle,
-    /// 5 s for a client to receive an answer, 5 s to drain.
+    /// The limits where nothing else is configured: 64 connections of 32 queries each, 10 s idle, 5
+    /// s for a client to receive an answer, 5 s to drain.
     #[must_use]
     pub fn new(allowed: AccessList) -> Self {
         Self {

@@ -102,7 +102,8 @@ impl Batch {
     /// # Errors
     /// Those of `recvmmsg`; `WouldBlock` when the socket's receive timeout ran out.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        // The kernel has overwritten the lengths of the batch before, so all headers are aimed anew.
+        // The kernel has overwritten the lengths of the batch before, so all headers are aimed
+        // anew.
         let name = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0);
         for index in 0..BATCH {
             self.inbox.aim(index, Lengths { payload: QUERY_MAX, name, control: CONTROL_BYTES });

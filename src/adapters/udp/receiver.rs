@@ -88,8 +88,8 @@ fn serve(state: &FrontState, socket: &Arc<UdpSocket>, tally: &Tally) {
                 tally.count(Answered::Dropped);
                 continue;
             };
-            // The process that restarts holdover when it is ill asks from this host, and is answered
-            // whichever clients are allowed.
+            // The process that restarts holdover when it is ill asks from this host, and is
+            // answered whichever clients are allowed.
             let health_check = special::is_health_check(packet);
             let admitted = (health_check && envelope.is_from_here(bound)) || (state.admission)(envelope.client.ip());
             if !admitted {

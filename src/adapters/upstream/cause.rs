@@ -4,8 +4,10 @@
 //! | the operating system says | the resolver hears |
 //! |---|---|
 //! | ECONNREFUSED | `Refused`: the port is closed |
-//! | EHOSTUNREACH, ENETUNREACH and kin; EPERM, EACCES (a packet filter of our own host) | `Unreachable` |
-//! | EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, EADDRINUSE, EAGAIN, EMSGSIZE | `Exhausted`: a limit of our own side |
+//! | EHOSTUNREACH, ENETUNREACH and kin | `Unreachable` |
+//! | EPERM, EACCES (a packet filter of our own host) | `Unreachable` |
+//! | EMFILE, ENFILE (descriptors), ENOBUFS, ENOMEM (memory) | `Exhausted`: a limit of our own side |
+//! | EADDRNOTAVAIL, EADDRINUSE (ports), EAGAIN, EMSGSIZE | `Exhausted` |
 //! | ETIMEDOUT | `TimedOut` |
 //! | anything else, end of stream | `Lost` |
 

@@ -23,7 +23,8 @@ pub struct StreamLimits {
     pub idle: Duration,
     /// The number of endpoints to which a connection is kept.
     pub connections: usize,
-    /// Outstanding queries on one connection; one more ends with [`TransportError::Exhausted`](crate::resolver::ports::TransportError::Exhausted).
+    /// Outstanding queries on one connection; one more ends with
+    /// [`TransportError::Exhausted`](crate::resolver::ports::TransportError::Exhausted).
     pub in_flight: usize,
 }
 

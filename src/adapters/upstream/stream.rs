@@ -11,12 +11,12 @@
 //! | situation | what happens |
 //! |---|---|
 //! | no connection | one is set up; all exchanges with the endpoint wait for it |
-//! | a kept connection turns out to be closed | the query is sent once more, on a new one (RFC 7766 §6.2.4) |
+//! | a kept connection turns out to be closed | the query is sent once more, on a new one |
 //! | a new connection is closed before the response | lost |
-//! | nothing at all arrives for a response timeout | timed out; the connection is given up, other queries on it move to a new one |
+//! | nothing at all arrives for a response timeout | timed out; other queries move to a new connection |
 //! | one response is late while others arrive | timed out; the connection is kept |
 //! | no queries for the idle time | closed |
-//! | more endpoints than allowed | the least recently used connection answers what is outstanding and closes |
+//! | more endpoints than allowed | the least recently used connection is drained and closed |
 //!
 //! Each exchange is bounded by connect and response timeout together, whatever happens in between.
 //! What a protocol has to bring to be pooled here is [`Connect`]; what happens on one connection
