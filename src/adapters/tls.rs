@@ -99,3 +99,21 @@ impl Tls {
         self.0.connect(name, stream).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_certificates_is_named_and_no_configuration_key_is() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let error = Tls::new(Some(file.path())).err().expect("no certificate, no TLS");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "{} cannot be used: it holds no certificate. Name a PEM file with the certificate of the authority.",
+                file.path().display()
+            )
+        );
+    }
+}

@@ -211,7 +211,7 @@ pub(super) fn send_one(socket: BorrowedFd<'_>, envelope: &Envelope, answer: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::UdpSocket;
+    use std::net::{SocketAddr, UdpSocket};
     use std::os::fd::AsFd;
     use std::time::Duration;
 
