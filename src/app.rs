@@ -19,7 +19,7 @@ use crate::adapters::chance::{NoEntropy, SystemChance};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::footprint;
 use crate::adapters::state_file::{self, StateFile};
-use crate::adapters::tcp::{self, Phase, TcpLimits};
+use crate::adapters::tcp::{self, TcpLimits, TcpPhase};
 use crate::adapters::udp::{Admission, Sockets, UdpFront};
 use crate::adapters::upstream::{SocketTransport, StreamLimits, UpstreamLimits};
 use crate::config::settings::{Drain, Settings};
@@ -117,7 +117,7 @@ pub struct Running {
     /// Receives TCP.
     streams: Arc<Streams>,
     /// Tells the TCP listeners to end.
-    phase: watch::Sender<Phase>,
+    phase: watch::Sender<TcpPhase>,
     /// The TCP listeners.
     listeners: JoinSet<()>,
     /// Where it listens.
@@ -206,7 +206,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let look_again = Arc::new(Notify::new());
     watch_host(settings, &addresses, &resolver, &look_again);
     let (admission, last_rejected) = admission(settings.listen.clients.clone());
-    let (phase, phases) = watch::channel(Phase::Serving);
+    let (phase, phases) = watch::channel(TcpPhase::Serving);
     let streams = Arc::new(Streams {
         resolver: Arc::clone(&resolver),
         tally: Arc::new(Tally::default()),
@@ -407,7 +407,7 @@ impl Running {
 
     /// Ends everything: listeners, then threads, then what is under way.
     pub async fn stop(mut self) {
-        let _ = self.phase.send(Phase::Draining);
+        let _ = self.phase.send(TcpPhase::Draining);
         // Waits for its threads, half a second at most.
         self.udp.stop();
         // Both fronts answer what they have taken in.

@@ -1,10 +1,10 @@
 //! Unpredictable numbers from one generator that the operating system seeded.
 //!
 //! Message IDs are half of what a forger has to guess (RFC 5452 §4), so the generator is a
-//! cryptographic one (ChaCha12). It is seeded once, at the start, where a failure can still be told
-//! to the operator; `rand`'s per-thread generator would panic in the middle of a query instead. A
-//! number costs some 7 ns, lock included (uncontended), and only queries that go upstream draw a
-//! number.
+//! cryptographic one (ChaCha12). It is seeded once, at the start, where a failure can still be
+//! reported to the operator; `rand`'s per-thread generator would panic in the middle of a query
+//! instead. A number costs some 7 ns, uncontended lock included, and only queries that go upstream
+//! draw one.
 
 use parking_lot::Mutex;
 use rand::rngs::{StdRng, SysRng};
@@ -17,15 +17,14 @@ use crate::resolver::ports::Chance;
 #[error("the operating system gives no random numbers: {0}")]
 pub struct NoEntropy(#[source] rand::rngs::SysError);
 
-/// Draws unpredictable numbers.
+/// Draws unpredictable numbers for message IDs, jitter and choices among equals.
 #[derive(Debug)]
 pub struct SystemChance {
-    /// The generator.
     generator: Mutex<StdRng>,
 }
 
 impl SystemChance {
-    /// Seeds a generator.
+    /// Seeds the generator with random bytes of the operating system.
     ///
     /// # Errors
     /// [`NoEntropy`] when the operating system has no random bytes.

@@ -1,8 +1,8 @@
-//! Child processes: started, signalled, and collected, orphans of others too, which is what the
-//! first process of a container owes its children.
+//! Child processes: starts, signals and collects them.
 //!
-//! All are collected by one `waitpid(-1)`, so nothing else in the process may wait for a child of
-//! its own.
+//! Orphans that the kernel hands to this process are collected as well, which is the duty of the
+//! first process of a container. One `waitpid(-1)` collects everything, so nothing else in the
+//! process may wait for a child of its own.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,21 +13,21 @@ use rustix::process::{Pid, Signal, WaitOptions, getpgrp, kill_process, wait};
 use rustix::termios::tcgetpgrp;
 use tokio::net::unix::pipe;
 
-/// A child that was started here and has not been collected.
+/// A child process, by its process ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Child(Pid);
 
-/// How a child ended.
+/// How a child process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// By itself, with this code.
+    /// The child ended by itself, with this exit code.
     Code(u8),
-    /// By this signal.
+    /// The signal of this number ended the child.
     Signal(u8),
 }
 
 impl End {
-    /// The exit code that stands for it, as a shell tells it: 128 and the signal's number.
+    /// The exit code with which a shell would report this end: for a signal, 128 plus its number.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {
@@ -40,6 +40,7 @@ impl End {
 impl From<ExitStatus> for End {
     fn from(status: ExitStatus) -> Self {
         match (status.code(), status.signal()) {
+            // The kernel reports 8 bits of an exit code.
             (Some(code), _) => Self::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
             (None, Some(signal)) => Self::Signal(u8::try_from(signal).unwrap_or(u8::MAX)),
             (None, None) => Self::Code(u8::MAX),
@@ -56,24 +57,24 @@ impl std::fmt::Display for End {
     }
 }
 
-/// Starts a child.
+/// Starts a child process.
 ///
 /// # Errors
-/// What the system says: the command is not there, or cannot be executed.
+/// Those of the operating system: the command is not there, or cannot be executed.
 pub fn start(command: &mut Command) -> io::Result<Child> {
     let child = command.spawn()?;
     Ok(Child(Pid::from_child(&child)))
 }
 
-/// Sends a signal to a child that has not been collected; one that has just ended takes it
-/// silently.
+/// Sends a signal to a child that has not been collected. Nothing happens for a child that has just
+/// ended, and for a number that is no signal.
 pub fn signal(child: Child, number: i32) {
     if let Some(signal) = Signal::from_named_raw(number) {
         let _ = kill_process(child.0, signal);
     }
 }
 
-/// Collects every child that has ended, ours and those left to us.
+/// Collects all children that have ended, orphans of other processes included, without waiting.
 #[must_use]
 pub fn collect() -> Vec<(Child, End)> {
     let mut ended = Vec::new();
@@ -83,33 +84,35 @@ pub fn collect() -> Vec<(Child, End)> {
     ended
 }
 
-/// A child's standard input, held open by its parent for nothing but its end, which says that the
-/// parent is gone, however it ended.
+/// The parent's end of a pipe to a child's standard input, through which nothing is ever sent. When
+/// the parent is gone, however it ended, the kernel closes the pipe, and the child notices.
 ///
-/// Not `PR_SET_PDEATHSIG`: of a parent with several threads it tells the end of the thread that
-/// started the child, while the process is still there.
+/// `PR_SET_PDEATHSIG` would not do: in a parent with several threads it reports the end of the
+/// thread that started the child, while the process is still there.
 #[derive(Debug)]
 pub struct Line(#[expect(dead_code, reason = "held, not used")] ChildStdin);
 
-/// Starts a child that notices when this process is gone ([`parent_ended`]), or this line is
-/// dropped.
+/// Starts a child process that notices by [`parent_ended`] when this process is gone, or when the
+/// returned line is dropped.
 ///
 /// # Errors
-/// As [`start`].
+/// Those of the operating system, as for [`start`].
 pub fn start_on_line(command: &mut Command) -> io::Result<(Child, Line)> {
     let mut child = command.stdin(Stdio::piped()).spawn()?;
     let line = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
     Ok((Child(Pid::from_child(&child)), Line(line)))
 }
 
-/// Waits until the parent that started this process on a [`Line`] is gone. To be called within a
-/// runtime.
+/// Waits until the parent that started this process by [`start_on_line`] is gone. To be called
+/// within a tokio runtime.
 ///
 /// # Errors
-/// Standard input is not such a line.
+/// Standard input is not a pipe.
 pub fn parent_ended() -> io::Result<impl Future<Output = ()>> {
     let line = pipe::Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
     Ok(async move {
+        // Only the end of the pipe counts. Bytes that should come through it are read and dropped,
+        // since the pipe would stay readable otherwise.
         let mut nothing = [0; 16];
         while line.readable().await.is_ok() {
             match line.try_read(&mut nothing) {
@@ -121,8 +124,7 @@ pub fn parent_ended() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Whether a terminal sends its signals (Ctrl-C and the like) to this process and those that share
-/// its group.
+/// Whether a terminal sends its signals (Ctrl-C and the like) to the process group of this process.
 #[must_use]
 pub fn is_in_foreground() -> bool {
     let own = getpgrp();
@@ -132,14 +134,15 @@ pub fn is_in_foreground() -> bool {
         .any(|group| group == own)
 }
 
-/// Whether whoever started this process had it ignore this signal (nohup(1)).
+/// Whether this process ignores the signal of this number, as nohup(1) arranges it for SIGHUP.
 #[must_use]
 pub fn is_ignored(number: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().find_map(|line| line.strip_prefix("SigIgn:")).is_some_and(|mask| is_in_mask(mask.trim(), number))
 }
 
-/// Whether a signal is in a mask as `/proc` shows it.
+/// Whether a signal is in a mask of signals, in the hexadecimal form of `/proc`. The lowest bit
+/// stands for signal 1.
 fn is_in_mask(mask: &str, number: i32) -> bool {
     let bit = u32::try_from(number - 1).ok().and_then(|shift| 1_u64.checked_shl(shift));
     u64::from_str_radix(mask, 16).is_ok_and(|mask| bit.is_some_and(|bit| mask & bit != 0))

@@ -1,10 +1,12 @@
-//! The real clock: the wall time at its creation plus what `CLOCK_BOOTTIME` has counted since.
+//! The clock of the operating system: the wall time when the clock was created, plus the time that
+//! `CLOCK_BOOTTIME` has counted since.
 //!
 //! The wall clock is read once, so that setting it, by a day or by a leap second, moves nothing
 //! that is remembered. `CLOCK_BOOTTIME` counts the time that a suspended host or a frozen virtual
 //! machine slept, which `std::time::Instant` does not; an entry that expired over night is
 //! therefore known to be stale in the morning. It never goes back. Both are read through the vDSO,
-//! without a system call. This is the only place that reads a clock.
+//! without a system call. Everything that is remembered has its time from here; only time limits on
+//! sockets and connections are kept by tokio's clock.
 
 use std::time::Duration;
 
@@ -13,19 +15,19 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use crate::core::time::Timestamp;
 use crate::resolver::ports::Clock;
 
-/// The monotonic clock that counts suspension.
+/// The monotonic clock that also counts the time in which the host is suspended.
 #[cfg(target_os = "linux")]
 const ELAPSED: ClockId = ClockId::Boottime;
-/// The monotonic clock; elsewhere than on Linux it counts suspension by itself or not at all.
+/// The monotonic clock of other systems than Linux, which counts suspension by itself or not at
+/// all.
 #[cfg(not(target_os = "linux"))]
 const ELAPSED: ClockId = ClockId::Monotonic;
 
-/// Tells the time on holdover's timeline, from the operating system's clocks.
+/// Tells the time on holdover's timeline, from the clocks of the operating system.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
-    /// Wall time at creation.
     wall_at_start: Timestamp,
-    /// What the monotonic clock said at that moment.
+    /// The reading of the monotonic clock at the same moment.
     elapsed_at_start: Duration,
 }
 
@@ -37,8 +39,8 @@ impl SystemClock {
         Self { wall_at_start: Timestamp::EPOCH.plus(wall), elapsed_at_start: since_zero(clock_gettime(ELAPSED)) }
     }
 
-    /// When the host was started, on this timeline. Two processes of one boot that disagree have
-    /// seen different wall clocks.
+    /// When the host was started, on this timeline. If two processes of the same boot disagree on
+    /// it, somebody has set the wall clock between their starts.
     #[must_use]
     pub fn booted_at(&self) -> Timestamp {
         self.wall_at_start.minus(self.elapsed_at_start)
@@ -58,7 +60,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The time since a clock's zero; zero for a clock that stands before it.
+/// The time since the zero of a clock; zero for a clock that stands before it.
 fn since_zero(time: Timespec) -> Duration {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);

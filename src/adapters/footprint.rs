@@ -1,46 +1,51 @@
-//! Memory in the large: how the allocator takes it from the system, and pages that are given back.
+//! Keeps the memory of the process small: how the allocator takes memory from the system, and which
+//! pages are given back.
 //!
-//! A state file that is read at the start becomes 1 300 new pages. glibc lets the thread that reads
-//! it have an arena of its own, and such an arena grows page by page, with a system call for each.
-//! One arena for all grows by [`TOP_PAD`]; that saves a tenth of the start.
+//! **Allocator.** A state file that is read at the start becomes 1 300 new pages. glibc lets the
+//! thread that reads it have an arena of its own, and such an arena grows page by page, with a
+//! system call for each. One arena for all threads grows by 4 MiB; that saves a tenth of the start.
 //!
-//! Where a page of a file is touched that is in the page cache, the kernel maps up to 64 KiB around
-//! it (`do_fault_around` in Linux' `mm/memory.c`). So after command line, configuration, state file
-//! and sockets most of the executable counts as ours, although answering needs little of it. What
-//! is needed comes back with the next touch, from the page cache: some 40 faults of 2 µs.
+//! **Pages of the program.** When the process touches a page of a file that is in the page cache,
+//! the kernel maps up to 64 KiB around it (`do_fault_around` in Linux' `mm/memory.c`). So after
+//! reading command line, configuration and state file and opening sockets, most of the executable
+//! counts as memory of the process, although answering needs little of it. These pages are given
+//! back; those that are needed come back from the page cache with the next touch: some 40 faults of
+//! 2 µs.
 //!
-//! Not done, for want of a difference beyond the noise (2026-11-26): `malloc_trim`.
+//! `malloc_trim` is not called: it made no difference beyond the noise (2026-11-26).
 #![expect(unsafe_code, reason = "mallopt(3) and madvise(2) exist only in C; see the calls")]
 
 use std::fs;
 use std::ops::Range;
 use std::time::Duration;
 
-/// How long after the start everything has been done that is done once: the first write of the
-/// state file and what critical names need.
+/// How long after the start everything that happens once has happened, such as the first write of
+/// the state file and the first resolutions of critical names.
 const SETTLED: Duration = Duration::from_secs(10);
-/// How often what is needed seldom is given back again: the walk over a state file, an operator's
-/// look, another version of TLS.
+/// How often pages are given back again that were needed for something rare, such as walking over a
+/// state file, a status for the operator, or another version of TLS.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// By how much the heap grows at least, in bytes. What of it nobody has used yet takes no memory.
+/// Bytes by which the heap grows at least. Pages of them that were never used take no memory.
 #[cfg(target_env = "gnu")]
 const TOP_PAD: libc::c_int = 4 << 20;
 
-/// Lets all threads allocate from one arena, which grows in large steps. What answers queries does
-/// not allocate, and what learns is one thread, so that nobody waits for the one lock. To be called
-/// before there are other threads.
+/// Lets all threads allocate from one arena, which grows in large steps. To be called before there
+/// are other threads.
+///
+/// The arena has one lock, for which no thread waits: the threads that answer queries do not
+/// allocate, and new answers are taken in by one thread only.
 pub fn share_arena() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt changes numbers of the allocator's, under its lock.
+    // SAFETY: mallopt only changes settings of the allocator, under the allocator's lock.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
         libc::mallopt(libc::M_TOP_PAD, TOP_PAD);
     }
 }
 
-/// Gives back what the start needed when it is over, and what was needed seldom from then on. Never
-/// ends.
+/// Gives back the pages of the program that only the start needed, 10 s after it, and from then on
+/// every minute those that were needed for something rare. Never ends.
 pub async fn settle() {
     tokio::time::sleep(SETTLED).await;
     loop {
@@ -51,10 +56,13 @@ pub async fn settle() {
     }
 }
 
-/// The parts of a process' address space (`/proc/PID/maps`, proc_pid_maps(5)) that show the file
-/// with the code at an address as it lies on the disk: its code, and its first segment, which holds
-/// constants. The loader has written neither: what it relocates lies behind the code, though it may
-/// be read-only by now.
+/// Finds the parts of the address space that show the program exactly as it lies on the disk, so
+/// that giving them back loses nothing.
+///
+/// `maps` is the content of `/proc/PID/maps` (proc_pid_maps(5)), and `code` any address in the code
+/// of the program. The parts are the code itself, and the first segment of the file, which holds
+/// constants. The loader has written to neither: what it relocates lies behind the code, and must
+/// not be given back even where it is read-only by now.
 fn program(maps: &str, code: usize) -> impl Iterator<Item = Range<usize>> {
     let mappings = || maps.lines().filter_map(Mapping::read);
     let file = mappings().find(|mapping| mapping.pages.contains(&code)).map(|mapping| mapping.file);
@@ -63,20 +71,20 @@ fn program(maps: &str, code: usize) -> impl Iterator<Item = Range<usize>> {
     mappings().filter(move |mapping| Some(mapping.file) == file && untouched(mapping)).map(|mapping| mapping.pages)
 }
 
-/// A line of it.
+/// A line of `/proc/PID/maps` that shows a part of a file.
 struct Mapping<'a> {
-    /// Addresses.
+    /// The addresses at which the part is mapped.
     pages: Range<usize>,
-    /// What may be done there, and whether that is seen by others.
+    /// Read, write, execute, and private or shared, as in `r-xp`.
     permissions: &'a str,
-    /// Where in the file.
+    /// The place of the part in the file, in bytes.
     offset: u64,
     /// Device and inode of the file.
     file: (&'a str, &'a str),
 }
 
 impl<'a> Mapping<'a> {
-    /// Reads a line; `None` of what shows no file.
+    /// Reads a line; `None` for one that shows no file.
     fn read(line: &'a str) -> Option<Self> {
         let mut words = line.split_ascii_whitespace();
         let (start, end) = words.next()?.split_once('-')?;
@@ -87,11 +95,11 @@ impl<'a> Mapping<'a> {
     }
 }
 
-/// Takes pages out of this process' memory.
+/// Takes pages out of the memory of this process.
 fn give_back(pages: Range<usize>) {
-    // SAFETY: the range is a whole private mapping of a file that nobody has written to or can
-    // write to. MADV_DONTNEED takes its pages out of the page tables; whoever touches one next, in
-    // any thread, finds the same bytes of the same file there.
+    // SAFETY: the range is a whole private mapping of a file, to which nothing was or can be
+    // written. MADV_DONTNEED takes its pages out of the page tables; the next touch, in any thread,
+    // finds the same bytes of the same file there.
     unsafe {
         libc::madvise(std::ptr::without_provenance_mut(pages.start), pages.len(), libc::MADV_DONTNEED);
     }

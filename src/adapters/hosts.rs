@@ -1,4 +1,7 @@
-//! Reads a hosts file; what stands in it is `core::hosts`' affair.
+//! Reads a hosts file from the disk, within a bound on its size, and notices when it has changed.
+//!
+//! What the lines of the file mean is decided in `core::hosts`; when the file is read again, in
+//! `app`.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -8,14 +11,15 @@ use std::path::Path;
 use crate::config::limits::HOSTS_MAX;
 use crate::core::hosts::{self, Hosts};
 
-/// Tells whether a file is as it was: written in place or replaced, it has another one.
+/// The state of a file on the disk: a file that was written or replaced has another stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// Device and inode.
     file: [u64; 2],
-    /// Bytes.
+    /// The size in bytes.
     size: u64,
-    /// Change of content, then of anything: seconds and nanoseconds.
+    /// The time at which the content changed, then the time at which anything about the file
+    /// changed; each in seconds and nanoseconds.
     changed: [i64; 4],
 }
 
@@ -32,30 +36,32 @@ impl From<&Metadata> for Stamp {
 /// Why a hosts file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HostsError {
-    /// It cannot be read.
+    /// The file cannot be opened or read.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// It is no file: reading a pipe or a device may never end.
+    /// The path is no regular file: reading a pipe or a device may never end.
     #[error("is not a file")]
     NotAFile,
-    /// It is larger than any hosts file.
+    /// The file is larger than any hosts file that somebody would write.
     #[error("is larger than {} KiB", HOSTS_MAX >> 10)]
     TooLarge,
 }
 
-/// What a file is at the moment.
+/// Takes the present stamp of a file.
 ///
 /// # Errors
-/// [`HostsError::Unreadable`], [`HostsError::NotAFile`].
+/// [`HostsError::Unreadable`] when there is no such file or it cannot be looked at;
+/// [`HostsError::NotAFile`] when the path leads to something else.
 pub fn stamp(path: &Path) -> Result<Stamp, HostsError> {
     let metadata = std::fs::metadata(path)?;
     if metadata.is_file() { Ok(Stamp::from(&metadata)) } else { Err(HostsError::NotAFile) }
 }
 
-/// Reads a file; what is not text in it makes its line a wrong one.
+/// Reads a hosts file. A line that is not text is a mistake like any other line that cannot be
+/// understood, and does not keep the rest from being used.
 ///
 /// # Errors
-/// [`HostsError`].
+/// [`HostsError::Unreadable`], [`HostsError::NotAFile`], and [`HostsError::TooLarge`] beyond 1 MiB.
 pub fn read(path: &Path) -> Result<hosts::Read, HostsError> {
     stamp(path)?;
     let mut bytes = Vec::new();

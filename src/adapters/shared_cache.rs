@@ -30,7 +30,6 @@ mod replies;
 mod seal;
 mod secrets;
 mod servers;
-mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

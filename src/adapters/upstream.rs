@@ -1,67 +1,63 @@
-//! The way upstream over real sockets: one query to one address, and the response that belongs to
-//! it.
+//! Sends queries to upstreams over real sockets: one query to one endpoint, and the response that
+//! belongs to it.
 //!
-//! Datagrams and streams live in a module each; this one dispatches, holds their common bounds, and
-//! translates what the operating system says into what the resolver wants to know:
+//! This file chooses the protocol from the endpoint, and does nothing else. Each protocol has a
+//! file of its own:
 //!
-//! | the operating system says | the resolver hears |
-//! |---|---|
-//! | ECONNREFUSED | the port is closed |
-//! | EHOSTUNREACH, ENETUNREACH and kin; EPERM, EACCES (a packet filter of our own host) | unreachable |
-//! | EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, EADDRINUSE, EAGAIN, EMSGSIZE | our own side is exhausted |
-//! | ETIMEDOUT | timed out |
-//! | anything else, end of stream | lost |
+//! | `Transport` | file | connections |
+//! |---|---|---|
+//! | `Udp` | `upstream/udp.rs` | a new socket for each query |
+//! | `Tcp` | `upstream/tcp.rs` sets connections up | kept and shared by `upstream/stream.rs` |
 //!
-//! Which upstream to ask, when to ask again, and when to give up is the resolver's business.
+//! A protocol that carries the length-prefixed messages of TCP over something else is one more file
+//! that implements `stream::Connect`, and one more arm in `SocketTransport::exchange`; pooling,
+//! pipelining, reconnecting and all bounds come with `StreamPool`. Pools are keyed by the whole
+//! [`Endpoint`], so that two protocols, or two server names, at one address never share a
+//! connection.
+//!
+//! Which upstream to ask, when to ask again, and when to give up is the resolver's decision. What
+//! an error of the operating system means to the resolver stands in `upstream/cause.rs`.
 
+mod cause;
+mod limits;
 mod stream;
+mod tcp;
 mod udp;
 
-use std::io;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-pub use self::stream::StreamLimits;
-use self::stream::Streams;
+pub use self::limits::{StreamLimits, UpstreamLimits};
+use self::stream::StreamPool;
+use self::tcp::Tcp;
 use crate::resolver::ports::{Endpoint, PortFuture, Transport, TransportError, UpstreamTransport};
 use crate::telemetry::tally::UpstreamCounters;
 
-/// Sends queries to upstreams over UDP and TCP.
+/// Sends queries to upstreams over the sockets of the operating system.
 ///
 /// Its futures must be polled within a tokio runtime that drives I/O and time. Dropping it closes
-/// all connections.
+/// all kept connections.
 pub struct SocketTransport {
-    /// Room for datagram sockets; one permit, one descriptor.
+    /// One permit for each UDP socket that may be open.
     sockets: Arc<Semaphore>,
-    /// The kept connections.
-    streams: Arc<Streams>,
-    /// What happened so far.
+    streams: Arc<StreamPool>,
     counters: Arc<UpstreamCounters>,
 }
 
-/// What [`SocketTransport`] may hold open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UpstreamLimits {
-    /// Datagram sockets at the same moment; an exchange beyond them is [`TransportError::Exhausted`].
-    pub sockets: usize,
-    /// Connections, and how long they may take.
-    pub streams: StreamLimits,
-}
-
 impl SocketTransport {
-    /// Makes a wire without opening anything.
+    /// Creates a transport within these limits, without opening anything.
     #[must_use]
     pub fn new(limits: UpstreamLimits) -> Self {
         let counters = Arc::new(UpstreamCounters::default());
         Self {
             sockets: Arc::new(Semaphore::new(limits.sockets.min(Semaphore::MAX_PERMITS))),
-            streams: Arc::new(Streams::new(limits.streams, Arc::clone(&counters))),
+            streams: Arc::new(StreamPool::new(limits.streams, Arc::clone(&counters))),
             counters,
         }
     }
 
-    /// The counters, which go on counting.
+    /// The counters of everything that is sent to and received from upstreams; they stay live.
     #[must_use]
     pub fn counters(&self) -> Arc<UpstreamCounters> {
         Arc::clone(&self.counters)
@@ -74,64 +70,7 @@ impl UpstreamTransport for SocketTransport {
             Transport::Udp => {
                 Box::pin(udp::exchange(Arc::clone(&self.sockets), Arc::clone(&self.counters), endpoint.address, query))
             }
-            Transport::Tcp => Box::pin(Arc::clone(&self.streams).exchange(endpoint.clone(), query)),
+            Transport::Tcp => Box::pin(Arc::clone(&self.streams).exchange(Tcp, endpoint.clone(), query)),
         }
-    }
-}
-
-/// What an error of the operating system means for the exchange; see the table above.
-fn cause(error: &io::Error) -> TransportError {
-    match error.raw_os_error() {
-        Some(libc::ECONNREFUSED) => TransportError::Refused,
-        Some(
-            libc::EHOSTUNREACH
-            | libc::ENETUNREACH
-            | libc::EHOSTDOWN
-            | libc::ENETDOWN
-            | libc::EAFNOSUPPORT
-            | libc::ENOPROTOOPT
-            | libc::EPROTO
-            | libc::EPERM
-            | libc::EACCES,
-        ) => TransportError::Unreachable,
-        Some(
-            libc::EMFILE
-            | libc::ENFILE
-            | libc::ENOBUFS
-            | libc::ENOMEM
-            | libc::EADDRNOTAVAIL
-            | libc::EADDRINUSE
-            | libc::EAGAIN
-            | libc::EMSGSIZE,
-        ) => TransportError::Exhausted,
-        Some(libc::ETIMEDOUT) => TransportError::TimedOut,
-        Some(_) => TransportError::Lost,
-        None if error.kind() == io::ErrorKind::TimedOut => TransportError::TimedOut,
-        None => TransportError::Lost,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_of_the_operating_system_name_their_side() {
-        let cases = [
-            (libc::ECONNREFUSED, TransportError::Refused),
-            (libc::ENETUNREACH, TransportError::Unreachable),
-            (libc::EHOSTUNREACH, TransportError::Unreachable),
-            (libc::EMFILE, TransportError::Exhausted),
-            (libc::ENFILE, TransportError::Exhausted),
-            (libc::EADDRNOTAVAIL, TransportError::Exhausted),
-            (libc::ENOBUFS, TransportError::Exhausted),
-            (libc::ETIMEDOUT, TransportError::TimedOut),
-            (libc::ECONNRESET, TransportError::Lost),
-        ];
-        for (number, expected) in cases {
-            assert_eq!(cause(&io::Error::from_raw_os_error(number)), expected, "errno {number}");
-        }
-        assert_eq!(cause(&io::Error::from(io::ErrorKind::TimedOut)), TransportError::TimedOut);
-        assert_eq!(cause(&io::Error::from(io::ErrorKind::UnexpectedEof)), TransportError::Lost);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use holdover::adapters::tcp::{Phase, TcpLimits, serve};
+use holdover::adapters::tcp::{TcpLimits, TcpPhase, serve};
 use holdover::resolver::ports::{Answer, PortFuture};
 use holdover::telemetry::tally::{ConnectionEvent, Connections};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,7 +54,7 @@ struct Started {
     address: SocketAddr,
     echo: Arc<Echo>,
     /// Tells the front to drain.
-    phase: watch::Sender<Phase>,
+    phase: watch::Sender<TcpPhase>,
     task: JoinHandle<()>,
     /// Counters of its connections.
     counters: Arc<Connections>,
@@ -76,7 +76,7 @@ async fn start(limits: TcpLimits) -> Started {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let echo = Arc::new(Echo { asked: AtomicUsize::new(0), release: Arc::new(Semaphore::new(0)) });
-    let (phase, watched) = watch::channel(Phase::Serving);
+    let (phase, watched) = watch::channel(TcpPhase::Serving);
     let answerer: Arc<dyn Answer> = Arc::<Echo>::clone(&echo);
     let counters = Arc::clone(&limits.counters);
     let task = tokio::spawn(serve(listener, limits, answerer, watched));

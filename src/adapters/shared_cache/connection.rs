@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::replies;
-use super::tls::Tls;
+use crate::adapters::tls::Tls;
 use crate::telemetry::shared_cache::SharedCacheTrouble;
 
 /// Bytes that are read at once.

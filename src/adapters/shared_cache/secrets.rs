@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::seal::Seal;
-use super::tls::{NoTls, Tls};
+use crate::adapters::tls::{NoTls, Tls};
 use crate::config::limits::{SHARED_CACHE_KEY_MIN as KEY_MIN, SHARED_CACHE_SECRET_MAX as SECRET_MAX};
 use crate::config::settings::{Password, SharedCacheSettings, SharedCacheTransport};
 
@@ -28,7 +28,7 @@ impl Secrets {
     pub(super) fn read(settings: &SharedCacheSettings) -> Result<Self, Unusable> {
         let tls = match settings.servers.transport {
             SharedCacheTransport::Plain => None,
-            SharedCacheTransport::Tls => Some(Tls::new(settings.ca_file.as_deref())?),
+            SharedCacheTransport::Tls => Some(Tls::new(settings.ca_file.as_deref()).map_err(Unusable::from_tls)?),
         };
         Ok(Self { seal: seal(settings)?, password: password(settings)?, tls })
     }
@@ -63,9 +63,23 @@ pub enum Unusable {
         /// The file.
         path: PathBuf,
     },
-    /// No TLS.
-    #[error(transparent)]
-    Tls(#[from] NoTls),
+    /// The certificate authorities that `shared_cache.ca_file` names, or the system's, cannot be
+    /// used.
+    #[error("shared_cache.ca_file: {0}")]
+    Authorities(NoTls),
+    /// TLS cannot be set up for a reason that no file is the cause of.
+    #[error("{0}")]
+    Tls(NoTls),
+}
+
+impl Unusable {
+    /// Names the configuration key where the certificate authorities are at fault.
+    fn from_tls(error: NoTls) -> Self {
+        match error {
+            NoTls::NoSystemAuthorities | NoTls::UnusableAuthorities { .. } => Self::Authorities(error),
+            NoTls::Library(_) => Self::Tls(error),
+        }
+    }
 }
 
 /// Reads the keys of the fleet.

@@ -17,7 +17,7 @@ use redis::{Cmd, RedisError, Value};
 
 use super::connection::Connection;
 use super::directory::Directory;
-use super::tls::Tls;
+use crate::adapters::tls::Tls;
 use crate::config::settings::{Server, Topology};
 use crate::telemetry::shared_cache::SharedCacheTrouble;
 

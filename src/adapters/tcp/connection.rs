@@ -1,145 +1,112 @@
-//! One client's connection: queries in, answers out as they complete, everything bounded.
+//! One client's connection: queries come in, answers go out as they complete, and everything is
+//! bounded.
 //!
-//! One task drives it; each query is answered by a task of its own, owned by the connection, so
-//! that a slow one holds up nobody (RFC 7766 §6.2.1.1, §7).
+//! One task drives the connection. Each query is answered by a task of its own, owned by the
+//! connection, so that a slow query holds up no other (RFC 7766 §6.2.1.1, §7).
 //!
 //! | situation | what happens |
 //! |---|---|
-//! | as many queries in flight as allowed, or 64 KiB of answers that the client does not fetch | reading stops until there are fewer |
+//! | as many queries in flight as allowed | reading stops until there are fewer |
+//! | 64 KiB of answers that the client does not fetch | the same |
 //! | no query in flight for the idle time | closed |
 //! | a query arrives slowly | closed at the idle time after its first byte |
 //! | a client does not fetch an answer in time | closed |
-//! | under 12 bytes, or QR = 1 | taken out and dropped |
-//! | a frame of length 0 | what is in flight is answered, then closed |
-//! | the client closes its side | what it has asked is answered, then closed |
-//! | the front wants the room, or drains | the same |
+//! | a message under 12 bytes, or with QR = 1 | taken out and dropped |
+//! | a frame of length 0 | the queries in flight are answered, then closed |
+//! | the client closes its side | the same |
+//! | the front needs the room, or drains | the same |
 //!
-//! Memory: nothing while idle; at most one frame coming in, and the allowed number of answers going
-//! out.
+//! Memory: nothing while idle; otherwise at most one query that is arriving, and the answers of the
+//! allowed number of queries.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::frames::{Inbox, Next, Outbox, Progress};
-use super::{Phase, TcpLimits, draining};
+use super::activity::Activity;
+use super::frames::{Inbox, NextFrame, Outbox, WriteProgress};
+use super::limits::TcpLimits;
+use super::phase::{TcpPhase, draining};
 use crate::resolver::ports::Answer;
 
-/// Bytes of one read; on the stack, for the time of the read only.
+/// Bytes of one read. The buffer is on the stack, for the time of the read only.
 const READ_BYTES: usize = 4096;
 /// Bytes of answers on their way out above which no more queries are read.
 const UNFETCHED_BYTES: usize = 65_536;
 /// How long an answer is waited for: longer than the longest resolution deadline that can be
-/// configured, 10 s. Whoever answers has its own, tighter bound; this one keeps a fault there from
+/// configured, 10 s. The resolver has its own, tighter bound; this one keeps a fault there from
 /// holding connections for ever.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 
-/// What the front knows of a connection, and how it asks it to close.
-pub(super) struct Activity {
-    /// Since when the connection has been idle; `None` while it owes an answer.
-    idle_since: Mutex<Option<Instant>>,
-    /// Woken when the connection shall close.
-    close: Notify,
-}
-
-impl Activity {
-    /// A connection that has just been opened.
-    pub(super) fn new(now: Instant) -> Self {
-        Self { idle_since: Mutex::new(Some(now)), close: Notify::new() }
-    }
-
-    /// Since when the connection has been idle; `None` while it owes an answer.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
-        *self.idle_since.lock()
-    }
-
-    /// Asks the connection to close when it owes nothing.
-    pub(super) fn close(&self) {
-        self.close.notify_one();
-    }
-}
-
-/// One connection.
-pub(super) struct Connection {
-    /// The socket.
+/// One client's connection to the TCP front.
+pub(super) struct ClientConnection {
     stream: TcpStream,
-    /// Its other end.
     client: SocketAddr,
-    /// The front's bounds.
     limits: Arc<TcpLimits>,
-    /// Who knows the answers.
     answerer: Arc<dyn Answer>,
-    /// What the front sees.
     activity: Arc<Activity>,
-    /// What has arrived.
     inbox: Inbox,
-    /// What is to leave.
     outbox: Outbox,
-    /// The queries being answered.
+    /// The tasks of the queries that are being answered. `None` of a task: no answer is sent.
     answers: JoinSet<Option<Vec<u8>>>,
-    /// How far the cutting of queries has come.
     intake: Intake,
-    /// Whether more may arrive.
     source: Source,
-    /// When the last query came or the last answer had left.
+    /// When the last query came, or the last answer was ready or had left.
     active_at: Instant,
-    /// When the answer that is now being written had its turn.
+    /// When the answer that is being written came to the front of the outbox.
     writing_since: Instant,
 }
 
-/// How far the cutting of queries has come.
+/// How far the cutting of what has arrived into queries has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Intake {
-    /// All that has arrived is cut.
+    /// Everything that has arrived is cut.
     Clear,
-    /// A frame has begun to arrive at that time.
+    /// A frame began to arrive at this time, and is not whole.
     Within(Instant),
-    /// There may be whole queries left, but no room for them before something of what is in flight
-    /// has gone.
+    /// There may be whole queries left, but no room for them before an answer has left.
     Full,
 }
 
-/// Whether more may arrive.
+/// Whether more queries may arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
-    /// It may.
+    /// The connection is open for queries.
     Flowing,
-    /// The client, the front or bad manners have put an end to it.
+    /// The client has closed its side or does not speak DNS, or the front wants the connection to
+    /// close.
     Ended,
 }
 
-/// What woke a connection.
-enum Step {
+/// What woke the task of a connection.
+enum ConnectionWake {
     /// No more queries are to be read.
     Stop,
-    /// A query has been answered.
+    /// The task of a query has ended.
     Answered(Result<Option<Vec<u8>>, JoinError>),
-    /// Something can be read.
-    Read,
-    /// Something can be written.
-    Write,
-    /// A bound in time is reached.
+    Readable,
+    Writable,
+    /// A time limit is reached.
     Overdue,
 }
 
-/// The connection can be used no more.
-struct Broken;
+/// The connection can be used no more. The reason does not matter: there is no client left to hear
+/// it.
+struct ConnectionDead;
 
-impl From<io::Error> for Broken {
-    /// Why does not matter: there is nobody left to tell.
-    fn from(_reset: io::Error) -> Self {
+impl From<io::Error> for ConnectionDead {
+    fn from(_reason: io::Error) -> Self {
         Self
     }
 }
 
-impl Connection {
+impl ClientConnection {
     /// Prepares a connection that has just been accepted.
     pub(super) fn new(
         stream: TcpStream,
@@ -149,8 +116,8 @@ impl Connection {
         activity: Arc<Activity>,
     ) -> Self {
         let now = Instant::now();
-        // Without it an answer waits for the acknowledgement of the one before; should it fail,
-        // that is all that happens.
+        // Without this option an answer waits for the acknowledgement of the answer before. Should
+        // setting it fail, answers are slower, and nothing else happens.
         let _slower = stream.set_nodelay(true);
         Self {
             stream,
@@ -168,52 +135,51 @@ impl Connection {
         }
     }
 
-    /// Serves the connection until it ends. Cancel safe: dropping the future closes it and drops
-    /// what is being answered.
-    pub(super) async fn run(mut self, mut phase: watch::Receiver<Phase>) {
+    /// Serves the connection until it ends. Cancel safe: dropping the future closes the connection
+    /// and drops the queries that are being answered.
+    pub(super) async fn run(mut self, mut phase: watch::Receiver<TcpPhase>) {
         loop {
             self.take_queries();
-            self.report();
+            self.activity.report(self.owes_nothing().then_some(self.active_at));
             if self.source == Source::Ended && self.owes_nothing() {
                 return;
             }
-            let step = self.next_step(&mut phase).await;
-            if self.make(step).is_err() {
+            let wake = self.next_wake(&mut phase).await;
+            if self.act(wake).is_err() {
                 return;
             }
         }
     }
 
-    /// Waits for something to do.
-    async fn next_step(&mut self, phase: &mut watch::Receiver<Phase>) -> Step {
-        let flows = self.source == Source::Flowing;
-        let reads = flows && self.intake != Intake::Full;
+    /// Waits for something to do. Cancel safe: nothing is read, written or taken before it returns.
+    async fn next_wake(&mut self, phase: &mut watch::Receiver<TcpPhase>) -> ConnectionWake {
+        let is_flowing = self.source == Source::Flowing;
+        let is_reading = is_flowing && self.intake != Intake::Full;
         let deadline = self.deadline();
         tokio::select! {
-            () = draining(phase), if flows => Step::Stop,
-            () = self.activity.close.notified(), if flows => Step::Stop,
-            Some(answer) = self.answers.join_next() => Step::Answered(answer),
-            // An error shows itself in the read or write that follows.
-            _ready = self.stream.writable(), if self.outbox.len() > 0 => Step::Write,
-            _ready = self.stream.readable(), if reads => Step::Read,
-            () = sleep_until(deadline) => Step::Overdue,
+            () = draining(phase), if is_flowing => ConnectionWake::Stop,
+            () = self.activity.closed(), if is_flowing => ConnectionWake::Stop,
+            Some(answer) = self.answers.join_next() => ConnectionWake::Answered(answer),
+            // An error of the socket shows itself in the read or write that follows.
+            _ready = self.stream.writable(), if self.outbox.len() > 0 => ConnectionWake::Writable,
+            _ready = self.stream.readable(), if is_reading => ConnectionWake::Readable,
+            () = sleep_until(deadline) => ConnectionWake::Overdue,
         }
     }
 
-    /// Does what is to be done.
-    fn make(&mut self, step: Step) -> Result<(), Broken> {
-        match step {
-            Step::Stop => {
+    fn act(&mut self, wake: ConnectionWake) -> Result<(), ConnectionDead> {
+        match wake {
+            ConnectionWake::Stop => {
                 self.source = Source::Ended;
                 Ok(())
             }
-            Step::Answered(answer) => {
+            ConnectionWake::Answered(answer) => {
                 self.queue(answer);
                 Ok(())
             }
-            Step::Read => self.read(),
-            Step::Write => self.write(),
-            Step::Overdue => Err(Broken),
+            ConnectionWake::Readable => self.read(),
+            ConnectionWake::Writable => self.write(),
+            ConnectionWake::Overdue => Err(ConnectionDead),
         }
     }
 
@@ -224,15 +190,18 @@ impl Connection {
                 break Intake::Full;
             }
             match (self.inbox.next(), self.intake) {
-                (Next::Query(query), _) => {
+                (NextFrame::Query(query), _) => {
                     self.start(query);
                     self.intake = Intake::Clear;
                 }
-                (Next::Junk, _) => self.intake = Intake::Clear,
-                (Next::Partial, Intake::Within(since)) => break Intake::Within(since),
-                (Next::Partial, Intake::Clear | Intake::Full) => break Intake::Within(Instant::now()),
-                (Next::Empty, _) => break Intake::Clear,
-                (Next::Nonsense, _) => {
+                (NextFrame::Junk, _) => self.intake = Intake::Clear,
+                // The time of a query that arrives slowly counts from its first byte, not from the
+                // last one: otherwise a byte now and then would hold the connection for ever.
+                (NextFrame::Partial, Intake::Within(since)) => break Intake::Within(since),
+                (NextFrame::Partial, Intake::Clear | Intake::Full) => break Intake::Within(Instant::now()),
+                (NextFrame::Empty, _) => break Intake::Clear,
+                // The client does not speak DNS. What follows in the stream cannot be cut.
+                (NextFrame::Nonsense, _) => {
                     self.source = Source::Ended;
                     break Intake::Clear;
                 }
@@ -240,7 +209,7 @@ impl Connection {
         };
     }
 
-    /// Starts answering a query.
+    /// Starts answering a query in a task of its own.
     fn start(&mut self, query: Vec<u8>) {
         self.active_at = Instant::now();
         let (answerer, client) = (Arc::clone(&self.answerer), self.client);
@@ -248,7 +217,8 @@ impl Connection {
             .spawn(async move { timeout(ANSWER_PATIENCE, answerer.answer(query, client)).await.ok().flatten() });
     }
 
-    /// Puts an answer into the outbox. An answer that its task did not give, whyever, is left out.
+    /// Puts an answer into the outbox. A query whose task gave no answer, took too long or panicked
+    /// gets none.
     fn queue(&mut self, answer: Result<Option<Vec<u8>>, JoinError>) {
         let now = Instant::now();
         self.active_at = now;
@@ -260,8 +230,7 @@ impl Connection {
         }
     }
 
-    /// Reads once.
-    fn read(&mut self) -> Result<(), Broken> {
+    fn read(&mut self) -> Result<(), ConnectionDead> {
         let mut buffer = [0; READ_BYTES];
         match self.stream.try_read(&mut buffer) {
             Ok(0) => {
@@ -277,12 +246,11 @@ impl Connection {
         }
     }
 
-    /// Writes once.
-    fn write(&mut self) -> Result<(), Broken> {
+    fn write(&mut self) -> Result<(), ConnectionDead> {
         match self.stream.try_write(self.outbox.front()) {
-            Ok(0) => Err(Broken),
+            Ok(0) => Err(ConnectionDead),
             Ok(length) => {
-                if self.outbox.advance(length) == Progress::Frame {
+                if self.outbox.advance(length) == WriteProgress::Frame {
                     let now = Instant::now();
                     (self.active_at, self.writing_since) = (now, now);
                 }
@@ -293,9 +261,11 @@ impl Connection {
         }
     }
 
-    /// When the connection's patience ends. While an answer is owed and nothing is being read or
-    /// written, that is the patience with whoever answers, which the answering tasks keep; it is
-    /// repeated here with some to spare.
+    /// When the connection is closed unless something happens before.
+    ///
+    /// While an answer is owed and nothing is being read or written, the connection only waits for
+    /// its answering tasks. These keep a time limit of their own, which is repeated here with some
+    /// to spare.
     fn deadline(&self) -> Instant {
         let write = (self.outbox.len() > 0).then(|| self.writing_since + self.limits.write);
         let read = match (self.source, self.intake) {
@@ -307,17 +277,12 @@ impl Connection {
         [write, read].into_iter().flatten().min().unwrap_or(patience)
     }
 
-    /// Tells the front whether an answer is owed.
-    fn report(&self) {
-        *self.activity.idle_since.lock() = self.owes_nothing().then_some(self.active_at);
-    }
-
     /// Queries whose answer has not left.
     fn in_flight(&self) -> usize {
         self.answers.len().saturating_add(self.outbox.len())
     }
 
-    /// Whether every query has been answered.
+    /// Whether the answers of all queries have left.
     fn owes_nothing(&self) -> bool {
         self.in_flight() == 0
     }

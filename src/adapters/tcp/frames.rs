@@ -1,45 +1,46 @@
-//! Cuts a byte stream into DNS messages and puts messages onto one (RFC 1035 §4.2.2: two bytes of
-//! length, then the message).
+//! Cuts an incoming byte stream into DNS messages, and turns messages into an outgoing byte stream
+//! (RFC 1035 §4.2.2: two bytes of length, then the message).
 //!
-//! No I/O here. An idle connection holds no buffer: the inbox grows with what arrives, at most by
-//! one message and one read, and gives its memory back when it is empty.
+//! No I/O happens here. An idle connection holds no buffer: the inbox grows with what arrives, at
+//! most by one message and one read, and gives its memory back when it is empty.
 
 use std::collections::VecDeque;
 
-/// Length of the length prefix.
+/// Bytes of the length prefix.
 const PREFIX: usize = 2;
-/// Length of the header; what is shorter is no message.
+/// Bytes of a DNS header; a frame that is shorter is no message.
 const HEADER: usize = 12;
 
 /// What lies at the front of an [`Inbox`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// A whole query.
+pub(super) enum NextFrame {
+    /// A whole query, which has been taken out.
     Query(Vec<u8>),
     /// A whole frame that is no query: under 12 bytes, or a response. It has been taken out and is
-    /// dropped, without a word: answering responses is how two servers begin to talk to each other
-    /// for ever.
+    /// dropped without an answer: answering responses is how two servers begin to talk to each
+    /// other for ever.
     Junk,
-    /// A part of a frame.
+    /// The beginning of a frame, of which more has to arrive.
     Partial,
     /// Nothing.
     Empty,
-    /// A frame of length zero: whoever sends that does not speak DNS.
+    /// A frame of length zero: the client does not speak DNS.
     Nonsense,
 }
 
 /// Bytes that have arrived and are not cut yet.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// The bytes; those before `start` are done with.
+    /// The bytes; those before `start` have been cut already.
     bytes: Vec<u8>,
     /// Where the next frame begins.
     start: usize,
 }
 
 impl Inbox {
-    /// Appends what has been read.
+    /// Appends bytes that have been read.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        // Bytes that were cut are removed here, once for each read, instead of once for each frame.
         if self.start > 0 {
             self.bytes.drain(..self.start.min(self.bytes.len()));
             self.start = 0;
@@ -48,42 +49,43 @@ impl Inbox {
     }
 
     /// Takes the next frame out.
-    pub(super) fn next(&mut self) -> Next {
+    pub(super) fn next(&mut self) -> NextFrame {
         let rest = self.bytes.get(self.start..).unwrap_or_default();
         let Some((prefix, rest)) = rest.split_first_chunk::<PREFIX>() else {
-            return if rest.is_empty() { self.release() } else { Next::Partial };
+            return if rest.is_empty() { self.release() } else { NextFrame::Partial };
         };
         let length = usize::from(u16::from_be_bytes(*prefix));
         if length == 0 {
-            return Next::Nonsense;
+            return NextFrame::Nonsense;
         }
-        let Some(message) = rest.get(..length) else { return Next::Partial };
+        let Some(message) = rest.get(..length) else { return NextFrame::Partial };
         let is_query = length >= HEADER && message.get(2).is_some_and(|flags| flags & 0x80 == 0);
-        let next = if is_query { Next::Query(message.to_vec()) } else { Next::Junk };
+        let next = if is_query { NextFrame::Query(message.to_vec()) } else { NextFrame::Junk };
         self.start = self.start.saturating_add(PREFIX).saturating_add(length);
         next
     }
 
-    /// Gives the memory back.
-    fn release(&mut self) -> Next {
+    /// Gives the memory of the empty inbox back.
+    fn release(&mut self) -> NextFrame {
         *self = Self::default();
-        Next::Empty
+        NextFrame::Empty
     }
 }
 
-/// Answers on their way out.
+/// Answers on their way to the client.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// Whole frames; the first may have gone in part.
+    /// Whole frames; a part of the first may have been written.
     frames: VecDeque<Vec<u8>>,
-    /// How much of the first frame has gone.
-    gone: usize,
-    /// Bytes of all frames.
+    /// Bytes of the first frame that have been written.
+    written: usize,
+    /// Bytes of all frames, written ones of the first included.
     bytes: usize,
 }
 
 impl Outbox {
-    /// Appends a message. One that no length prefix can describe is left out.
+    /// Appends a message. A message of more than 65 535 bytes, which no length prefix can describe,
+    /// is left out.
     pub(super) fn push(&mut self, message: &[u8]) {
         let Ok(length) = u16::try_from(message.len()) else { return };
         let mut frame = Vec::with_capacity(PREFIX.saturating_add(message.len()));
@@ -93,43 +95,43 @@ impl Outbox {
         self.frames.push_back(frame);
     }
 
-    /// What is to be written next; empty when there is nothing.
+    /// The bytes to be written next, at most one frame; empty when there is nothing to write.
     pub(super) fn front(&self) -> &[u8] {
-        self.frames.front().and_then(|frame| frame.get(self.gone..)).unwrap_or_default()
+        self.frames.front().and_then(|frame| frame.get(self.written..)).unwrap_or_default()
     }
 
-    /// Notes that so many bytes of [`Self::front`] have been written; tells whether that ended a
-    /// frame.
-    pub(super) fn advance(&mut self, written: usize) -> Progress {
-        self.gone = self.gone.saturating_add(written);
+    /// Notes that so many bytes of [`Self::front`] have been written; returns whether the frame is
+    /// written whole now.
+    pub(super) fn advance(&mut self, written: usize) -> WriteProgress {
+        self.written = self.written.saturating_add(written);
         match self.frames.front() {
-            Some(frame) if self.gone >= frame.len() => {
+            Some(frame) if self.written >= frame.len() => {
                 self.bytes = self.bytes.saturating_sub(frame.len());
                 self.frames.pop_front();
-                self.gone = 0;
-                Progress::Frame
+                self.written = 0;
+                WriteProgress::Frame
             }
-            Some(_) | None => Progress::Part,
+            Some(_) | None => WriteProgress::Part,
         }
     }
 
-    /// Frames that have not gone whole.
+    /// The number of frames that are not written whole.
     pub(super) fn len(&self) -> usize {
         self.frames.len()
     }
 
-    /// Their bytes.
+    /// The bytes of all frames that are not written whole.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
-/// What a write achieved.
+/// How far a write brought the frame at the front of the [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// The first frame has gone.
+pub(super) enum WriteProgress {
+    /// The frame is written whole, and the next one has come to the front.
     Frame,
-    /// A part of it has.
+    /// Only a part of the frame is written.
     Part,
 }
 
@@ -155,9 +157,9 @@ mod tests {
     fn two_queries_in_one_read_are_both_cut_and_the_memory_is_given_back() {
         let mut inbox = Inbox::default();
         inbox.push(&[framed(&query(12)), framed(&query(30))].concat());
-        assert_eq!(inbox.next(), Next::Query(query(12)));
-        assert_eq!(inbox.next(), Next::Query(query(30)));
-        assert_eq!(inbox.next(), Next::Empty);
+        assert_eq!(inbox.next(), NextFrame::Query(query(12)));
+        assert_eq!(inbox.next(), NextFrame::Query(query(30)));
+        assert_eq!(inbox.next(), NextFrame::Empty);
         assert_eq!(inbox.bytes.capacity(), 0);
     }
 
@@ -165,7 +167,7 @@ mod tests {
     fn half_a_prefix_is_a_part() {
         let mut inbox = Inbox::default();
         inbox.push(&[0]);
-        assert_eq!(inbox.next(), Next::Partial);
+        assert_eq!(inbox.next(), NextFrame::Partial);
     }
 
     #[test]
@@ -174,16 +176,16 @@ mod tests {
         response[2] = 0x80;
         let mut inbox = Inbox::default();
         inbox.push(&[framed(&response), framed(&query(11)), framed(&query(12))].concat());
-        assert_eq!([inbox.next(), inbox.next()], [Next::Junk, Next::Junk]);
-        assert_eq!(inbox.next(), Next::Query(query(12)));
+        assert_eq!([inbox.next(), inbox.next()], [NextFrame::Junk, NextFrame::Junk]);
+        assert_eq!(inbox.next(), NextFrame::Query(query(12)));
     }
 
     #[test]
     fn a_frame_without_a_message_is_nonsense() {
         let mut inbox = Inbox::default();
         inbox.push(&[0, 0, 0, 12]);
-        assert_eq!(inbox.next(), Next::Nonsense);
-        assert_eq!(inbox.next(), Next::Nonsense, "and stays so");
+        assert_eq!(inbox.next(), NextFrame::Nonsense);
+        assert_eq!(inbox.next(), NextFrame::Nonsense, "and stays so");
     }
 
     #[test]
@@ -210,12 +212,12 @@ mod tests {
                 let part = front[..front.len().min(*sizes.next().unwrap())].to_vec();
                 inbox.push(&part);
                 outbox.advance(part.len());
-                while let Next::Query(query) = inbox.next() {
+                while let NextFrame::Query(query) = inbox.next() {
                     seen.push(query.len());
                 }
             }
             prop_assert_eq!(seen, lengths);
-            prop_assert_eq!(inbox.next(), Next::Empty);
+            prop_assert_eq!(inbox.next(), NextFrame::Empty);
             prop_assert_eq!(outbox.bytes(), 0);
         }
 
@@ -224,7 +226,7 @@ mod tests {
             let mut inbox = Inbox::default();
             for read in reads {
                 inbox.push(&read);
-                while let Next::Query(_) | Next::Junk = inbox.next() {}
+                while let NextFrame::Query(_) | NextFrame::Junk = inbox.next() {}
             }
         }
     }

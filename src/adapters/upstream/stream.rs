@@ -1,132 +1,107 @@
-//! Queries over TCP: at most one connection per server, kept, shared and pipelined (RFC 7766 §6.2).
+//! The pool of connections to upstreams: at most one connection per endpoint, kept, shared and
+//! pipelined (RFC 7766 §6.2).
 //!
-//! Connection set-up and framing are hickory's (`TcpClientStream`). Its multiplexer above,
-//! `DnsExchange`, is not used: it decodes every response and drops the whole message when one RDATA
+//! Framing is hickory's (`DnsClientStream`). Its multiplexer above that, `DnsExchange`, is not
+//! used, for three reasons. It decodes every response and drops the whole message when one RDATA
 //! cannot be decoded (an empty RDATA of an unknown type, a malformed SVCB), so that the client
-//! would wait for an answer that has long been here; it encodes the query anew; and it does not
-//! compare the question. `TcpClientStream` carries the bytes of both directions untouched, and the
-//! matching of responses with queries is a small table (`stream/connection.rs`).
+//! would wait for an answer that has long been here. It encodes the query anew. And it does not
+//! compare the question. The streams themselves carry the bytes of both directions untouched, and
+//! the matching of responses with queries is a small table (`stream/queries.rs`).
 //!
 //! | situation | what happens |
 //! |---|---|
-//! | no connection | one is set up; all who want the server wait for it |
-//! | a kept connection turns out to be closed | the query is sent once more, on a new one (RFC 7766 §6.2.4) |
+//! | no connection | one is set up; all exchanges with the endpoint wait for it |
+//! | a kept connection turns out to be closed | the query is sent once more, on a new one |
 //! | a new connection is closed before the response | lost |
-//! | nothing at all arrives for a response timeout | timed out; the connection is given up, others on it move to a new one |
+//! | nothing at all arrives for a response timeout | timed out; other queries move to a new connection |
 //! | one response is late while others arrive | timed out; the connection is kept |
-//! | nothing to do for the idle time | closed |
-//! | more servers than room | the least recently used connection finishes what is in flight and closes |
+//! | no queries for the idle time | closed |
+//! | more endpoints than allowed | the least recently used connection is drained and closed |
 //!
 //! Each exchange is bounded by connect and response timeout together, whatever happens in between.
+//! What a protocol has to bring to be pooled here is [`Connect`]; what happens on one connection
+//! stands in `stream/connection.rs`.
 
+mod connect;
 mod connection;
+mod queries;
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use self::connection::Job;
+pub(super) use self::connect::{Connect, OpenConnection};
+use self::queries::StreamQuery;
+use super::limits::StreamLimits;
 use crate::resolver::ports::{Endpoint, TransportError};
 use crate::telemetry::tally::UpstreamCounters;
 
-/// The lengths that a query on a stream can have: a header at least, what the length prefix can say
-/// at most.
-const QUERY_BYTES: std::ops::RangeInclusive<usize> = 12..=65_535;
+/// The lengths that a query on a stream can have: at least a header, at most what the length prefix
+/// can express.
+const QUERY_BYTES: RangeInclusive<usize> = 12..=65_535;
 
-/// Bounds of the connections to upstreams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamLimits {
-    /// How long setting up a connection may take.
-    pub connect: Duration,
-    /// How long a response may take once its query has been handed to the connection.
-    pub response: Duration,
-    /// How long a connection without queries is kept.
-    pub idle: Duration,
-    /// Servers to which a connection is kept.
-    pub connections: usize,
-    /// Queries in flight on one connection; one more is [`TransportError::Exhausted`].
-    pub in_flight: usize,
-}
-
-impl StreamLimits {
-    /// What production uses.
-    ///
-    /// 2 s each for set-up and response: the resolution deadline, after which nobody is waiting; a
-    /// lost SYN is sent again after 1 s, so one may be lost. 10 s idle: "a few seconds" (RFC 7766
-    /// §6.2.3), long enough for a burst of truncated responses, short enough not to be a burden. 16
-    /// servers: several times what a resolv.conf can name. 32 in flight: what hickory and our own
-    /// front allow.
-    pub const DEFAULT: Self = Self {
-        connect: Duration::from_secs(2),
-        response: Duration::from_secs(2),
-        idle: Duration::from_secs(10),
-        connections: 16,
-        in_flight: 32,
-    };
-}
-
-/// The kept connections.
-pub(super) struct Streams {
-    /// Their bounds.
+/// The kept connections to upstreams, which exchanges share.
+pub(super) struct StreamPool {
     limits: StreamLimits,
-    /// What happened so far.
     counters: Arc<UpstreamCounters>,
-    /// The connections by server.
-    kept: Mutex<Kept>,
+    connections: Mutex<PooledConnections>,
 }
 
-/// The connections and the tasks that drive them.
 #[derive(Default)]
-struct Kept {
-    /// One handle per server.
-    connections: HashMap<Endpoint, Handle>,
-    /// Their tasks and those of connections that were given up; dropped, they are aborted.
+struct PooledConnections {
+    by_endpoint: HashMap<Endpoint, ConnectionHandle>,
+    /// The tasks of the kept connections, and of connections that have been forgotten and are
+    /// ending. Dropping the set aborts all of them.
     tasks: JoinSet<()>,
-    /// Counts uses, to tell the least recently used handle.
+    /// Counts exchanges, to tell which handle was used least recently.
     uses: u64,
 }
 
-/// How a connection is reached.
+/// How an exchange reaches a connection.
 #[derive(Clone)]
-struct Handle {
+struct ConnectionHandle {
     /// Takes queries; closed once the connection takes no more.
-    jobs: mpsc::Sender<Job>,
-    /// Room for queries in flight.
+    queries: mpsc::Sender<StreamQuery>,
+    /// One permit for each query that may be outstanding.
     slots: Arc<Semaphore>,
-    /// When it was used last, by the count of uses.
+    /// The pool's count of uses when an exchange used the connection last.
     used: u64,
 }
 
-/// Where an exchange found its connection.
+/// Whether an exchange found its connection or had it set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    /// It was there, and the server may have closed it in the meantime.
+enum ConnectionAge {
+    /// The connection was kept from an earlier exchange, and the upstream may have closed it in the
+    /// meantime.
     Kept,
-    /// It was set up for this exchange.
+    /// The connection was set up for this exchange.
     New,
 }
 
-impl Streams {
-    /// Makes an empty pool.
+impl StreamPool {
     pub(super) fn new(limits: StreamLimits, counters: Arc<UpstreamCounters>) -> Self {
-        Self { limits, counters, kept: Mutex::default() }
+        Self { limits, counters, connections: Mutex::default() }
     }
 
     /// Sends `query` to `endpoint` and waits for the response, which carries the ID of the query.
+    /// Where there is no connection, `connector` sets one up; the transport of the endpoint and the
+    /// connector must be the same protocol.
     ///
     /// Cancel safe: dropping the future frees its slot; the connection stays for others.
     ///
     /// # Errors
     /// Those of the set-up; [`TransportError::Lost`] when the connection ended before the response;
-    /// [`TransportError::TimedOut`] after the bounds; [`TransportError::Exhausted`] without a slot, and for
-    /// what is no query at all.
+    /// [`TransportError::TimedOut`] after the connect and response timeouts together;
+    /// [`TransportError::Exhausted`] when too many queries are outstanding on the connection, and
+    /// for a `query` of a length that no message has.
     pub(super) async fn exchange(
         self: Arc<Self>,
+        connector: impl Connect,
         endpoint: Endpoint,
         query: Vec<u8>,
     ) -> Result<Vec<u8>, TransportError> {
@@ -134,69 +109,94 @@ impl Streams {
             return Err(TransportError::Exhausted);
         }
         let bound = self.limits.connect.saturating_add(self.limits.response);
-        timeout(bound, self.exchange_or_reconnect(&endpoint, query)).await.unwrap_or(Err(TransportError::TimedOut))
+        timeout(bound, self.exchange_or_reconnect(connector, &endpoint, query))
+            .await
+            .unwrap_or(Err(TransportError::TimedOut))
     }
 
     /// Tries a kept connection, and a new one when the kept one has ended.
-    async fn exchange_or_reconnect(&self, endpoint: &Endpoint, query: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-        let (handle, origin) = self.reach(endpoint)?;
-        match (handle.ask(query.clone()).await, origin) {
-            (Err(TransportError::Lost), Origin::Kept) => self.reach(endpoint)?.0.ask(query).await,
-            (outcome, Origin::Kept | Origin::New) => outcome,
+    async fn exchange_or_reconnect(
+        &self,
+        connector: impl Connect,
+        endpoint: &Endpoint,
+        query: Vec<u8>,
+    ) -> Result<Vec<u8>, TransportError> {
+        let (handle, age) = self.find_or_connect(connector.clone(), endpoint)?;
+        match (handle.ask(query.clone()).await, age) {
+            // Upstreams close idle connections when they like, and a query that met the close on
+            // its way is sent once more (RFC 7766 §6.2.4). The queue of the ended connection was
+            // closed before this exchange heard of the end, so the pool does not give out the same
+            // connection again.
+            (Err(TransportError::Lost), ConnectionAge::Kept) => {
+                self.find_or_connect(connector, endpoint)?.0.ask(query).await
+            }
+            // An upstream that closes a new connection instead of answering would do so again.
+            (outcome, ConnectionAge::Kept | ConnectionAge::New) => outcome,
         }
     }
 
-    /// Finds or sets up the connection to `endpoint`.
-    fn reach(&self, endpoint: &Endpoint) -> Result<(Handle, Origin), TransportError> {
-        let mut kept = self.kept.lock();
-        while kept.tasks.try_join_next().is_some() {}
-        kept.uses = kept.uses.saturating_add(1);
-        let used = kept.uses;
-        if let Some(handle) = kept.connections.get_mut(endpoint).filter(|handle| !handle.jobs.is_closed()) {
+    /// Finds the connection to `endpoint`, or starts setting one up.
+    fn find_or_connect(
+        &self,
+        connector: impl Connect,
+        endpoint: &Endpoint,
+    ) -> Result<(ConnectionHandle, ConnectionAge), TransportError> {
+        let mut connections = self.connections.lock();
+        // Tasks that have ended are collected here, for want of anything else that comes by.
+        while connections.tasks.try_join_next().is_some() {}
+        connections.uses = connections.uses.saturating_add(1);
+        let used = connections.uses;
+        let open = connections.by_endpoint.get_mut(endpoint).filter(|handle| !handle.queries.is_closed());
+        if let Some(handle) = open {
             handle.used = used;
-            return Ok((handle.clone(), Origin::Kept));
+            return Ok((handle.clone(), ConnectionAge::Kept));
         }
-        kept.make_room(self.limits.connections)?;
-        let (jobs, queue) = mpsc::channel(self.limits.in_flight.max(1));
-        kept.tasks.spawn(connection::run(endpoint.clone(), self.limits, Arc::clone(&self.counters), queue));
-        let handle =
-            Handle { jobs, slots: Arc::new(Semaphore::new(self.limits.in_flight.min(Semaphore::MAX_PERMITS))), used };
-        kept.connections.insert(endpoint.clone(), handle.clone());
-        Ok((handle, Origin::New))
+        // The new connection runs in a task of its own: it outlives the exchange that wanted it.
+        connections.make_room(self.limits.connections)?;
+        let (queries, queue) = mpsc::channel(self.limits.in_flight.max(1));
+        let counters = Arc::clone(&self.counters);
+        connections.tasks.spawn(connection::run(connector, endpoint.clone(), self.limits, counters, queue));
+        let slots = Arc::new(Semaphore::new(self.limits.in_flight.min(Semaphore::MAX_PERMITS)));
+        let handle = ConnectionHandle { queries, slots, used };
+        connections.by_endpoint.insert(endpoint.clone(), handle.clone());
+        Ok((handle, ConnectionAge::New))
     }
 }
 
-impl Kept {
+impl PooledConnections {
     /// Forgets ended connections and, if that is not enough, the least recently used one.
     ///
     /// # Errors
-    /// [`TransportError::Exhausted`] while as many connections again are still ending.
+    /// [`TransportError::Exhausted`] while as many forgotten connections as kept ones are open.
     fn make_room(&mut self, limit: usize) -> Result<(), TransportError> {
-        self.connections.retain(|_, handle| !handle.jobs.is_closed());
+        self.by_endpoint.retain(|_, handle| !handle.queries.is_closed());
+        // A forgotten connection still answers what is outstanding on it, and so holds its
+        // descriptor for a while. The number of those needs a bound, too.
         if self.tasks.len() >= limit.saturating_mul(2) {
             return Err(TransportError::Exhausted);
         }
-        if self.connections.len() >= limit
+        if self.by_endpoint.len() >= limit
             && let Some(oldest) =
-                self.connections.iter().min_by_key(|(_, handle)| handle.used).map(|(endpoint, _)| endpoint.clone())
+                self.by_endpoint.iter().min_by_key(|(_, handle)| handle.used).map(|(endpoint, _)| endpoint.clone())
         {
-            self.connections.remove(&oldest);
+            self.by_endpoint.remove(&oldest);
         }
         Ok(())
     }
 }
 
-impl Handle {
-    /// Hands the query to the connection and waits for what becomes of it.
+impl ConnectionHandle {
+    /// Hands a query to the connection and waits for its response or for the end of the connection.
     async fn ask(self, query: Vec<u8>) -> Result<Vec<u8>, TransportError> {
         let _slot = self.slots.try_acquire_owned().map_err(|_full| TransportError::Exhausted)?;
         let (reply, response) = oneshot::channel();
-        self.jobs.try_send(Job { query, reply }).map_err(|refused| match refused {
+        self.queries.try_send(StreamQuery { query, reply }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => TransportError::Exhausted,
             mpsc::error::TrySendError::Closed(_) => TransportError::Lost,
         })?;
-        // A connection that was forgotten ends when the last sender is gone.
-        drop(self.jobs);
+        // A connection that the pool has forgotten ends when the last sender is gone, so none may
+        // be held while waiting.
+        drop(self.queries);
         response.await.unwrap_or(Err(TransportError::Lost))
     }
 }

@@ -1,16 +1,17 @@
-//! One query as one datagram from a socket of its own.
+//! DNS over UDP towards upstreams: one query as one datagram, from a socket of its own.
 //!
 //! Every exchange binds port 0: Linux then draws a free port at random from `ip_local_port_range`
-//! (RFC 6056 §3.3.1, some 28 000 ports), respects `ip_local_reserved_ports`, and never squats on a
-//! port on which a neighbour in the same pod is about to listen, as drawing from 1024 to 65535
-//! would. Together with the ID a forger has about 30 bits to guess (RFC 5452 §9.2).
+//! (RFC 6056 §3.3.1, some 28 000 ports), respects `ip_local_reserved_ports`, and never takes a port
+//! on which a neighbour in the same pod is about to listen, as drawing from 1024 to 65535 would.
+//! Together with the ID, a forger has about 30 bits to guess (RFC 5452 §9.2).
 //!
-//! The socket is connected. The kernel then drops datagrams from anybody but the server, and hands
-//! ICMP errors to us: a closed port is known in a round trip instead of after a timeout. What still
-//! arrives and does not belong to the query is counted and ignored, up to a bound.
+//! The socket is connected. The kernel then drops datagrams from any other address than the
+//! upstream's, and reports ICMP errors to this socket: a closed port is known in a round trip
+//! instead of after a timeout. A datagram that still arrives and does not belong to the query is
+//! counted and ignored, up to a bound.
 //!
-//! There is no timeout here: a late response is still a response, and who no longer wants it drops
-//! the future, which closes the socket. A waiting exchange holds a descriptor and no buffer.
+//! There is no timeout here: a late response is still a response. Whoever no longer wants it drops
+//! the future, which closes the socket. An exchange that waits holds a descriptor and no buffer.
 
 use std::cell::RefCell;
 use std::io::Read;
@@ -22,16 +23,16 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
-use super::cause;
+use super::cause::cause;
 use crate::core::matching::{Acceptance, accepts};
 use crate::resolver::ports::TransportError;
 use crate::telemetry::tally::{Carried, UpstreamCounters};
 
-/// Room for a response, in bytes. We advertise 1232; servers that send more are still heard up to
-/// here.
+/// The longest response that is received, in bytes. We advertise 1232; upstreams that send more all
+/// the same are heard up to here.
 const RESPONSE_BYTES: usize = 4096;
-/// Datagrams that one exchange ignores before it is given up: somebody is guessing, and each guess
-/// costs us a wake-up.
+/// Datagrams that one exchange ignores before it is given up. So many mean that somebody is
+/// guessing, and each guess costs a wake-up.
 const IGNORED_MAX: usize = 64;
 
 /// Sends `query` once from a new port and waits for the response that belongs to it.
@@ -39,16 +40,17 @@ const IGNORED_MAX: usize = 64;
 /// Cancel safe: dropping the future closes the socket.
 ///
 /// # Errors
-/// Those of [`cause`]; [`TransportError::Exhausted`] when no socket is free; [`TransportError::Lost`] after
-/// too many datagrams that were not ours. Never [`TransportError::TimedOut`] by itself.
+/// Those of [`cause`]; [`TransportError::Exhausted`] when no socket is free;
+/// [`TransportError::Lost`] after [`IGNORED_MAX`] datagrams that did not belong to the query. There
+/// is no [`TransportError::TimedOut`] unless the operating system says so.
 pub(super) async fn exchange(
     sockets: Arc<Semaphore>,
     counters: Arc<UpstreamCounters>,
-    server: SocketAddr,
+    upstream: SocketAddr,
     query: Vec<u8>,
 ) -> Result<Vec<u8>, TransportError> {
     let _slot = sockets.try_acquire_owned().map_err(|_full| TransportError::Exhausted)?;
-    let socket = connect(server).await.map_err(|error| cause(&error))?;
+    let socket = connect(upstream).await.map_err(|error| cause(&error))?;
     socket.send(&query).await.map_err(|error| cause(&error))?;
     counters.count(Carried::Datagram);
     for _ in 0..IGNORED_MAX {
@@ -64,28 +66,28 @@ pub(super) async fn exchange(
     Err(TransportError::Lost)
 }
 
-/// Opens a socket on a random port that speaks to `server` only.
-async fn connect(server: SocketAddr) -> std::io::Result<UdpSocket> {
-    let any_port = match server {
+/// Opens a socket on a random port that exchanges datagrams with `upstream` only.
+async fn connect(upstream: SocketAddr) -> std::io::Result<UdpSocket> {
+    let any_port = match upstream {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
     let socket = UdpSocket::bind(any_port).await?;
-    socket.connect(server).await?;
+    socket.connect(upstream).await?;
     Ok(socket)
 }
 
 thread_local! {
-    /// Where this thread receives. A buffer made for each response and cut to its length would
-    /// leave a hole in the heap beside every entry that is made of one: 10 000 names took 27 MiB
-    /// instead of 12 (glibc, 2026-11-24).
+    /// The buffer into which this thread receives. A buffer made for each response and cut to its
+    /// length would leave a hole in the heap beside every entry that is made of one: 10 000 names
+    /// took 27 MiB instead of 12 (glibc, 2026-11-24).
     static SCRATCH: RefCell<[u8; RESPONSE_BYTES]> = const { RefCell::new([0; RESPONSE_BYTES]) };
 }
 
-/// Waits for a datagram or an ICMP error.
+/// Waits for a datagram, or for an ICMP error that the kernel reports.
 async fn receive(socket: &UdpSocket) -> std::io::Result<Vec<u8>> {
-    // Not `try_recv` in a loop: that does not clear the readiness of an error that somebody else
-    // has taken, and would spin.
+    // Not `readable` and `try_recv` in a loop: they do not clear the readiness of an error that
+    // another call has already taken from the socket, and the loop would spin.
     let receive = || {
         SCRATCH.with_borrow_mut(|scratch| {
             let length = (&*SockRef::from(socket)).read(scratch)?;

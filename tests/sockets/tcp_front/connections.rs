@@ -100,7 +100,7 @@ async fn draining_answers_what_is_in_flight_accepts_nothing_new_and_ends() {
     let (mut busy, mut idle) = (front.connect().await, front.connect().await);
     busy.write_all(&frame(1, "slow")).await.unwrap();
     assert!(works(&mut idle).await);
-    front.phase.send_replace(Phase::Draining);
+    front.phase.send_replace(TcpPhase::Draining);
     assert!(closes_within(&mut idle, Duration::from_millis(100)).await);
     assert!(TcpStream::connect(front.address).await.is_err());
     front.echo.release.add_permits(1);

@@ -1,0 +1,51 @@
+//! The bounds of the TCP front, and who may use it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::limits;
+use crate::telemetry::tally::Connections;
+
+/// Says whether the client with this address may ask; IPv4 addresses come as such, even from an
+/// IPv6 socket.
+pub type AccessList = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// Bounds of the TCP front, the clients that may use it, and the counters of its connections.
+#[derive(Clone)]
+pub struct TcpLimits {
+    /// Connections at the same moment.
+    pub connections: usize,
+    /// Queries of one connection whose answer has not left: reading stops until there are fewer.
+    pub queries: usize,
+    /// How long a connection may be idle, counted from its last query or answer, and how long one
+    /// query may take to arrive, counted from its first byte (RFC 7766 §6.2.3).
+    pub idle: Duration,
+    /// How long a client may take to receive one answer.
+    pub write: Duration,
+    /// How long the queries that are in flight at shutdown may take.
+    pub drain: Duration,
+    /// The clients that may ask.
+    pub allowed: AccessList,
+    /// Counts what becomes of connections.
+    pub counters: Arc<Connections>,
+}
+
+impl TcpLimits {
+    /// The limits of a configuration that names none; a client may take 5 s to receive an answer, and
+    /// draining may take 5 s.
+    #[must_use]
+    pub fn new(allowed: AccessList) -> Self {
+        Self {
+            connections: limits::LISTEN_TCP_CONNECTIONS.default,
+            queries: limits::LISTEN_TCP_QUERIES.default,
+            idle: limits::LISTEN_TCP_IDLE.default,
+            // For 64 KiB, the longest answer.
+            write: Duration::from_secs(5),
+            // More than a resolution takes by default.
+            drain: Duration::from_secs(5),
+            allowed,
+            counters: Arc::default(),
+        }
+    }
+}
