@@ -198,7 +198,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     // The sockets are open: who asks meanwhile waits in them, and is answered when everything is
     // back.
     let state = keep_state(settings, &clock, &memory)?;
-    seeds::load(&settings.seeds, &memory, &settings.policy);
+    seeds::load(&settings.seeds, &memory);
     if let Some(path) = settings.hosts.clone() {
         hosts::start(path, &resolver);
     }

@@ -1,9 +1,9 @@
 //! Joins the resolver and the shared cache, where one is configured and the program was compiled
 //! with it; and shows its status to the admin interface.
 //!
-//! The shared cache needs the memory, and somebody who answers queries for its server's name. The
-//! resolver is both the latter and the owner of the task, and asks the shared cache when no
-//! upstream answers. The two know each other only by ports, and meet here.
+//! The shared cache needs the memory, and the resolver's answers to queries for its server's name.
+//! The resolver asks the shared cache when no upstream answers, and owns its task. The two know
+//! each other only by ports, and are joined here.
 
 use std::sync::Arc;
 
