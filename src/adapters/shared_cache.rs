@@ -38,6 +38,8 @@ mod secrets;
 mod servers;
 mod status;
 mod task;
+#[cfg(test)]
+mod testing;
 mod tls;
 
 use std::sync::Arc;
@@ -70,10 +72,9 @@ pub struct SharedCacheClient {
 }
 
 impl SharedCacheClient {
-    /// Makes a client, and the task that serves it. Nothing is shared until the task runs. It reads
-    /// the files of the configuration and searches for the server itself, and ends when the client
-    /// is dropped.
-    #[must_use]
+    /// Makes a client, and the task that serves it, which the caller has to run. The task reads the
+    /// files of the configuration and searches for the server itself. It runs until the client is
+    /// dropped, and may be dropped at any moment.
     pub fn new(
         settings: &settings::SharedCacheSettings,
         ports: SharedCachePorts,

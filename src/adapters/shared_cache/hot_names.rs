@@ -246,7 +246,9 @@ fn hottest(memory: &Memory, now: Timestamp) -> Vec<(u32, Arc<CachedAnswer>)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{NOW, Script, bulk, entry, key, memory, seal};
     use super::*;
+    use crate::core::record;
 
     #[test]
     fn an_hour_weighs_as_much_as_twice_the_hits() {
@@ -255,5 +257,46 @@ mod tests {
         assert!((score(63, now) - score(31, later)).abs() < 1e-6);
         assert!(score(5, now) > score(4, now));
         assert!(score(0, now.minus(LIFE)) < score(1000, now.minus(LIFE)));
+    }
+
+    #[tokio::test]
+    async fn a_new_instance_asks_for_the_names_of_the_set_and_takes_what_is_signed() {
+        let (server, memory) = (Script::default(), memory());
+        let mut link = server.link(&memory).await;
+        link.connect().await;
+        let mut hot_names = HotNames::new(10, NOW);
+        let (www, forged) = (key("www.example.com"), key("forged.example.com"));
+        let members = [bulk(www.as_bytes()), bulk(forged.as_bytes())].concat();
+        server.reply([b"*2\r\n", &members[..]].concat());
+        hot_names.fill(&mut link, &memory).await;
+        assert!(hot_names.is_filling());
+        let mut bytes = Vec::new();
+        record::write(&entry("www.example.com"), 3, &mut bytes);
+        // The coldest name is asked for first.
+        server.reply(bulk(b"forged")).reply(bulk(&seal().close(&www, &bytes).unwrap()));
+        hot_names.fill(&mut link, &memory).await;
+        assert_eq!(server.commands(), ["ZREVRANGE", "GETRANGE", "GETRANGE"]);
+        assert!(!hot_names.is_filling());
+        assert!(memory.find_answer(&www, NOW).is_some() && memory.find_answer(&forged, NOW).is_none());
+    }
+
+    #[tokio::test]
+    async fn the_hottest_answers_are_uploaded_and_then_published_unless_the_set_cannot_be_written() {
+        let (server, memory) = (Script::default(), memory());
+        let mut link = server.link(&memory).await;
+        link.connect().await;
+        let mut hot_names = HotNames::new(0, NOW);
+        memory.insert(&key("www.example.com"), entry("www.example.com"));
+        assert!(hot_names.upload(&mut link, &memory).await.is_empty(), "nobody has asked for it");
+        assert!(server.commands().is_empty() && hot_names.due() == NOW.plus(UPLOAD_SOON));
+        memory.find_answer(&key("www.example.com"), NOW).unwrap().hit();
+        for reply in [":1\r\n", ":0\r\n", ":0\r\n", ":1\r\n"] {
+            server.reply(reply);
+        }
+        assert_eq!(hot_names.upload(&mut link, &memory).await.len(), 1);
+        assert_eq!(server.commands(), ["ZADD", "ZREMRANGEBYSCORE", "ZREMRANGEBYRANK", "PEXPIRE"]);
+        server.reply("-NOPERM no permission\r\n");
+        assert!(hot_names.upload(&mut link, &memory).await.is_empty());
+        assert!(link.is_connected() && hot_names.due() == NOW.plus(UPLOAD_EVERY));
     }
 }

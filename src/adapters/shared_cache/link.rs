@@ -288,3 +288,58 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Script, bulk, entry, key, memory, seal};
+    use super::*;
+
+    fn sealed(text: &str) -> Vec<u8> {
+        let mut record = Vec::new();
+        record::write(&entry(text), 1, &mut record);
+        seal().close(&key(text), &record).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_entry_is_fetched_when_it_bears_our_signature_for_its_own_name() {
+        let server = Script::default();
+        let mut link = server.link(&memory()).await;
+        assert_eq!(link.connect().await, Connected::Reached);
+        let names = ["www.example.com", "other.example.com", "none.example.com", "set.example.com"].map(key);
+        server.reply(bulk(&sealed("www.example.com"))).reply(bulk(&sealed("www.example.com")));
+        server.reply(bulk(b"")).reply("-WRONGTYPE of value\r\n");
+        let found = link.read(&names).await.unwrap();
+        assert!(
+            matches!(&found[..], [Fetched::Answer(_), Fetched::Nothing, Fetched::Nothing, Fetched::Nothing]),
+            "{found:?}"
+        );
+        assert_eq!(link.status.counters.total(Counted::WrongSignature), 1);
+        assert!(link.is_connected());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_breaks_off_is_lost_with_the_second_failure_in_a_row() {
+        let server = Script::default();
+        let mut link = server.link(&memory()).await;
+        assert_eq!(link.connect().await, Connected::Reached);
+        link.status.set(Reach::Reached);
+        assert!(link.read(&[key("www.example.com")]).await.is_none());
+        assert!(!link.is_connected() && !link.status.is_open() && link.status.reach() == Reach::Reached);
+        link.fail(SharedCacheTrouble::Unreachable);
+        assert!(matches!(link.status.reach(), Reach::Lost { reason: SharedCacheTrouble::Unreachable, .. }));
+        assert!(matches!(link.connect().await, Connected::Back(_)), "and is back when it answers");
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_refused_leaves_the_connection_for_reading() {
+        let mut link = Script::default().link(&memory()).await;
+        assert_eq!(link.connect().await, Connected::Reached);
+        let reply = |text: &str| redis::parse_redis_value(text.as_bytes()).unwrap();
+        assert_eq!(link.written(reply("+OK\r\n")), Some(WriteReply::Taken));
+        assert_eq!(link.written(reply("-OOM not allowed\r\n")), Some(WriteReply::Refused));
+        assert_eq!(link.written(reply("-READONLY replica\r\n")), Some(WriteReply::Refused));
+        assert!(link.is_connected());
+        assert_eq!(link.written(reply("-MOVED 1 192.0.2.1:6379\r\n")), None);
+        assert!(!link.is_connected());
+    }
+}

@@ -1,4 +1,4 @@
-//! A question to the shared cache, on its way from whoever asks to the task that asks the server.
+//! A lookup in the shared cache, on its way from the query that waits for it to the task.
 
 use tokio::sync::oneshot;
 

@@ -220,6 +220,7 @@ fn set_command(link: &Link, key: &Key, cached: &CachedAnswer, now: Timestamp) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{self, Script};
     use super::*;
     use crate::core::classify::classify;
     use crate::core::key::Dnssec;
@@ -290,5 +291,25 @@ mod tests {
             publisher.take(vec![Change::Learned(Arc::clone(&cached), origin)]);
         }
         assert_eq!(publisher.waiting.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_written_once_and_then_known_to_lie_in_the_shared_cache() {
+        let server = Script::default();
+        let memory = testing::memory();
+        let (www, now) = (testing::entry("www.example.com"), memory.now());
+        let mut link = server.link(&memory).await;
+        link.connect().await;
+        let mut publisher = Publisher::default();
+        publisher.add(memory.insert(&key(), www));
+        server.reply("$0\r\n\r\n").reply("+OK\r\n");
+        publisher.publish(&mut link, now).await;
+        assert_eq!(server.commands(), ["GETRANGE", "SET"]);
+        let total = |link: &Link, counted| link.status.counters.total(counted);
+        assert_eq!((total(&link, Counted::Published), total(&link, Counted::Unchanged)), (1, 0));
+        publisher.add(memory.find_answer(&key(), now).unwrap());
+        publisher.publish(&mut link, now).await;
+        assert!(server.commands().is_empty(), "nobody is asked for what is known");
+        assert_eq!((total(&link, Counted::Published), total(&link, Counted::Unchanged)), (1, 1));
     }
 }

@@ -43,7 +43,7 @@ impl Secrets {
         status: &LinkStatus,
         memory: &Memory,
     ) -> Self {
-        let (mut told, mut wait) = (String::new(), READ_AGAIN_MIN);
+        let (mut logged, mut wait) = (String::new(), READ_AGAIN_MIN);
         loop {
             // On a thread of its own, since the file system may hang.
             let own = settings.clone();
@@ -51,9 +51,9 @@ impl Secrets {
                 Ok(Ok(secrets)) => return secrets,
                 Ok(Err(unusable)) => {
                     let complaint = unusable.to_string();
-                    if complaint != told {
+                    if complaint != logged {
                         events::SharedCacheUnusable { url: &settings.url, reason: &complaint }.emit();
-                        told = complaint;
+                        logged = complaint;
                     }
                 }
                 // The runtime is shutting down, or reading has panicked, which it does not.
@@ -92,7 +92,10 @@ pub enum Unusable {
         source: io::Error,
     },
     /// A signing key is too short or too long.
-    #[error("{key}: {} holds {length} bytes. Allowed: {KEY_MIN} to {SECRET_MAX}. `openssl rand -hex 32` makes one.", .path.display())]
+    #[error(
+        "{key}: {} holds {length} bytes. Allowed: {KEY_MIN} to {SECRET_MAX}. `openssl rand -hex 32` makes one.",
+        .path.display()
+    )]
     Length {
         /// Key of the configuration that names the file.
         key: &'static str,
@@ -102,7 +105,10 @@ pub enum Unusable {
         length: usize,
     },
     /// The password in the file is empty or too long.
-    #[error("shared_cache.password_file: {} holds no password, or one of more than {SECRET_MAX} bytes.", .path.display())]
+    #[error(
+        "shared_cache.password_file: {} holds no password, or one of more than {SECRET_MAX} bytes.",
+        .path.display()
+    )]
     NoPassword {
         /// Path of the file.
         path: PathBuf,

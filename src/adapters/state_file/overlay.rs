@@ -197,7 +197,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
         #[test]
-        fn it_holds_what_a_file_would_hold_and_the_file_stays_as_it_was(before in proptest::collection::vec(any::<u8>(), 0..16_000), deeds in deeds()) {
+        fn it_holds_what_a_file_would_hold_and_the_file_stays_as_it_was(
+            before in proptest::collection::vec(any::<u8>(), 0..16_000),
+            deeds in deeds(),
+        ) {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("file");
             fs::write(&path, &before).unwrap();

@@ -45,7 +45,7 @@ const ASIDE_MAX: u32 = 3;
 pub(super) struct StateFileWorker {
     options: StateFileOptions,
     memory: Arc<Memory>,
-    /// Read by whoever asks for the status.
+    /// Shared with the handle of the state file, which shows it.
     status: Arc<Mutex<StateFileStatus>>,
     /// The open file; `None` while it cannot be used.
     open: Option<Mirror>,
@@ -62,7 +62,7 @@ pub(super) struct StateFileWorker {
     /// The wait before the next try.
     back_off: Duration,
     /// Troubles that were logged, and when.
-    told: Vec<(StateFileTrouble, Timestamp)>,
+    logged: Vec<(StateFileTrouble, Timestamp)>,
 }
 
 /// A period in which the file cannot be used.
@@ -72,7 +72,7 @@ struct Failing {
     /// When the file is tried again.
     again: Timestamp,
     /// Whether the period was logged, so that its end is logged as well.
-    told: bool,
+    logged: bool,
 }
 
 impl StateFileWorker {
@@ -88,7 +88,7 @@ impl StateFileWorker {
             loaded: Timestamp::EPOCH,
             failing: None,
             back_off: RETRY_MIN,
-            told: Vec::new(),
+            logged: Vec::new(),
         }
     }
 
@@ -186,7 +186,7 @@ impl StateFileWorker {
         let Some(open) = &self.open else { return };
         *self.status.lock() = StateFileStatus::Working { entries, bytes: open.file.length(), last_write: open.written };
         self.back_off = RETRY_MIN;
-        if let Some(failing) = self.failing.take().filter(|failing| failing.told) {
+        if let Some(failing) = self.failing.take().filter(|failing| failing.logged) {
             let failed_for = self.memory.now().since(failing.since);
             events::StateWorking { path: &self.options.path, entries, failed_for }.emit();
         }
@@ -198,14 +198,14 @@ impl StateFileWorker {
         let now = self.memory.now();
         self.close();
         let since = self.failing.map_or(now, |failing| failing.since);
-        let news = !self.told.iter().any(|(told, at)| *told == reason && now.since(*at) < SAY_AGAIN);
-        let told = news || self.failing.is_some_and(|failing| failing.told);
-        self.failing = Some(Failing { since, again: now.plus(self.back_off), told });
+        let news = !self.logged.iter().any(|(logged, at)| *logged == reason && now.since(*at) < SAY_AGAIN);
+        let logged = news || self.failing.is_some_and(|failing| failing.logged);
+        self.failing = Some(Failing { since, again: now.plus(self.back_off), logged });
         self.back_off = (self.back_off * 2).min(RETRY_MAX);
         *self.status.lock() = StateFileStatus::Failing { since, reason };
         if news {
-            self.told.retain(|(told, _)| *told != reason);
-            self.told.push((reason, now));
+            self.logged.retain(|(logged, _)| *logged != reason);
+            self.logged.push((reason, now));
             events::StateFailing { path: &self.options.path, reason, what }.emit();
         }
     }
