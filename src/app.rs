@@ -198,7 +198,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     // The sockets are open: who asks meanwhile waits in them, and is answered when everything is
     // back.
     let state = keep_state(settings, &clock, &memory)?;
-    seeds::load(&settings.seeds, &memory, &settings.policy);
+    seeds::load(&settings.seeds, &memory);
     if let Some(path) = settings.hosts.clone() {
         hosts::start(path, &resolver);
     }
@@ -250,7 +250,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
         state: settings.state.path.clone().zip(state.as_ref()).map(|(path, state)| Kept {
             path,
             standing: Box::new(state.watch()),
-            forget: Box::new(state.forgetter()),
+            forget: Box::new(state.flusher()),
         }),
         shared_cache,
     };
@@ -295,8 +295,7 @@ fn admission(clients: Vec<IpNetwork>) -> (Admission, Arc<LastRejectedClient>) {
 fn keep_state(settings: &Settings, clock: &SystemClock, memory: &Arc<Memory>) -> Result<Option<StateFile>, StartError> {
     let Some(path) = settings.state.path.clone() else { return Ok(None) };
     let host = state_file::Host::present(clock.booted_at());
-    let options =
-        state_file::Options { path, write_every: settings.state.write_every, host, policy: settings.policy.clone() };
+    let options = state_file::StateFileOptions { path, write_every: settings.state.write_every, host };
     StateFile::start(options, memory).map(Some).map_err(StartError::Thread)
 }
 
@@ -367,7 +366,7 @@ impl Running {
     /// How it stands with the state file.
     #[must_use]
     pub fn state_file(&self) -> StateFileStatus {
-        self.state.as_ref().map_or(StateFileStatus::Off, StateFile::standing)
+        self.state.as_ref().map_or(StateFileStatus::Off, StateFile::status)
     }
 
     /// Queries so far with this outcome.

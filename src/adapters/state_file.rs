@@ -1,33 +1,33 @@
-//! Keeps what is remembered in a file, so that it outlives the process.
+//! Keeps remembered answers in a file, so that they outlive the process.
 //!
-//! A thread of its own owns the file: nothing that answers queries ever waits for a disk. It looks
-//! into the file before anything is answered ([`overlay`]), then opens it and writes behind: every
-//! two seconds what changed, in one transaction ([`keeper`], [`mirror`], [`file`]). Expired answers
-//! that may still be served are what an outage needs, so they are kept like all others; what is
-//! past its maximum stale is not. What an operator lets it forget is written at once: it must not
-//! come back.
+//! One thread owns the file, and nothing that answers queries ever waits for a disk. Before the
+//! first query is answered, the thread reads what an earlier run left there, without changing the
+//! file ([`overlay`]). Then it opens the file for writing and writes behind: every two seconds the
+//! changes since the last write ([`worker`], [`mirror`], [`database`]). Stale answers are what an
+//! outage needs, so they are kept like fresh ones; answers past their maximum stale are not kept. A
+//! flush by an operator is written at once, because what was flushed must not come back.
 //!
-//! | what happens | what becomes of it |
+//! | event | consequence |
 //! |---|---|
-//! | kill -9, power cut | the last transaction that was whole counts: at most the last two seconds are lost; what was forgotten by hand stays so |
-//! | the disk is full, read-only, gone, or fails | queries go on; what the file holds is read if it can be; tried again after 1 s, doubling to 60 s, then all that is in memory is written |
-//! | the disk hangs | so does the thread; the start and a flush wait for it for a bounded time |
-//! | another process has the file | the later one does without, until the first ends; then it takes over what that knew, but for what was forgotten by hand meanwhile |
-//! | the file is not ours, damaged, or of a newer version | it is kept aside under another name, and a new one begins |
-//! | the file is removed or replaced while we run | a new one is written |
-//! | the wall clock was set between two runs of one boot | times are moved with it ([`crate::core::restore`]) |
+//! | kill -9 or a power cut | the last whole transaction counts: at most the changes of the last two seconds are lost, and no flush that was reported as written |
+//! | the disk is full, read-only, gone, or fails | queries are answered; the file is read if that is possible; it is tried again after 1 s, doubling to 60 s, and then all that is in memory is written |
+//! | the disk hangs | the thread hangs with it; the start and a flush wait for it for a bounded time |
+//! | another process has the file open | this process runs without a state file until the other one ends, and then reads what the other one learned, except for answers that were flushed here meanwhile |
+//! | the file belongs to another program, is damaged, or is of a newer version | it is renamed and kept, and a new file is begun |
+//! | the file is removed or replaced while holdover runs | a new file is written |
+//! | the wall clock was set between two runs of one boot | the stored times are moved by as much ([`crate::core::restore`]) |
 //!
 //! Losing the disk costs persistence, never queries.
 
-pub mod broken;
-pub mod file;
+pub mod database;
+pub mod error;
 mod host;
-mod keeper;
 mod mirror;
+mod options;
 mod overlay;
+mod worker;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -36,7 +36,6 @@ use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
 use crate::memory::Memory;
 use crate::memory::flushes::Scope;
@@ -44,123 +43,115 @@ use crate::resolver::ports::PortFuture;
 use crate::telemetry::events;
 use crate::telemetry::state_file::{Durable, StateFileStatus, StateFileTrouble};
 pub use host::Host;
-use keeper::Keeper;
+pub use options::StateFileOptions;
+use worker::StateFileWorker;
 
-/// How long the start waits for the file; a million answers take a third of it.
+/// How long the start waits for the file to be read; a million answers take a third of it.
 const LOAD_WAIT: Duration = Duration::from_secs(5);
-/// How long the end waits for the last write.
+/// How long the end of the process waits for the last write.
 const FINISH_WAIT: Duration = Duration::from_secs(5);
-/// How long whoever lets it forget something waits until that is written; a disk takes some 10 ms.
+/// How long a flush waits until it is written; a disk takes some 10 ms.
 const WRITE_WAIT: Duration = Duration::from_secs(2);
-/// Who may wait for that at once.
+/// Flushes that may wait for the thread at the same time.
 const ORDERS_MAX: usize = 8;
 
-/// How what is remembered is kept.
-pub struct Options {
-    /// The file.
-    pub path: PathBuf,
-    /// How often it is written.
-    pub write_every: Duration,
-    /// This host.
-    pub host: Host,
-    /// What of the file may come back.
-    pub policy: Policy,
-}
-
-/// Somebody let us forget something, and waits until that is written.
-struct Order {
-    /// What.
+/// A flush that is to be written at once, since somebody waits for that.
+struct FlushOrder {
     scope: Scope,
-    /// When.
     at: Timestamp,
-    /// Hears how it went.
-    tell: oneshot::Sender<Durable>,
+    reply: oneshot::Sender<Durable>,
 }
 
-/// A state file at work.
+/// A state file in use, and the handle to the thread that owns it.
 pub struct StateFile {
-    /// Has the thread write at once, and ends it when it is dropped.
-    orders: Arc<SyncSender<Order>>,
-    /// Hears when it has ended.
+    /// The thread ends when the last sender is dropped.
+    orders: Arc<SyncSender<FlushOrder>>,
+    /// Resolves when the thread has written for the last time.
     ended: oneshot::Receiver<()>,
-    /// How it stands.
-    standing: Arc<Mutex<StateFileStatus>>,
+    status: Arc<Mutex<StateFileStatus>>,
 }
 
 impl StateFile {
-    /// Starts the thread, and waits until what the file holds is in memory, though not for ever.
+    /// Starts the thread, and waits up to 5 seconds until the content of the file is in memory.
     ///
     /// # Errors
-    /// The operating system gave no thread.
-    pub fn start(options: Options, memory: &Arc<Memory>) -> io::Result<Self> {
-        // A write beyond the limit on the length of files is to be an error like any other, and not
-        // the end of the process.
+    /// The operating system's error when it gives no thread.
+    pub fn start(options: StateFileOptions, memory: &Arc<Memory>) -> io::Result<Self> {
+        // A write beyond the limit on file sizes (RLIMIT_FSIZE) raises SIGXFSZ, which would end the
+        // process. With a handler in place the write fails like any other instead.
         if tokio::runtime::Handle::try_current().is_ok() {
             let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         }
-        let standing =
+        let status =
             Arc::new(Mutex::new(StateFileStatus::Failing { since: memory.now(), reason: StateFileTrouble::Slow }));
-        let (orders, ordered) = mpsc::sync_channel::<Order>(ORDERS_MAX);
+        let (orders, ordered) = mpsc::sync_channel::<FlushOrder>(ORDERS_MAX);
         let (tell_end, ended) = oneshot::channel();
         let (tell_loaded, loaded) = mpsc::sync_channel(1);
         let path = options.path.clone();
-        let mut keeper = Keeper::new(options, Arc::clone(memory), Arc::clone(&standing));
+        let mut worker = StateFileWorker::new(options, Arc::clone(memory), Arc::clone(&status));
         std::thread::Builder::new().name("holdover-state".into()).spawn(move || {
-            keeper.look();
+            worker.look();
             let _ = tell_loaded.send(());
-            keeper.begin();
+            worker.begin();
+            // A flush is written when it is ordered, everything else when the pause is over.
             loop {
-                match ordered.recv_timeout(keeper.pause()) {
-                    Ok(Order { scope, at, tell }) => drop(tell.send(keeper.forget(scope, at))),
-                    Err(RecvTimeoutError::Timeout) => keeper.turn(),
+                match ordered.recv_timeout(worker.pause()) {
+                    Ok(FlushOrder { scope, at, reply }) => drop(reply.send(worker.flush(scope, at))),
+                    Err(RecvTimeoutError::Timeout) => worker.turn(),
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
             }
-            keeper.finish();
+            worker.finish();
             let _ = tell_end.send(());
         })?;
+        // The sockets are open already, so the queries of this time wait in them.
         if loaded.recv_timeout(LOAD_WAIT).is_err() {
             let what = format!("nothing within {} seconds", LOAD_WAIT.as_secs());
             events::StateFailing { path: &path, reason: StateFileTrouble::Slow, what: &what }.emit();
         }
-        Ok(Self { orders: Arc::new(orders), ended, standing })
+        Ok(Self { orders: Arc::new(orders), ended, status })
     }
 
-    /// How it stands.
+    /// Whether the file is kept up to date at present.
     #[must_use]
-    pub fn standing(&self) -> StateFileStatus {
-        *self.standing.lock()
+    pub fn status(&self) -> StateFileStatus {
+        *self.status.lock()
     }
 
-    /// Tells how it stands, whenever it is asked, for as long as whoever asks lives.
+    /// A function that gives the status of the file at the time of the call. It may outlive the
+    /// state file, and gives the last status then.
     pub fn watch(&self) -> impl Fn() -> StateFileStatus + Send + Sync + use<> {
-        let standing = Arc::clone(&self.standing);
-        move || *standing.lock()
+        let status = Arc::clone(&self.status);
+        move || *status.lock()
     }
 
-    /// Writes at once that something was forgotten by hand at some time, for as long as whoever
-    /// asks lives; tells whether it cannot come back any more.
-    pub fn forgetter(&self) -> impl Fn(Scope, Timestamp) -> PortFuture<Durable> + Send + Sync + use<> {
+    /// A function that writes a flush to the file at once. Its arguments are the names and types
+    /// that were flushed, and when; its result says whether any of them can still come back from
+    /// the file. It does not keep the state file in use: after [`Self::finish`] it reports
+    /// [`Durable::Behind`].
+    pub fn flusher(&self) -> impl Fn(Scope, Timestamp) -> PortFuture<Durable> + Send + Sync + use<> {
         let orders = Arc::downgrade(&self.orders);
-        move |scope, at| Box::pin(write_forgotten(Weak::clone(&orders), scope, at))
+        move |scope, at| Box::pin(write_flush(Weak::clone(&orders), scope, at))
     }
 
-    /// Writes what is in memory for the last time; gives up on a disk that does not answer.
+    /// Writes what is in memory for the last time and closes the file; gives up after 5 seconds on
+    /// a disk that does not answer.
     pub async fn finish(self) {
         drop(self.orders);
         let _ = tokio::time::timeout(FINISH_WAIT, self.ended).await;
     }
 }
 
-/// Has it written that something was forgotten, and waits for that, though not for ever. Cancel
-/// safe.
-async fn write_forgotten(orders: Weak<SyncSender<Order>>, scope: Scope, at: Timestamp) -> Durable {
-    let (tell, told) = oneshot::channel();
-    // It ends: then it writes for the last time.
+/// Has a flush written, and waits for that up to 2 seconds. Cancel safe: the flush is written all
+/// the same.
+async fn write_flush(orders: Weak<SyncSender<FlushOrder>>, scope: Scope, at: Timestamp) -> Durable {
+    let (reply, replied) = oneshot::channel();
+    // Without a sender the thread is about to write for the last time.
     let Some(orders) = orders.upgrade() else { return Durable::Behind(StateFileTrouble::Slow) };
-    let ordered = orders.try_send(Order { scope, at, tell });
+    let ordered = orders.try_send(FlushOrder { scope, at, reply });
+    // Dropped before the wait, or this flush would keep the thread from ending.
     drop(orders);
-    match tokio::time::timeout(WRITE_WAIT, told).await {
+    match tokio::time::timeout(WRITE_WAIT, replied).await {
         Ok(Ok(durable)) if ordered.is_ok() => durable,
         Ok(_) | Err(_) => Durable::Behind(StateFileTrouble::Slow),
     }

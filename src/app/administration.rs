@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::vec;
 
 use crate::adapters::admin::{Flush, Imported, Scope, Sidecar};
-use crate::adapters::seed::{self, Writer};
+use crate::adapters::seed::{self, SeedWriter};
 use crate::core::key::{Key, is_within};
 use crate::core::policy::Policy;
 use crate::core::special::Readiness;
@@ -105,12 +105,12 @@ impl Sidecar for Administration {
         let now = self.resolver.now();
         let answers: Vec<_> =
             self.resolver.memory().store().answers().filter(|cached| cached.entry.is_servable(now)).collect();
-        Box::new(Export { answers: answers.into_iter(), writer: Writer::new(Vec::new()).ok() })
+        Box::new(Export { answers: answers.into_iter(), writer: SeedWriter::new(Vec::new()).ok() })
     }
 
     fn import(&self, text: &str) -> Result<Imported, String> {
-        let imported = seeds::take_in(text, self.resolver.memory(), &self.policy, Origin::Import)
-            .map_err(|error| error.to_string())?;
+        let imported =
+            seeds::take_in(text, self.resolver.memory(), Origin::Import).map_err(|error| error.to_string())?;
         events::CacheImported { learned: imported.learned, older: imported.older }.emit();
         Ok(imported)
     }
@@ -138,7 +138,7 @@ struct Export {
     /// What is still to be written.
     answers: vec::IntoIter<Arc<CachedAnswer>>,
     /// Writes it; none when it is through.
-    writer: Option<Writer<Vec<u8>>>,
+    writer: Option<SeedWriter<Vec<u8>>>,
 }
 
 impl Iterator for Export {

@@ -1,9 +1,9 @@
-//! Lets answers be remembered that this process did not learn itself: seeds at the start, imports
-//! while it runs.
+//! Remembers answers that this process did not learn itself: from seeds at the start, and from
+//! imports while it runs.
 //!
 //! Nothing here can prevent the start or fail a query: a seed that is missing, wrong or too large
-//! is said and left out. A seed never replaces something newer, and one that does not say how old
-//! an answer is replaces nothing.
+//! is logged and left out. A seed never replaces a newer answer. An answer without a date replaces
+//! no answer at all.
 
 use std::path::PathBuf;
 
@@ -15,23 +15,23 @@ use crate::memory::journal::Origin;
 use crate::memory::store::Found;
 use crate::telemetry::events;
 
-/// Bytes of a seed that are always taken.
+/// Length in bytes up to which a seed is always read, however small the cache.
 const SIZE_MIN: u64 = 1 << 20;
-/// Bytes of a seed at the most, however large the cache.
+/// Length in bytes beyond which a seed is never read, however large the cache.
 const SIZE_MAX: u64 = 64 << 20;
 
-/// Bytes of a seed at the most. An answer takes fewer as text than in the cache, unless it is a
-/// long one; what is larger than this would not fit in, and would take more memory than the
-/// operator gave.
+/// Length in bytes up to which a seed is read: twice the size of the cache. An answer takes fewer
+/// bytes as text than in the cache, unless it is a long one. A longer seed would not fit into the
+/// cache, and would take more memory than the operator gave.
 pub(super) fn size_max(policy: &Policy) -> usize {
     usize::try_from(policy.cache.bytes.saturating_mul(2).clamp(SIZE_MIN, SIZE_MAX)).unwrap_or(usize::MAX)
 }
 
-/// Reads the seeds of the configuration, each for itself, and says what came of it.
-pub(super) fn load(paths: &[PathBuf], memory: &Memory, policy: &Policy) {
+/// Reads each seed of the configuration into memory, and logs what came of it.
+pub(super) fn load(paths: &[PathBuf], memory: &Memory) {
     for path in paths {
-        let text = seed::read_file(path, size_max(policy));
-        match text.and_then(|text| take_in(&text, memory, policy, Origin::Seed)) {
+        let text = seed::read_file(path, size_max(memory.policy()));
+        match text.and_then(|text| take_in(&text, memory, Origin::Seed)) {
             Ok(Imported { learned, older, expired, invalid, mistakes }) => {
                 events::SeedRead { path, learned, older, expired, invalid, mistakes: &mistakes }.emit();
             }
@@ -40,20 +40,22 @@ pub(super) fn load(paths: &[PathBuf], memory: &Memory, policy: &Policy) {
     }
 }
 
-/// Takes in a seed's text.
+/// Restores the answers of a seed into memory, and counts what became of each.
 ///
 /// # Errors
-/// [`SeedError::Shape`] when it is no seed.
-pub(super) fn take_in(text: &str, memory: &Memory, policy: &Policy, origin: Origin) -> Result<Imported, SeedError> {
+/// [`SeedError::Shape`] when the text as a whole is no seed.
+pub(super) fn take_in(text: &str, memory: &Memory, origin: Origin) -> Result<Imported, SeedError> {
     let now = memory.now();
     let (mut learned, mut older) = (0, 0);
-    let left = seed::read_text(text, policy, now, |seedling| {
-        let known = || matches!(memory.find(&seedling.key, now), Found::Answer(_));
-        let is_taken = !(seedling.entry.undated && known())
-            && memory.restore(&seedling.key, seedling.entry, seedling.hits, origin);
+    let left = seed::read_text(text, memory.policy(), now, |answer| {
+        // The memory itself keeps what is as new or newer. Of an answer without a date nobody knows
+        // whether it is newer, so any answer that is there is kept.
+        let known = || matches!(memory.find(&answer.key, now), Found::Answer(_));
+        let is_taken =
+            !(answer.entry.undated && known()) && memory.restore(&answer.key, answer.entry, answer.hits, origin);
         if is_taken { learned += 1 } else { older += 1 }
     })?;
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let mistakes = left.mistakes.iter().map(ToString::to_string).collect();
-    Ok(Imported { learned, older, expired: count(left.expired), invalid: count(left.refused), mistakes })
+    Ok(Imported { learned, older, expired: count(left.too_old), invalid: count(left.refused), mistakes })
 }

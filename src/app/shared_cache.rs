@@ -1,5 +1,9 @@
-//! Lets the resolver share what it remembers, if that is wanted and this program can; and shows how
-//! it stands.
+//! Joins the resolver and the shared cache, where one is configured and the program was compiled
+//! with it; and shows its status to the admin interface.
+//!
+//! The shared cache needs the memory, and the resolver's answers to queries for its server's name.
+//! The resolver asks the shared cache when no upstream answers, and owns its task. The two know
+//! each other only by ports, and are joined here.
 
 use std::sync::Arc;
 
@@ -16,27 +20,28 @@ pub(crate) use without::complaint;
 #[cfg(not(feature = "shared-cache"))]
 pub(super) use without::{Shown, start};
 
-/// With the adapter for it.
+/// For a program that was compiled with the shared cache.
 #[cfg(feature = "shared-cache")]
 mod with {
+    use std::net::SocketAddr;
+
     use super::{Arc, Chance, Resolver, Settings};
-    use crate::adapters::shared_cache::{self, SharedCacheClient};
+    use crate::adapters::shared_cache::{self, SharedCacheClient, SharedCachePorts};
     use crate::core::time::Timestamp;
+    use crate::resolver::ports::{Answer, PortFuture, SharedCache};
     use crate::telemetry::reading::{SharedCacheReading, seconds};
     use crate::telemetry::shared_cache::{Counted, Reach};
+    use crate::telemetry::tally::Tally;
 
     /// The shared cache as the admin interface sees it.
     pub(in crate::app) struct Shown {
-        /// Where it is.
         url: String,
-        /// Whose it is.
         group: String,
-        /// Itself.
         cache: Arc<SharedCacheClient>,
     }
 
     impl Shown {
-        /// How it stands now.
+        /// Its status and counters now.
         pub(in crate::app) fn read(&self, now: Timestamp) -> SharedCacheReading {
             let counters = self.cache.counters();
             let (problem, failing_seconds) = match self.cache.reach() {
@@ -56,24 +61,47 @@ mod with {
         }
     }
 
-    /// Starts to share, if that is wanted.
+    /// Answers the queries for names of the shared cache's servers. They are not queries of
+    /// clients, so they have a tally of their own, which nobody reads.
+    struct OwnQueries {
+        resolver: Arc<Resolver>,
+        tally: Arc<Tally>,
+    }
+
+    impl Answer for OwnQueries {
+        fn answer(&self, query: Vec<u8>, client: SocketAddr) -> PortFuture<Option<Vec<u8>>> {
+            let (resolver, tally) = (Arc::clone(&self.resolver), Arc::clone(&self.tally));
+            Box::pin(async move { resolver.answer(query, client, &tally).await })
+        }
+    }
+
+    /// Starts the shared cache, where one is configured. It ends with the resolver.
     pub(in crate::app) fn start(
         settings: &Settings,
         chance: &Arc<dyn Chance>,
         resolver: &Arc<Resolver>,
     ) -> Option<Shown> {
         let own = settings.shared_cache.as_ref()?;
-        let cache = SharedCacheClient::start(own, Arc::clone(chance), resolver);
+        let answer = OwnQueries { resolver: Arc::clone(resolver), tally: Arc::new(Tally::default()) };
+        let ports = SharedCachePorts {
+            memory: Arc::clone(resolver.memory()),
+            chance: Arc::clone(chance),
+            answer: Arc::new(answer),
+        };
+        let (cache, task) = SharedCacheClient::new(own, ports);
+        resolver.share(Arc::clone(&cache) as Arc<dyn SharedCache>);
+        resolver.spawn(task);
         Some(Shown { url: own.url.clone(), group: own.group.clone(), cache })
     }
 
-    /// What is wrong with the files that it needs.
+    /// What is wrong with the files that the shared cache needs; `None` when they can be used, or
+    /// none is configured.
     pub(crate) fn complaint(settings: &Settings) -> Option<String> {
         shared_cache::check(settings.shared_cache.as_ref()?).err().map(|unusable| unusable.to_string())
     }
 }
 
-/// Without: the configuration refuses what would need it.
+/// For a program that was compiled without the shared cache, whose configuration can have none.
 #[cfg(not(feature = "shared-cache"))]
 mod without {
     use std::convert::Infallible;
@@ -82,22 +110,22 @@ mod without {
     use crate::core::time::Timestamp;
     use crate::telemetry::reading::SharedCacheReading;
 
-    /// None.
+    /// The shared cache as the admin interface sees it. There is none, so this has no value.
     pub(in crate::app) struct Shown(Infallible);
 
     impl Shown {
-        /// Never called.
+        /// Cannot be called, since there is no value to call it on.
         pub(in crate::app) fn read(&self, _now: Timestamp) -> SharedCacheReading {
             match self.0 {}
         }
     }
 
-    /// Shares nothing.
+    /// Starts nothing.
     pub(in crate::app) fn start(_: &Settings, _: &Arc<dyn Chance>, _: &Arc<Resolver>) -> Option<Shown> {
         None
     }
 
-    /// Nothing.
+    /// There are no files that could be wrong.
     pub(crate) fn complaint(_: &Settings) -> Option<String> {
         None
     }

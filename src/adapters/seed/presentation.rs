@@ -1,9 +1,9 @@
-//! Names, types and RDATA as text and back (RFC 1035 §5.1, RFC 3597).
+//! Writes names, types and RDATA as text, and reads them (RFC 1035 §5.1, RFC 3597).
 //!
-//! RDATA are shown in presentation format where hickory-proto can write a text that it reads back
-//! as the same bytes, else in the generic form of RFC 3597 §5: `\# 4 c0000201`. Types whose RDATA
-//! may hold compressed names (RFC 3597 §4) and that hickory-proto cannot read are refused: their
-//! bytes mean nothing outside their message.
+//! RDATA are written in presentation format where hickory-proto writes a text that it reads back as
+//! the same bytes, and otherwise in the generic form of RFC 3597 §5: `\# 4 c0000201`. RDATA that
+//! may hold compressed names (RFC 3597 §4) and that hickory-proto cannot read are refused, since
+//! their bytes mean nothing outside their message.
 
 use std::fmt::Write;
 
@@ -17,12 +17,13 @@ use crate::core::message::Record;
 /// PTR, MINFO, MX, RP, AFSDB, RT, SIG, PX, NXT, SRV, NAPTR, KX, DNAME.
 const COMPRESSIBLE: &[u16] = &[2, 3, 4, 5, 6, 7, 8, 9, 12, 14, 15, 17, 18, 21, 24, 26, 30, 33, 35, 36, 39];
 
-/// Shows a name.
+/// Writes a name in wire form as text, with a dot at its end.
 pub(super) fn show_name(wire: &[u8]) -> String {
     NameText(wire).to_string()
 }
 
-/// Reads a name into wire form; the root at the end may be left out.
+/// Reads a name into wire form; the dot at its end may be left out. `None` when the text is no
+/// domain name (RFC 1035 §5.1).
 #[must_use]
 pub fn read_name(text: &str) -> Option<Vec<u8>> {
     if text == "." {
@@ -63,13 +64,13 @@ pub fn read_name(text: &str) -> Option<Vec<u8>> {
     (wire.len() > 1 && wire.len() <= NAME_MAX).then_some(wire)
 }
 
-/// Shows a type: its name, else `TYPE65280`.
+/// Writes a type by its name, or as `TYPE65280` when it has none.
 pub(super) fn show_type(rtype: u16) -> String {
     let name = RecordType::from(rtype).to_string();
     if name.parse::<RecordType>().is_ok_and(|read| u16::from(read) == rtype) { name } else { format!("TYPE{rtype}") }
 }
 
-/// Reads a type: its name, or `TYPE65280`.
+/// Reads a type by its name in any case, or as `TYPE65280`; `None` when it is neither.
 #[must_use]
 pub fn read_type(text: &str) -> Option<u16> {
     let upper = text.to_ascii_uppercase();
@@ -79,7 +80,7 @@ pub fn read_type(text: &str) -> Option<u16> {
     }
 }
 
-/// The owner of a record, uncompressed.
+/// The owner of a record, as a name in wire form without compression.
 pub(super) fn owner(message: &[u8], record: &Record) -> Option<Vec<u8>> {
     let mut decoder = BinDecoder::new(message).clone(u16::try_from(record.start).ok()?);
     let name = Name::read(&mut decoder).ok()?;
@@ -92,7 +93,8 @@ pub(super) fn owner(message: &[u8], record: &Record) -> Option<Vec<u8>> {
     Some(wire)
 }
 
-/// Shows the RDATA of a record; `None` when its bytes cannot be told without their message.
+/// Writes the RDATA of a record as text; `None` when their bytes mean nothing outside their
+/// message.
 pub(super) fn show_data(message: &[u8], record: &Record) -> Option<String> {
     let raw = message.get(record.data..record.end)?;
     match decode(message, record).and_then(|data| Some((encode(&data)?, data))) {
@@ -106,15 +108,15 @@ pub(super) fn show_data(message: &[u8], record: &Record) -> Option<String> {
     }
 }
 
-/// The RDATA as hickory-proto reads them, compressed names resolved.
+/// The RDATA as hickory-proto reads them, with compressed names resolved.
 fn decode(message: &[u8], record: &Record) -> Option<RData> {
-    // An empty RDATA is a different thing to hickory than to the wire (dynamic update).
+    // hickory-proto takes empty RDATA for part of a dynamic update.
     let length = u16::try_from(record.end.checked_sub(record.data)?).ok().filter(|length| *length > 0)?;
     let mut decoder = BinDecoder::new(message).clone(u16::try_from(record.data).ok()?);
     RData::read(&mut decoder, RecordType::from(record.rtype), Restrict::new(length)).ok()
 }
 
-/// RDATA as bytes without compression.
+/// RDATA in wire form, without compressed names.
 fn encode(data: &RData) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut encoder = BinEncoder::new(&mut bytes);
@@ -123,7 +125,7 @@ fn encode(data: &RData) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The generic form (RFC 3597 §5).
+/// Writes RDATA in the generic form (RFC 3597 §5).
 fn generic(bytes: &[u8]) -> String {
     let mut text = format!("\\# {}", bytes.len());
     for (index, byte) in bytes.iter().enumerate() {
@@ -132,10 +134,11 @@ fn generic(bytes: &[u8]) -> String {
     text
 }
 
-/// Reads RDATA in either form.
+/// Reads RDATA of a type, in presentation format or in the generic form; `None` when they are
+/// neither.
 pub(super) fn read_data(rtype: u16, text: &str) -> Option<Vec<u8>> {
-    // Presentation format is ASCII; other bytes are written \DDD. hickory-proto would take a name
-    // for an internationalised one.
+    // Presentation format is ASCII, and other bytes are written as \DDD. hickory-proto would take a
+    // name with such bytes for an internationalised one.
     if !text.is_ascii() {
         return None;
     }
@@ -145,16 +148,16 @@ pub(super) fn read_data(rtype: u16, text: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads RDATA in presentation format.
 fn read_presentation(rtype: u16, text: &str) -> Option<Vec<u8>> {
-    // One record is one line; hickory's lexer would go on over several.
+    // One record is one line, but hickory-proto would read on in the next one.
     if text.contains(['\n', '\r']) {
         return None;
     }
     encode(&RData::try_from_str(RecordType::from(rtype), text).ok()?)
 }
 
-/// Reads the generic form behind its mark.
+/// Reads the generic form without the mark `\#` at its beginning: the length, then hexadecimal
+/// digits with spaces anywhere between them.
 fn read_generic(text: &str) -> Option<Vec<u8>> {
     let mut words = text.split_ascii_whitespace();
     let length: u16 = words.next()?.parse().ok()?;

@@ -1,23 +1,38 @@
-//! Moments as RFC 3339 text, in UTC, to the microsecond.
+//! Writes and reads times as RFC 3339 text, to the microsecond.
+//!
+//! Times are written in UTC. When they are read, any offset is accepted, and so is a leap second;
+//! the date has to exist and to lie in 1970 or later. The calendar is computed here, as three short
+//! functions need no library for it: years are counted from March, so that a leap day is the last
+//! day of its year.
 
 use crate::core::time::Timestamp;
 
 /// Days from 0000-03-01 to the Unix epoch, in the proleptic Gregorian calendar.
 const EPOCH_DAYS: u64 = 719_468;
-/// Days of 400 years.
+/// Days in 400 years, after which the calendar repeats itself.
 const ERA: u64 = 146_097;
 
-/// Shows a moment as RFC 3339 text.
-pub(super) fn show(moment: Timestamp) -> String {
-    let (seconds, micros) = (moment.as_micros() / 1_000_000, moment.as_micros() % 1_000_000);
-    let (year, month, day) = date(seconds / 86_400);
+/// A date of the Gregorian calendar.
+#[derive(PartialEq, Eq)]
+struct Date {
+    year: u64,
+    /// 1 to 12.
+    month: u64,
+    /// Day of the month, from 1 on.
+    day: u64,
+}
+
+/// Writes a time as RFC 3339 text in UTC, with a fraction only where there is one.
+pub(super) fn show(time: Timestamp) -> String {
+    let (seconds, micros) = (time.as_micros() / 1_000_000, time.as_micros() % 1_000_000);
+    let Date { year, month, day } = date_of(seconds / 86_400);
     let of_day = seconds % 86_400;
     let fraction = if micros == 0 { String::new() } else { format!(".{micros:06}") };
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}{fraction}Z", of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
 
-/// Year, month and day of a day since the Unix epoch.
-const fn date(day: u64) -> (u64, u64, u64) {
+/// The date of a day, counted from the Unix epoch.
+const fn date_of(day: u64) -> Date {
     let shifted = day + EPOCH_DAYS;
     let (era, of_era) = (shifted / ERA, shifted % ERA);
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -26,12 +41,13 @@ const fn date(day: u64) -> (u64, u64, u64) {
     let day = of_year - (153 * from_march + 2) / 5 + 1;
     let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day)
+    Date { year, month, day }
 }
 
-/// Reads RFC 3339 text from 1970 on: `2026-11-24T12:04:32Z`, with a fraction and an offset if
-/// wanted.
+/// Reads RFC 3339 text such as `2026-11-24T12:04:32Z`, with or without a fraction and an offset;
+/// `None` when it is none, or lies before 1970. Digits beyond microseconds are dropped.
 pub(super) fn read(text: &str) -> Option<Timestamp> {
+    // The first 19 bytes have a fixed form, up to the whole seconds.
     let (whole, rest) = text.split_at_checked(19)?;
     let bytes = whole.as_bytes();
     let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
@@ -44,7 +60,8 @@ pub(super) fn read(text: &str) -> Option<Timestamp> {
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let days = day_of(year, month, day)?;
+    let days = day_of(&Date { year, month, day })?;
+    // Then there may be a fraction, of any length.
     let (micros, zone) = match rest.strip_prefix('.') {
         None => (0, rest),
         Some(rest) => {
@@ -58,6 +75,7 @@ pub(super) fn read(text: &str) -> Option<Timestamp> {
         }
     };
     let local = (days * 86_400 + hour * 3600 + minute * 60 + second) * 1_000_000 + micros;
+    // The offset at the end tells by how much the local time is ahead of or behind UTC.
     let offset = |text: &str| {
         let (hours, minutes) = text.split_once(':')?;
         let (hours, minutes) = (digits(hours)?, digits(minutes)?);
@@ -72,13 +90,15 @@ pub(super) fn read(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_micros(micros))
 }
 
-/// A number of nothing but digits.
+/// Reads a number that has no sign, which `parse` alone would accept.
 fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// The day since the Unix epoch of a date that exists.
-fn day_of(year: u64, month: u64, day: u64) -> Option<u64> {
+/// The day of a date, counted from the Unix epoch; `None` when the date does not exist or lies
+/// before 1970.
+fn day_of(date: &Date) -> Option<u64> {
+    let &Date { year, month, day } = date;
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || day == 0 {
         return None;
     }
@@ -88,8 +108,8 @@ fn day_of(year: u64, month: u64, day: u64) -> Option<u64> {
     let of_year = (153 * from_march + 2) / 5 + day - 1;
     let days = era * ERA + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
     let days = days.checked_sub(EPOCH_DAYS)?;
-    // 31 April is 1 May: only a day that is shown as it was written exists.
-    (date(days) == (year, month, day)).then_some(days)
+    // The sums above turn 31 April into 1 May. Only a date that comes back the same way exists.
+    (date_of(days) == *date).then_some(days)
 }
 
 #[cfg(test)]

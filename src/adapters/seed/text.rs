@@ -1,4 +1,8 @@
-//! A seed's JSON, read and written.
+//! Reads and writes the JSON of a seed.
+//!
+//! An answer of a seed is turned into the response that it was, and is then classified and bounded
+//! like a response from an upstream. So nothing can be remembered from a seed that could not have
+//! come from an upstream.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -13,177 +17,168 @@ use crate::core::policy::Policy;
 use crate::core::restore::{Shift, restore};
 use crate::core::time::Timestamp;
 
-/// The format's name.
+/// Name of the format, at the beginning of every seed.
 pub(super) const FORMAT: &str = "holdover-seed";
-/// The format's version.
+/// Version of the format that is written and read.
 pub(super) const VERSION: u32 = 1;
-/// TTL of records that name none, in seconds.
+/// TTL of records without one, in seconds.
 const TTL: u32 = 60;
-/// Mistakes that are kept to be told; the others are counted.
+/// Mistakes that are kept with their text; the others are only counted.
 const MISTAKES_TOLD: usize = 5;
-/// Types that lead elsewhere, and their signatures.
+/// Types of the records that lead from the name of the question to another one, and of their
+/// signatures.
 const ALIASES: &[u16] = &[message::TYPE_CNAME, message::TYPE_DNAME, message::TYPE_RRSIG];
-/// The class of the Internet.
 const CLASS_IN: u16 = 1;
 
-/// The whole file.
+// `expecting` below is the word for each type in the messages about mistakes.
+
+/// The whole of a seed.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File<'a> {
-    /// What it is.
+#[serde(expecting = "struct File", deny_unknown_fields)]
+struct SeedJson<'a> {
     format: String,
-    /// Of which version.
     version: u32,
-    /// The answers, each read on its own, so that a mistake costs one and a large file little
-    /// memory.
+    /// The answers, each of which is parsed separately: a mistake costs one of them, and a large
+    /// seed takes little memory.
     #[serde(borrow)]
     answers: Vec<&'a RawValue>,
 }
 
-/// One answer.
+/// An answer of a seed, with the keys that [`super`] describes.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Answer {
-    /// The question's name.
+#[serde(expecting = "struct Answer", deny_unknown_fields)]
+struct AnswerJson {
     name: String,
-    /// Its type.
     #[serde(rename = "type")]
     rtype: String,
-    /// Whether the name exists.
     #[serde(default)]
-    rcode: Rcode,
-    /// TTL of records without one.
+    rcode: RcodeJson,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl: Option<u32>,
-    /// When it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stored: Option<String>,
-    /// How often it was asked for.
     #[serde(default)]
     hits: u32,
-    /// What the query asked for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     dnssec: String,
-    /// Whether upstream set AD.
     #[serde(default, skip_serializing_if = "is_false")]
     authentic: bool,
-    /// The answer section.
     #[serde(default)]
-    records: Vec<Resource>,
-    /// The authority section.
+    records: Vec<RecordJson>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    authority: Vec<Resource>,
+    authority: Vec<RecordJson>,
 }
 
-/// A response code that can be remembered.
+/// A response code that a seed may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-enum Rcode {
-    /// The name exists.
+#[serde(expecting = "enum Rcode", rename_all = "UPPERCASE")]
+enum RcodeJson {
     #[default]
     NoError,
-    /// It does not.
     NxDomain,
 }
 
-/// One record.
+/// A resource record of a seed.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Resource {
-    /// Its owner; the question's name when left out.
+#[serde(expecting = "struct Resource", deny_unknown_fields)]
+struct RecordJson {
+    /// The owner; the name of the question when left out.
     #[serde(default)]
     name: Option<String>,
-    /// Its type; the question's when left out.
+    /// The type of the question when left out.
     #[serde(rename = "type", default)]
     rtype: Option<String>,
-    /// Its TTL.
     #[serde(default)]
     ttl: Option<u32>,
-    /// Its RDATA.
     data: String,
 }
 
-/// Whether a switch is off.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 const fn is_false(switch: &bool) -> bool {
     !*switch
 }
 
-/// What a seed held beside its answers.
+/// The answers of a seed that were left out when it was read.
 #[derive(Debug, Default)]
 pub struct Leftovers {
-    /// The first mistakes.
-    pub mistakes: Vec<Mistake>,
-    /// Answers that cannot be used on account of a mistake.
+    /// The first mistakes of the seed, at most 5.
+    pub mistakes: Vec<SeedMistake>,
+    /// Number of answers that were left out because of a mistake.
     pub refused: usize,
-    /// Answers past their maximum stale.
-    pub expired: usize,
+    /// Number of answers that were left out because they are past their maximum stale.
+    pub too_old: usize,
 }
 
-/// One answer of a seed.
+/// An answer that was read from a seed.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Seedling {
-    /// Its question.
+pub struct SeedAnswer {
+    /// Name, type and DNSSEC bits of the question.
     pub key: Key,
-    /// The answer.
+    /// The answer, with its times on our timeline.
     pub entry: Entry,
-    /// Hits.
+    /// How often the answer was asked for where the seed was written.
     pub hits: u32,
 }
 
-/// A mistake in a seed.
+/// A mistake in a seed, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
-pub struct Mistake {
-    /// Where it is.
+pub struct SeedMistake {
+    /// Line of the seed, from 1 on.
     pub line: usize,
     /// What is wrong, and what is allowed.
     pub what: String,
 }
 
-/// Why nothing of a seed can be used.
+/// Why no answer of a seed can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
-    /// The file cannot be read.
+    /// The file of the seed cannot be read.
     #[error(transparent)]
     File(#[from] std::io::Error),
-    /// It is too large.
-    #[error("larger than {} KiB, twice the size of the cache; leave out names that nobody asks for, or enlarge [cache] size", .0 >> 10)]
+    /// The file of the seed is longer than this many bytes.
+    #[error(
+        "larger than {} KiB, twice the size of the cache; leave out names that nobody asks for, \
+         or enlarge [cache] size",
+        .0 >> 10
+    )]
     TooLarge(usize),
-    /// It is no JSON, or its outermost keys are wrong.
+    /// The text is no JSON, or its outermost keys are wrong.
     #[error(transparent)]
-    Shape(#[from] Mistake),
+    Shape(#[from] SeedMistake),
 }
 
-/// Reads a seed's text, and hands over each answer as it is read: a large seed must not lie in
-/// memory twice.
+/// Reads the text of a seed, and gives what was left out. Each answer is handed to `take` as it is
+/// read, since a large seed must not lie in memory twice.
 ///
 /// # Errors
-/// [`SeedError::Shape`] when it is no seed.
+/// [`SeedError::Shape`] when the text as a whole is no seed of version 1.
 pub fn read_text(
     text: &str,
     policy: &Policy,
     now: Timestamp,
-    mut take: impl FnMut(Seedling),
+    mut take: impl FnMut(SeedAnswer),
 ) -> Result<Leftovers, SeedError> {
-    let file: File<'_> = serde_json::from_str(text).map_err(|error| shape(error.line(), &error.to_string()))?;
+    let file: SeedJson<'_> = serde_json::from_str(text).map_err(|error| shape(error.line(), &error.to_string()))?;
     if file.format != FORMAT || file.version != VERSION {
         let what = format!("format \"{}\" version {}", file.format, file.version);
         return Err(shape(1, &what).into());
     }
     let mut left = Leftovers::default();
+    // Each answer counts its lines from 1. Where it begins in the whole text is found by counting
+    // the line ends between it and the answer before.
     let (mut line, mut counted) = (1, 0);
     for raw in file.answers {
         let at = raw.get().as_ptr().addr().saturating_sub(text.as_ptr().addr());
         line += text.as_bytes().get(counted..at).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count();
         counted = at;
         match read_answer(raw.get(), policy, now) {
-            Ok(Some(seedling)) => take(seedling),
-            Ok(None) => left.expired += 1,
-            Err(Mistake { line: within, what }) => {
+            Ok(Some(answer)) => take(answer),
+            Ok(None) => left.too_old += 1,
+            Err(SeedMistake { line: within, what }) => {
                 left.refused += 1;
                 if left.mistakes.len() < MISTAKES_TOLD {
-                    left.mistakes.push(Mistake { line: line + within - 1, what });
+                    left.mistakes.push(SeedMistake { line: line + within - 1, what });
                 }
             }
         }
@@ -191,36 +186,38 @@ pub fn read_text(
     Ok(left)
 }
 
-/// A mistake in the outermost part.
-fn shape(line: usize, what: &str) -> Mistake {
+/// A mistake in the outermost part of a seed.
+fn shape(line: usize, what: &str) -> SeedMistake {
     let what = format!(
-        "{what}. Allowed: {{\"format\":\"{FORMAT}\",\"version\":{VERSION},\"answers\":[…]}}, as `holdover cache export` writes it"
+        "{what}. Allowed: {{\"format\":\"{FORMAT}\",\"version\":{VERSION},\"answers\":[…]}}, \
+         as `holdover cache export` writes it"
     );
-    Mistake { line: line.max(1), what }
+    SeedMistake { line: line.max(1), what }
 }
 
-/// Reads one answer; `None` when it is past its time.
-fn read_answer(text: &str, policy: &Policy, now: Timestamp) -> Result<Option<Seedling>, Mistake> {
-    let answer: Answer =
-        serde_json::from_str(text).map_err(|error| Mistake { line: error.line().max(1), what: error.to_string() })?;
-    make(&answer, policy, now).map_err(|what| Mistake { line: 1, what })
+/// Reads one answer; `None` when it is past its maximum stale.
+fn read_answer(text: &str, policy: &Policy, now: Timestamp) -> Result<Option<SeedAnswer>, SeedMistake> {
+    let answer: AnswerJson = serde_json::from_str(text)
+        .map_err(|error| SeedMistake { line: error.line().max(1), what: error.to_string() })?;
+    make(&answer, policy, now).map_err(|what| SeedMistake { line: 1, what })
 }
 
-/// Makes an entry of an answer; `None` when it is past its time.
-fn make(answer: &Answer, policy: &Policy, now: Timestamp) -> Result<Option<Seedling>, String> {
+/// Makes an entry of an answer; `None` when it is past its maximum stale.
+fn make(answer: &AnswerJson, policy: &Policy, now: Timestamp) -> Result<Option<SeedAnswer>, String> {
     let key = read_key(answer)?;
     let response = compose(answer, &key)?;
     let verdict = classify::classify(key.qtype(), &response);
-    // Aliases that lead to nothing are NODATA; anything else without a record of the type asked for
-    // is a slip of the pen.
+    // No record at all, or only aliases that lead to nothing, are NODATA. Other records without one
+    // of the type that is asked for are most likely a slip of the pen.
     let aliases =
-        |record: &Resource| record.rtype.as_deref().and_then(read_type).is_some_and(|rtype| ALIASES.contains(&rtype));
+        |record: &RecordJson| record.rtype.as_deref().and_then(read_type).is_some_and(|rtype| ALIASES.contains(&rtype));
     if matches!(verdict, Verdict::Negative { .. }) && !answer.records.iter().all(aliases) {
         return Err(format!(
             "{key}: no record answers it. Allowed: a record of its type, with the aliases that lead to it, or no record"
         ));
     }
     let remember = |at| Entry::remember(&key, &response, verdict, policy, at).map(|remembered| remembered.entry);
+    // Without a date the answer is as old as its TTL, so that it is stale from now on.
     let unusable = |_| format!("{key}: is no answer that can be remembered");
     let entry = match &answer.stored {
         Some(text) => {
@@ -234,12 +231,12 @@ fn make(answer: &Answer, policy: &Policy, now: Timestamp) -> Result<Option<Seedl
             remember(now.minus(life)).map_err(unusable)?.without_date()
         }
     };
+    // From here on it is like an answer of an earlier run: bounded by the present policy.
     let entry = restore(&key, entry, Shift::NONE, policy, now);
-    Ok(entry.map(|entry| Seedling { key, entry, hits: answer.hits }))
+    Ok(entry.map(|entry| SeedAnswer { key, entry, hits: answer.hits }))
 }
 
-/// The question of an answer.
-fn read_key(answer: &Answer) -> Result<Key, String> {
+fn read_key(answer: &AnswerJson) -> Result<Key, String> {
     let name = read_name(&answer.name).ok_or_else(|| format!("name \"{}\" is no domain name", answer.name))?;
     let rtype = known_type(&answer.rtype)?;
     let mut dnssec = Dnssec::default();
@@ -253,17 +250,17 @@ fn read_key(answer: &Answer) -> Result<Key, String> {
     Ok(Key::new(&name, rtype, CLASS_IN, dnssec))
 }
 
-/// A type that answers can have.
+/// Reads a type that answers can have: no type of queries only, such as ANY, and not OPT.
 fn known_type(text: &str) -> Result<u16, String> {
     let rtype = read_type(text).filter(|rtype| !matches!(*rtype, 0 | message::TYPE_OPT | 249..=255));
     rtype.ok_or_else(|| format!("type \"{text}\" is not known. Allowed: A, AAAA and so on, or TYPE and a number"))
 }
 
-/// The answer as the response that it was.
-fn compose(answer: &Answer, key: &Key) -> Result<Vec<u8>, String> {
+/// Writes an answer as the response in which it came.
+fn compose(answer: &AnswerJson, key: &Key) -> Result<Vec<u8>, String> {
     let rcode = match answer.rcode {
-        Rcode::NoError => 0,
-        Rcode::NxDomain => 3,
+        RcodeJson::NoError => 0,
+        RcodeJson::NxDomain => 3,
     };
     let authentic = if answer.authentic { message::FLAG_AUTHENTIC } else { 0 };
     let flags = message::FLAG_RESPONSE
@@ -272,7 +269,7 @@ fn compose(answer: &Answer, key: &Key) -> Result<Vec<u8>, String> {
         | authentic
         | rcode;
     let mut out = Vec::new();
-    let count = |records: &[Resource]| u16::try_from(records.len()).map_err(|_| format!("{key}: too many records"));
+    let count = |records: &[RecordJson]| u16::try_from(records.len()).map_err(|_| format!("{key}: too many records"));
     for field in [0, flags, 1, count(&answer.records)?, count(&answer.authority)?, 0] {
         out.extend(field.to_be_bytes());
     }
@@ -291,7 +288,7 @@ fn compose(answer: &Answer, key: &Key) -> Result<Vec<u8>, String> {
         let owner = owner
             .ok_or_else(|| format!("name \"{}\" is no domain name", record.name.as_deref().unwrap_or_default()))?;
         if owner == key.name() {
-            // A pointer to the question.
+            // A compression pointer to the name of the question.
             out.extend([0xc0, 0x0c]);
         } else {
             out.extend(owner);
@@ -305,10 +302,12 @@ fn compose(answer: &Answer, key: &Key) -> Result<Vec<u8>, String> {
     if out.len() > usize::from(u16::MAX) { Err(format!("{key}: longer than 65535 bytes")) } else { Ok(out) }
 }
 
-/// Shows an answer as JSON on one line; `None` when it cannot be told as text.
+/// Writes an answer as JSON on one line; `None` when it cannot be written as text: in another class
+/// than IN, or with RDATA that mean nothing outside their message.
 pub(super) fn show(key: &Key, entry: &Entry, hits: u32) -> Option<String> {
     let wire = entry.wire();
     let header = Header::read(wire).ok().filter(|_| key.qclass() == CLASS_IN)?;
+    // The records of the response, by section. Additional records are left out.
     let (mut answers, mut authority) = (Vec::new(), Vec::new());
     let mut records = Records::new(wire).ok()?;
     while let Some(record) = records.next_record().ok()? {
@@ -321,18 +320,19 @@ pub(super) fn show(key: &Key, entry: &Entry, hits: u32) -> Option<String> {
             return None;
         }
         let name = Some(show_name(&owner(wire, &record)?));
-        section.push(Resource {
+        section.push(RecordJson {
             name,
             rtype: Some(show_type(record.rtype)),
             ttl: Some(record.ttl),
             data: show_data(wire, &record)?,
         });
     }
+    // The question and all that is known of the answer besides its records.
     let words = [(key.dnssec().dnssec_ok, "do"), (key.dnssec().checking_disabled, "cd")];
-    let answer = Answer {
+    let answer = AnswerJson {
         name: show_name(key.name()),
         rtype: show_type(key.qtype()),
-        rcode: if header.rcode() == 3 { Rcode::NxDomain } else { Rcode::NoError },
+        rcode: if header.rcode() == 3 { RcodeJson::NxDomain } else { RcodeJson::NoError },
         ttl: None,
         stored: (!entry.undated).then(|| rfc3339::show(entry.stored)),
         hits,

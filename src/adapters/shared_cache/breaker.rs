@@ -1,38 +1,37 @@
-//! When the server is tried again: at once after the first failure, then ever more rarely, each
-//! instance at a time of its own.
+//! Decides when the next attempt to connect to the shared cache is made: soon after the first
+//! failure, then ever more rarely, and by each instance at a time of its own.
 //!
-//! While it waits nobody is asked anything and nothing is sent; who would like to know a name does
-//! without. It closes with the first commands that are answered in time, not with a connection
-//! alone: a server that accepts and then says nothing stays out.
+//! During the wait nothing is sent and nothing is looked up; queries do without the shared cache.
+//! The failures in a row end only with a server that has replied to commands in time, not with a
+//! connection alone: a server that accepts connections and then says nothing stays out.
 
 use std::time::Duration;
 
 use crate::core::time::Timestamp;
 
-/// First wait.
 const WAIT_MIN: Duration = Duration::from_millis(100);
-/// Longest wait: how late the return of the server is noticed.
+/// Longest wait, and so the longest time until the return of the server is noticed.
 const WAIT_MAX: Duration = Duration::from_secs(15);
-/// Failures in a row after which it counts as lost: a connection that breaks and comes back at once
-/// is no outage.
+/// Failures in a row after which the shared cache counts as lost. A single one does not: a
+/// connection that breaks and is made again at once is no outage.
 const LOST_AFTER: u32 = 2;
 
-/// The breaker.
+/// The failures in a row to reach the shared cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Breaker {
-    /// Failures in a row.
     failures: u32,
-    /// The first of them.
+    /// When the first of them was.
     since: Timestamp,
 }
 
 impl Breaker {
-    /// Nothing has failed yet.
+    /// A breaker without failures.
     pub(super) const fn new(now: Timestamp) -> Self {
         Self { failures: 0, since: now }
     }
 
-    /// Notes a failure; tells how long to wait before the next try. `chance` is a uniformly
+    /// Notes a failure, and gives the wait before the next attempt: at least 50 ms after the first
+    /// failure, doubling to 7.5 s, and up to as much again by chance. `chance` is a uniformly
     /// distributed number.
     pub(super) fn fail(&mut self, chance: u64, now: Timestamp) -> Duration {
         if self.failures == 0 {
@@ -40,30 +39,32 @@ impl Breaker {
         }
         self.failures = self.failures.saturating_add(1);
         let doubled = WAIT_MIN.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(WAIT_MAX);
-        // Half of it for certain, half by chance, so that a fleet does not come back as one.
+        // Half of the wait is certain and half is left to chance, so that the instances that lost
+        // the server together do not come back to it together.
         let half = doubled / 2;
         let most = u64::try_from(half.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         half + Duration::from_millis(chance % most)
     }
 
-    /// Notes that it worked; tells for how long it had been lost, if it had.
+    /// Notes that the server is reached, and gives for how long it had been lost; `None` when it
+    /// had not counted as lost.
     pub(super) fn succeed(&mut self, now: Timestamp) -> Option<Duration> {
         let lost = self.is_lost().then(|| now.since(self.since));
         *self = Self::new(now);
         lost
     }
 
-    /// Whether it counts as lost.
+    /// Whether the shared cache counts as lost.
     pub(super) const fn is_lost(&self) -> bool {
         self.failures >= LOST_AFTER
     }
 
-    /// Whether it has just come to count as lost.
+    /// Whether the shared cache counts as lost since the last failure.
     pub(super) const fn is_just_lost(&self) -> bool {
         self.failures == LOST_AFTER
     }
 
-    /// When the first failure in a row was.
+    /// When the first of the failures in a row was.
     pub(super) const fn since(&self) -> Timestamp {
         self.since
     }

@@ -1,9 +1,9 @@
-//! One connection to one server: commands go out together, their replies come back in order, all
-//! within one deadline.
+//! One connection to one server of the shared cache. Commands are sent together, and their replies
+//! come back in order, all within one deadline.
 //!
-//! It works in lock-step, and holds at most one answer's worth of bytes. A connection on which
-//! something went wrong, or whose reply did not come in time, is dropped: what comes late can then
-//! never be taken for the reply to something else.
+//! The connection works in lock-step, and holds at most the bytes of one reply. It is dropped when
+//! anything goes wrong on it, or when a reply does not come in time. A late reply can therefore
+//! never be taken for the reply to another command.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,28 +17,28 @@ use super::replies;
 use crate::adapters::tls::Tls;
 use crate::telemetry::shared_cache::SharedCacheTrouble;
 
-/// Bytes that are read at once.
+/// Bytes for which room is made before each read.
 const PIECE: usize = 16 << 10;
 
 /// A byte stream in both directions.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// A connection.
-pub(super) struct Connection {
-    /// The bytes' way.
-    stream: Box<dyn Stream>,
-    /// What has come and belongs to replies that are not whole.
+/// A connection to a server that speaks RESP2, the protocol of Valkey and Redis.
+pub(super) struct RespConnection {
+    stream: Box<dyn ByteStream>,
+    /// Bytes of a reply that is not complete.
     received: Vec<u8>,
 }
 
-impl Connection {
-    /// Connects to a server, which is to prove that it is `host` where there is TLS; each of both
-    /// may take so long.
+impl RespConnection {
+    /// Connects to a server. With `tls`, the server has to prove that it is `host`. The TCP
+    /// connection and the TLS handshake may take `within` each.
     ///
     /// # Errors
-    /// [`SharedCacheTrouble::Unreachable`], [`SharedCacheTrouble::Tls`].
+    /// [`SharedCacheTrouble::Unreachable`] when no TCP connection is made in time;
+    /// [`SharedCacheTrouble::Tls`] when the handshake fails or takes too long.
     pub(super) async fn open(
         address: SocketAddr,
         host: &str,
@@ -49,7 +49,7 @@ impl Connection {
         let stream =
             connected.map_err(|_| SharedCacheTrouble::Unreachable)?.map_err(|_| SharedCacheTrouble::Unreachable)?;
         let _ = stream.set_nodelay(true);
-        let stream: Box<dyn Stream> = match tls {
+        let stream: Box<dyn ByteStream> = match tls {
             None => Box::new(stream),
             Some(tls) => {
                 let secured = tokio::time::timeout(within, tls.connect(host, stream)).await;
@@ -59,13 +59,16 @@ impl Connection {
         Ok(Self { stream, received: Vec::new() })
     }
 
-    /// Sends commands and brings back the reply to each, for better or worse; gives the connection
-    /// back when it can be used again.
+    /// Sends commands, and gives back the connection and the reply to each command, which may be an
+    /// error reply.
     ///
     /// Cancel safe: dropping the future drops the connection.
     ///
     /// # Errors
-    /// [`SharedCacheTrouble::Slow`], [`SharedCacheTrouble::Unreachable`], [`SharedCacheTrouble::Protocol`].
+    /// [`SharedCacheTrouble::Slow`] when not all replies come `within` the given time;
+    /// [`SharedCacheTrouble::Unreachable`] when the connection is lost; [`SharedCacheTrouble::Tls`]
+    /// when what comes is no TLS; [`SharedCacheTrouble::Protocol`] when what comes is no reply, or
+    /// more than was asked for.
     pub(super) async fn exchange(
         mut self,
         commands: &[Cmd],
@@ -83,11 +86,10 @@ impl Connection {
             Ok(replies)
         });
         let replies = exchanged.await.map_err(|_| SharedCacheTrouble::Slow)??;
-        // What nobody asked for is no reply to the next command either.
+        // A reply that nobody asked for would be taken for the reply to the next command.
         if self.received.is_empty() { Ok((self, replies)) } else { Err(SharedCacheTrouble::Protocol) }
     }
 
-    /// Reads one reply.
     async fn reply(&mut self) -> Result<Value, SharedCacheTrouble> {
         loop {
             match replies::end(&self.received) {
@@ -97,7 +99,7 @@ impl Connection {
                     return redis::parse_redis_value(&reply).map_err(|_| SharedCacheTrouble::Protocol);
                 }
                 Ok(None) => {}
-                Err(replies::Malformed) => return Err(SharedCacheTrouble::Protocol),
+                Err(replies::MalformedReply) => return Err(SharedCacheTrouble::Protocol),
             }
             self.received.reserve(PIECE);
             match self.stream.read_buf(&mut self.received).await {
@@ -109,10 +111,9 @@ impl Connection {
     }
 }
 
-/// What an error of the stream means.
 fn lost(error: io::Error) -> SharedCacheTrouble {
     match error.kind() {
-        // rustls: an alert, or what is no TLS.
+        // rustls reports an alert, or bytes that are no TLS, with this kind.
         io::ErrorKind::InvalidData => SharedCacheTrouble::Tls,
         _ => SharedCacheTrouble::Unreachable,
     }

@@ -1,9 +1,10 @@
-//! Addresses of the servers, by way of holdover itself: when the shared cache is needed, DNS is
-//! down, and only our own memory knows where it is.
+//! Finds the addresses of the servers by asking holdover itself: when the shared cache is needed,
+//! DNS is down, and only our own memory has the addresses.
 //!
-//! A host that is an address is just that. A name is asked for like any client's, so what is
-//! remembered of it is served stale, kept in the state file and refreshed while it is in use. What
-//! a name had last is kept here as well. Full names only; search domains are not tried.
+//! A host that is given as an address needs no lookup. A name is asked for like the name of any
+//! client, so the answer to it is served stale, kept in the state file, and refreshed while it is
+//! in use. The last addresses of each name are kept here as well. Names are full names; search
+//! domains are not tried.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,43 +13,41 @@ use std::time::Duration;
 use crate::core::key::{Dnssec, Key};
 use crate::core::message::{Records, Section};
 use crate::core::upstream_query::{self, Extension};
-use crate::resolver::Resolver;
-use crate::resolver::ports::Chance;
-use crate::telemetry::tally::Tally;
+use crate::resolver::ports::{Answer, Chance};
 
-/// How long a name may be waited for.
+/// How long the lookup of one name may take, all types of addresses together.
 const LOOKUP_MAX: Duration = Duration::from_millis(700);
-/// Addresses that one name is tried at.
+/// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
 /// Names whose last addresses are kept: those of the configuration, and those to which servers
-/// point.
+/// redirect.
 const NAMES_MAX: usize = 32;
-/// Types of addresses, in the order in which they are asked for.
+/// A and AAAA, in the order in which they are asked for.
 const TYPES: [u16; 2] = [1, 28];
 
-/// Finds servers.
+/// The addresses of servers, by their names.
 pub(super) struct Directory {
-    /// Knows names.
-    resolver: Arc<Resolver>,
-    /// Numbers our queries.
+    /// Answers queries for names of servers.
+    answer: Arc<dyn Answer>,
+    /// Gives the IDs of these queries.
     chance: Arc<dyn Chance>,
-    /// Counts them, as they are no client's.
-    tally: Tally,
-    /// What names had last.
+    /// The last addresses of each name.
     known: Vec<(String, Vec<IpAddr>)>,
 }
 
 impl Directory {
-    /// Finds what this resolver knows.
-    pub(super) fn new(resolver: Arc<Resolver>, chance: Arc<dyn Chance>) -> Self {
-        Self { resolver, chance, tally: Tally::default(), known: Vec::new() }
+    /// A directory that has found no addresses yet.
+    pub(super) fn new(answer: Arc<dyn Answer>, chance: Arc<dyn Chance>) -> Self {
+        Self { answer, chance, known: Vec::new() }
     }
 
-    /// The addresses of a host; none when it has none, or they cannot be found out in time.
+    /// The addresses of a host, at most 4, each with the port. When they cannot be found within 700
+    /// ms, these are the last ones that the host is known to have had; none when there are none.
     pub(super) async fn find(&mut self, host: &str, port: u16) -> Vec<SocketAddr> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return vec![SocketAddr::new(address, port)];
         }
+        // A name without IPv4 addresses is asked for IPv6 addresses.
         let mut found = Vec::new();
         let lookup = async {
             for qtype in TYPES {
@@ -58,37 +57,34 @@ impl Directory {
             }
         };
         let _ = tokio::time::timeout(LOOKUP_MAX, lookup).await;
+        // What was found replaces what is kept; what is kept makes up for what was not found.
         let known = self.known.iter().position(|(name, _)| name == host);
-        match known {
-            Some(at) if found.is_empty() => {
-                found = self.known.get(at).map(|(_, known)| known.clone()).unwrap_or_default()
+        if found.is_empty() {
+            let last = known.and_then(|at| self.known.get(at));
+            found = last.map(|(_, addresses)| addresses.clone()).unwrap_or_default();
+        } else {
+            if let Some(at) = known {
+                self.known.swap_remove(at);
             }
-            _ if found.is_empty() => {}
-            at => {
-                if let Some(at) = at {
-                    self.known.swap_remove(at);
-                }
-                self.known.truncate(NAMES_MAX - 1);
-                self.known.push((host.to_owned(), found.clone()));
-            }
+            self.known.truncate(NAMES_MAX - 1);
+            self.known.push((host.to_owned(), found.clone()));
         }
         found.truncate(ADDRESSES_MAX);
         found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
     }
 
-    /// Asks for one type of a name.
     async fn ask(&self, host: &str, qtype: u16) -> Vec<IpAddr> {
-        let Some(name) = wire(host) else { return Vec::new() };
+        let Some(name) = wire_form(host) else { return Vec::new() };
         let key = Key::new(&name, qtype, 1, Dnssec::default());
         let [high, low, ..] = self.chance.number().to_be_bytes();
         let query = upstream_query::write(&key, u16::from_be_bytes([high, low]), Extension::Plain);
-        let answer = self.resolver.answer(query, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &self.tally).await;
+        let answer = self.answer.answer(query, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await;
         answer.map(|answer| addresses(&answer)).unwrap_or_default()
     }
 }
 
-/// A name as it stands in a query.
-fn wire(host: &str) -> Option<Vec<u8>> {
+/// A name in lower-cased wire form; `None` when it is no domain name.
+fn wire_form(host: &str) -> Option<Vec<u8>> {
     let mut wire = Vec::with_capacity(host.len() + 2);
     for label in host.trim_end_matches('.').split('.') {
         wire.push(u8::try_from(label.len()).ok().filter(|length| (1..64).contains(length))?);
@@ -98,7 +94,7 @@ fn wire(host: &str) -> Option<Vec<u8>> {
     (wire.len() <= crate::core::key::NAME_MAX).then_some(wire)
 }
 
-/// All addresses in the answer section of a response.
+/// All A and AAAA records in the answer section of a response.
 fn addresses(response: &[u8]) -> Vec<IpAddr> {
     let mut found = Vec::new();
     let Ok(mut records) = Records::new(response) else { return found };
@@ -128,9 +124,9 @@ mod tests {
 
     #[test]
     fn names_become_wire_form_or_nothing() {
-        assert_eq!(wire("Cache.example.com.").as_deref(), Some(b"\x05cache\x07example\x03com\x00".as_slice()));
+        assert_eq!(wire_form("Cache.example.com.").as_deref(), Some(b"\x05cache\x07example\x03com\x00".as_slice()));
         for wrong in ["", "a..b", &"a".repeat(64), &"a.".repeat(130)] {
-            assert_eq!(wire(wrong), None, "{wrong}");
+            assert_eq!(wire_form(wrong), None, "{wrong}");
         }
     }
 }

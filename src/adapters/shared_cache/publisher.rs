@@ -1,15 +1,17 @@
-//! What is published, and when: what an upstream said just now, if that is news to the fleet.
+//! Which answers are published, and when: what an upstream answered just now, if it is news to the
+//! other instances.
 //!
 //! | what lies in the shared cache | what is done |
 //! |---|---|
 //! | nothing, or nothing of ours | published |
 //! | something else than what we learned, and older | published |
 //! | the same, beyond half of its life | published |
-//! | the same, younger, or something newer | left alone, and not looked at again for five minutes: a full server forgets what it had |
+//! | the same, younger, or something newer | left alone, and not looked at again for five minutes, after which a full server may have evicted it |
 //!
 //! So a thousand instances that refresh the same names every minute write each of them twice in a
-//! maximum stale. Positive answers go out at once; negative ones only when they were asked for
-//! again ([`super::hot_names`]), since random names have negative answers, each of them once.
+//! maximum stale. Positive answers are published at once. Negative ones are published only when
+//! they are among the hot names ([`super::hot_names`]): a flood of random names has negative
+//! answers, each of which nobody asks for again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 use redis::Cmd;
 
-use super::keeper::{BATCH, Fetched, Keeper};
+use super::link::{BATCH, Fetched, Link, WriteReply};
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
 use crate::core::fingerprint::fingerprint;
@@ -30,34 +32,46 @@ use crate::telemetry::shared_cache::Counted;
 
 /// Answers that may wait to be published: as many as the journal holds.
 const WAITING_MAX: usize = 10_000;
-/// Entries of which it is remembered what lies in the shared cache; when there are more, all are
+/// Entries of which we remember what lies in the shared cache; when there are more, all of them are
 /// looked at anew.
 const KNOWN_MAX: usize = 16_384;
 
-/// How long it is believed that what was seen or put there is still there: servers evict, and are
-/// emptied by hand.
+/// How long something that was seen or published is believed to be still there: servers evict, and
+/// are emptied by hand.
 const BELIEVED: Duration = Duration::from_secs(300);
 
-/// What is to be published, and what need not be.
+/// Answers that are to be published, and what is known of those that need not be.
 #[derive(Default)]
 pub(super) struct Publisher {
-    /// What waits.
     waiting: VecDeque<Arc<CachedAnswer>>,
-    /// What lies there: its fingerprint, and until when that is good enough.
-    known: HashMap<Box<[u8]>, (u64, Timestamp)>,
+    /// What lies in the shared cache, by the bytes of the key.
+    known: HashMap<Box<[u8]>, Sighting>,
 }
 
-/// What is done with an answer.
+/// An answer that was seen in the shared cache, or published there.
+struct Sighting {
+    fingerprint: u64,
+    /// Until when the same answer need not be published.
+    good_until: Timestamp,
+}
+
+/// An answer that may have to be published.
+struct Candidate {
+    key: Key,
+    cached: Arc<CachedAnswer>,
+    fingerprint: u64,
+}
+
+/// Whether an answer is published.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// It is published.
+enum PublishDecision {
     Publish,
-    /// What is there is good enough until then.
+    /// What lies in the shared cache is good enough until this time.
     Enough(Timestamp),
 }
 
 impl Publisher {
-    /// Takes what has changed.
+    /// Takes the changes of the journal: positive answers that an upstream gave.
     pub(super) fn take(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
@@ -71,130 +85,142 @@ impl Publisher {
         }
     }
 
-    /// Takes an answer.
+    /// Adds an answer to those that are to be published, unless too many are waiting.
     pub(super) fn add(&mut self, cached: Arc<CachedAnswer>) {
         if self.waiting.len() < WAITING_MAX {
             self.waiting.push_back(cached);
         }
     }
 
-    /// Whether something waits.
+    /// Whether answers are waiting to be published.
     pub(super) fn is_busy(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Forgets what waits; tells how much that was.
+    /// Drops the answers that are waiting, and gives their number.
     pub(super) fn clear(&mut self) -> usize {
-        // Another server may have come, or the old one without its memory.
+        // This may be another server now, or the old one with an empty memory.
         self.known.clear();
         std::mem::take(&mut self.waiting).len()
     }
 
-    /// Whether what lies there is known to be good enough.
-    fn is_known(&self, key: &Key, fingerprint: u64, now: Timestamp) -> bool {
-        self.known.get(key.as_bytes()).is_some_and(|(known, until)| *known == fingerprint && now < *until)
-    }
-
-    /// Remembers what lies there, and until when it is good enough.
-    fn know(&mut self, key: &Key, fingerprint: u64, until: Timestamp, now: Timestamp) {
-        if self.known.len() >= KNOWN_MAX {
-            self.known.clear();
-        }
-        self.known.insert(key.as_bytes().into(), (fingerprint, until.min(now.plus(BELIEVED))));
-    }
-}
-
-/// Half of the life of what was published: from when it is published again.
-fn half_of_life(entry: &Entry) -> Timestamp {
-    entry.stored.plus(entry.stale_until.since(entry.stored) / 2)
-}
-
-/// Compares an answer with what lies there.
-fn judge(own: &Entry, there: Option<&Entry>, now: Timestamp) -> Verdict {
-    match there {
-        // Whatever bears a time ahead of ours proves nothing about its age.
-        Some(there) if there.stored > now => Verdict::Publish,
-        Some(there) if there.is_newer_than(own) => Verdict::Enough(half_of_life(there)),
-        Some(there) if fingerprint(there) == fingerprint(own) && now < half_of_life(there) => {
-            Verdict::Enough(half_of_life(there))
-        }
-        Some(_) | None => Verdict::Publish,
-    }
-}
-
-impl Keeper {
-    /// Publishes the next few answers.
-    pub(super) async fn publish(&mut self) {
-        let now = self.memory.now();
-        let mut batch: Vec<(Key, Arc<CachedAnswer>, u64)> = Vec::new();
-        while batch.len() < BATCH
-            && let Some(cached) = self.publisher.waiting.pop_front()
-        {
-            let Some(key) = cached.key().filter(|_| cached.is_current() && cached.entry.is_servable(now)) else {
-                continue;
-            };
-            let fingerprint = fingerprint(&cached.entry);
-            if self.publisher.is_known(&key, fingerprint, now) {
-                self.shared.counters.count(Counted::Unchanged);
-            } else {
-                batch.push((key, cached, fingerprint));
-            }
-        }
-        let keys: Vec<Key> = batch.iter().map(|(key, _, _)| key.clone()).collect();
+    /// Publishes the next few answers, at most [`BATCH`], where that is necessary. Those that were
+    /// taken for it are not tried again when the connection is lost.
+    pub(super) async fn publish(&mut self, link: &mut Link, now: Timestamp) {
+        let batch = self.next_batch(link, now);
+        let keys: Vec<Key> = batch.iter().map(|candidate| candidate.key.clone()).collect();
         if keys.is_empty() {
             return;
         }
-        let Some(there) = self.read(&keys).await else { return };
+        // What lies there decides, so it is read before anything is written.
+        let Some(there) = link.read(&keys).await else { return };
         let mut writes = Vec::new();
         let mut commands = Vec::new();
-        for ((key, cached, fingerprint), there) in batch.into_iter().zip(there) {
+        for (Candidate { key, cached, fingerprint }, there) in batch.into_iter().zip(there) {
             let there = match &there {
                 Fetched::Answer(record) => Some(&record.entry),
                 Fetched::Nothing => None,
             };
-            match judge(&cached.entry, there, now) {
-                Verdict::Enough(until) => {
-                    self.shared.counters.count(Counted::Unchanged);
-                    self.publisher.know(&key, fingerprint, until, now);
+            match compare(&cached.entry, there, now) {
+                PublishDecision::Enough(good_until) => {
+                    link.status.counters.count(Counted::Unchanged);
+                    self.note(&key, Sighting { fingerprint, good_until }, now);
                 }
-                Verdict::Publish => match self.write(&key, &cached, now) {
+                PublishDecision::Publish => match set_command(link, &key, &cached, now) {
                     Some(command) => {
                         commands.push(command);
-                        writes.push((key, fingerprint, half_of_life(&cached.entry)));
+                        writes.push((key, Sighting { fingerprint, good_until: half_of_life(&cached.entry) }));
                     }
-                    None => self.shared.counters.count(Counted::Refused),
+                    None => link.status.counters.count(Counted::Refused),
                 },
             }
         }
         if commands.is_empty() {
             return;
         }
-        let Some(replies) = self.exchange(&commands).await else { return };
-        for ((key, fingerprint, until), reply) in writes.into_iter().zip(replies) {
-            match self.written(reply) {
-                Some(true) => {
-                    self.shared.counters.count(Counted::Published);
-                    self.publisher.know(&key, fingerprint, until, now);
+        // Only what the server has taken counts as lying there.
+        let Some(replies) = link.exchange(&commands).await else { return };
+        for ((key, sighting), reply) in writes.into_iter().zip(replies) {
+            match link.written(reply) {
+                Some(WriteReply::Taken) => {
+                    link.status.counters.count(Counted::Published);
+                    self.note(&key, sighting, now);
                 }
-                Some(false) => self.shared.counters.count(Counted::Refused),
+                Some(WriteReply::Refused) => link.status.counters.count(Counted::Refused),
                 None => return,
             }
         }
     }
 
-    /// The command that publishes an answer; `None` when it is too large.
-    fn write(&self, key: &Key, cached: &CachedAnswer, now: Timestamp) -> Option<Cmd> {
-        let mut bytes = Vec::new();
-        record::write(&cached.entry, cached.hits(), &mut bytes);
-        let sealed = self.seal.close(key, &bytes)?;
-        // It goes when it may no longer be served.
-        let left = u64::try_from(now.until(cached.entry.stale_until).as_millis()).unwrap_or(u64::MAX).max(1);
-        Some(redis::cmd("SET").arg(self.names.entry(key)).arg(sealed).arg("PX").arg(left).to_owned())
+    /// Takes the next few answers that are current, servable, and not known to lie in the shared
+    /// cache.
+    fn next_batch(&mut self, link: &Link, now: Timestamp) -> Vec<Candidate> {
+        let mut batch = Vec::new();
+        while batch.len() < BATCH
+            && let Some(cached) = self.waiting.pop_front()
+        {
+            let Some(key) = cached.key().filter(|_| cached.is_current() && cached.entry.is_servable(now)) else {
+                continue;
+            };
+            let fingerprint = fingerprint(&cached.entry);
+            if self.is_known(&key, fingerprint, now) {
+                link.status.counters.count(Counted::Unchanged);
+            } else {
+                batch.push(Candidate { key, cached, fingerprint });
+            }
+        }
+        batch
     }
+
+    /// Whether an answer with this fingerprint is known to lie in the shared cache, and to be young
+    /// enough there.
+    fn is_known(&self, key: &Key, fingerprint: u64, now: Timestamp) -> bool {
+        self.known
+            .get(key.as_bytes())
+            .is_some_and(|sighting| sighting.fingerprint == fingerprint && now < sighting.good_until)
+    }
+
+    /// Remembers what lies in the shared cache under a key, for [`BELIEVED`] at the longest.
+    fn note(&mut self, key: &Key, sighting: Sighting, now: Timestamp) {
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        let good_until = sighting.good_until.min(now.plus(BELIEVED));
+        self.known.insert(key.as_bytes().into(), Sighting { good_until, ..sighting });
+    }
+}
+
+/// When half of the life of a published answer is over, from which on it is published again.
+fn half_of_life(entry: &Entry) -> Timestamp {
+    entry.stored.plus(entry.stale_until.since(entry.stored) / 2)
+}
+
+/// Compares an answer with what lies in the shared cache under its key.
+fn compare(own: &Entry, there: Option<&Entry>, now: Timestamp) -> PublishDecision {
+    match there {
+        // A time ahead of ours proves nothing about the age of the entry.
+        Some(there) if there.stored > now => PublishDecision::Publish,
+        Some(there) if there.is_newer_than(own) => PublishDecision::Enough(half_of_life(there)),
+        Some(there) if fingerprint(there) == fingerprint(own) && now < half_of_life(there) => {
+            PublishDecision::Enough(half_of_life(there))
+        }
+        Some(_) | None => PublishDecision::Publish,
+    }
+}
+
+/// The command that publishes an answer; `None` when the answer is too large.
+fn set_command(link: &Link, key: &Key, cached: &CachedAnswer, now: Timestamp) -> Option<Cmd> {
+    let mut bytes = Vec::new();
+    record::write(&cached.entry, cached.hits(), &mut bytes);
+    let sealed = link.seal.close(key, &bytes)?;
+    // The server drops the entry when the answer may no longer be served.
+    let left = u64::try_from(now.until(cached.entry.stale_until).as_millis()).unwrap_or(u64::MAX).max(1);
+    Some(redis::cmd("SET").arg(link.keyspace.entry(key)).arg(sealed).arg("PX").arg(left).to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{self, Script};
     use super::*;
     use crate::core::classify::classify;
     use crate::core::key::Dnssec;
@@ -221,9 +247,9 @@ mod tests {
 
     #[test]
     fn what_is_there_is_published_again_when_it_says_something_else_or_half_of_its_life_is_over() {
-        let publishes = |own: &Entry, there: &Entry, now| judge(own, Some(there), now) == Verdict::Publish;
+        let publishes = |own: &Entry, there: &Entry, now| compare(own, Some(there), now) == PublishDecision::Publish;
         let there = entry(1, THEN);
-        assert_eq!(judge(&entry(1, THEN), None, THEN), Verdict::Publish);
+        assert_eq!(compare(&entry(1, THEN), None, THEN), PublishDecision::Publish);
         assert!(!publishes(&entry(1, after(1)), &there, after(1)), "the same");
         assert!(publishes(&entry(2, after(1)), &there, after(1)), "another address");
         assert!(publishes(&entry(1, after(13)), &there, after(13)), "half of a day is over");
@@ -238,7 +264,7 @@ mod tests {
         for index in 0..KNOWN_MAX + 10 {
             publisher.add(Arc::clone(&cached));
             let key = Key::new(&name(&format!("n{index}.example.com")), 1, 1, Dnssec::default());
-            publisher.know(&key, 1, after(1), THEN);
+            publisher.note(&key, Sighting { fingerprint: 1, good_until: after(1) }, THEN);
         }
         assert!(publisher.waiting.len() == WAITING_MAX && publisher.known.len() <= KNOWN_MAX);
         assert_eq!(publisher.clear(), WAITING_MAX);
@@ -251,9 +277,9 @@ mod tests {
         let is_known = |publisher: &Publisher, fingerprint, seconds| {
             publisher.is_known(&key(), fingerprint, THEN.plus(Duration::from_secs(seconds)))
         };
-        publisher.know(&key(), 1, after(12), THEN);
+        publisher.note(&key(), Sighting { fingerprint: 1, good_until: after(12) }, THEN);
         assert!(is_known(&publisher, 1, 299) && !is_known(&publisher, 1, 300) && !is_known(&publisher, 2, 1));
-        publisher.know(&key(), 1, THEN.plus(Duration::from_secs(10)), THEN);
+        publisher.note(&key(), Sighting { fingerprint: 1, good_until: THEN.plus(Duration::from_secs(10)) }, THEN);
         assert!(is_known(&publisher, 1, 9) && !is_known(&publisher, 1, 10));
     }
 
@@ -265,5 +291,25 @@ mod tests {
             publisher.take(vec![Change::Learned(Arc::clone(&cached), origin)]);
         }
         assert_eq!(publisher.waiting.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_written_once_and_then_known_to_lie_in_the_shared_cache() {
+        let server = Script::default();
+        let memory = testing::memory();
+        let (www, now) = (testing::entry("www.example.com"), memory.now());
+        let mut link = server.link(&memory).await;
+        link.connect().await;
+        let mut publisher = Publisher::default();
+        publisher.add(memory.insert(&key(), www));
+        server.reply("$0\r\n\r\n").reply("+OK\r\n");
+        publisher.publish(&mut link, now).await;
+        assert_eq!(server.commands(), ["GETRANGE", "SET"]);
+        let total = |link: &Link, counted| link.status.counters.total(counted);
+        assert_eq!((total(&link, Counted::Published), total(&link, Counted::Unchanged)), (1, 0));
+        publisher.add(memory.find_answer(&key(), now).unwrap());
+        publisher.publish(&mut link, now).await;
+        assert!(server.commands().is_empty(), "nobody is asked for what is known");
+        assert_eq!((total(&link, Counted::Published), total(&link, Counted::Unchanged)), (1, 1));
     }
 }

@@ -1,34 +1,36 @@
-//! Where a reply ends: frames what the server sends (RESP2) without believing its lengths.
+//! Finds the end of a reply of the server (RESP2), without believing the lengths that it states.
 //!
-//! A reply is handed to the library's parser only when it is whole and within the bounds below, so
-//! that a server, or whoever plays one, can neither have memory set aside for what never comes nor
-//! nest without end.
+//! A reply is handed to the library's parser only when it is complete and within the bounds below.
+//! So a server, or somebody who pretends to be one, can neither have memory reserved for what never
+//! comes nor nest values without end.
 
 use crate::config::limits::SHARED_CACHE_NAMES_MAX;
 
-/// Longest reply: 64 entries of the largest size and their framing.
+/// Longest reply in bytes: 64 entries of the largest size and their framing.
 pub(super) const REPLY_MAX: usize = 64 * (super::seal::SEALED_MAX + 16);
-/// Most values in one reply: the largest index.
+/// Most values in one reply: the members of the largest index.
 const VALUES_MAX: usize = 2 * SHARED_CACHE_NAMES_MAX;
-/// Longest line: a status, an error, a length.
+/// Longest line in bytes: a status, an error, or a length.
 const LINE_MAX: usize = 1024;
 
-/// It is not a reply, or larger than any that we ask for.
+/// The bytes are no reply, or a larger one than any that we ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(super) struct MalformedReply;
 
-/// Where the first reply in these bytes ends; `None` while it is not whole.
+/// The position at which the first reply in `bytes` ends; `None` while the reply is not complete.
 ///
 /// # Errors
-/// [`Malformed`].
-pub(super) fn end(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+/// [`MalformedReply`] as soon as the bytes cannot become a reply within the bounds.
+pub(super) fn end(bytes: &[u8]) -> Result<Option<usize>, MalformedReply> {
+    // `left` values are still to be walked, `seen` counts all of them. An array adds its members to
+    // both, so that nesting needs no recursion.
     let (mut at, mut left, mut seen) = (0, 1_usize, 1_usize);
     while left > 0 {
         let rest = bytes.get(at..).unwrap_or_default();
         let Some(line) = rest.windows(2).take(LINE_MAX).position(|pair| pair == b"\r\n") else {
-            return if rest.len() > LINE_MAX { Err(Malformed) } else { Ok(None) };
+            return if rest.len() > LINE_MAX { Err(MalformedReply) } else { Ok(None) };
         };
-        let (kind, text) = rest.get(..line).and_then(<[u8]>::split_first).ok_or(Malformed)?;
+        let (kind, text) = rest.get(..line).and_then(<[u8]>::split_first).ok_or(MalformedReply)?;
         at += line + 2;
         left -= 1;
         match kind {
@@ -39,21 +41,21 @@ pub(super) fn end(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
                 left = left.saturating_add(members);
                 seen = seen.saturating_add(members);
             }
-            _ => return Err(Malformed),
+            _ => return Err(MalformedReply),
         }
         if at > REPLY_MAX || seen > VALUES_MAX {
-            return Err(Malformed);
+            return Err(MalformedReply);
         }
     }
     Ok((at <= bytes.len()).then_some(at))
 }
 
-/// A length; `None` for the -1 of what is not there.
-fn length(text: &[u8]) -> Result<Option<usize>, Malformed> {
+/// Reads a length; `None` for -1, which stands for a missing value.
+fn length(text: &[u8]) -> Result<Option<usize>, MalformedReply> {
     if text == b"-1" {
         return Ok(None);
     }
-    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).map(Some).ok_or(Malformed)
+    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).map(Some).ok_or(MalformedReply)
 }
 
 #[cfg(test)]
@@ -91,9 +93,9 @@ mod tests {
             "?\r\n",
             "\r\n",
         ] {
-            assert_eq!(end(reply.as_bytes()), Err(Malformed), "{reply}");
+            assert_eq!(end(reply.as_bytes()), Err(MalformedReply), "{reply}");
         }
-        assert_eq!(end(&[b'+'; LINE_MAX + 2]), Err(Malformed));
-        assert_eq!(end("*1\r\n".repeat(VALUES_MAX + 1).as_bytes()), Err(Malformed), "nesting is counted");
+        assert_eq!(end(&[b'+'; LINE_MAX + 2]), Err(MalformedReply));
+        assert_eq!(end("*1\r\n".repeat(VALUES_MAX + 1).as_bytes()), Err(MalformedReply), "nesting is counted");
     }
 }

@@ -1,61 +1,60 @@
-//! What lies in the shared cache under one key: an answer, and the proof that one of our fleet put
-//! it there.
+//! The form in which an answer lies in the shared cache: with the proof that an instance with our
+//! key put it there.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 1 | version of this format: 1 |
 //! | up to 16 KiB | the answer as [`crate::core::record`], its times in it |
-//! | 32 | HMAC-SHA-256 with the fleet's key |
+//! | 32 | HMAC-SHA-256 with the key of the instances that share the cache |
 //!
-//! The signature covers the group and the key as well, each with its length before it: an entry of
-//! another group, or one that is replayed under another name, is as worthless as a forged one. An
-//! older entry of the same name can be replayed; it is judged by the times that it bears, and
-//! replaces nothing newer. Whoever may only read the server learns names and addresses: the entries
-//! are signed, not encrypted.
+//! The signature covers the group and the key of the answer as well, each with its length before
+//! it. An entry of another group, or one that is replayed under another name, is therefore as
+//! worthless as a forged one. An older entry of the same name can be replayed; its age is taken
+//! from the times in it, and it replaces nothing newer. The entries are signed and not encrypted:
+//! somebody who may read the server learns names and addresses.
 
 use ring::hmac;
 
 use crate::core::key::Key;
 
-/// Version of the format.
 const VERSION: u8 = 1;
-/// Bytes of a signature.
+/// Length of a signature in bytes.
 const SIGNATURE: usize = 32;
-/// Largest answer that is given away or taken, as record: more than any that is asked for by name
-/// at a service's start.
+/// Largest record that is published or taken, in bytes: more than the answer to any name that a
+/// service asks for at its start.
 pub(super) const RECORD_MAX: usize = 16 << 10;
-/// Largest entry.
+/// Largest entry, in bytes.
 pub(super) const SEALED_MAX: usize = 1 + RECORD_MAX + SIGNATURE;
-/// What is signed begins with this, so that the key may serve for nothing else by accident.
+/// Beginning of all that is signed, so that no signature that the same key makes for another
+/// purpose is valid here.
 const PURPOSE: &[u8] = b"holdover shared cache";
 
-/// The keys of the fleet.
+/// Signs and checks the entries of one group.
 pub(super) struct Seal {
-    /// The group, part of what is signed.
     group: Box<str>,
-    /// Signs.
+    /// Signs, and is accepted.
     signing: hmac::Key,
     /// Is accepted as well, while keys are changed.
     former: Option<hmac::Key>,
 }
 
-/// Why an entry is not taken.
+/// Why an entry is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
-    /// Of another version, cut off, or too large.
+pub(super) enum SealError {
+    /// The entry is of another version, cut off, or too large.
     Format,
-    /// Signed by nobody that we know, or for something else.
+    /// The entry is signed with a key that we do not have, or for another group or name.
     Signature,
 }
 
 impl Seal {
-    /// Seals for a group.
+    /// A seal for the entries of a group. `former` is a key that is accepted besides `key`.
     pub(super) fn new(group: &str, key: &[u8], former: Option<&[u8]>) -> Self {
         let key_of = |bytes: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
         Self { group: group.into(), signing: key_of(key), former: former.map(key_of) }
     }
 
-    /// Makes an entry of a record; `None` when it is too large to be shared.
+    /// Makes a signed entry of a record; `None` when the record is too large to be shared.
     pub(super) fn close(&self, key: &Key, record: &[u8]) -> Option<Vec<u8>> {
         if record.len() > RECORD_MAX {
             return None;
@@ -68,28 +67,29 @@ impl Seal {
         Some(out)
     }
 
-    /// Opens an entry that lay under this key.
+    /// Checks an entry that lay under `key`, and gives the record in it.
     ///
     /// # Errors
-    /// [`Broken`]
-    pub(super) fn open<'a>(&self, key: &Key, entry: &'a [u8]) -> Result<&'a [u8], Broken> {
+    /// [`SealError::Signature`] when nobody with our key signed this entry for this key;
+    /// [`SealError::Format`] when its length or version is wrong.
+    pub(super) fn open<'a>(&self, key: &Key, entry: &'a [u8]) -> Result<&'a [u8], SealError> {
         if entry.len() > SEALED_MAX {
-            return Err(Broken::Format);
+            return Err(SealError::Format);
         }
-        let body = entry.len().checked_sub(SIGNATURE).ok_or(Broken::Format)?;
+        let body = entry.len().checked_sub(SIGNATURE).ok_or(SealError::Format)?;
         let (body, signature) = entry.split_at(body);
         let covered = self.covered(key, body);
         let accepted = [Some(&self.signing), self.former.as_ref()];
         if !accepted.into_iter().flatten().any(|key| hmac::verify(key, &covered, signature).is_ok()) {
-            return Err(Broken::Signature);
+            return Err(SealError::Signature);
         }
         match body.split_first() {
             Some((&VERSION, record)) => Ok(record),
-            Some(_) | None => Err(Broken::Format),
+            Some(_) | None => Err(SealError::Format),
         }
     }
 
-    /// What the signature covers.
+    /// The bytes that the signature covers: purpose, group, key and body, each after its length.
     fn covered(&self, key: &Key, body: &[u8]) -> Vec<u8> {
         let mut covered = Vec::with_capacity(PURPOSE.len() + self.group.len() + key.as_bytes().len() + body.len() + 24);
         for part in [PURPOSE, self.group.as_bytes(), key.as_bytes(), body] {
@@ -129,7 +129,7 @@ mod tests {
             for bit in 0..8 {
                 let mut changed = sealed();
                 changed[at] ^= 1 << bit;
-                assert_eq!(seal.open(&key("www.example.com"), &changed), Err(Broken::Signature), "{at}");
+                assert_eq!(seal.open(&key("www.example.com"), &changed), Err(SealError::Signature), "{at}");
             }
         }
         for length in 0..sealed().len() {
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn an_entry_of_another_group_name_or_fleet_is_worthless() {
-        assert_eq!(Seal::new("batch", FIRST, None).open(&key("www.example.com"), &sealed()), Err(Broken::Signature));
-        assert_eq!(Seal::new("web", FIRST, None).open(&key("pay.example.com"), &sealed()), Err(Broken::Signature));
-        assert_eq!(Seal::new("web", SECOND, None).open(&key("www.example.com"), &sealed()), Err(Broken::Signature));
+        assert_eq!(Seal::new("batch", FIRST, None).open(&key("www.example.com"), &sealed()), Err(SealError::Signature));
+        assert_eq!(Seal::new("web", FIRST, None).open(&key("pay.example.com"), &sealed()), Err(SealError::Signature));
+        assert_eq!(Seal::new("web", SECOND, None).open(&key("www.example.com"), &sealed()), Err(SealError::Signature));
     }
 
     #[test]
@@ -160,6 +160,6 @@ mod tests {
         assert_eq!(seal.close(&key("www.example.com"), &[0; RECORD_MAX + 1]), None);
         let largest = seal.close(&key("www.example.com"), &[0; RECORD_MAX]).unwrap();
         assert!(seal.open(&key("www.example.com"), &largest).is_ok());
-        assert_eq!(seal.open(&key("www.example.com"), &[0; SEALED_MAX + 1]), Err(Broken::Format));
+        assert_eq!(seal.open(&key("www.example.com"), &[0; SEALED_MAX + 1]), Err(SealError::Format));
     }
 }

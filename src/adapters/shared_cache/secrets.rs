@@ -1,30 +1,71 @@
-//! Reads keys, passwords and certificates from their files. No secret is ever shown: not in errors,
-//! not in the log, not in a status.
+//! Reads keys, passwords and certificates from their files. No secret ever appears in an error, in
+//! the log, or in a status.
+//!
+//! A file that cannot be used does not prevent the start, since a sidecar that does not start is
+//! worse than one without a shared cache. The files are read again until all of them can be used: a
+//! secret may be mounted late.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::seal::Seal;
+use super::status::LinkStatus;
 use crate::adapters::tls::{NoTls, Tls};
 use crate::config::limits::{SHARED_CACHE_KEY_MIN as KEY_MIN, SHARED_CACHE_SECRET_MAX as SECRET_MAX};
 use crate::config::settings::{Password, SharedCacheSettings, SharedCacheTransport};
+use crate::memory::Memory;
+use crate::telemetry::events;
+use crate::telemetry::shared_cache::{Reach, SharedCacheTrouble};
 
-/// What the files hold.
+/// Wait before files that could not be used are read again; doubles each time.
+const READ_AGAIN_MIN: Duration = Duration::from_secs(1);
+const READ_AGAIN_MAX: Duration = Duration::from_secs(15);
+
+/// What the files of the shared cache hold.
 pub(super) struct Secrets {
-    /// Signs and checks.
     pub(super) seal: Seal,
-    /// The password, if there is one.
+    /// `None` when no password is configured.
     pub(super) password: Option<Vec<u8>>,
-    /// TLS, if wanted.
+    /// `None` when the servers are spoken to in clear.
     pub(super) tls: Option<Tls>,
 }
 
 impl Secrets {
-    /// Reads all files. It may block for as long as their file system does.
+    /// Reads the files until all of them can be used, and notes meanwhile that the shared cache is
+    /// not reached. Each new complaint is logged once.
+    pub(super) async fn wait_until_usable(
+        settings: &SharedCacheSettings,
+        status: &LinkStatus,
+        memory: &Memory,
+    ) -> Self {
+        let (mut logged, mut wait) = (String::new(), READ_AGAIN_MIN);
+        loop {
+            // On a thread of its own, since the file system may hang.
+            let own = settings.clone();
+            match tokio::task::spawn_blocking(move || Self::read(&own)).await {
+                Ok(Ok(secrets)) => return secrets,
+                Ok(Err(unusable)) => {
+                    let complaint = unusable.to_string();
+                    if complaint != logged {
+                        events::SharedCacheUnusable { url: &settings.url, reason: &complaint }.emit();
+                        logged = complaint;
+                    }
+                }
+                // The runtime is shutting down, or reading has panicked, which it does not.
+                Err(_) => {}
+            }
+            status.set(Reach::Lost { since: status.lost_since(memory.now()), reason: SharedCacheTrouble::Files });
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(READ_AGAIN_MAX);
+        }
+    }
+
+    /// Reads all files. Blocks for as long as their file system does.
     ///
     /// # Errors
-    /// [`Unusable`]: the first of them that cannot be used.
+    /// [`Unusable`] for the first file that cannot be used.
     pub(super) fn read(settings: &SharedCacheSettings) -> Result<Self, Unusable> {
         let tls = match settings.servers.transport {
             SharedCacheTransport::Plain => None,
@@ -34,33 +75,39 @@ impl Secrets {
     }
 }
 
-/// Why the shared cache cannot be used as it is configured.
+/// Why the shared cache cannot be used with the files that the configuration names.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// A file cannot be read.
+    /// The file of a key or password cannot be read.
     #[error("{key}: {} cannot be read: {source}. Check the path and its permissions.", .path.display())]
     Unreadable {
-        /// The key of the configuration.
+        /// Key of the configuration that names the file.
         key: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A key is too short or too long.
-    #[error("{key}: {} holds {length} bytes. Allowed: {KEY_MIN} to {SECRET_MAX}. `openssl rand -hex 32` makes one.", .path.display())]
+    /// A signing key is too short or too long.
+    #[error(
+        "{key}: {} holds {length} bytes. Allowed: {KEY_MIN} to {SECRET_MAX}. `openssl rand -hex 32` makes one.",
+        .path.display()
+    )]
     Length {
-        /// The key of the configuration.
+        /// Key of the configuration that names the file.
         key: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its length.
+        /// Bytes in the file, without a line end.
         length: usize,
     },
-    /// A password is empty or too long.
-    #[error("shared_cache.password_file: {} holds no password, or one of more than {SECRET_MAX} bytes.", .path.display())]
+    /// The password in the file is empty or too long.
+    #[error(
+        "shared_cache.password_file: {} holds no password, or one of more than {SECRET_MAX} bytes.",
+        .path.display()
+    )]
     NoPassword {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// The certificate authorities that `shared_cache.ca_file` names, or the system's, cannot be
@@ -82,10 +129,6 @@ impl Unusable {
     }
 }
 
-/// Reads the keys of the fleet.
-///
-/// # Errors
-/// [`Unusable`]
 fn seal(settings: &SharedCacheSettings) -> Result<Seal, Unusable> {
     let key = key("shared_cache.key_file", &settings.key_file)?;
     let former =
@@ -93,10 +136,6 @@ fn seal(settings: &SharedCacheSettings) -> Result<Seal, Unusable> {
     Ok(Seal::new(&settings.group, &key, former.as_deref()))
 }
 
-/// Reads the password.
-///
-/// # Errors
-/// [`Unusable`]
 fn password(settings: &SharedCacheSettings) -> Result<Option<Vec<u8>>, Unusable> {
     match &settings.password {
         None => Ok(None),
@@ -109,15 +148,15 @@ fn password(settings: &SharedCacheSettings) -> Result<Option<Vec<u8>>, Unusable>
     }
 }
 
-/// Reads one key.
+/// Reads one signing key; `name` is the key of the configuration that names the file.
 fn key(name: &'static str, path: &Path) -> Result<Vec<u8>, Unusable> {
     let key = read(name, path)?;
     let fits = key.len() >= KEY_MIN && u64::try_from(key.len()).is_ok_and(|length| length <= SECRET_MAX);
     if fits { Ok(key) } else { Err(Unusable::Length { key: name, path: path.to_owned(), length: key.len() }) }
 }
 
-/// Reads a file without the line end that editors leave; a little more than may be of one that is
-/// too long.
+/// Reads a file without the line end that editors leave. Of a file that is too long, a little more
+/// is read than a secret may have, so that its length shows.
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Unusable> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(SECRET_MAX + 3).read_to_end(&mut bytes));

@@ -1,56 +1,55 @@
-//! Finds the server that takes what is published: the one that is named, the one that the sentinels
-//! name, or the one that has our slot.
+//! Finds the server to which answers are published: the one that the URL names, the one that the
+//! sentinels name, or the member of the cluster that has our slot.
 //!
-//! | `shared_cache.url` | which server |
+//! | `shared_cache.url` | server |
 //! |---|---|
-//! | `redis://`, `rediss://` | the first that answers |
-//! | `redis-sentinel://` | asks the sentinels in turn for the primary, and the primary whether it is one (Sentinel clients' guidelines) |
-//! | `redis-cluster://` | asks any of them for a key of ours, and follows where it points |
+//! | `redis://`, `rediss://` | the first of the named servers that answers |
+//! | `redis-sentinel://` | the sentinels are asked in turn for the primary, and the primary whether it is one (Sentinel clients' guidelines) |
+//! | `redis-cluster://` | any named member is asked for a key of ours, and its redirection is followed |
 //!
-//! All keys of a group bear one hash tag, so a cluster keeps them in one slot: there is one server
-//! to talk to in every case, and no map of slots to be kept. When the server is changed, commands
-//! fail with MOVED or READONLY, and the search begins anew.
+//! All keys of a group bear one hash tag, so a cluster keeps them in one slot. There is one server
+//! to talk to in every case, and no map of slots to be kept. When another server takes over,
+//! commands fail with MOVED or READONLY, and the search begins anew.
 
 use std::time::Duration;
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, Value};
 
-use super::connection::Connection;
+use super::connection::RespConnection;
 use super::directory::Directory;
+use super::reply_error::{ReplyError, check_reply};
 use crate::adapters::tls::Tls;
 use crate::config::settings::{Server, Topology};
 use crate::telemetry::shared_cache::SharedCacheTrouble;
 
-/// How long one address may take to be connected to.
+/// How long a connection to one address may take to be made.
 const OPEN_MAX: Duration = Duration::from_millis(500);
-/// How long the first commands on a connection may take; those for which queries wait have a
-/// shorter time.
+/// How long the first commands on a connection may take. No query waits for them, so they have more
+/// time than others.
 const GREETING_MAX: Duration = Duration::from_millis(500);
 /// How long the whole search may take.
 const SEARCH_MAX: Duration = Duration::from_secs(3);
-/// How often one search may be sent elsewhere.
+/// Servers that one redirection after the other may lead to.
 const REDIRECTS_MAX: usize = 4;
 
-/// Who we are.
+/// The user as which holdover logs in to servers.
 #[derive(Clone, Default)]
-pub(super) struct Identity {
-    /// The user; `None` for the default one.
+pub(super) struct Credentials {
+    /// `None` for the server's default user.
     pub(super) username: Option<String>,
-    /// The password.
+    /// `None` when the server asks for no password.
     pub(super) password: Option<Vec<u8>>,
 }
 
-/// Where to look, and as whom.
-pub(super) struct Servers {
-    /// How servers are found.
+/// Where the server is searched for, and what is expected of it.
+pub(super) struct ServerSearch {
     pub(super) topology: Topology,
-    /// Those that are named.
+    /// The servers, sentinels or members of the cluster that the URL names.
     pub(super) hosts: Vec<Server>,
-    /// The number of the database.
+    /// Number of the database that is selected.
     pub(super) database: u32,
-    /// Who we are.
-    pub(super) identity: Identity,
-    /// TLS, if wanted.
+    pub(super) credentials: Credentials,
+    /// `None` when the servers are spoken to in clear.
     pub(super) tls: Option<Tls>,
     /// A key in our slot, which the user must be able to read.
     pub(super) probe: Vec<u8>,
@@ -58,27 +57,24 @@ pub(super) struct Servers {
     pub(super) timeout: Duration,
 }
 
-/// What is done about a reply that is no value.
-pub(super) enum Complaint {
-    /// Another server has the key.
-    Elsewhere(Server),
-    /// The connection is of no use.
-    Useless(SharedCacheTrouble),
-    /// The command failed, and nothing else did.
-    Command,
+/// What kind of server is being logged in to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Greeting {
+    /// A server that holds answers.
+    Server,
+    Sentinel,
 }
 
-impl Servers {
-    /// Connects to the server that takes what is published.
+impl ServerSearch {
+    /// Connects to the server to which answers are published, within 3 seconds.
     ///
     /// # Errors
-    /// The last [`SharedCacheTrouble`] of the search.
-    pub(super) async fn connect(&self, directory: &mut Directory) -> Result<Connection, SharedCacheTrouble> {
+    /// The [`SharedCacheTrouble`] of the server that was tried last.
+    pub(super) async fn connect(&self, directory: &mut Directory) -> Result<RespConnection, SharedCacheTrouble> {
         tokio::time::timeout(SEARCH_MAX, self.search(directory)).await.unwrap_or(Err(SharedCacheTrouble::Unreachable))
     }
 
-    /// Searches.
-    async fn search(&self, directory: &mut Directory) -> Result<Connection, SharedCacheTrouble> {
+    async fn search(&self, directory: &mut Directory) -> Result<RespConnection, SharedCacheTrouble> {
         let mut trouble = SharedCacheTrouble::Unreachable;
         for host in &self.hosts {
             let found = match &self.topology {
@@ -96,24 +92,24 @@ impl Servers {
         Err(trouble)
     }
 
-    /// Reaches a server or the one to which it points.
-    async fn reach(&self, mut server: Server, directory: &mut Directory) -> Result<Connection, SharedCacheTrouble> {
+    /// Connects to a server, or to the one to which it redirects.
+    async fn reach(&self, mut server: Server, directory: &mut Directory) -> Result<RespConnection, SharedCacheTrouble> {
         for _ in 0..REDIRECTS_MAX {
             let connection = self.greet(&server, directory, Greeting::Server).await?;
-            // Within the time that queries will give it: a server that is too slow for them is no
-            // use.
+            // The probe has the time that queries give to a lookup: a server that is too slow for
+            // them is not used.
             let (connection, replies) = connection.exchange(&self.probe(), self.timeout).await?;
-            match self.judge_probe(replies) {
+            match self.check_probe(replies) {
                 Ok(()) => return Ok(connection),
-                Err(Complaint::Elsewhere(other)) => server = other,
-                Err(Complaint::Useless(trouble)) => return Err(trouble),
-                Err(Complaint::Command) => return Err(SharedCacheTrouble::Unwilling),
+                Err(ReplyError::Elsewhere(other)) => server = other,
+                Err(ReplyError::Unusable(trouble)) => return Err(trouble),
+                Err(ReplyError::Command) => return Err(SharedCacheTrouble::Unwilling),
             }
         }
         Err(SharedCacheTrouble::NoPrimary)
     }
 
-    /// Commands that tell whether a server is the right one.
+    /// The commands whose replies show whether a server is the one that is searched for.
     pub(super) fn probe(&self) -> Vec<Cmd> {
         let mut commands = vec![redis::cmd("GETRANGE").arg(&self.probe).arg(0).arg(0).to_owned()];
         if let Topology::Sentinel { .. } = self.topology {
@@ -122,26 +118,26 @@ impl Servers {
         commands
     }
 
-    /// Judges their replies.
+    /// Checks the replies to [`Self::probe`].
     ///
     /// # Errors
-    /// [`Complaint`]: it is not the right one.
-    pub(super) fn judge_probe(&self, replies: Vec<Value>) -> Result<(), Complaint> {
-        let mut replies = replies.into_iter().map(judge);
+    /// [`ReplyError`] when the server is not the one that is searched for.
+    pub(super) fn check_probe(&self, replies: Vec<Value>) -> Result<(), ReplyError> {
+        let mut replies = replies.into_iter().map(check_reply);
         match replies.next() {
-            // Somebody has put something of another type there, which is no reason to do without
-            // the server.
-            Some(Ok(_) | Err(Complaint::Command)) | None => {}
-            Some(Err(complaint)) => return Err(complaint),
+            // An error of the command alone means that a value of another type lies under the
+            // probe, which somebody has put there. The server can be used all the same.
+            Some(Ok(_) | Err(ReplyError::Command)) | None => {}
+            Some(Err(error)) => return Err(error),
         }
         match replies.next() {
-            Some(Ok(role)) if !is_primary(&role) => Err(Complaint::Useless(SharedCacheTrouble::NoPrimary)),
+            Some(Ok(role)) if !is_primary(&role) => Err(ReplyError::Unusable(SharedCacheTrouble::NoPrimary)),
             Some(Ok(_)) | None => Ok(()),
-            Some(Err(complaint)) => Err(complaint),
+            Some(Err(error)) => Err(error),
         }
     }
 
-    /// Asks a sentinel for the primary.
+    /// Asks a sentinel for the primary with this name.
     async fn primary(
         &self,
         sentinel: &Server,
@@ -151,37 +147,41 @@ impl Servers {
         let connection = self.greet(sentinel, directory, Greeting::Sentinel).await?;
         let command = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name).to_owned();
         let (_, replies) = connection.exchange(&[command], GREETING_MAX).await?;
-        match replies.into_iter().next().map(judge) {
+        match replies.into_iter().next().map(check_reply) {
             Some(Ok(Value::Array(address))) => server_of(&address).ok_or(SharedCacheTrouble::Protocol),
             Some(Ok(_)) => Err(SharedCacheTrouble::NoPrimary),
-            Some(Err(Complaint::Useless(trouble))) => Err(trouble),
-            Some(Err(Complaint::Elsewhere(_) | Complaint::Command)) | None => Err(SharedCacheTrouble::NoPrimary),
+            Some(Err(ReplyError::Unusable(trouble))) => Err(trouble),
+            Some(Err(ReplyError::Elsewhere(_) | ReplyError::Command)) | None => Err(SharedCacheTrouble::NoPrimary),
         }
     }
 
-    /// Connects to one server, and says who we are.
+    /// Connects to the first address of a server that answers, and logs in there.
     async fn greet(
         &self,
         server: &Server,
         directory: &mut Directory,
         greeting: Greeting,
-    ) -> Result<Connection, SharedCacheTrouble> {
+    ) -> Result<RespConnection, SharedCacheTrouble> {
         let mut trouble = SharedCacheTrouble::NoAddress;
         for address in directory.find(&server.host, server.port).await {
-            match Connection::open(address, &server.host, self.tls.as_ref(), OPEN_MAX).await {
-                Ok(connection) => return self.introduce(connection, greeting).await,
+            match RespConnection::open(address, &server.host, self.tls.as_ref(), OPEN_MAX).await {
+                Ok(connection) => return self.log_in(connection, greeting).await,
                 Err(last) => trouble = last,
             }
         }
         Err(trouble)
     }
 
-    /// Says who we are.
-    async fn introduce(&self, connection: Connection, greeting: Greeting) -> Result<Connection, SharedCacheTrouble> {
+    /// Authenticates and selects the database, where that is configured.
+    async fn log_in(
+        &self,
+        connection: RespConnection,
+        greeting: Greeting,
+    ) -> Result<RespConnection, SharedCacheTrouble> {
         let mut commands = Vec::new();
-        if let Some(password) = &self.identity.password {
+        if let Some(password) = &self.credentials.password {
             let mut auth = redis::cmd("AUTH");
-            self.identity.username.iter().for_each(|user| {
+            self.credentials.username.iter().for_each(|user| {
                 auth.arg(user);
             });
             commands.push(auth.arg(password).to_owned());
@@ -194,11 +194,11 @@ impl Servers {
         }
         let (connection, replies) = connection.exchange(&commands, GREETING_MAX).await?;
         for reply in replies {
-            match (judge(reply), greeting) {
+            match (check_reply(reply), greeting) {
                 // A sentinel may have no password although its servers have one.
-                (Ok(_), _) | (Err(_), Greeting::Sentinel) => {}
-                (Err(Complaint::Useless(trouble)), Greeting::Server) => return Err(trouble),
-                (Err(Complaint::Elsewhere(_) | Complaint::Command), Greeting::Server) => {
+                (Ok(_), Greeting::Server | Greeting::Sentinel) | (Err(_), Greeting::Sentinel) => {}
+                (Err(ReplyError::Unusable(trouble)), Greeting::Server) => return Err(trouble),
+                (Err(ReplyError::Elsewhere(_) | ReplyError::Command), Greeting::Server) => {
                     return Err(SharedCacheTrouble::Denied);
                 }
             }
@@ -207,45 +207,13 @@ impl Servers {
     }
 }
 
-/// Whom we greet.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Greeting {
-    /// A server that holds data.
-    Server,
-    /// A sentinel.
-    Sentinel,
-}
-
-/// Whether the reply to ROLE is a primary's.
+/// Whether the reply to ROLE comes from a primary.
 fn is_primary(role: &Value) -> bool {
     matches!(role, Value::Array(fields) if matches!(fields.first(), Some(Value::BulkString(name)) if name == b"master"))
 }
 
-/// A server as a sentinel names it.
+/// Reads the address by which a sentinel names the primary.
 fn server_of(address: &[Value]) -> Option<Server> {
     let [Value::BulkString(host), Value::BulkString(port)] = address else { return None };
     Some(Server { host: String::from_utf8(host.clone()).ok()?, port: std::str::from_utf8(port).ok()?.parse().ok()? })
-}
-
-/// Tells a value from a complaint.
-pub(super) fn judge(reply: Value) -> Result<Value, Complaint> {
-    reply.extract_error().map_err(|error| complaint(&error))
-}
-
-/// What a server's complaint means for us.
-fn complaint(error: &RedisError) -> Complaint {
-    if let Some((node, _)) = error.redirect_node()
-        && let Some((host, port)) = node.rsplit_once(':')
-        && let Ok(port) = port.parse()
-    {
-        return Complaint::Elsewhere(Server { host: host.trim_matches(['[', ']']).to_owned(), port });
-    }
-    match error.code() {
-        Some("NOAUTH" | "WRONGPASS" | "NOPERM") => Complaint::Useless(SharedCacheTrouble::Denied),
-        Some("READONLY" | "MASTERDOWN" | "NOREPLICAS" | "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK") => {
-            Complaint::Useless(SharedCacheTrouble::NoPrimary)
-        }
-        Some("LOADING" | "BUSY") => Complaint::Useless(SharedCacheTrouble::Unwilling),
-        Some(_) | None => Complaint::Command,
-    }
 }

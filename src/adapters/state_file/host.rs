@@ -1,43 +1,43 @@
-//! The host as a run sees it: which boot this is, and when it began. Two runs of one boot know by
-//! how much the wall clock was moved.
+//! The host as one run sees it: which boot this is, and when it began. From that, two runs of one
+//! boot know by how much the wall clock was set between them.
 //!
-//! Linux says which boot it is in `/proc/sys`. A service that systemd starts with `ProcSubset=pid`
-//! does not see that, and is told by a variable of the unit instead (`%b`). Where neither is there
-//! nothing is known, which is safe: what is from the future is then stale, and what is past its
-//! time is forgotten (see [`crate::core::restore`]). A clock that counts from the boot is no
-//! identity: another boot may have lasted as long.
+//! Linux identifies the boot in `/proc/sys`. A service that systemd starts with `ProcSubset=pid`
+//! does not see that file, and gets the identity from a variable of its unit instead (`%b`). Where
+//! neither exists the boot is unknown, which is safe: answers from the future are then stale at
+//! once, and answers past their maximum stale are dropped (see [`crate::core::restore`]). A clock
+//! that counts from the boot is no identity, since another boot may have lasted as long.
 
 use std::time::Duration;
 
 use crate::core::restore::Shift;
 use crate::core::time::Timestamp;
 
-/// Clocks are never quite alike: by less than this they were not set.
+/// Smallest difference that counts as a clock that was set, since two clocks never agree exactly.
 const SET_MIN: Duration = Duration::from_secs(1);
-/// Where Linux says which boot this is.
+/// The file in which Linux identifies the boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// Where systemd says so, in our unit.
+/// The environment variable in which systemd identifies the boot, set in our unit.
 const VARIABLE: &str = "BOOT_ID";
 
-/// The host as a run sees it.
+/// The present boot of a host, as one run sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Which boot it is; `None` where that cannot be told.
+    /// Identity of the boot; `None` where it is not known.
     pub boot: Option<u128>,
-    /// When it began, on this run's timeline.
+    /// When the boot began, on the timeline of the run.
     pub booted_at: Timestamp,
 }
 
 impl Host {
-    /// The present boot, which began at this time.
+    /// The present boot, given when it began on the timeline of this run.
     #[must_use]
     pub fn present(booted_at: Timestamp) -> Self {
         let (kernel, unit) = (std::fs::read_to_string(BOOT_ID).ok(), std::env::var(VARIABLE).ok());
         Self { boot: identity(kernel.as_deref()).or_else(|| identity(unit.as_deref())), booted_at }
     }
 
-    /// By how much the wall clock was moved between `theirs` and this run. That is known only
-    /// within one boot.
+    /// By how much the wall clock was set between another run and this one; [`Shift::NONE`] unless
+    /// both were in the same boot.
     #[must_use]
     pub fn shift_from(&self, theirs: &Self) -> Shift {
         if self.boot.is_none() || self.boot != theirs.boot {
@@ -50,7 +50,7 @@ impl Host {
     }
 }
 
-/// A boot's identity: 32 hexadecimal digits, with or without hyphens.
+/// Reads the identity of a boot: 32 hexadecimal digits, with or without hyphens, not all 0.
 fn identity(text: Option<&str>) -> Option<u128> {
     let digits = text?.trim().replace('-', "");
     let all = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());

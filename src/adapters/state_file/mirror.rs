@@ -1,67 +1,74 @@
-//! Keeps an open file like the memory: writes what the journal tells, compares both now and then,
-//! and keeps the file short.
+//! Keeps an open state file equal to the memory: writes the changes that the journal reports,
+//! compares the whole of both at times, and keeps the file short.
 //!
-//! Where the journal is not enough, the whole file is compared with the whole memory in one walk:
-//! after every opening, after a page of the journal ran over, when rows and memory differ in
-//! number, and every five minutes. That one way covers what was evicted or grew too old (no row is
-//! left of it), what could not be written while the disk was full, another timeline, and hits. So
-//! nothing waits in a queue for a disk that is away, and the file is bounded as the memory is.
+//! | when | what is written |
+//! |---|---|
+//! | the file was just opened, a flush is to be written, or the process ends | all differences |
+//! | the journal had more changes than it can hold | all differences |
+//! | the numbers of rows and of answers in memory have drifted apart by more than a tenth | all differences, with the next write |
+//! | five minutes have passed since the last comparison, longer with more than 100 000 answers | all differences |
+//! | otherwise | the changes of the journal |
+//!
+//! The comparison covers all that the journal does not report: answers that were evicted or are
+//! past their maximum stale (their rows are removed), changes that could not be written while the
+//! disk was full, times that were moved to another timeline, and hits. So no queue waits for a disk
+//! that is away, and the file is bounded as the memory is.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Options;
-use super::broken::Broken;
-use super::file::{self, File};
+use super::database::{Rows, StateDatabase, row_key};
+use super::error::StateFileError;
+use super::options::StateFileOptions;
 use crate::core::record;
 use crate::core::time::Timestamp;
 use crate::memory::Memory;
 use crate::memory::cached::CachedAnswer;
 use crate::memory::journal::{Change, Reader};
 
-/// How often file and memory are compared in any case, for up to so many rows; more rarely for
-/// more, since all are read.
+/// How long file and memory are not compared at the most, for up to [`COMPARE_ROWS`] answers. Since
+/// a comparison reads all rows, the time grows in proportion for more of them.
 const COMPARE_EVERY: Duration = Duration::from_secs(300);
 /// Rows that are compared in some 5 ms.
 const COMPARE_ROWS: u64 = 100_000;
-/// Rows that file and memory may differ by until then, beside a tenth.
+/// Rows by which file and memory may drift apart without a comparison, however few rows there are.
 const SLACK: u64 = 64;
-/// A file up to this length is left as it is.
+/// Length in bytes up to which a file is never compacted.
 const TIDY_MIN: u64 = 8 << 20;
-/// A longer one is compacted when it is so many times as long as its rows, and not earlier: redb
-/// doubles a file that it has no free page in, so one that was compacted is soon longer than it was
-/// (3 MB of answers in a week of churn: 14 MB, and 9 MB left alone).
+/// A longer file is compacted when it is so many times as long as its rows, and not earlier: redb
+/// doubles a file in which it finds no free page, so a file that was compacted is soon longer than
+/// before (3 MB of answers in a week of churn: 14 MB, and 9 MB without compaction).
 const TIDY_TIMES: u64 = 3;
-/// How often at the most, since it writes all rows anew; and at the end.
+/// Shortest time between two compactions, since each writes all rows anew. The end of the process
+/// does not wait for it.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
-/// Changes of one transaction. Until two commits later the pages that it replaces are not free:
-/// smaller ones need a smaller file, larger ones fewer syncs.
+/// Changes in one transaction. The pages that a transaction replaces become free two commits later:
+/// smaller transactions need a smaller file, larger ones fewer syncs.
 const CHANGES_MAX: usize = 256;
 
-/// An open file and how far it is.
+/// An open state file, and how far it has followed the memory.
 pub(super) struct Mirror {
-    /// The file.
-    pub(super) file: File,
-    /// Hears of changes.
+    pub(super) file: StateDatabase,
     journal: Reader,
-    /// Whether file and memory have to be compared.
+    /// Whether the next write compares file and memory.
     compare: bool,
-    /// When they were last compared.
+    /// When file and memory were last compared.
     compared: Timestamp,
-    /// Answers that memory held beyond the rows then: those that are too old, for one.
+    /// Answers in memory beyond the rows of the file, at the last comparison. It is not zero
+    /// because memory may hold answers past their maximum stale, which get no row.
     surplus: i64,
-    /// Rows.
+    /// Rows after the last write.
     entries: u64,
-    /// When the file was last compacted, or found to need no compaction.
+    /// When the file was last compacted, or found not to need it.
     tidied: Timestamp,
-    /// When it was last written.
+    /// When the file was last written; `None` while that has not been necessary.
     pub(super) written: Option<Timestamp>,
 }
 
 impl Mirror {
-    /// A file that was just opened.
-    pub(super) fn new(file: File, memory: &Memory) -> Self {
+    /// A mirror of the memory in a file that was just opened.
+    pub(super) fn new(file: StateDatabase, memory: &Memory) -> Self {
         let now = memory.now();
         Self {
             file,
@@ -75,19 +82,26 @@ impl Mirror {
         }
     }
 
-    /// Has file and memory compared the next time.
+    /// Has the next write compare file and memory.
     pub(super) fn compare_next(&mut self) {
         self.compare = true;
     }
 
-    /// The next time that it is saved is the last.
+    /// Prepares for the last write: it compares file and memory, and may compact the file.
     pub(super) fn expect_the_end(&mut self) {
         self.compare_next();
         self.tidied = Timestamp::EPOCH;
     }
 
-    /// Writes what changed, or all that differs; gives the rows that there are then.
-    pub(super) fn save(&mut self, memory: &Memory, options: &Options) -> Result<u64, Broken> {
+    /// Writes the changes since the last time, or all differences between file and memory, and
+    /// gives the number of rows after it.
+    ///
+    /// # Errors
+    /// [`StateFileError`]: the file has to be opened again. The changes that were taken from the
+    /// journal are not kept for that, since the comparison after the opening finds them.
+    pub(super) fn save(&mut self, memory: &Memory, options: &StateFileOptions) -> Result<u64, StateFileError> {
+        // The time and the journal are taken before the memory is read: a change that comes in
+        // between is then written twice, and none is left out.
         let now = memory.now();
         let taken = self.journal.take();
         let [(good, _), (negative, _), _] = memory.store().sizes();
@@ -95,6 +109,8 @@ impl Mirror {
         let due =
             COMPARE_EVERY.max(COMPARE_EVERY * u32::try_from((good + negative) / COMPARE_ROWS).unwrap_or(u32::MAX));
         let rows = |entries: u64| i64::try_from(entries).unwrap_or(i64::MAX);
+        // What the journal reports is not enough after some events (see the table above), nor for
+        // ever: evicted answers and grown hits are not among its changes.
         if self.compare || taken.missed || now.since(self.compared) >= due {
             self.entries = self.write_differences(memory, options, now)?;
             self.surplus = held - rows(self.entries);
@@ -102,24 +118,28 @@ impl Mirror {
         } else if !taken.changes.is_empty() {
             self.entries = self.write_changes(&taken.changes, options)?;
             self.written = Some(now);
+            // Every eviction leaves a row behind. Once file and memory have drifted apart since the
+            // last comparison, in either direction, the next write compares them.
             let strayed = (held - rows(self.entries)).abs_diff(self.surplus);
             self.compare = strayed > SLACK.max(self.entries / 10);
         }
+        // Compaction comes last: it writes all rows anew, and the changes are safe by now.
         self.tidy(now)?;
         Ok(self.entries)
     }
 
-    /// Writes what the journal told.
-    fn write_changes(&mut self, changes: &[Change], options: &Options) -> Result<u64, Broken> {
+    /// Writes the changes of the journal, in transactions of [`CHANGES_MAX`].
+    fn write_changes(&mut self, changes: &[Change], options: &StateFileOptions) -> Result<u64, StateFileError> {
         let mut entries = self.entries;
         for changes in changes.chunks(CHANGES_MAX) {
             entries = self.file.write(&options.host, |rows| {
                 for change in changes {
                     match change {
                         Change::Learned(cached, _) if cached.is_current() => put(rows, cached)?,
-                        // Replaced or evicted since.
+                        // The answer has been replaced since, which is a change of its own, or
+                        // evicted.
                         Change::Learned(..) => {}
-                        Change::Flushed(key) => rows.forget(key)?,
+                        Change::Flushed(key) => rows.remove(key)?,
                     }
                 }
                 Ok(())
@@ -128,8 +148,16 @@ impl Mirror {
         Ok(entries)
     }
 
-    /// Compares the whole file with the whole memory, and makes it the same.
-    fn write_differences(&mut self, memory: &Memory, options: &Options, now: Timestamp) -> Result<u64, Broken> {
+    /// Compares the whole file with the whole memory in one transaction: removes the rows that
+    /// memory does not have, and writes the answers that the file does not have.
+    fn write_differences(
+        &mut self,
+        memory: &Memory,
+        options: &StateFileOptions,
+        now: Timestamp,
+    ) -> Result<u64, StateFileError> {
+        // An answer is recognised by a hash of its row key and the time at which it was stored. A
+        // hash takes 8 bytes, where a key would have to be copied for each answer in memory.
         let hasher = foldhash::fast::RandomState::default();
         let version = |row: &[u8], stored: Timestamp| {
             let mut state = hasher.build_hasher();
@@ -142,9 +170,11 @@ impl Mirror {
             .answers()
             .filter(|cached| cached.entry.is_servable(now))
             .filter_map(|cached| {
-                Some((version(&file::row_key(&cached.key()?, cached.entry.kind), cached.entry.stored), cached))
+                Some((version(&row_key(&cached.key()?, cached.entry.kind), cached.entry.stored), cached))
             })
             .collect();
+        // One walk through the file removes the rows that are not in memory, and marks the answers
+        // that need no write: their row is there, and its hits are near enough.
         answers.sort_unstable_by_key(|(version, _)| *version);
         let mut found = vec![false; answers.len()];
         self.file.write(&options.host, |rows| {
@@ -154,10 +184,11 @@ impl Mirror {
                     return false;
                 };
                 if let (Some(found), Some((_, cached))) = (found.get_mut(at), answers.get(at)) {
-                    *found = !is_hotter(cached.hits(), hits);
+                    *found = !is_much_hotter(cached, hits);
                 }
                 true
             })?;
+            // What is not marked is missing in the file, or has become much hotter.
             for (_, cached) in found.iter().zip(&answers).filter(|(found, _)| !**found).map(|(_, cached)| cached) {
                 put(rows, cached)?;
             }
@@ -166,7 +197,7 @@ impl Mirror {
     }
 
     /// Compacts the file when it has grown too long for what it holds.
-    fn tidy(&mut self, now: Timestamp) -> Result<(), Broken> {
+    fn tidy(&mut self, now: Timestamp) -> Result<(), StateFileError> {
         if self.file.length() <= TIDY_MIN || now.since(self.tidied) < TIDY_EVERY {
             return Ok(());
         }
@@ -178,16 +209,16 @@ impl Mirror {
     }
 }
 
-/// Writes the answer in a cached.
-fn put(rows: &mut file::Rows<'_>, cached: &CachedAnswer) -> Result<(), Broken> {
+fn put(rows: &mut Rows<'_>, cached: &CachedAnswer) -> Result<(), StateFileError> {
     match cached.key() {
         Some(key) => rows.put(&key, &cached.entry, cached.hits()),
         None => Ok(()),
     }
 }
 
-/// Whether an answer has become so much hotter than its record says that it is worth a write: four
-/// times as many hits.
-const fn is_hotter(hits: u32, recorded: u32) -> bool {
+/// Whether an answer has so many more hits than its record says that the row is written again: four
+/// times as many.
+fn is_much_hotter(cached: &CachedAnswer, recorded: u32) -> bool {
+    let hits = cached.hits();
     hits > 1 && hits / 4 >= recorded.saturating_add(1)
 }

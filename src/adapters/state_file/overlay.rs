@@ -1,14 +1,15 @@
-//! A look at a database that changes nothing: what redb writes to it stays in memory, over what the
-//! file holds.
+//! Reads a database without changing its file: what redb writes stays in memory, over what the file
+//! holds.
 //!
 //! redb repairs a file that was not closed: it reads all of it, writes a commit, and waits for the
-//! disk three times. With this in between, the repair is the same and none of it reaches the disk:
-//! what is remembered is back before the first wait, and the file is repaired in earnest when
-//! queries are answered already. So a power cut meanwhile finds the file as it was, and what lies
-//! on a disk that is full or read-only can be read, too.
+//! disk three times. With an overlay in between, the repair is the same, and none of it reaches the
+//! disk. So remembered answers are restored before the first wait for a disk, and the file itself
+//! is repaired later, when queries are answered already. A power cut in between finds the file as
+//! it was. Files on a disk that is full or read-only can be read, too.
 //!
-//! Locks are taken on the file, shared ones, since a file that may not be written can have no
-//! others: another process that writes it is noticed, and must wait for a moment.
+//! The file is locked in shared mode, since a file that is open only for reading can have no other
+//! locks. A process that has the file open for writing is noticed by them; a process that wants to
+//! open it for writing has to wait for a moment.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,33 +23,43 @@ use redb::{BackendError, DatabaseError, StorageBackend};
 
 /// Bytes that are kept together; the size of redb's pages.
 const BLOCK: usize = 4096;
-/// Blocks that may be kept: a repair writes the header and few pages, an end some more.
+/// Blocks that may be kept: a repair writes the header and a few pages, closing writes some more.
 const BLOCKS_MAX: usize = 1024;
 
-/// A file, and over it what was written.
+/// A file together with the writes that did not reach it.
 #[derive(Debug)]
 pub(super) struct Overlay {
-    /// Its locks.
+    /// Takes the locks on the file, and is used for nothing else.
     locks: FileBackend,
-    /// What it holds.
     file: fs::File,
-    /// What was written.
     over: Mutex<Over>,
 }
 
-/// What was written.
+/// What lies over the file.
 #[derive(Debug)]
 struct Over {
-    /// How long the whole is.
+    /// Length in bytes of file and writes together.
     length: u64,
-    /// How much of the file shows through: less than its length once that was cut.
+    /// Bytes of the file that still show through: fewer than the file has once it was cut, since
+    /// what is appended after a cut are zeros, and not the old content.
     shown: u64,
-    /// By their number.
+    /// Blocks that were written, by their number. Each was filled from the file first.
     blocks: BTreeMap<u64, Box<[u8; BLOCK]>>,
 }
 
+/// The part of a read or write that lies within one block.
+struct Part {
+    /// Number of the block.
+    number: u64,
+    /// Where the part begins within the block.
+    in_block: usize,
+    /// Where the part begins within the data that are read or written.
+    in_data: usize,
+    length: usize,
+}
+
 impl Overlay {
-    /// A file as it is.
+    /// An overlay without writes over a file that is open for reading.
     pub(super) fn new(file: fs::File) -> Result<Self, DatabaseError> {
         let (length, locks) = (
             file.metadata().map_err(redb::StorageError::Io)?.len(),
@@ -57,8 +68,9 @@ impl Overlay {
         Ok(Self { locks, file, over: Mutex::new(Over { length, shown: length, blocks: BTreeMap::new() }) })
     }
 
-    /// Reads what the file shows at this place; zeros beyond its end.
-    fn show(&self, offset: u64, shown: u64, out: &mut [u8]) -> io::Result<()> {
+    /// Fills `out` with what the file shows from `offset` on, and with zeros beyond its first
+    /// `shown` bytes.
+    fn read_file(&self, offset: u64, out: &mut [u8], shown: u64) -> io::Result<()> {
         let most = usize::try_from(shown.saturating_sub(offset)).unwrap_or(usize::MAX).min(out.len());
         let (from_file, beyond) = out.split_at_mut(most);
         beyond.fill(0);
@@ -66,17 +78,16 @@ impl Overlay {
     }
 }
 
-/// The blocks that a range touches: number, where the common part begins in block and range, and
-/// how long it is.
-fn parts(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, usize, usize)> {
+/// Cuts a range of the file at the borders of the blocks.
+fn parts(offset: u64, length: usize) -> impl Iterator<Item = Part> {
     let mut done = 0;
     std::iter::from_fn(move || {
         let at = offset.checked_add(u64::try_from(done).ok()?)?;
-        let within = usize::try_from(at % BLOCK as u64).ok()?;
-        let part = (BLOCK - within).min(length - done);
-        let found = (at / BLOCK as u64, within, done, part);
-        done += part;
-        (part > 0).then_some(found)
+        let in_block = usize::try_from(at % BLOCK as u64).ok()?;
+        let part =
+            Part { number: at / BLOCK as u64, in_block, in_data: done, length: (BLOCK - in_block).min(length - done) };
+        done += part.length;
+        (part.length > 0).then_some(part)
     })
 }
 
@@ -90,10 +101,12 @@ impl StorageBackend for Overlay {
         if offset.saturating_add(u64::try_from(out.len()).unwrap_or(u64::MAX)) > over.length {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        self.show(offset, over.shown, out)?;
-        for (number, within, at, part) in parts(offset, out.len()) {
+        // First what the file shows, then the blocks that were written over it.
+        self.read_file(offset, out, over.shown)?;
+        for Part { number, in_block, in_data, length } in parts(offset, out.len()) {
             if let Some(block) = over.blocks.get(&number)
-                && let (Some(to), Some(from)) = (out.get_mut(at..at + part), block.get(within..within + part))
+                && let (Some(to), Some(from)) =
+                    (out.get_mut(in_data..in_data + length), block.get(in_block..in_block + length))
             {
                 to.copy_from_slice(from);
             }
@@ -104,6 +117,9 @@ impl StorageBackend for Overlay {
     fn set_len(&self, length: u64) -> Result<(), io::Error> {
         let mut over = self.over.lock();
         if length < over.length {
+            // What is cut off must not show again when the length grows: neither from the file, nor
+            // from whole blocks beyond the cut, nor from the rest of the block in which the cut
+            // lies.
             over.shown = over.shown.min(length);
             let first_gone = length.div_ceil(BLOCK as u64);
             over.blocks.split_off(&first_gone);
@@ -118,23 +134,27 @@ impl StorageBackend for Overlay {
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
+        // Nothing ever reaches the disk, so there is nothing to wait for.
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         let mut over = self.over.lock();
         let shown = over.shown;
-        for (number, within, at, part) in parts(offset, data.len()) {
+        for Part { number, in_block, in_data, length } in parts(offset, data.len()) {
+            // A block is filled from the file with its first write, so that later reads need not
+            // know which of its bytes were written.
             if !over.blocks.contains_key(&number) {
                 if over.blocks.len() >= BLOCKS_MAX {
                     return Err(ErrorKind::StorageFull.into());
                 }
                 let mut block = Box::new([0; BLOCK]);
-                self.show(number * BLOCK as u64, shown, &mut *block)?;
+                self.read_file(number * BLOCK as u64, &mut *block, shown)?;
                 over.blocks.insert(number, block);
             }
             if let Some(block) = over.blocks.get_mut(&number)
-                && let (Some(to), Some(from)) = (block.get_mut(within..within + part), data.get(at..at + part))
+                && let (Some(to), Some(from)) =
+                    (block.get_mut(in_block..in_block + length), data.get(in_data..in_data + length))
             {
                 to.copy_from_slice(from);
             }
@@ -147,6 +167,7 @@ impl StorageBackend for Overlay {
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        // redb asks for an exclusive lock, which a file open only for reading cannot have.
         self.locks.try_lock_shared_range(start, end)
     }
 
@@ -160,7 +181,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Something that is done to it.
+    /// Something that redb does to its storage.
     #[derive(Clone, Debug)]
     enum Deed {
         Write(usize, Vec<u8>),
@@ -176,7 +197,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
         #[test]
-        fn it_holds_what_a_file_would_hold_and_the_file_stays_as_it_was(before in proptest::collection::vec(any::<u8>(), 0..16_000), deeds in deeds()) {
+        fn it_holds_what_a_file_would_hold_and_the_file_stays_as_it_was(
+            before in proptest::collection::vec(any::<u8>(), 0..16_000),
+            deeds in deeds(),
+        ) {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("file");
             fs::write(&path, &before).unwrap();

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use holdover::adapters::state_file::Host;
-use holdover::adapters::state_file::broken::Broken;
-use holdover::adapters::state_file::file::{FORMATS, File, Format};
+use holdover::adapters::state_file::database::{FORMATS, FileFormat, StateDatabase};
+use holdover::adapters::state_file::error::StateFileError;
 use holdover::core::time::Timestamp;
 use holdover::telemetry::state_file::StateFileTrouble;
 use rand::rngs::StdRng;
@@ -19,7 +19,7 @@ pub const HOST: Host = Host { boot: Some(7), booted_at: Timestamp::from_secs(1_7
 /// The content of a file: names and the versions of their answers.
 pub type Content = std::collections::BTreeMap<String, u64>;
 
-pub fn content(file: &File) -> Content {
+pub fn content(file: &StateDatabase) -> Content {
     let mut content = Content::new();
     let unreadable = file
         .load(|key, record| {
@@ -31,13 +31,13 @@ pub fn content(file: &File) -> Content {
 }
 
 /// Changes some names at random, in one transaction.
-fn change(file: &mut File, content: &mut Content, step: u64, dice: &mut StdRng) {
+fn change(file: &mut StateDatabase, content: &mut Content, step: u64, dice: &mut StdRng) {
     let now = START.plus(Duration::from_secs(step));
     file.write(&HOST, |rows| {
         for _ in 0..dice.random_range(1..40) {
             let name = format!("n{}.example.com", dice.random_range(0..200));
             if dice.random_range(0..10) == 0 {
-                rows.forget(&key(&name))?;
+                rows.remove(&key(&name))?;
                 content.remove(&key(&name).to_string());
             } else {
                 rows.put(&key(&name), &entry(&name, dice.random_range(1..30), now), 3)?;
@@ -53,7 +53,7 @@ fn change(file: &mut File, content: &mut Content, step: u64, dice: &mut StdRng) 
 fn whatever_a_power_cut_leaves_of_the_writes_is_the_last_whole_transaction_or_the_next() {
     let mut dice = StdRng::seed_from_u64(5);
     let disk = Disk::default();
-    let mut file = File::on(disk.clone(), FORMATS).unwrap();
+    let mut file = StateDatabase::on(disk.clone(), FORMATS).unwrap();
     let mut content_now = Content::new();
     // The content that was committed after each number of operations on the disk.
     let mut commits = vec![(disk.operations(), content_now.clone())];
@@ -69,7 +69,8 @@ fn whatever_a_power_cut_leaves_of_the_writes_is_the_last_whole_transaction_or_th
     for round in 0..400 {
         let cut = dice.random_range(commits[1].0..=total);
         let image = disk.image(cut, &mut dice);
-        let opened = File::on(image, FORMATS).unwrap_or_else(|error| panic!("round {round}, cut at {cut}: {error}"));
+        let opened =
+            StateDatabase::on(image, FORMATS).unwrap_or_else(|error| panic!("round {round}, cut at {cut}: {error}"));
         let found = content(&opened);
         let last = commits.iter().rposition(|(at, _)| *at <= cut).unwrap();
         let possible = &commits[last..(last + 2).min(commits.len())];
@@ -87,13 +88,13 @@ fn a_sync_that_is_left_out_would_be_noticed() {
     // The test above must be able to fail: on a disk that ignores syncs, commits are lost.
     let mut dice = StdRng::seed_from_u64(6);
     let disk = Disk::forgetful();
-    let mut file = File::on(disk.clone(), FORMATS).unwrap();
+    let mut file = StateDatabase::on(disk.clone(), FORMATS).unwrap();
     let mut content_now = Content::new();
     for step in 0..10 {
         change(&mut file, &mut content_now, step, &mut dice);
     }
     let broken = (0..50).any(|_| {
-        let opened = File::on(disk.image(disk.operations(), &mut dice), FORMATS);
+        let opened = StateDatabase::on(disk.image(disk.operations(), &mut dice), FORMATS);
         opened.map_or(true, |file| content(&file) != content_now)
     });
     assert!(broken);
@@ -102,9 +103,9 @@ fn a_sync_that_is_left_out_would_be_noticed() {
 #[test]
 fn a_file_of_an_older_version_is_read_and_becomes_one_of_this() {
     const OLD: redb::TableDefinition<'static, &'static [u8], &'static [u8]> = redb::TableDefinition::new("names");
-    const OLDER: &[Format] = &[
+    const OLDER: &[FileFormat] = &[
         FORMATS[0],
-        Format {
+        FileFormat {
             version: 0,
             read: |transaction, visit| {
                 use redb::ReadableTable;
@@ -130,7 +131,7 @@ fn a_file_of_an_older_version_is_read_and_becomes_one_of_this() {
     transaction.commit().unwrap();
     drop(database);
     let open = |formats| {
-        File::on(
+        StateDatabase::on(
             redb::backends::FileBackend::new(std::fs::File::options().read(true).write(true).open(&path).unwrap())
                 .unwrap(),
             formats,
@@ -151,15 +152,24 @@ fn what_is_no_state_file_of_ours_is_told_from_a_disk_that_fails() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.redb");
     std::fs::write(&path, "this is somebody's diary\n".repeat(1000)).unwrap();
-    assert!(matches!(File::open(&path), Err(Broken::Unusable(_))));
+    assert!(matches!(StateDatabase::open(&path), Err(StateFileError::Unusable(_))));
     std::fs::remove_file(&path).unwrap();
     let database = redb::Database::create(&path).unwrap();
     let transaction = database.begin_write().unwrap();
     transaction.open_table(redb::TableDefinition::<&str, &str>::new("about")).unwrap().insert("format", "x").unwrap();
     transaction.commit().unwrap();
-    assert!(matches!(File::open(&path), Err(Broken::Refused { trouble: StateFileTrouble::InUse, .. })));
+    assert!(matches!(
+        StateDatabase::open(&path),
+        Err(StateFileError::Refused { trouble: StateFileTrouble::InUse, .. })
+    ));
     drop(database);
-    assert!(matches!(File::open(&path), Err(Broken::Unusable(_))), "another program's database");
-    assert!(matches!(File::open(folder.path()), Err(Broken::Refused { trouble: StateFileTrouble::NotAFile, .. })));
-    assert!(matches!(File::open(&path.join("x")), Err(Broken::Refused { trouble: StateFileTrouble::Missing, .. })));
+    assert!(matches!(StateDatabase::open(&path), Err(StateFileError::Unusable(_))), "another program's database");
+    assert!(matches!(
+        StateDatabase::open(folder.path()),
+        Err(StateFileError::Refused { trouble: StateFileTrouble::NotAFile, .. })
+    ));
+    assert!(matches!(
+        StateDatabase::open(&path.join("x")),
+        Err(StateFileError::Refused { trouble: StateFileTrouble::Missing, .. })
+    ));
 }

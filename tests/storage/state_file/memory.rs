@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use holdover::adapters::state_file::{Host, Options, StateFile};
+use holdover::adapters::state_file::{Host, StateFile, StateFileOptions};
 use holdover::config::settings::Settings;
 use holdover::core::classify::{Kind, classify};
 use holdover::core::entry::Entry;
 use holdover::core::key::{Dnssec, Key};
-use holdover::core::policy::Policy;
 use holdover::core::routes::Routes;
 use holdover::core::time::{Clock, Timestamp};
 use holdover::memory::Memory;
@@ -71,7 +70,6 @@ pub fn entry(name: &str, addresses: u16, now: Timestamp) -> Entry {
 pub struct TestMemory {
     pub memory: Arc<Memory>,
     hands: Arc<Hands>,
-    policy: Policy,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -86,7 +84,7 @@ impl TestMemory {
         let mut policy = Settings::standard().policy;
         policy.cache.entries = entries;
         let memory = Arc::new(Memory::new(&policy, Routes::new(&[]), Arc::clone(&hands) as _));
-        Self { memory, hands, policy, runtime }
+        Self { memory, hands, runtime }
     }
 
     /// The host as this run sees it, all within one boot. `passed` is the time that has really
@@ -97,8 +95,7 @@ impl TestMemory {
     }
 
     pub fn keep(&self, path: &Path, host: Host) -> StateFile {
-        let options =
-            Options { path: path.to_owned(), write_every: Duration::from_millis(2), host, policy: self.policy.clone() };
+        let options = StateFileOptions { path: path.to_owned(), write_every: Duration::from_millis(2), host };
         StateFile::start(options, &self.memory).unwrap()
     }
 
@@ -127,8 +124,8 @@ impl TestMemory {
     pub fn wait_for_write(&self, state: &StateFile) {
         let end = Instant::now() + Duration::from_secs(20);
         let now = self.memory.now();
-        while !matches!(state.standing(), StateFileStatus::Working { last_write: Some(at), .. } if at >= now) {
-            assert!(Instant::now() < end, "{:?}", state.standing());
+        while !matches!(state.status(), StateFileStatus::Working { last_write: Some(at), .. } if at >= now) {
+            assert!(Instant::now() < end, "{:?}", state.status());
             std::thread::sleep(Duration::from_millis(1));
         }
         // What was learned during one write is in the file after the next one.
@@ -138,8 +135,8 @@ impl TestMemory {
     /// Waits until the file is open and holds `answers` answers.
     pub fn wait_until_open(&self, state: &StateFile, answers: usize) {
         let end = Instant::now() + Duration::from_secs(20);
-        while !matches!(state.standing(), StateFileStatus::Working { entries, .. } if entries == answers as u64) {
-            assert!(Instant::now() < end, "{:?}", state.standing());
+        while !matches!(state.status(), StateFileStatus::Working { entries, .. } if entries == answers as u64) {
+            assert!(Instant::now() < end, "{:?}", state.status());
             std::thread::sleep(Duration::from_millis(1));
         }
     }

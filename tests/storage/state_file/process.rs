@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use holdover::adapters::state_file::file::FORMAT;
+use holdover::adapters::state_file::database::FORMAT;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::process::Signal;

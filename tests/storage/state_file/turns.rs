@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdover::adapters::state_file::Host;
-use holdover::adapters::state_file::file::File;
+use holdover::adapters::state_file::database::StateDatabase;
 use holdover::memory::flushes::Scope;
 use holdover::telemetry::state_file::StateFileStatus;
 use rand::rngs::StdRng;
@@ -38,7 +38,7 @@ fn ten_thousand_names_come_back_with_what_is_expired_and_without_what_is_too_old
         memory.wait_until_open(&state, known);
         // Answers that are too old are removed from the file as well.
         memory.finish(state);
-        assert_eq!(content(&File::open(&path).unwrap()).len(), known);
+        assert_eq!(content(&StateDatabase::open(&path).unwrap()).len(), known);
     }
 }
 
@@ -108,15 +108,13 @@ fn rows_never_outnumber_the_memory_by_much_in_a_flood_and_the_file_stays_small()
             memory.learn_large(&name, dice.random_range(1..180));
         }
         memory.wait_for_write(&state);
-        let StateFileStatus::Working { entries, bytes, .. } = state.standing() else {
-            panic!("{:?}", state.standing())
-        };
+        let StateFileStatus::Working { entries, bytes, .. } = state.status() else { panic!("{:?}", state.status()) };
         let held = memory.memory.store().sizes()[0].0;
         assert!(entries <= held + held / 5 + 500, "step {step}: {entries} rows for {held} answers");
         peak = peak.max(bytes);
     }
     memory.finish(state);
-    let file = File::open(&path).unwrap();
+    let file = StateDatabase::open(&path).unwrap();
     let (stored, length) = (file.stored_bytes().unwrap(), file.length());
     println!("after a week: {stored} bytes of answers in a file of {length}, at most {peak}");
     assert!(length <= (3 * stored).max(8 << 20), "{length} for {stored}");
@@ -151,6 +149,6 @@ fn a_file_that_is_too_long_for_what_is_left_in_it_is_compacted_while_it_is_in_us
     memory.wait_for_write(&state);
     eventually("the file is short", Duration::from_secs(20), || length() <= 8 << 20);
     memory.finish(state);
-    let content = content(&File::open(&path).unwrap());
+    let content = content(&StateDatabase::open(&path).unwrap());
     assert_eq!(content.len(), left + 1, "nothing but length is lost");
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::Writer;
+use super::super::writer::SeedWriter;
 use super::*;
 use crate::core::classify::Kind;
 use crate::core::record;
@@ -20,7 +20,7 @@ fn entry(key: &Key, response: &[u8]) -> Entry {
 
 fn written(key: &Key, entry: &Entry, hits: u32) -> String {
     let mut out = Vec::new();
-    let mut writer = Writer::new(&mut out).unwrap();
+    let mut writer = SeedWriter::new(&mut out).unwrap();
     assert!(writer.add(key, entry, hits).unwrap());
     assert_eq!(writer.finish().unwrap(), 1);
     String::from_utf8(out).unwrap()
@@ -29,18 +29,17 @@ fn written(key: &Key, entry: &Entry, hits: u32) -> String {
 /// All that a seed holds.
 #[derive(Debug)]
 struct Seed {
-    answers: Vec<Seedling>,
-    mistakes: Vec<Mistake>,
+    answers: Vec<SeedAnswer>,
+    mistakes: Vec<SeedMistake>,
     refused: usize,
-    expired: usize,
+    too_old: usize,
 }
 
 fn read(text: &str) -> Seed {
     let mut answers = Vec::new();
     let left =
-        read_text(text, &policy(), NOW.plus(std::time::Duration::from_secs(1)), |seedling| answers.push(seedling))
-            .unwrap();
-    Seed { answers, mistakes: left.mistakes, refused: left.refused, expired: left.expired }
+        read_text(text, &policy(), NOW.plus(std::time::Duration::from_secs(1)), |answer| answers.push(answer)).unwrap();
+    Seed { answers, mistakes: left.mistakes, refused: left.refused, too_old: left.too_old }
 }
 
 fn answers(answers: &str) -> Seed {
@@ -62,9 +61,9 @@ fn what_is_written_is_read_again() {
         let known = entry(&www, &response);
         let seed = read(&written(&www, &known, 7));
         assert!(seed.mistakes.is_empty(), "{:?}", seed.mistakes);
-        let [seedling] = &seed.answers[..] else { panic!("{seed:?}") };
-        assert_eq!((&seedling.key, seedling.hits, seedling.entry.undated), (&www, 7, false));
-        let back = &seedling.entry;
+        let [answer] = &seed.answers[..] else { panic!("{seed:?}") };
+        assert_eq!((&answer.key, answer.hits, answer.entry.undated), (&www, 7, false));
+        let back = &answer.entry;
         assert_eq!((back.kind, back.vouched, back.authentic), (known.kind, known.vouched, known.authentic));
         assert_eq!(
             (back.stored, back.fresh_until, back.stale_until),
@@ -80,15 +79,15 @@ fn a_seed_written_by_hand_is_stale_from_the_start_and_servable_for_a_day() {
     let seed = answers(
         r#"{"name":"WWW.example.com","type":"a","records":[{"data":"192.0.2.1"},{"data":"192.0.2.2","ttl":5}]}"#,
     );
-    let [seedling] = &seed.answers[..] else { panic!("{seed:?}") };
+    let [answer] = &seed.answers[..] else { panic!("{seed:?}") };
     let now = NOW.plus(std::time::Duration::from_secs(1));
     assert_eq!(
-        (&seedling.key, seedling.entry.undated, seedling.entry.kind),
+        (&answer.key, answer.entry.undated, answer.entry.kind),
         (&key("www.example.com", 1), true, Kind::Positive)
     );
-    assert!(!written(&seedling.key, &seedling.entry, 7).contains("stored"), "nor does it get a date on the way");
-    assert!(!seedling.entry.is_fresh(now));
-    assert_eq!(seedling.entry.stale_until, now.plus(std::time::Duration::from_secs(86_400)));
+    assert!(!written(&answer.key, &answer.entry, 7).contains("stored"), "nor does it get a date on the way");
+    assert!(!answer.entry.is_fresh(now));
+    assert_eq!(answer.entry.stale_until, now.plus(std::time::Duration::from_secs(86_400)));
 }
 
 #[test]
@@ -98,7 +97,7 @@ fn negative_answers_can_be_written_by_hand() {
            {"name":"www.example.com.","type":"AAAA"}"#,
     );
     let kinds: Vec<(Kind, bool)> =
-        seed.answers.iter().map(|seedling| (seedling.entry.kind, seedling.entry.vouched)).collect();
+        seed.answers.iter().map(|answer| (answer.entry.kind, answer.entry.vouched)).collect();
     assert_eq!(kinds, [(Kind::NxDomain, true), (Kind::NoData, false)], "{:?}", seed.mistakes);
 }
 
@@ -128,7 +127,7 @@ fn a_mistake_costs_one_answer_and_is_told_with_its_line() {
         ),
         (r#"{"name":"a.test","type":"A","recods":[]}"#, "unknown field `recods`"),
         ("{\"name\":\"a.test\",\n\n\"type\":7}", "line 5: invalid type"),
-        ("7", "line 3: invalid type"),
+        ("7", "line 3: invalid type: integer `7`, expected struct Answer"),
     ];
     for (wrong, told) in cases {
         let seed = answers(&format!("{good},\n{wrong},\n{good}"));
@@ -161,7 +160,7 @@ fn what_is_past_its_time_is_left_out() {
     let seed = answers(
         r#"{"name":"www.example.com.","type":"A","stored":"2018-11-22T08:19:00+09:00","records":[{"data":"192.0.2.1"}]}"#,
     );
-    assert_eq!((seed.answers.len(), seed.expired, seed.refused), (0, 1, 0));
+    assert_eq!((seed.answers.len(), seed.too_old, seed.refused), (0, 1, 0));
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! Why a state file cannot be used, from whatever redb and the operating system say.
+//! Why a state file cannot be used, derived from the errors of redb and of the operating system.
 //!
-//! Two cases matter: the file is no good, so that another one is needed; or the world is in the
-//! way, and the same file may be good later.
+//! Only one distinction matters. Either the file itself is no good, and a new one is needed; or
+//! something in its surroundings prevents its use, and the same file may be good later.
 
 use std::io::{self, ErrorKind};
 
@@ -9,31 +9,32 @@ use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionErro
 
 use crate::telemetry::state_file::StateFileTrouble;
 
-/// Why the file cannot be used.
+/// Why the state file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
-    /// It is not ours, of a newer version, or damaged: another one is needed.
+pub enum StateFileError {
+    /// The file belongs to another program, is of a newer version, or is damaged: a new one is
+    /// needed. The text says which of these it is.
     #[error("{0}")]
     Unusable(String),
-    /// It may be a good file, but the world is in the way.
+    /// The file may be good, but it cannot be used at present.
     #[error("{what}")]
     Refused {
-        /// The kind.
+        /// The kind of obstacle.
         trouble: StateFileTrouble,
-        /// What the operating system said.
+        /// The operating system's or redb's own words.
         what: String,
     },
 }
 
-/// The world is in the way.
-pub(super) fn refused(trouble: StateFileTrouble, error: &impl ToString) -> Broken {
-    Broken::Refused { trouble, what: error.to_string() }
+/// An error that says nothing about the content of the file.
+pub(super) fn refused(trouble: StateFileTrouble, error: &impl ToString) -> StateFileError {
+    StateFileError::Refused { trouble, what: error.to_string() }
 }
 
-impl From<io::Error> for Broken {
+impl From<io::Error> for StateFileError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // Not redb's, or shorter than it says.
+            // The file has no header of redb, or is shorter than its header says.
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
                 Self::Unusable(format!("not a whole database: {error}"))
             }
@@ -48,7 +49,7 @@ impl From<io::Error> for Broken {
     }
 }
 
-impl From<StorageError> for Broken {
+impl From<StorageError> for StateFileError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Corrupted(what) => Self::Unusable(format!("damaged: {what}")),
@@ -58,13 +59,13 @@ impl From<StorageError> for Broken {
     }
 }
 
-impl From<redb::BackendError> for Broken {
+impl From<redb::BackendError> for StateFileError {
     fn from(error: redb::BackendError) -> Self {
         StorageError::from(error).into()
     }
 }
 
-impl From<DatabaseError> for Broken {
+impl From<DatabaseError> for StateFileError {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Storage(error) => error.into(),
@@ -77,7 +78,7 @@ impl From<DatabaseError> for Broken {
     }
 }
 
-impl From<TransactionError> for Broken {
+impl From<TransactionError> for StateFileError {
     fn from(error: TransactionError) -> Self {
         match error {
             TransactionError::Storage(error) => error.into(),
@@ -86,17 +87,18 @@ impl From<TransactionError> for Broken {
     }
 }
 
-impl From<TableError> for Broken {
+impl From<TableError> for StateFileError {
     fn from(error: TableError) -> Self {
         match error {
             TableError::Storage(error) => error.into(),
-            // A table of ours that has other types, or is not there although `about` is.
+            // The file has the table `about` of a state file, but one of its tables is missing or
+            // has other types than ours.
             other => Self::Unusable(format!("damaged: {other}")),
         }
     }
 }
 
-impl From<CommitError> for Broken {
+impl From<CommitError> for StateFileError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Storage(error) => error.into(),

@@ -1,20 +1,21 @@
-//! The file itself: a redb database of two tables.
+//! The state file itself: a redb database of two tables.
 //!
 //! | table | key | value |
 //! |---|---|---|
 //! | `about` | `format` | version of this layout: 1 |
-//! | | `boot` | identity of the boot in which it was written; 0 when that is not known |
-//! | | `booted_at` | when that boot began, on the writer's timeline, µs since the Unix epoch |
+//! | | `boot` | identity of the boot in which the file was written; 0 when it is not known |
+//! | | `booted_at` | when that boot began, on the writer's timeline, in µs since the Unix epoch |
 //! | `answers` | the cache's key ([`crate::core::key`]), then 0 for a positive answer, 1 for a negative one | a [`crate::core::record`] |
 //!
-//! `about` stays as it is in every version. Another layout of the rest gets another number and a
-//! reader in [`FORMATS`]; the old readers stay. A file of an older version is read, and becomes one
-//! of this version with the first write, in one transaction.
+//! The table `about` stays as it is in every version. A new layout of the rest gets a new number
+//! and a reader in [`FORMATS`], and the old readers stay. A file of an older version is read; the
+//! first write turns it into a file of the present version, in one transaction.
 //!
-//! Each write is one transaction with one `fdatasync`: without it redb keeps the transaction in
-//! memory, and kill -9 would take it. redb's checksums tell a commit that a power cut tore; the one
-//! before it then counts. Its second phase, which would double the syncs, guards against data made
-//! to collide with the checksum; here that could at most win one lost file.
+//! Each write is one transaction with one `fdatasync`. Without it redb keeps the transaction in
+//! memory, and kill -9 would lose it. redb's checksums detect a commit that a power cut left
+//! incomplete, and the commit before it counts then. redb can also commit in two phases, which
+//! would double the syncs and guards against data that somebody makes collide with the checksum;
+//! here that attack could at most win one lost file, so one phase is enough.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -25,8 +26,8 @@ use redb::{
     StorageBackend, TableDefinition, TableError,
 };
 
-use super::Host;
-use super::broken::{Broken, refused};
+use super::error::{StateFileError, refused};
+use super::host::Host;
 use super::overlay::Overlay;
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
@@ -35,68 +36,66 @@ use crate::core::record::{self, Record};
 use crate::core::time::Timestamp;
 use crate::telemetry::state_file::StateFileTrouble;
 
-/// What the file says of itself.
 const ABOUT: TableDefinition<'static, &'static str, u128> = TableDefinition::new("about");
-/// The answers.
 const ANSWERS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("answers");
-/// The layout that is written.
+/// Version of the layout that this version of holdover writes.
 pub const FORMAT: u128 = 1;
-/// Memory in which redb keeps pages, in bytes; its default is 1 GiB. Pages that a large write
-/// changes beyond half of it go to the file ahead of the commit.
+/// Memory in which redb keeps pages, in bytes; redb's default is 1 GiB. When a large write changes
+/// more than half of it, pages go to the file ahead of the commit.
 const CACHE_BYTES: usize = 512 << 10;
-/// Behind the key of a positive answer.
+/// Last byte of the row key of a positive answer.
 const POSITIVE: u8 = 0;
-/// Behind the key of a negative one.
+/// Last byte of the row key of a negative answer.
 const NEGATIVE: u8 = 1;
 
-/// Reads the answers of one layout: rows as this version has them.
-pub type Read = fn(&ReadTransaction, &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Broken>;
+/// Reads the answers of a file in one layout, and hands over each as a row of the present layout:
+/// its key and its record.
+pub type ReadRows = fn(&ReadTransaction, &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StateFileError>;
 
-/// A layout that can be read.
+/// A layout of the file that this version of holdover can read.
 #[derive(Clone, Copy)]
-pub struct Format {
-    /// Its number.
+pub struct FileFormat {
+    /// Number of the layout, as it stands in the table `about`.
     pub version: u128,
-    /// Its reader.
-    pub read: Read,
+    /// Reader of the answers in this layout.
+    pub read: ReadRows,
 }
 
-/// All layouts that can be read.
-pub const FORMATS: &[Format] = &[CURRENT];
-/// The one that is written.
-const CURRENT: Format = Format { version: FORMAT, read: read_first };
+/// All layouts of the file that this version of holdover can read.
+pub const FORMATS: &[FileFormat] = &[CURRENT];
+const CURRENT: FileFormat = FileFormat { version: FORMAT, read: read_first };
 
 /// An open state file.
-pub struct File {
-    /// The database.
+pub struct StateDatabase {
     database: Database,
-    /// The file that it lies in; none when it lies elsewhere.
+    /// The file that holds the database; `None` when another backend does.
     handle: Option<fs::File>,
-    /// How its answers are read; none in a new one.
-    format: Option<Format>,
-    /// The host that wrote it.
+    /// `None` while the file is new and empty.
+    format: Option<FileFormat>,
+    /// The boot in which the file was last written.
     host: Option<Host>,
 }
 
-/// The rows of a file while they are written.
+/// The answers of a state file within one transaction that writes.
 pub struct Rows<'a> {
-    /// The answers.
     table: redb::Table<'a, &'static [u8], &'static [u8]>,
-    /// The record being made.
+    /// Buffer for the record that is being written.
     record: Vec<u8>,
     /// Whether there is something to commit.
     changed: bool,
 }
 
-impl File {
-    /// Opens or makes the file at a path, and the folder in which it lies; what that lies in has to
-    /// be there.
+impl StateDatabase {
+    /// Opens the file at a path, or makes it together with the folder in which it lies. The parent
+    /// of that folder has to exist.
     ///
     /// # Errors
-    /// [`Broken`].
-    pub fn open(path: &Path) -> Result<Self, Broken> {
+    /// [`StateFileError::Unusable`] when what lies at the path is no state file that this version
+    /// can read; [`StateFileError::Refused`] when the file cannot be opened at present.
+    pub fn open(path: &Path) -> Result<Self, StateFileError> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            // Where it is there, or cannot be made, opening the file says what is wrong.
+            // The result does not matter: the folder exists already, or opening the file fails and
+            // says what is wrong.
             let _ = fs::DirBuilder::new().mode(0o700).create(folder);
         }
         let file =
@@ -108,41 +107,45 @@ impl File {
         Ok(opened)
     }
 
-    /// Opens or makes one on something like a disk.
+    /// Opens or makes a state file on any storage, and reads the given layouts.
     ///
     /// # Errors
-    /// [`Broken`].
-    pub fn on(backend: impl StorageBackend, formats: &'static [Format]) -> Result<Self, Broken> {
+    /// As for [`Self::open`].
+    pub fn on(backend: impl StorageBackend, formats: &'static [FileFormat]) -> Result<Self, StateFileError> {
         Self::opened(builder().create_with_backend(backend)?, formats)
     }
 
-    /// Looks at the file at a path: what is written to it stays in memory ([`Overlay`]).
+    /// Opens the file at a path to read it: the file does not change, since whatever is written to
+    /// the database stays in memory ([`Overlay`]).
     ///
     /// # Errors
-    /// [`Broken`].
-    pub fn look(path: &Path) -> Result<Self, Broken> {
+    /// As for [`Self::open`]; [`StateFileError::Refused`] also when there is no file.
+    pub fn look(path: &Path) -> Result<Self, StateFileError> {
         Self::on(Overlay::new(regular(path, fs::OpenOptions::new().read(true))?)?, FORMATS)
     }
 
-    /// Looks at what a database says of itself.
-    fn opened(database: Database, formats: &'static [Format]) -> Result<Self, Broken> {
+    /// Reads the table `about` of a database that was just opened.
+    fn opened(database: Database, formats: &'static [FileFormat]) -> Result<Self, StateFileError> {
+        // A database without tables was made just now.
         let transaction = database.begin_read()?;
         if transaction.list_tables()?.next().is_none() {
             return Ok(Self { database, handle: None, format: None, host: None });
         }
-        let foreign = || Broken::Unusable("the database of another program".into());
+        // Every version of holdover writes the table `about` with these keys and types.
+        let foreign = || StateFileError::Unusable("the database of another program".into());
         let about = match transaction.open_table(ABOUT) {
             Ok(about) => about,
             Err(TableError::Storage(error)) => return Err(error.into()),
             Err(_) => return Err(foreign()),
         };
-        let number = |key| Ok::<_, Broken>(about.get(key)?.map(|value| value.value()));
+        let number = |key| Ok::<_, StateFileError>(about.get(key)?.map(|value| value.value()));
         let version = number("format")?.ok_or_else(foreign)?;
         let Some(format) = formats.iter().find(|format| format.version == version) else {
-            return Err(Broken::Unusable(format!(
+            return Err(StateFileError::Unusable(format!(
                 "of format {version}; this version of holdover reads up to {FORMAT}"
             )));
         };
+        // 0 stands for a boot whose identity is not known.
         let booted_at = number("booted_at")?.and_then(|micros| u64::try_from(micros).ok()).map(Timestamp::from_micros);
         let boot = number("boot")?.filter(|boot| *boot != 0);
         let host = booted_at.map(|booted_at| Host { boot, booted_at });
@@ -150,17 +153,18 @@ impl File {
         Ok(Self { database, handle: None, format: Some(*format), host })
     }
 
-    /// The host that wrote it; `None` of a new file.
+    /// The boot in which the file was last written; `None` for a new file.
     #[must_use]
     pub const fn host(&self) -> Option<Host> {
         self.host
     }
 
-    /// Reads all answers; gives how many rows were none.
+    /// Hands every answer of the file to `visit`, and gives the number of rows that are not valid
+    /// answers.
     ///
     /// # Errors
-    /// [`Broken`].
-    pub fn load(&self, mut visit: impl FnMut(&Key, Record)) -> Result<u64, Broken> {
+    /// [`StateFileError`] when the file cannot be read to its end.
+    pub fn load(&self, mut visit: impl FnMut(&Key, Record)) -> Result<u64, StateFileError> {
         let Some(format) = self.format else { return Ok(0) };
         let mut unreadable = 0;
         (format.read)(&self.database.begin_read()?, &mut |row, bytes| {
@@ -173,17 +177,19 @@ impl File {
         Ok(unreadable)
     }
 
-    /// Changes rows in one transaction, which is whole or not there; gives how many there are then.
-    /// Nothing is written when nothing changes.
+    /// Changes rows in one transaction, and gives the number of rows after it. Nothing is written
+    /// when neither a row nor the host has changed.
     ///
     /// # Errors
-    /// [`Broken`]: nothing has changed, and the file has to be opened again.
+    /// [`StateFileError`]: no row has changed, and the file has to be opened again.
     pub fn write(
         &mut self,
         host: &Host,
-        edit: impl FnOnce(&mut Rows<'_>) -> Result<(), Broken>,
-    ) -> Result<u64, Broken> {
+        edit: impl FnOnce(&mut Rows<'_>) -> Result<(), StateFileError>,
+    ) -> Result<u64, StateFileError> {
         let transaction = self.database.begin_write()?;
+        // A file of an older layout loses its tables and gets all rows anew in this transaction:
+        // the caller compares the whole file with the memory after every opening.
         let current = self.format.is_some_and(|format| format.version == FORMAT);
         if !current {
             let old: Vec<_> = transaction.list_tables()?.collect();
@@ -196,6 +202,7 @@ impl File {
             edit(&mut rows)?;
             (rows.table.len()?, rows.changed)
         };
+        // Another host is worth a write as well: it is part of what the times mean.
         if !changed && current && self.host == Some(*host) {
             transaction.abort()?;
             return Ok(entries);
@@ -212,11 +219,11 @@ impl File {
         Ok(entries)
     }
 
-    /// Bytes of all rows, without what the file needs around them. Walks the file.
+    /// Bytes of all rows together, without what redb needs around them. Walks through the file.
     ///
     /// # Errors
-    /// [`Broken`].
-    pub fn stored_bytes(&self) -> Result<u64, Broken> {
+    /// [`StateFileError`] when the file cannot be read.
+    pub fn stored_bytes(&self) -> Result<u64, StateFileError> {
         let transaction = self.database.begin_read()?;
         match transaction.open_table(ANSWERS) {
             Ok(table) => Ok(table.stats()?.stored_bytes()),
@@ -225,11 +232,11 @@ impl File {
         }
     }
 
-    /// Gives back what the file does not need.
+    /// Shortens the file by the pages that it does not use. Writes all rows anew.
     ///
     /// # Errors
-    /// [`Broken`]: the file has to be opened again.
-    pub fn compact(&mut self) -> Result<(), Broken> {
+    /// [`StateFileError`]: the file has to be opened again.
+    pub fn compact(&mut self) -> Result<(), StateFileError> {
         match self.database.compact() {
             Ok(_) => Ok(()),
             Err(CompactionError::Storage(error)) => Err(error.into()),
@@ -237,14 +244,13 @@ impl File {
         }
     }
 
-    /// How long the file is, in bytes.
+    /// Length of the file in bytes; 0 when the database lies in no file.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.handle.as_ref().and_then(|handle| handle.metadata().ok()).map_or(0, |found| found.len())
     }
 
-    /// Whether it is still what lies at this path: somebody may have removed it, or put another one
-    /// there.
+    /// Whether this is still the file at a path: somebody may have removed or replaced it.
     #[must_use]
     pub fn lies_at(&self, path: &Path) -> bool {
         let identity = |found: fs::Metadata| (found.dev(), found.ino());
@@ -254,12 +260,12 @@ impl File {
 }
 
 impl Rows<'_> {
-    /// Writes an answer under its key, over an older one. A good answer ends the negative one
-    /// beside it.
+    /// Writes an answer under its key, and replaces an older one of the same kind. A positive
+    /// answer also removes the negative one of the same name and type.
     ///
     /// # Errors
-    /// [`Broken`].
-    pub fn put(&mut self, key: &Key, entry: &Entry, hits: u32) -> Result<(), Broken> {
+    /// [`StateFileError`] when the file cannot be written.
+    pub fn put(&mut self, key: &Key, entry: &Entry, hits: u32) -> Result<(), StateFileError> {
         self.record.clear();
         record::write(entry, hits, &mut self.record);
         let kind = match entry.kind {
@@ -274,23 +280,23 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Removes all that is known of a name and type.
+    /// Removes both answers of a name and type, the positive and the negative one.
     ///
     /// # Errors
-    /// [`Broken`].
-    pub fn forget(&mut self, key: &Key) -> Result<(), Broken> {
+    /// [`StateFileError`] when the file cannot be written.
+    pub fn remove(&mut self, key: &Key) -> Result<(), StateFileError> {
         for kind in [POSITIVE, NEGATIVE] {
             self.changed |= self.table.remove(row(key, kind).as_slice())?.is_some();
         }
         Ok(())
     }
 
-    /// Removes the rows that are not wanted. `wanted` is given the key of each ([`row_key`]) and
-    /// its record.
+    /// Removes the rows for which `wanted` says no. It is given the key ([`row_key`]) and the
+    /// record of each row.
     ///
     /// # Errors
-    /// [`Broken`].
-    pub fn retain(&mut self, mut wanted: impl FnMut(&[u8], &[u8]) -> bool) -> Result<(), Broken> {
+    /// [`StateFileError`] when the file cannot be written.
+    pub fn retain(&mut self, mut wanted: impl FnMut(&[u8], &[u8]) -> bool) -> Result<(), StateFileError> {
         let mut removed = false;
         self.table.retain(|row, record| {
             let wanted = wanted(row, record);
@@ -302,7 +308,7 @@ impl Rows<'_> {
     }
 }
 
-/// The key of the row of an answer of this kind.
+/// The row key of an answer of this kind.
 #[must_use]
 pub fn row_key(key: &Key, kind: Kind) -> Vec<u8> {
     row(
@@ -314,7 +320,6 @@ pub fn row_key(key: &Key, kind: Kind) -> Vec<u8> {
     )
 }
 
-/// A key and what stands behind it.
 fn row(key: &Key, kind: u8) -> Vec<u8> {
     let mut row = Vec::with_capacity(key.as_bytes().len() + 1);
     row.extend_from_slice(key.as_bytes());
@@ -322,23 +327,23 @@ fn row(key: &Key, kind: u8) -> Vec<u8> {
     row
 }
 
-/// Opens what lies at a path, which has to be a file: a pipe, for one, would let us wait for ever.
-fn regular(path: &Path, options: &fs::OpenOptions) -> Result<fs::File, Broken> {
+/// Opens a regular file. Anything else is refused, since opening a pipe, for example, could wait
+/// for ever.
+fn regular(path: &Path, options: &fs::OpenOptions) -> Result<fs::File, StateFileError> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(Broken::Refused { trouble: StateFileTrouble::NotAFile, what: "not a regular file".into() });
+        return Err(StateFileError::Refused { trouble: StateFileTrouble::NotAFile, what: "not a regular file".into() });
     }
     Ok(options.open(path)?)
 }
 
-/// How databases are opened.
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
     builder
 }
 
-/// Reads the first layout.
-fn read_first(transaction: &ReadTransaction, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Broken> {
+/// Reads the answers of layout 1.
+fn read_first(transaction: &ReadTransaction, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StateFileError> {
     for row in transaction.open_table(ANSWERS)?.iter()? {
         let (key, record) = row?;
         visit(key.value(), record.value());
@@ -353,9 +358,10 @@ mod tests {
     #[test]
     fn the_last_folder_of_the_path_is_made_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(File::open(&folder.path().join("holdover/state.redb")).is_ok());
+        assert!(StateDatabase::open(&folder.path().join("holdover/state.redb")).is_ok());
         assert!(
-            File::open(&folder.path().join("lib/holdover/state.redb")).is_err() && !folder.path().join("lib").exists()
+            StateDatabase::open(&folder.path().join("lib/holdover/state.redb")).is_err()
+                && !folder.path().join("lib").exists()
         );
     }
 }
