@@ -12,7 +12,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::adapters::resolv_conf::takeover::{Again, Applied, Force, Place, Plan, Restored, Sight, Upstreams, Wish};
+use crate::adapters::resolv_conf::takeover::{
+    Again, Applied, Force, Inspection, Replacement, Restored, Takeover, UpstreamSource, Wish,
+};
 use crate::adapters::resolv_conf::{places, readers};
 use crate::cli::check::{Found, ask, reachable};
 use crate::config::limits::DNS_PORT;
@@ -143,7 +145,7 @@ pub(super) fn wish(
     let primary =
         |upstream: &crate::core::upstream::UpstreamPolicy| upstream.zones.is_empty() && upstream.role == Role::Primary;
     let configured = settings.resolv_conf.is_none() && settings.upstreams.iter().any(primary);
-    let upstreams = if configured { Upstreams::Configured } else { Upstreams::File };
+    let upstreams = if configured { UpstreamSource::Configured } else { UpstreamSource::File };
     Ok(Wish { own, fallback: fallback.into(), readers: readers(Path::new("/")), upstreams })
 }
 
@@ -158,7 +160,7 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
                 Ok(wish) => wish,
                 Err(code) => return Ok(code),
             };
-            let place = Place::new(&file.file, file.keep.as_deref())?;
+            let place = Takeover::new(&file.file, file.keep.as_deref())?;
             let applied = place.apply(&wish, Again::Refused)?;
             console::say(&format!("{}\n", told(place.file(), &wish, &applied)))?;
             if let Some(advice) = applied.writer.advice() {
@@ -176,7 +178,7 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
             }
         }
         ResolvconfCommand::Restore { file, force } => {
-            let place = Place::new(&file.file, file.keep.as_deref())?;
+            let place = Takeover::new(&file.file, file.keep.as_deref())?;
             match place.restore(if force { Force::Yes } else { Force::No })? {
                 Restored::Written(_) => {
                     console::say(&format!("{} is as it was before holdover\n", place.file().display()))?
@@ -189,8 +191,8 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
                 Ok(wish) => wish,
                 Err(code) => return Ok(code),
             };
-            let place = Place::new(&file.file, file.keep.as_deref())?;
-            let sight = place.look()?;
+            let place = Takeover::new(&file.file, file.keep.as_deref())?;
+            let sight = place.inspect()?;
             let keep = sight.kept_in.clone().or(file.keep);
             let keep = keep.unwrap_or_else(|| places(place.file()).into_iter().next().unwrap_or_default());
             let plan = sight.plan(&wish, &keep);
@@ -234,7 +236,7 @@ pub(super) fn told(file: &Path, wish: &Wish, applied: &Applied) -> String {
 }
 
 /// What the file is, in a word.
-fn kind(sight: &Sight) -> String {
+fn kind(sight: &Inspection) -> String {
     match (sight.link(), sight.is_mounted()) {
         (Some(target), _) => format!("a symbolic link to {target}"),
         (None, true) => "a file with a mount over it, which is written in place".to_owned(),
@@ -243,7 +245,7 @@ fn kind(sight: &Sight) -> String {
 }
 
 /// For people.
-fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
+fn as_text(sight: &Inspection, plan: &Replacement, wish: &Wish) -> String {
     let read = ResolvConf::read(&sight.text());
     let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
     let names = |nameservers: &[crate::core::resolv_conf::Nameserver]| {
@@ -306,7 +308,7 @@ fn wrapped(text: &str) -> String {
 }
 
 /// For machines.
-fn as_json(sight: &Sight, plan: &Plan, wish: &Wish) -> Value {
+fn as_json(sight: &Inspection, plan: &Replacement, wish: &Wish) -> Value {
     let read = ResolvConf::read(&sight.text());
     let names = |nameservers: &[crate::core::resolv_conf::Nameserver]| {
         nameservers.iter().map(ToString::to_string).collect::<Vec<_>>()

@@ -35,7 +35,7 @@ use tokio::signal::unix::SignalKind;
 
 use crate::adapters::children::{self, Child, End, Line};
 use crate::adapters::clock::SystemClock;
-use crate::adapters::resolv_conf::takeover::Place;
+use crate::adapters::resolv_conf::takeover::Takeover;
 use crate::cli::check::{Found, ask, reachable};
 use crate::cli::resolvconf::{FallbackArgument, wish};
 use crate::cli::serve::{ServeArguments, resolve_settings, start_log};
@@ -156,7 +156,7 @@ fn prepare(arguments: &RunArguments) -> Result<Beside, (String, u8)> {
     let unavailable = |error: &dyn std::error::Error| (error.to_string(), EXIT_UNAVAILABLE);
     let wish = wish(arguments.nameserver, arguments.fallback, &settings).map_err(|error| unavailable(&error))?;
     let place =
-        Place::new(arguments.serve.resolv_conf(), arguments.keep.as_deref()).map_err(|error| unavailable(&error))?;
+        Takeover::new(arguments.serve.resolv_conf(), arguments.keep.as_deref()).map_err(|error| unavailable(&error))?;
     Ok(Beside {
         server: reachable(settings.listen.addresses.first().copied()),
         file: Held::new(place, wish),

@@ -8,7 +8,7 @@
 //! | the same | holdover | [`Hold::Taken`]: it goes on being looked after, and giving it back is tried again |
 
 use super::supervision::Hold;
-use crate::adapters::resolv_conf::takeover::{Again, Force, Place, Wish};
+use crate::adapters::resolv_conf::takeover::{Again, Force, Takeover, Wish};
 use crate::adapters::resolv_conf::{TakeoverError, names};
 use crate::cli::resolvconf::told;
 use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, Why};
@@ -16,7 +16,7 @@ use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, Why};
 /// The file, and what is written into it.
 pub(super) struct Held {
     /// Which file.
-    place: Place,
+    place: Takeover,
     /// What is written.
     wish: Wish,
     /// What it is.
@@ -27,7 +27,7 @@ pub(super) struct Held {
 
 impl Held {
     /// A file that nobody has touched.
-    pub(super) const fn new(place: Place, wish: Wish) -> Self {
+    pub(super) const fn new(place: Takeover, wish: Wish) -> Self {
         Self { place, wish, hold: Hold::Original, said: false }
     }
 
