@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::vec;
 
-use crate::adapters::admin::{Flush, Imported, Scope, Sidecar};
+use crate::adapters::admin::{Administered, Flush, FlushScope, Imported};
 use crate::adapters::seed::{self, Writer};
 use crate::core::key::{Key, is_within};
 use crate::core::matching::Mismatch;
@@ -13,7 +13,7 @@ use crate::core::policy::Policy;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::memory::cached::CachedAnswer;
-use crate::memory::flushes::Scope as Meaning;
+use crate::memory::flushes::Scope;
 use crate::memory::journal::Origin;
 use crate::resolver::Resolver;
 use crate::resolver::ports::PortFuture;
@@ -34,7 +34,7 @@ pub(super) struct Kept {
     /// How it stands with it.
     pub(super) standing: Box<dyn Fn() -> StateFileStatus + Send + Sync>,
     /// Writes that something was forgotten.
-    pub(super) forget: Box<dyn Fn(Meaning, Timestamp) -> PortFuture<Durable> + Send + Sync>,
+    pub(super) forget: Box<dyn Fn(Scope, Timestamp) -> PortFuture<Durable> + Send + Sync>,
 }
 
 impl Kept {
@@ -81,7 +81,7 @@ pub(super) struct Administration {
     pub(super) shared_cache: Option<shared_cache::Shown>,
 }
 
-impl Sidecar for Administration {
+impl Administered for Administration {
     fn reading(&self) -> Reading {
         let ignored = Mismatch::ALL.map(|mismatch| (mismatch.label().to_owned(), self.upstream.ignored(mismatch)));
         let exchanged = Carried::ALL.map(|kind| (kind.label().to_owned(), self.upstream.total(kind)));
@@ -123,10 +123,10 @@ impl Sidecar for Administration {
         seeds::size_max(&self.policy)
     }
 
-    fn flush(&self, scope: &Scope) -> Result<Flush, String> {
+    fn flush(&self, scope: &FlushScope) -> Result<Flush, String> {
         let read = Meant::read(scope)?;
         let shown = read.shown.clone();
-        let meant: Meaning = Arc::new(move |key| read.is(key));
+        let meant: Scope = Arc::new(move |key| read.is(key));
         let forgotten = self.resolver.memory().flush_all(&meant);
         events::CacheFlushed { scope: &shown, forgotten }.emit();
         let durable = match &self.state {
@@ -189,7 +189,7 @@ enum Reach {
 
 impl Meant {
     /// Reads what is meant.
-    fn read(scope: &Scope) -> Result<Self, String> {
+    fn read(scope: &FlushScope) -> Result<Self, String> {
         let (text, reach) = match (&scope.name, &scope.below) {
             (Some(name), None) => (name, Reach::Name),
             (None, Some(below)) => (below, Reach::Below),
@@ -234,7 +234,7 @@ mod tests {
 
     fn meant(own: Option<&str>, below: Option<&str>, rtype: Option<&str>) -> Result<Vec<&'static str>, String> {
         let text = |text: Option<&str>| text.map(str::to_owned);
-        let meant = Meant::read(&Scope { name: text(own), below: text(below), rtype: text(rtype) })?;
+        let meant = Meant::read(&FlushScope { name: text(own), below: text(below), rtype: text(rtype) })?;
         let keys = [("example.com", 1), ("www.example.com", 1), ("www.example.com", 28), ("wexample.com", 1)];
         let shown = ["example.com A", "www.example.com A", "www.example.com AAAA", "wexample.com A"];
         let is = |(text, rtype): &(&str, u16)| meant.is(&Key::new(&name(text), *rtype, 1, Dnssec::default()));

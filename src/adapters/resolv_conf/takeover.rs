@@ -28,11 +28,11 @@ pub use super::file::How;
 pub use apply::{Again, Applied};
 pub use inspection::{Inspection, Replacement, UpstreamSource, Wish};
 pub use restore::{Force, Restored};
-use target::Target;
+use target::TakeoverTarget;
 
 /// A `resolv.conf` that may be taken over, together with the places where its original is kept.
 #[derive(Clone, Debug)]
-pub struct Takeover(Target);
+pub struct Takeover(TakeoverTarget);
 
 impl Takeover {
     /// Names the file, and where its original is kept if not in one of the usual
@@ -41,7 +41,7 @@ impl Takeover {
     /// # Errors
     /// [`TakeoverError::Path`] when one of the paths is not a single line of UTF-8.
     pub fn new(file: &Path, keep: Option<&Path>) -> Result<Self, TakeoverError> {
-        Target::new(file, keep).map(Self)
+        TakeoverTarget::new(file, keep).map(Self)
     }
 
     /// The absolute path of the `resolv.conf`.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::inspection::{Inspection, Replacement, UpstreamSource, Wish};
-use super::target::{Copy, Target};
+use super::target::{KeptCopy, TakeoverTarget};
 use crate::adapters::resolv_conf::error::TakeoverError;
 use crate::adapters::resolv_conf::file::{How, put};
 use crate::adapters::resolv_conf::original::READABLE;
@@ -38,7 +38,7 @@ pub struct Applied {
 ///
 /// # Errors
 /// Those of `Takeover::apply`.
-pub(super) fn apply(target: &Target, wish: &Wish, again: Again) -> Result<Applied, TakeoverError> {
+pub(super) fn apply(target: &TakeoverTarget, wish: &Wish, again: Again) -> Result<Applied, TakeoverError> {
     let found = Inspection::of(target)?;
     if found.writer != Writer::Holdover {
         return take_over(target, &found, wish);
@@ -50,7 +50,7 @@ pub(super) fn apply(target: &Target, wish: &Wish, again: Again) -> Result<Applie
 }
 
 /// Takes over a file that somebody else wrote.
-fn take_over(target: &Target, found: &Inspection, wish: &Wish) -> Result<Applied, TakeoverError> {
+fn take_over(target: &TakeoverTarget, found: &Inspection, wish: &Wish) -> Result<Applied, TakeoverError> {
     // Refuse a file after which holdover could forward to nobody.
     let Replacement { second, writer, .. } = checked_plan(found, wish)?;
 
@@ -65,7 +65,7 @@ fn take_over(target: &Target, found: &Inspection, wish: &Wish) -> Result<Applied
             wrote: text.clone(),
             original: found.bytes.clone(),
         };
-        Copy { bytes: kept.write(), text }
+        KeptCopy { bytes: kept.write(), text }
     })?;
 
     // Write the file; the copy is of no use when that fails.
@@ -94,7 +94,7 @@ fn checked_plan(found: &Inspection, wish: &Wish) -> Result<Replacement, Takeover
 
 /// Continues what a predecessor began: its text is renewed where today's wish differs, and the kept
 /// copy is made again where it is gone.
-fn continue_takeover(target: &Target, found: &Inspection, wish: &Wish) -> Result<Applied, TakeoverError> {
+fn continue_takeover(target: &TakeoverTarget, found: &Inspection, wish: &Wish) -> Result<Applied, TakeoverError> {
     let Some(kept) = &found.kept else { return Ok(without_original(found, wish)) };
     let was = as_plain_file(&found.was);
     let renewed = |text: &str| Kept { wrote: text.to_owned(), ..kept.clone() }.write();
@@ -105,7 +105,7 @@ fn continue_takeover(target: &Target, found: &Inspection, wish: &Wish) -> Result
     let place = found.kept_in.clone().or_else(|| {
         let copy = |place: &Path| {
             let text = found.plan(wish, place).text;
-            Copy { bytes: renewed(&text), text }
+            KeptCopy { bytes: renewed(&text), text }
         };
         Some(target.keep(copy).ok()?.0)
     });

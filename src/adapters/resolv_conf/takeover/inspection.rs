@@ -4,7 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::target::{KnownOriginal, Target};
+use super::target::{KnownOriginal, TakeoverTarget};
 use crate::adapters::resolv_conf::error::{ResolvConfError, TakeoverError};
 use crate::adapters::resolv_conf::file::{load, load_bytes};
 use crate::core::resolv_conf::{Nameserver, Writer};
@@ -68,7 +68,7 @@ impl Inspection {
     ///
     /// # Errors
     /// [`TakeoverError::Unreadable`].
-    pub(super) fn of(target: &Target) -> Result<Self, TakeoverError> {
+    pub(super) fn of(target: &TakeoverTarget) -> Result<Self, TakeoverError> {
         let file = target.file().to_owned();
         let unreadable = |source| ResolvConfError::Unreadable { path: file.clone(), source };
         let bytes = load_bytes(&file)?;

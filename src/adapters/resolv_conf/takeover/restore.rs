@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::target::{KnownOriginal, Target};
+use super::target::{KnownOriginal, TakeoverTarget};
 use crate::adapters::resolv_conf::error::TakeoverError;
 use crate::adapters::resolv_conf::file::{How, load_bytes, put};
 use crate::adapters::resolv_conf::original::READABLE;
@@ -31,7 +31,7 @@ pub enum Restored {
 ///
 /// # Errors
 /// Those of `Takeover::restore`.
-pub(super) fn restore(target: &Target, force: Force) -> Result<Restored, TakeoverError> {
+pub(super) fn restore(target: &TakeoverTarget, force: Force) -> Result<Restored, TakeoverError> {
     let file = target.file();
     // The file may be gone. Then only a kept copy tells what it was.
     let was = target.was().ok();

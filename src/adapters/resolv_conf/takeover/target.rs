@@ -12,7 +12,7 @@ use crate::core::takeover::{Kept, Was, kept_in};
 
 /// A `resolv.conf` with the places where its original may be kept.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(super) struct TakeoverTarget {
     file: PathBuf,
     /// Where the operator wants the original kept; `None` for the usual places.
     keep: Option<PathBuf>,
@@ -27,14 +27,14 @@ pub(super) struct KnownOriginal {
 }
 
 /// What is written where an original is kept, and the text that is to take the original's place.
-pub(super) struct Copy {
+pub(super) struct KeptCopy {
     /// The bytes of the kept copy.
     pub(super) bytes: Vec<u8>,
     /// The text for the file itself, which names the place of the copy.
     pub(super) text: String,
 }
 
-impl Target {
+impl TakeoverTarget {
     /// Makes both paths absolute.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Target {
         &self.file
     }
 
-    /// The file's path as it stands in a text; [`Target::new`] has made sure that it fits into one.
+    /// The file's path as it stands in a text; [`TakeoverTarget::new`] has made sure that it fits into one.
     pub(super) fn file_as_text(&self) -> String {
         self.file.display().to_string()
     }
@@ -103,7 +103,7 @@ impl Target {
     ///
     /// # Errors
     /// [`TakeoverError::NowhereToKeep`] with a reason for each place.
-    pub(super) fn keep(&self, copy: impl Fn(&Path) -> Copy) -> Result<(PathBuf, String), TakeoverError> {
+    pub(super) fn keep(&self, copy: impl Fn(&Path) -> KeptCopy) -> Result<(PathBuf, String), TakeoverError> {
         let mut complaints = Vec::new();
         for place in self.places() {
             let occupied = match load_kept(&place) {
@@ -113,7 +113,7 @@ impl Target {
                 }
                 Ok(_) | Err(_) => None,
             };
-            let Copy { bytes, text } = copy(&place);
+            let KeptCopy { bytes, text } = copy(&place);
             let kept = occupied.map_or(Ok(()), Err).and_then(|()| {
                 let folder = place.parent().map_or(Ok(()), fs::create_dir_all);
                 folder.and_then(|()| put(&place, &bytes, &READABLE).map(drop)).map_err(|error| error.to_string())
