@@ -13,8 +13,8 @@ use crate::telemetry::state_file::Durable;
 
 /// A sidecar that can be looked at, filled and flushed through its admin interface.
 ///
-/// [`reading`](Self::reading), [`import`](Self::import) and [`flush`](Self::flush) may walk over the
-/// whole memory; the interface calls them one at a time, on a thread that may block.
+/// [`reading`](Self::reading), [`import`](Self::import) and [`flush`](Self::flush) may walk over
+/// the whole memory; the interface calls them one at a time, on a thread that may block.
 pub trait Administered: Send + Sync + 'static {
     /// Everything that status and metrics show.
     fn reading(&self) -> Reading;

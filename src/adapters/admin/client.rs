@@ -1,5 +1,5 @@
-//! A client of the admin interface of a running sidecar, for `holdover status` and
-//! `holdover cache`.
+//! A client of the admin interface of a running sidecar, for `holdover status` and `holdover
+//! cache`.
 //!
 //! Every request uses a connection of its own. Each wait is bounded by [`Client::timeout`], and a
 //! response that is read as a whole by [`RESPONSE_MAX`].
@@ -41,7 +41,8 @@ pub struct Client {
 pub enum ClientError {
     /// No connection to the admin interface could be opened.
     #[error(
-        "no admin interface at {admin}: {source}. Is holdover running, with --admin {admin} or [admin] address = \"{admin}\"?"
+        "no admin interface at {admin}: {source}. Is holdover running, with --admin {admin} or \
+         [admin] address = \"{admin}\"?"
     )]
     Unreachable {
         /// The address that was tried.

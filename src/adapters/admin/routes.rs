@@ -95,7 +95,8 @@ impl RouteState {
         Self { sidecar: Arc::clone(sidecar), walk: one(), export: one(), import: one() }
     }
 
-    /// Runs work that walks over the memory on a thread that may block, one piece of work at a time.
+    /// Runs work that walks over the memory on a thread that may block, one piece of work at a
+    /// time.
     async fn walk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn Administered) -> T + Send + 'static,

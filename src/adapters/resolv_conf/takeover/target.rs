@@ -51,7 +51,8 @@ impl TakeoverTarget {
         &self.file
     }
 
-    /// The file's path as it stands in a text; [`TakeoverTarget::new`] has made sure that it fits into one.
+    /// The file's path as it stands in a text; [`TakeoverTarget::new`] has made sure that it fits
+    /// into one.
     pub(super) fn file_as_text(&self) -> String {
         self.file.display().to_string()
     }
