@@ -1,18 +1,18 @@
 //! The composition root: makes a running sidecar from settings, and takes it apart again.
 //!
-//! This is the only place where memory, resolver and adapters meet. [`start`] puts them together in
-//! the order of their dependencies; what it returns, [`Running`], ends them in the opposite order.
+//! This is the only place that knows all of memory, resolver and adapters. [`start`] puts them
+//! together, each after the parts that it needs; [`Running`] holds them, and ends them in order.
 //!
 //! | part | what it does |
 //! |---|---|
 //! | `listeners` | opens the listen addresses |
-//! | `transport` | opens the way to the upstreams, as wide as the limit on open files allows (`descriptors`) |
+//! | `transport` | makes the transport to the upstreams, with as many sockets as may be open (`descriptors`) |
 //! | `state_file`, `seeds` | bring back answers that were remembered before |
 //! | `hosts_file`, [`host_upstreams`] | watch files of the host that may change |
-//! | `shared_cache` | joins what other instances remember |
+//! | `shared_cache` | joins the cache that several instances share, where one is configured |
 //! | `fronts` | receives queries over UDP and TCP (`stream_answerer`) from clients that may ask (`access`) |
 //! | `unwanted_traffic` | logs traffic that nobody should send |
-//! | `administration` | shows all of it (`export`, `flush_request`) |
+//! | `administration` | gives the admin interface what it shows and does (`export`, `flush_request`) |
 //!
 //! All sockets are open before anything is served, so that an address that cannot be had ends the
 //! start with one message. Nothing here waits for an upstream: a sidecar that is started during an
@@ -70,8 +70,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let clock = Arc::new(SystemClock::new());
     let started = clock.now();
 
-    // The world: every socket is opened here. Clients that ask during the rest of the start wait in
-    // these sockets, and are answered from everything that was brought back.
+    // Open all listen addresses. Queries that arrive during the rest of the start wait in these
+    // sockets, and are answered when everything that was remembered is back.
     let transport = transport::open(settings);
     let upstream = transport.counters();
     let chance: Arc<dyn Chance> = Arc::new(SystemChance::new()?);
@@ -79,16 +79,16 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let addresses: Vec<SocketAddr> = bound.iter().map(|listener| listener.address).collect();
     listeners::refuse_own(&addresses, &settings.upstreams)?;
 
-    // The memory holds every answer, whoever learned it.
+    // Make the memory, which holds every answer, whoever learned it.
     let routes = Routes::new(&settings.upstreams);
     let memory = Arc::new(Memory::new(&settings.policy, routes, clock.clone()));
 
-    // The resolver learns into the memory and answers from it.
+    // Start the resolver, which learns into the memory and answers from it.
     let ports = Ports { chance: Arc::clone(&chance), transport: Arc::new(transport) };
     let resolver = Resolver::start(Arc::clone(&memory), &settings.upstreams, ports);
 
-    // Answers from elsewhere: the state file comes before the seeds, since a seed must not replace
-    // what is newer.
+    // Bring in answers from elsewhere. The state file comes before the seeds, since a seed must not
+    // replace what is newer.
     let state_file = state_file::start(settings, &clock, &memory)?;
     seeds::load(&settings.seeds, &memory, &settings.policy);
     if let Some(path) = settings.hosts.clone() {
@@ -97,7 +97,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let shared_cache = shared_cache::start(settings, &chance, &resolver);
     let look_again = host_upstreams::start(settings, &addresses, &resolver);
 
-    // The fronts receive queries from here on.
+    // Start the fronts, which receive queries from here on.
     let (admission, last_rejected) = access::admission(settings.listen.clients.clone());
     let fronts = Fronts::start(settings, bound, &resolver, &admission)?;
     let unwanted_traffic = UnwantedTrafficWatch::new(
@@ -110,7 +110,7 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     resolver.spawn(unwanted_traffic.watch());
     resolver.spawn(footprint::settle());
 
-    // The admin interface shows all of the above; queries are answered without it.
+    // Start the admin interface, which shows all of the above. Queries are answered without it.
     let administration = Administration {
         memory,
         resolver: Arc::clone(&resolver),

@@ -7,7 +7,7 @@
 //! | `GET /metrics` | OpenMetrics text | allowed |
 //! | `GET /status` | [`Reading`](crate::telemetry::reading::Reading) as JSON | allowed |
 //! | `GET /cache` | everything that is remembered, as a seed | 403 |
-//! | `POST /cache` | remembers a seed; [`Imported`](super::Imported) as JSON | 403 |
+//! | `POST /cache` | remembers a seed; [`Imported`](super::administered::Imported) as JSON | 403 |
 //! | `POST /flush?name=&below=&type=` | flushes names, also from the state file; [`Flushed`] as JSON | 403 |
 //!
 //! A web page that a browser on this host shows must not reach the memory either. Such a page sends

@@ -36,7 +36,7 @@ pub struct Takeover(TakeoverTarget);
 
 impl Takeover {
     /// Names the file, and where its original is kept if not in one of the usual
-    /// [`places`](super::places). Nothing is read yet.
+    /// [`places`](super::original::places). Nothing is read yet.
     ///
     /// # Errors
     /// [`TakeoverError::Path`] when one of the paths is not a single line of UTF-8.
