@@ -1,9 +1,9 @@
 //! The admin interface: status, metrics, health and the memory over HTTP, on a unix socket or a
 //! loopback address.
 //!
-//! It has its own thread and its own runtime: it answers while the threads that serve queries are
-//! busy, and nothing that happens to it touches them. It is reached by people, probes and
-//! Prometheus, and by whoever else gets there; so everything is bounded:
+//! The interface has its own thread and its own runtime: it answers while the threads that serve
+//! queries are busy, and no failure in it reaches them. People, probes and Prometheus use it, and
+//! so may anybody else who reaches the address; therefore everything about it is bounded:
 //!
 //! | what | bound |
 //! |---|---|
@@ -12,10 +12,13 @@
 //! | head of a request | [`HEAD_MAX`] bytes, [`HEADERS_MAX`] headers, within [`HEAD_WITHIN`] |
 //! | life of a connection | [`CONNECTION_LIFE`] |
 //! | imports, exports, walks over the memory | one of each at a time |
-//! | body | [`Sidecar::import_max`] bytes within 10 s for an import, none elsewhere |
+//! | body of a request | [`Administered::import_max`] bytes within 10 s for an import, none elsewhere |
 //!
-//! An address that cannot be had is said once and tried again every [`RETRY_EVERY`]: a sidecar must
-//! not depend on its admin interface.
+//! When its address cannot be opened, that is logged once, and opening is tried again every
+//! [`RETRY_EVERY`]: a sidecar must not depend on its admin interface.
+//!
+//! What is shown comes from an implementation of [`Administered`]; the interface itself knows
+//! neither the memory nor the resolver. The counterpart for the command line is [`client`].
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,18 +34,15 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::settings::Admin;
-use crate::core::special::Readiness;
-use crate::resolver::ports::PortFuture;
 use crate::telemetry::events;
-use crate::telemetry::reading::Reading;
-use crate::telemetry::state_file::Durable;
 
+mod administered;
 pub mod client;
 mod listener;
 mod routes;
 
+pub use administered::{Administered, Flush, FlushScope, Flushed, Imported};
 use listener::{Listener, Peer};
-pub use routes::{Flushed, Imported};
 
 /// Connections at the same moment.
 const CONNECTIONS_MAX: usize = 16;
@@ -50,14 +50,17 @@ const CONNECTIONS_MAX: usize = 16;
 const HEAD_MAX: usize = 16 << 10;
 /// Headers of a request.
 const HEADERS_MAX: usize = 32;
-/// How long a request's head may take.
+/// How long the head of a request may take to arrive.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// How long a connection may live; an export of a million answers takes some ten seconds.
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);
-/// How often an address is tried that could not be had.
+/// How long to wait before an address is tried again that could not be opened.
 const RETRY_EVERY: Duration = Duration::from_secs(10);
-/// Pause after an error, so that one that lasts costs nothing.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long to pause after an error of accepting, so that an error that lasts costs no processor
+/// time.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long to pause before the interface is started again after a failure.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for work that this interface has begun.
 const END_WITHIN: Duration = Duration::from_millis(200);
 /// Threads for walks over the memory, beside the interface's own.
@@ -65,76 +68,36 @@ const WORKERS: usize = 2;
 /// How long such a thread stays without work.
 const WORKER_IDLE: Duration = Duration::from_secs(2);
 
-/// Which names and types are meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
-    /// This name.
-    pub name: Option<String>,
-    /// This name and all below it.
-    pub below: Option<String>,
-    /// Of these only this type.
-    pub rtype: Option<String>,
-}
-
-/// What was forgotten.
-pub struct Flush {
-    /// How many names and types that were.
-    pub forgotten: u64,
-    /// Waits, for a bounded time, until it cannot come back from the state file any more.
-    pub durable: PortFuture<Durable>,
-}
-
-/// What the interface shows and does.
-pub trait Sidecar: Send + Sync + 'static {
-    /// Everything that there is to tell. May walk over the whole memory.
-    fn reading(&self) -> Reading;
-    /// Whether its start is over. Never waits.
-    fn readiness(&self) -> Readiness;
-    /// All that is remembered as a seed's text, in pieces of some kilobytes.
-    fn export(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send>;
-    /// Takes in a seed's text.
-    ///
-    /// # Errors
-    /// Why nothing of it can be used.
-    fn import(&self, text: &str) -> Result<Imported, String>;
-    /// Bytes of such a text at the most.
-    fn import_max(&self) -> usize;
-    /// Forgets what is meant.
-    ///
-    /// # Errors
-    /// What is wrong with the scope.
-    fn flush(&self, scope: &Scope) -> Result<Flush, String>;
-}
-
-/// The running interface.
+/// The running admin interface.
 pub struct AdminThread {
-    /// Tells it to end, by being dropped.
+    /// Ends the interface when it is dropped.
     stop: watch::Sender<()>,
-    /// Its thread.
     thread: JoinHandle<()>,
 }
 
 impl AdminThread {
-    /// Starts it. It opens its address by itself, and says when that fails.
+    /// Starts the interface for a sidecar. The thread opens the address by itself, and logs it when
+    /// that fails.
     ///
     /// # Errors
-    /// No thread could be started.
-    pub fn start(admin: Admin, sidecar: Arc<dyn Sidecar>) -> io::Result<Self> {
+    /// The operating system gave no thread.
+    pub fn start(admin: Admin, sidecar: Arc<dyn Administered>) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(());
         let thread = std::thread::Builder::new().name("admin".to_owned()).stack_size(512 << 10);
         let thread = thread.spawn(move || supervise(&admin, &sidecar, &stopped))?;
         Ok(Self { stop, thread })
     }
 
-    /// Ends it; waits for its thread, and no longer than [`END_WITHIN`] for what that has begun.
+    /// Ends the interface and waits for its thread, which waits at most 200 ms for work that it has
+    /// begun.
     pub fn stop(self) {
         drop(self.stop);
         let _ = self.thread.join();
     }
 }
 
-/// Runs the interface until it is told to end, whatever happens in it.
-fn supervise(admin: &Admin, sidecar: &Arc<dyn Sidecar>, stopped: &watch::Receiver<()>) {
+/// Runs the interface until it is told to end, and starts it again when it fails or panics.
+fn supervise(admin: &Admin, sidecar: &Arc<dyn Administered>, stopped: &watch::Receiver<()>) {
     loop {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -152,21 +115,21 @@ fn supervise(admin: &Admin, sidecar: &Arc<dyn Sidecar>, stopped: &watch::Receive
         if stopped.has_changed().is_err() {
             return;
         }
-        std::thread::sleep(PAUSE * 10);
+        std::thread::sleep(RESTART_PAUSE);
     }
 }
 
-/// Opens the address, as often as it takes, and serves.
-async fn run(admin: &Admin, sidecar: &Arc<dyn Sidecar>, mut stopped: watch::Receiver<()>) {
-    let mut said = false;
+/// Tries to open the address until that succeeds, and serves on it.
+async fn run(admin: &Admin, sidecar: &Arc<dyn Administered>, mut stopped: watch::Receiver<()>) {
+    let mut is_logged = false;
     loop {
         match Listener::bind(admin).await {
             Ok(listener) => {
                 events::AdminListening { address: &listener.to_string() }.emit();
                 return serve(&listener, sidecar, stopped).await;
             }
-            Err(error) if !said => {
-                said = true;
+            Err(error) if !is_logged => {
+                is_logged = true;
                 events::AdminUnavailable { address: &admin.to_string(), reason: &error.to_string() }.emit();
             }
             Err(_) => {}
@@ -178,12 +141,13 @@ async fn run(admin: &Admin, sidecar: &Arc<dyn Sidecar>, mut stopped: watch::Rece
     }
 }
 
-/// Takes connections until told to end.
-async fn serve(listener: &Listener, sidecar: &Arc<dyn Sidecar>, mut stopped: watch::Receiver<()>) {
-    let (everything, readable) = (routes::everything(sidecar), routes::readable(sidecar));
+/// Accepts connections until the interface is told to end.
+async fn serve(listener: &Listener, sidecar: &Arc<dyn Administered>, mut stopped: watch::Receiver<()>) {
+    let (all_routes, routes_for_others) = (routes::all(sidecar), routes::for_other_hosts(sidecar));
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
+        // Accept only while there is room for one more connection.
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         let accepted = tokio::select! {
             _ = stopped.changed() => return,
@@ -191,13 +155,14 @@ async fn serve(listener: &Listener, sidecar: &Arc<dyn Sidecar>, mut stopped: wat
         };
         while connections.try_join_next().is_some() {}
         let Ok((stream, peer)) = accepted else {
-            // No descriptors, or the client is gone.
-            tokio::time::sleep(PAUSE).await;
+            // The process has no descriptor left, or the client has gone.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        // Serve the connection in a task of its own, with the routes that its client may use.
         let routes = match peer {
-            Peer::Here => everything.clone(),
-            Peer::Elsewhere => readable.clone(),
+            Peer::ThisHost => all_routes.clone(),
+            Peer::OtherHost => routes_for_others.clone(),
         };
         connections.spawn(async move {
             let connection = http1::Builder::new()
@@ -207,7 +172,7 @@ async fn serve(listener: &Listener, sidecar: &Arc<dyn Sidecar>, mut stopped: wat
                 .max_buf_size(HEAD_MAX)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-            // Whatever goes wrong on it concerns nobody else.
+            // An error of one connection concerns no other.
             let _ = timeout(CONNECTION_LIFE, connection).await;
             drop(permit);
         });

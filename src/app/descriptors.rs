@@ -1,14 +1,15 @@
-//! The process's limit on open files: each attempt upstream is a socket of its own.
+//! The limit on open files of the process, which bounds how many attempts upstream can run at the
+//! same time: each is a socket of its own.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit to `wanted`, as far as the hard limit allows; gives how many descriptors
-/// there may be.
+/// Raises the soft limit to `wanted`, as far as the hard limit allows, and gives the number of
+/// descriptors that the process may have then. The limit is never lowered.
 #[must_use]
 pub(super) fn raise(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
-    // None is "no limit".
+    // `None` stands for no limit.
     let hard = limit.maximum.unwrap_or(u64::MAX);
     let soft = limit.current.unwrap_or(u64::MAX);
     let target = wanted.min(hard).max(soft);

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::admin::AdminArguments;
-use crate::adapters::admin::Scope;
+use crate::adapters::admin::FlushScope;
 use crate::adapters::admin::client::{Client, ClientError};
 use crate::telemetry::console;
 
@@ -118,7 +118,7 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
             )
         }
         CacheCommand::Flush(FlushArguments { name, below, rtype, admin }) => admin.ask(
-            async |client| client.flush(&Scope { name, below, rtype }).await,
+            async |client| client.flush(&FlushScope { name, below, rtype }).await,
             |flushed| {
                 console::say(&format!("{} flushed\n", flushed.flushed))?;
                 let Some(reason) = flushed.may_return else { return Ok(ExitCode::SUCCESS) };

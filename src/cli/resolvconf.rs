@@ -13,7 +13,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::adapters::resolv_conf::takeover::{Again, Applied, Force, Place, Plan, Restored, Sight, Upstreams, Wish};
+use crate::adapters::resolv_conf::takeover::{
+    Again, Applied, Force, Inspection, Replacement, Restored, Takeover, UpstreamSource, Wish,
+};
 use crate::adapters::resolv_conf::{places, readers};
 use crate::cli::check::{CheckResult, ask, reachable};
 use crate::config::limits::DNS_PORT;
@@ -141,7 +143,7 @@ pub(super) fn wish(
     let primary =
         |upstream: &crate::core::upstream::UpstreamPolicy| upstream.zones.is_empty() && upstream.role == Role::Primary;
     let configured = settings.resolv_conf.is_none() && settings.upstreams.iter().any(primary);
-    let upstreams = if configured { Upstreams::Configured } else { Upstreams::File };
+    let upstreams = if configured { UpstreamSource::Configured } else { UpstreamSource::File };
     Ok(Wish { own, fallback: fallback.into(), readers: readers(Path::new("/")), upstreams })
 }
 
@@ -156,7 +158,7 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
                 Ok(wish) => wish,
                 Err(code) => return Ok(code),
             };
-            let place = Place::new(&file.file, file.keep.as_deref())?;
+            let place = Takeover::new(&file.file, file.keep.as_deref())?;
             let applied = place.apply(&wish, Again::Refused)?;
             console::say(&format!("{}\n", told(place.file(), &wish, &applied)))?;
             if let Some(advice) = applied.writer.advice() {
@@ -174,7 +176,7 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
             }
         }
         ResolvconfCommand::Restore { file, force } => {
-            let place = Place::new(&file.file, file.keep.as_deref())?;
+            let place = Takeover::new(&file.file, file.keep.as_deref())?;
             match place.restore(if force { Force::Yes } else { Force::No })? {
                 Restored::Written(_) => console::say(&format!("{}: the original is back\n", place.file().display()))?,
                 Restored::Already => {
@@ -187,8 +189,8 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
                 Ok(wish) => wish,
                 Err(code) => return Ok(code),
             };
-            let place = Place::new(&file.file, file.keep.as_deref())?;
-            let sight = place.look()?;
+            let place = Takeover::new(&file.file, file.keep.as_deref())?;
+            let sight = place.inspect()?;
             let keep = sight.kept_in.clone().or(file.keep);
             let keep = keep.unwrap_or_else(|| places(place.file()).into_iter().next().unwrap_or_default());
             let plan = sight.plan(&wish, &keep);
@@ -231,7 +233,7 @@ pub(super) fn told(file: &Path, wish: &Wish, applied: &Applied) -> String {
     format!("{} points at holdover on {}{second}{kept}", file.display(), wish.own)
 }
 
-fn kind(sight: &Sight) -> String {
+fn kind(sight: &Inspection) -> String {
     match (sight.link(), sight.is_mounted()) {
         (Some(target), _) => format!("a symbolic link to {target}"),
         (None, true) => "a file that is a mount point, so it is written in place".to_owned(),
@@ -240,7 +242,7 @@ fn kind(sight: &Sight) -> String {
 }
 
 /// The output of `show` for people.
-fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
+fn as_text(sight: &Inspection, plan: &Replacement, wish: &Wish) -> String {
     let read = ResolvConf::read(&sight.text());
     let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
     let names = |nameservers: &[crate::core::resolv_conf::Nameserver]| {
@@ -311,7 +313,7 @@ fn wrapped(text: &str) -> String {
 }
 
 /// The output of `show --json`.
-fn as_json(sight: &Sight, plan: &Plan, wish: &Wish) -> Value {
+fn as_json(sight: &Inspection, plan: &Replacement, wish: &Wish) -> Value {
     let read = ResolvConf::read(&sight.text());
     let names = |nameservers: &[crate::core::resolv_conf::Nameserver]| {
         nameservers.iter().map(ToString::to_string).collect::<Vec<_>>()

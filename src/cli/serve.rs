@@ -17,7 +17,7 @@ use tracing::level_filters::LevelFilter;
 use crate::adapters::footprint;
 use crate::adapters::notify::{Message, ServiceManager};
 use crate::adapters::resolv_conf::{self, ResolvConfError};
-use crate::app::{self, host};
+use crate::app::{self, host_upstreams};
 use crate::config::environment;
 use crate::config::error::{ConfigError, EXIT_CONFIG};
 use crate::config::keys;
@@ -169,7 +169,7 @@ pub fn resolve_settings(
                 return Err(error.into());
             }
         };
-        settings.upstreams.push(host::upstream(found));
+        settings.upstreams.push(host_upstreams::upstream(found));
         settings.resolv_conf = Some(arguments.resolv_conf.clone());
     }
     Ok(settings)

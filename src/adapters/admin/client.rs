@@ -1,4 +1,8 @@
-//! Asks a running sidecar's admin interface: for `holdover status` and `holdover cache`.
+//! A client of the admin interface of a running sidecar, for `holdover status` and `holdover
+//! cache`.
+//!
+//! Every request uses a connection of its own. Each wait is bounded by [`Client::timeout`], and a
+//! response that is read as a whole by [`RESPONSE_MAX`].
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -15,111 +19,132 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::Flushed;
-use super::{Imported, Scope};
+use super::administered::{FlushScope, Flushed, Imported};
 use crate::config::settings::Admin;
 use crate::telemetry::reading::Reading;
 
-/// Bytes of an answer that is read as a whole.
-const ANSWER_MAX: usize = 4 << 20;
+/// Bytes of a response that is read as a whole.
+const RESPONSE_MAX: usize = 4 << 20;
 
-/// Asks one admin interface.
+/// A client of one admin interface.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Where it is.
+    /// Where the admin interface is.
     pub admin: Admin,
-    /// How long to wait for an answer, or for the next piece of a long one.
+    /// How long to wait for a connection, for the head of a response, and for each piece of a long
+    /// body.
     pub timeout: Duration,
 }
 
-/// Why there is no answer.
+/// Why a request to the admin interface gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody is there.
+    /// No connection to the admin interface could be opened.
     #[error(
-        "no admin interface at {admin}: {source}. Is holdover running, with --admin {admin} or [admin] address = \"{admin}\"?"
+        "no admin interface at {admin}: {source}. Is holdover running, with --admin {admin} or \
+         [admin] address = \"{admin}\"?"
     )]
-    NobodyThere {
-        /// Where.
+    Unreachable {
+        /// The address that was tried.
         admin: Admin,
         /// What the operating system said.
         source: io::Error,
     },
-    /// It took too long.
-    #[error("no answer from {admin} within {within:?}")]
+    /// The admin interface took longer than the client's timeout.
+    #[error("no answer from {admin} within {within:?}; --timeout sets how long to wait")]
     TimedOut {
-        /// Where.
+        /// The address of the admin interface.
         admin: Admin,
-        /// How long.
+        /// How long the client waited.
         within: Duration,
     },
-    /// It said no.
+    /// The admin interface refused the request.
     #[error("{admin} says: {words}")]
     Refused {
-        /// Where.
+        /// The address of the admin interface.
         admin: Admin,
-        /// What it said.
+        /// The text of its response.
         words: String,
     },
-    /// It is something else, or broke off.
+    /// The response is not one of holdover's, or it broke off.
     #[error("{admin} does not answer like holdover: {reason}")]
-    Stranger {
-        /// Where.
+    Unexpected {
+        /// The address that was asked.
         admin: Admin,
-        /// Why.
+        /// What is wrong with the response.
         reason: String,
     },
-    /// What it said could not be written.
+    /// An export could not be written to where the caller wants it.
     #[error("cannot write the export: {0}")]
     Output(#[source] io::Error),
 }
 
-impl Client {
-    /// Everything that the sidecar tells about itself.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn status(&self) -> Result<Reading, ClientError> {
-        self.json(Method::GET, "/status", Bytes::new()).await
+/// A request before it has a connection.
+struct Call {
+    method: Method,
+    /// The route with its query string.
+    path: String,
+    body: Bytes,
+}
+
+impl Call {
+    fn get(path: &str) -> Self {
+        Self { method: Method::GET, path: path.to_owned(), body: Bytes::new() }
     }
 
-    /// The same as the JSON that it sent, so that a newer sidecar's words are not lost.
+    fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
+        Self { method: Method::POST, path: path.into(), body: body.into() }
+    }
+}
+
+impl Client {
+    /// Asks for everything that the sidecar tells about itself.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// All of [`ClientError`] but [`ClientError::Output`].
+    pub async fn status(&self) -> Result<Reading, ClientError> {
+        self.json(Call::get("/status")).await
+    }
+
+    /// Asks for the same as [`status`](Self::status), and gives it as the JSON text that was sent,
+    /// so that what a newer sidecar says in addition is not lost.
+    ///
+    /// # Errors
+    /// All of [`ClientError`] but [`ClientError::Output`].
     pub async fn status_text(&self) -> Result<String, ClientError> {
-        let response = self.ask(Method::GET, "/status", Bytes::new()).await?;
+        let response = self.send(Call::get("/status")).await?;
         self.text(response).await
     }
 
-    /// Lets it take in a seed's text.
+    /// Has the sidecar remember the answers of a seed's text.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// All of [`ClientError`] but [`ClientError::Output`].
     pub async fn import(&self, text: String) -> Result<Imported, ClientError> {
-        self.json(Method::POST, "/cache", text.into()).await
+        self.json(Call::post("/cache", text)).await
     }
 
-    /// Lets it forget.
+    /// Has the sidecar flush the names and types in `scope`.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub async fn flush(&self, scope: &Scope) -> Result<Flushed, ClientError> {
-        let wanted = [("name", &scope.name), ("below", &scope.below), ("type", &scope.rtype)];
-        let wanted: Vec<String> =
-            wanted.iter().filter_map(|(key, value)| Some(format!("{key}={}", escape(value.as_deref()?)))).collect();
-        self.json(Method::POST, &format!("/flush?{}", wanted.join("&")), Bytes::new()).await
+    /// All of [`ClientError`] but [`ClientError::Output`].
+    pub async fn flush(&self, scope: &FlushScope) -> Result<Flushed, ClientError> {
+        let parameters = [("name", &scope.name), ("below", &scope.below), ("type", &scope.rtype)];
+        let parameters: Vec<String> =
+            parameters.iter().filter_map(|(key, value)| Some(format!("{key}={}", escape(value.as_deref()?)))).collect();
+        self.json(Call::post(format!("/flush?{}", parameters.join("&")), Bytes::new())).await
     }
 
-    /// Writes all that it remembers; gives how many bytes that were.
+    /// Writes everything that the sidecar remembers to `out` as a seed, and gives the number of
+    /// bytes.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// All of [`ClientError`]; a part may have been written then.
     pub async fn export(&self, mut out: impl Write) -> Result<u64, ClientError> {
-        let mut body = self.ask(Method::GET, "/cache", Bytes::new()).await?.into_body();
+        let mut body = self.send(Call::get("/cache")).await?.into_body();
         let mut written = 0;
         while let Some(frame) = self.within(body.frame()).await? {
-            let frame = frame.map_err(|error| self.stranger(&error))?;
+            let frame = frame.map_err(|error| self.unexpected(&error))?;
             if let Some(piece) = frame.data_ref() {
                 out.write_all(piece).map_err(ClientError::Output)?;
                 written += u64::try_from(piece.len()).unwrap_or(u64::MAX);
@@ -129,24 +154,24 @@ impl Client {
         Ok(written)
     }
 
-    /// Asks for JSON.
-    async fn json<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
-        let response = self.ask(method, path, body).await?;
+    /// Sends a request whose response is JSON.
+    async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
+        let response = self.send(call).await?;
         let text = self.text(response).await?;
-        serde_json::from_str(&text).map_err(|error| self.stranger(&error))
+        serde_json::from_str(&text).map_err(|error| self.unexpected(&error))
     }
 
-    /// Asks; gives the answer when it is a yes.
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
-        let nobody = |source| ClientError::NobodyThere { admin: self.admin.clone(), source };
+    /// Sends a request over a new connection; any status but 200 is an error.
+    async fn send(&self, call: Call) -> Result<Response<Incoming>, ClientError> {
+        let unreachable = |source| ClientError::Unreachable { admin: self.admin.clone(), source };
         let response = match &self.admin {
             Admin::Path(socket) => {
-                let stream = self.within(UnixStream::connect(socket)).await?.map_err(nobody)?;
-                self.exchange(stream, method, path, "localhost", body).await?
+                let stream = self.within(UnixStream::connect(socket)).await?.map_err(unreachable)?;
+                self.exchange(stream, call, "localhost").await?
             }
             Admin::Address(address) => {
-                let stream = self.within(TcpStream::connect(address)).await?.map_err(nobody)?;
-                self.exchange(stream, method, path, &address.to_string(), body).await?
+                let stream = self.within(TcpStream::connect(address)).await?.map_err(unreachable)?;
+                self.exchange(stream, call, &address.to_string()).await?
             }
         };
         if response.status() == StatusCode::OK {
@@ -156,46 +181,38 @@ impl Client {
         Err(ClientError::Refused { admin: self.admin.clone(), words })
     }
 
-    /// Sends one request over a new connection.
-    async fn exchange<S>(
-        &self,
-        stream: S,
-        method: Method,
-        path: &str,
-        host: &str,
-        body: Bytes,
-    ) -> Result<Response<Incoming>, ClientError>
+    /// Sends one request over an open connection, and waits for the head of the response.
+    async fn exchange<S>(&self, stream: S, call: Call, host: &str) -> Result<Response<Incoming>, ClientError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let (mut sender, connection) =
-            self.within(http1::handshake(TokioIo::new(stream))).await?.map_err(|error| self.stranger(&error))?;
-        // Ends with the connection, at the latest with the runtime of this one command.
+            self.within(http1::handshake(TokioIo::new(stream))).await?.map_err(|error| self.unexpected(&error))?;
+        // The task ends with the connection, at the latest with the runtime of this one command.
         tokio::spawn(async move {
             let _ = connection.await;
         });
+        let Call { method, path, body } = call;
         let request = Request::builder().method(method).uri(path).header(HOST, host).body(Full::new(body));
-        let request = request.map_err(|error| self.stranger(&error))?;
-        self.within(sender.send_request(request)).await?.map_err(|error| self.stranger(&error))
+        let request = request.map_err(|error| self.unexpected(&error))?;
+        self.within(sender.send_request(request)).await?.map_err(|error| self.unexpected(&error))
     }
 
-    /// Reads an answer as a whole.
+    /// Reads the body of a response as a whole.
     async fn text(&self, response: Response<Incoming>) -> Result<String, ClientError> {
-        let body = self.within(Limited::new(response.into_body(), ANSWER_MAX).collect()).await?;
-        let bytes = body.map_err(|error| self.stranger(&*error))?.to_bytes();
-        String::from_utf8(bytes.into()).map_err(|error| self.stranger(&error))
+        let body = self.within(Limited::new(response.into_body(), RESPONSE_MAX).collect()).await?;
+        let bytes = body.map_err(|error| self.unexpected(&*error))?.to_bytes();
+        String::from_utf8(bytes.into()).map_err(|error| self.unexpected(&error))
     }
 
-    /// Waits no longer than may be.
     async fn within<T>(&self, waiting: impl Future<Output = T>) -> Result<T, ClientError> {
         timeout(self.timeout, waiting)
             .await
             .map_err(|_| ClientError::TimedOut { admin: self.admin.clone(), within: self.timeout })
     }
 
-    /// It does not answer like holdover.
-    fn stranger(&self, error: &dyn Error) -> ClientError {
-        ClientError::Stranger { admin: self.admin.clone(), reason: error.to_string() }
+    fn unexpected(&self, error: &dyn Error) -> ClientError {
+        ClientError::Unexpected { admin: self.admin.clone(), reason: error.to_string() }
     }
 }
 

@@ -1,13 +1,13 @@
-//! Where the admin interface is reached: a unix socket of mode 0600, or an address.
+//! The socket on which the admin interface is reached: a unix socket of mode 0600, or an address.
 //!
-//! | at the path there is | what happens |
+//! | what is at the path of a unix socket | what happens |
 //! |---|---|
-//! | nothing | the socket is made beside it, closed to others, and moved there: nobody can open it before |
-//! | a socket that nobody listens on: a process was killed | likewise, in its place |
-//! | a socket that somebody listens on | refused |
-//! | anything else | refused; it is somebody's file |
+//! | nothing | the socket is made beside the path, closed to other users, and then moved there, so that nobody can open it before it is closed |
+//! | a socket on which no process listens, because its process was killed | the new socket takes its place in the same way |
+//! | a socket on which a process listens | [`BindError::InUse`] |
+//! | anything else | [`BindError::ForeignFile`]: it belongs to somebody |
 //!
-//! The socket is taken away at the end, unless another has taken its place.
+//! The socket is removed at the end, unless another one has taken its place.
 
 use std::fmt;
 use std::fs::{self, Permissions};
@@ -24,53 +24,55 @@ use tokio::time::timeout;
 
 use crate::config::settings::Admin;
 
-/// How long another process has to take our call.
-const CALL_WITHIN: Duration = Duration::from_secs(1);
+/// How long another process has to accept a connection that tells whether it listens.
+const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Why an address cannot be had.
+/// Why the admin interface cannot listen on its address.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BindError {
-    /// Somebody's file.
-    #[error("there is a file that is no socket, which is left alone; name another path, or move it away")]
+    /// There is a file that is not a socket at the path.
+    #[error("there is a file that is no socket, which is left alone; name another path, or move the file away")]
     ForeignFile,
-    /// Another process.
+    /// Another process listens on the address or on the socket at the path.
     #[error("another process listens there")]
     InUse,
-    /// The folder does not exist.
-    #[error("the folder {} does not exist; make it (systemd: RuntimeDirectory=holdover), or name another path", .0.display())]
+    /// The folder of the path does not exist.
+    #[error(
+        "the folder {} does not exist; make it (systemd: RuntimeDirectory=holdover), or name another path",
+        .0.display()
+    )]
     NoFolder(PathBuf),
-    /// What the operating system said.
+    /// The operating system refused for another reason.
     #[error(transparent)]
     System(#[from] io::Error),
 }
 
-/// From where a client came.
+/// From where a client has connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// This host, or over the socket.
-    Here,
-    /// Another host.
-    Elsewhere,
+    /// From this host: over the unix socket, or from a loopback address.
+    ThisHost,
+    /// From another host, or from an address of this host that is not loopback.
+    OtherHost,
 }
 
-/// A connection of either kind.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send {}
+/// A connection over TCP or over a unix socket.
+pub(super) trait AdminStream: AsyncRead + AsyncWrite + Send {}
 
-impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send> AdminStream for T {}
 
-/// An open address.
+/// An open socket of the admin interface.
 pub(super) enum Listener {
-    /// Over TCP.
+    /// A TCP socket with the address that it got.
     Address(TcpListener, SocketAddr),
-    /// A unix socket, which is taken away when it is dropped.
+    /// A unix socket, whose file is removed when this is dropped.
     Path(UnixListener, SocketFile),
 }
 
-/// The file of a unix socket.
+/// The file of a unix socket; dropping this removes the file.
 pub(super) struct SocketFile {
-    /// Where it is.
     path: PathBuf,
-    /// Device and number by which it is known again.
+    /// Device and inode, which tell whether the file at the path is still this one.
     identity: (u64, u64),
 }
 
@@ -83,10 +85,12 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    /// Opens the address.
+    /// Opens the socket.
     ///
     /// # Errors
-    /// [`BindError`].
+    /// - [`BindError::InUse`] for both kinds of address.
+    /// - [`BindError::ForeignFile`] and [`BindError::NoFolder`] for a path only.
+    /// - [`BindError::System`] for everything else that the operating system refuses.
     pub(super) async fn bind(admin: &Admin) -> Result<Self, BindError> {
         match admin {
             Admin::Address(address) => {
@@ -98,7 +102,7 @@ impl Listener {
                 Ok(Self::Address(listener, bound))
             }
             Admin::Path(path) => {
-                make_way(path).await?;
+                expect_replaceable(path).await?;
                 let (listener, file) = bind_at(path)?;
                 Ok(Self::Path(listener, file))
             }
@@ -106,16 +110,19 @@ impl Listener {
     }
 
     /// Waits for a client. Cancel safe.
-    pub(super) async fn accept(&self) -> io::Result<(Pin<Box<dyn Stream>>, Peer)> {
+    ///
+    /// # Errors
+    /// What the operating system said; the next call may succeed.
+    pub(super) async fn accept(&self) -> io::Result<(Pin<Box<dyn AdminStream>>, Peer)> {
         match self {
             Self::Address(listener, _) => {
                 let (stream, client) = listener.accept().await?;
-                let peer = if client.ip().to_canonical().is_loopback() { Peer::Here } else { Peer::Elsewhere };
+                let peer = if client.ip().to_canonical().is_loopback() { Peer::ThisHost } else { Peer::OtherHost };
                 Ok((Box::pin(stream), peer))
             }
             Self::Path(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Box::pin(stream), Peer::Here))
+                Ok((Box::pin(stream), Peer::ThisHost))
             }
         }
     }
@@ -130,42 +137,43 @@ impl fmt::Display for Listener {
     }
 }
 
-/// Makes sure that whatever is at the path may be replaced.
-async fn make_way(path: &Path) -> Result<(), BindError> {
+/// Makes sure that nothing is at the path, or a socket on which no process listens.
+async fn expect_replaceable(path: &Path) -> Result<(), BindError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.into()),
         Ok(found) if !found.file_type().is_socket() => Err(BindError::ForeignFile),
-        Ok(_) => match timeout(CALL_WITHIN, UnixStream::connect(path)).await {
+        Ok(_) => match timeout(PROBE_WITHIN, UnixStream::connect(path)).await {
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
             Ok(Err(error)) => Err(error.into()),
-            // It takes the call, or is too busy to.
+            // A process accepts the connection, or is too busy to do so in time.
             Ok(Ok(_)) | Err(_) => Err(BindError::InUse),
         },
     }
 }
 
-/// Makes a socket beside the path, closes it to others, and moves it there.
+/// Makes a socket beside the path, closes it to other users, and moves it to the path.
 fn bind_at(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     if !folder.is_dir() {
         return Err(BindError::NoFolder(folder.to_owned()));
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    if fs::symlink_metadata(&beside).is_ok_and(|found| found.file_type().is_socket()) {
-        // In a container the process that was killed had our number, too.
-        fs::remove_file(&beside)?;
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    if fs::symlink_metadata(&temporary).is_ok_and(|found| found.file_type().is_socket()) {
+        // In a container that was started again, the process that was killed before had the same
+        // number as this one.
+        fs::remove_file(&temporary)?;
     }
-    let listener = UnixListener::bind(&beside)?;
-    let moved = fs::set_permissions(&beside, Permissions::from_mode(0o600))
-        .and_then(|()| fs::symlink_metadata(&beside))
-        .and_then(|found| fs::rename(&beside, path).map(|()| found));
+    let listener = UnixListener::bind(&temporary)?;
+    let moved = fs::set_permissions(&temporary, Permissions::from_mode(0o600))
+        .and_then(|()| fs::symlink_metadata(&temporary))
+        .and_then(|found| fs::rename(&temporary, path).map(|()| found));
     match moved {
         Ok(found) => Ok((listener, SocketFile { path: path.to_owned(), identity: (found.dev(), found.ino()) })),
         Err(error) => {
-            let _ = fs::remove_file(&beside);
+            let _ = fs::remove_file(&temporary);
             Err(error.into())
         }
     }

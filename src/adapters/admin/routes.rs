@@ -1,17 +1,18 @@
-//! What may be asked of the admin interface, and who may.
+//! The routes of the admin interface, and which clients may use them.
 //!
-//! | route | gives | clients of other hosts |
+//! | route | response | clients of other hosts |
 //! |---|---|---|
-//! | `GET /health` | 200 while the process lives | may |
-//! | `GET /ready` | 200 when its start is over, 503 before | may |
-//! | `GET /metrics` | OpenMetrics text | may |
-//! | `GET /status` | [`Reading`](crate::telemetry::reading::Reading) as JSON | may |
-//! | `GET /cache` | all that is remembered, as a seed | may not |
-//! | `POST /cache` | takes a seed in; gives [`Imported`] as JSON | may not |
-//! | `POST /flush?name=&below=&type=` | forgets, also in the state file; gives [`Flushed`] as JSON | may not |
+//! | `GET /health` | 200 while the process runs | allowed |
+//! | `GET /ready` | 200 when the start is over, 503 before | allowed |
+//! | `GET /metrics` | OpenMetrics text | allowed |
+//! | `GET /status` | [`Reading`](crate::telemetry::reading::Reading) as JSON | allowed |
+//! | `GET /cache` | everything that is remembered, as a seed | 403 |
+//! | `POST /cache` | remembers a seed; [`Imported`](super::administered::Imported) as JSON | 403 |
+//! | `POST /flush?name=&below=&type=` | flushes names, also from the state file; [`Flushed`] as JSON | 403 |
 //!
-//! A web page that a browser on this host shows is kept away from the memory, too: it would send an
-//! `Origin`, or, having made a name of its own lead here, that name as `Host`.
+//! A web page that a browser on this host shows must not reach the memory either. Such a page sends
+//! an `Origin`; or it has made a name of its own lead to this host (DNS rebinding), and then sends
+//! that name as `Host`. Requests for the memory with one of the two are refused.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -28,188 +29,156 @@ use axum::routing::{get, post};
 use futures_util::stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::{Flush, Scope, Sidecar};
+use super::administered::{Administered, Flush, FlushScope, Flushed};
 use crate::core::special::Readiness;
 use crate::telemetry::metrics;
 use crate::telemetry::state_file::Durable;
 
-/// How long the body of an import may take.
+/// How long the body of an import may take to arrive.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// What an import came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Imported {
-    /// Answers that were learned.
-    pub learned: u64,
-    /// Answers that are not newer than what is remembered.
-    pub older: u64,
-    /// Answers past their maximum stale.
-    pub expired: u64,
-    /// Answers that are invalid.
-    pub invalid: u64,
-    /// What is wrong with the first invalid answers, with their lines.
-    pub mistakes: Vec<String>,
-}
+/// The response to `GET /`, for a person who wonders what this port is.
+const INDEX: &str = "holdover's admin interface\n\n\
+                     GET  /health   200 while the process runs\n\
+                     GET  /ready    200 when the start is over, 503 before\n\
+                     GET  /metrics  OpenMetrics text\n\
+                     GET  /status   the same and more as JSON\n\
+                     GET  /cache    everything that is remembered, as a seed\n\
+                     POST /cache    remembers the answers of a seed\n\
+                     POST /flush    ?name= or ?below=, and optionally &type=: flushes these names\n";
 
-/// What a flush came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Flushed {
-    /// Names and types that were known and flushed.
-    pub flushed: u64,
-    /// Why they may come back from the state file after a crash; `None` when they cannot.
-    #[serde(default)]
-    pub may_return: Option<String>,
-}
-
-/// What all routes share.
+/// What all requests share.
 #[derive(Clone)]
-struct Desk {
-    /// What is shown.
-    sidecar: Arc<dyn Sidecar>,
-    /// Held by whoever walks over the memory.
+struct RouteState {
+    sidecar: Arc<dyn Administered>,
+    /// Held while something walks over the memory.
     walk: Arc<Semaphore>,
-    /// Held by whoever exports.
+    /// Held while the body of an export is sent.
     export: Arc<Semaphore>,
-    /// Held by whoever imports.
+    /// Held while an import is received and read.
     import: Arc<Semaphore>,
 }
 
-/// What [`Scope`] is written as.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
-    /// The name.
-    name: Option<String>,
-    /// The suffix.
-    below: Option<String>,
-    /// The type.
-    #[serde(rename = "type")]
-    rtype: Option<String>,
-}
-
-/// What can be asked, for who asks for nothing.
-const INDEX: &str = "holdover's admin interface\n\nGET  /health  lives\nGET  /ready   serves\nGET  /metrics OpenMetrics\nGET  /status  JSON\n\
-                     GET  /cache   all that is remembered, as a seed\nPOST /cache   takes in a seed\n\
-                     POST /flush   ?name=, ?below=, with &type=: forgets\n";
-
-/// The routes for clients on this host.
-pub(super) fn everything(sidecar: &Arc<dyn Sidecar>) -> Router {
-    let desk = Desk::new(sidecar);
+/// The routes for clients on this host: all of them.
+pub(super) fn all(sidecar: &Arc<dyn Administered>) -> Router {
     let cache = get(export).post(import).layer(DefaultBodyLimit::disable());
-    open().route("/cache", cache).route("/flush", post(flush)).with_state(desk)
+    read_only().route("/cache", cache).route("/flush", post(flush)).with_state(RouteState::new(sidecar))
 }
 
-/// The routes for clients on other hosts.
-pub(super) fn readable(sidecar: &Arc<dyn Sidecar>) -> Router {
-    let refuse = || async { told(StatusCode::FORBIDDEN, "only for clients on this host") };
-    open().route("/cache", get(refuse).post(refuse)).route("/flush", post(refuse)).with_state(Desk::new(sidecar))
+/// The routes for clients on other hosts: those that do not reach the memory.
+pub(super) fn for_other_hosts(sidecar: &Arc<dyn Administered>) -> Router {
+    let refuse = || async { text(StatusCode::FORBIDDEN, "only for clients on this host") };
+    read_only()
+        .route("/cache", get(refuse).post(refuse))
+        .route("/flush", post(refuse))
+        .with_state(RouteState::new(sidecar))
 }
 
-/// The routes for everybody.
-fn open() -> Router<Desk> {
+/// The routes for every client that may connect.
+fn read_only() -> Router<RouteState> {
     Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(show_metrics))
         .route("/status", get(show_status))
-        .fallback(|| async { told(StatusCode::NOT_FOUND, "no such route; GET / lists them") })
+        .fallback(|| async { text(StatusCode::NOT_FOUND, "no such route; GET / lists them") })
 }
 
-impl Desk {
-    /// A desk at which nobody stands.
-    fn new(sidecar: &Arc<dyn Sidecar>) -> Self {
+impl RouteState {
+    fn new(sidecar: &Arc<dyn Administered>) -> Self {
         let one = || Arc::new(Semaphore::new(1));
         Self { sidecar: Arc::clone(sidecar), walk: one(), export: one(), import: one() }
     }
 
-    /// Does what takes long on a thread beside, one at a time.
-    async fn work<T: Send + 'static>(
+    /// Runs work that walks over the memory on a thread that may block, one piece of work at a
+    /// time.
+    async fn walk<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&dyn Sidecar) -> T + Send + 'static,
+        work: impl FnOnce(&dyn Administered) -> T + Send + 'static,
     ) -> Result<T, Response> {
         let sidecar = Arc::clone(&self.sidecar);
-        let failed = |_| told(StatusCode::INTERNAL_SERVER_ERROR, "that failed");
-        let Ok(permit) = Arc::clone(&self.walk).acquire_owned().await else { return Err(failed(())) };
+        let failed = || text(StatusCode::INTERNAL_SERVER_ERROR, "an internal error occurred; see holdover's log");
+        let Ok(permit) = Arc::clone(&self.walk).acquire_owned().await else { return Err(failed()) };
         let done = tokio::task::spawn_blocking(move || {
             let done = work(&*sidecar);
             drop(permit);
             done
         });
-        done.await.map_err(|_| failed(()))
+        done.await.map_err(|_| failed())
     }
 }
 
-/// A few words.
-fn told(status: StatusCode, words: &str) -> Response {
+/// A response of one line of text.
+fn text(status: StatusCode, words: &str) -> Response {
     (status, format!("{words}\n")).into_response()
 }
 
-/// JSON.
 fn json(value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(text) => ([(header::CONTENT_TYPE, "application/json")], format!("{text}\n")).into_response(),
-        Err(error) => told(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
-/// Whether the start is over.
-async fn ready(State(desk): State<Desk>) -> Response {
-    match desk.sidecar.readiness() {
-        Readiness::Ready => told(StatusCode::OK, "ready"),
+async fn ready(State(state): State<RouteState>) -> Response {
+    match state.sidecar.readiness() {
+        Readiness::Ready => text(StatusCode::OK, "ready"),
         Readiness::NotYet => {
-            told(StatusCode::SERVICE_UNAVAILABLE, "not ready: waits for its critical names; queries are answered")
+            text(StatusCode::SERVICE_UNAVAILABLE, "not ready: waits for its critical names; queries are answered")
         }
     }
 }
 
-/// All metrics.
-async fn show_metrics(State(desk): State<Desk>) -> Response {
-    match desk.work(|sidecar| metrics::render(sidecar.reading())).await {
+async fn show_metrics(State(state): State<RouteState>) -> Response {
+    match state.walk(|sidecar| metrics::render(sidecar.reading())).await {
         Ok(Ok(text)) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
-        Ok(Err(error)) => told(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         Err(response) => response,
     }
 }
 
-/// Everything, as JSON.
-async fn show_status(State(desk): State<Desk>) -> Response {
-    desk.work(Sidecar::reading).await.map_or_else(|response| response, |reading| json(&reading))
+async fn show_status(State(state): State<RouteState>) -> Response {
+    state.walk(Administered::reading).await.map_or_else(|response| response, |reading| json(&reading))
 }
 
-/// Keeps web pages away.
-fn from_a_page(headers: &HeaderMap) -> Option<Response> {
+/// The refusal of a request that a web page seems to have sent; `None` for all other requests.
+fn refusal_of_a_page(headers: &HeaderMap) -> Option<Response> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let bare = host
+    let without_port = host
         .rsplit_once(':')
         .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
-        .map_or(host, |(bare, _)| bare);
-    let is_here = bare.is_empty() || bare == "localhost" || bare.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-    if headers.contains_key(header::ORIGIN) || !is_here {
-        return Some(told(
+        .map_or(host, |(name, _)| name);
+    // A name could be one that the page's owner made lead here. No DNS answer is behind an address,
+    // `localhost`, or no host at all.
+    let is_trusted = without_port.is_empty()
+        || without_port == "localhost"
+        || without_port.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    if headers.contains_key(header::ORIGIN) || !is_trusted {
+        return Some(text(
             StatusCode::FORBIDDEN,
-            "not for web pages: send no Origin, and localhost or an address as Host",
+            "not for web pages: send no Origin header, and localhost or an IP address as Host",
         ));
     }
     None
 }
 
-/// All that is remembered, piece by piece.
-async fn export(State(desk): State<Desk>, headers: HeaderMap) -> Response {
-    if let Some(refusal) = from_a_page(&headers) {
+/// Sends everything that is remembered, piece by piece.
+async fn export(State(state): State<RouteState>, headers: HeaderMap) -> Response {
+    if let Some(refusal) = refusal_of_a_page(&headers) {
         return refusal;
     }
-    let Ok(permit) = Arc::clone(&desk.export).try_acquire_owned() else {
-        return told(StatusCode::SERVICE_UNAVAILABLE, "another export is under way; try again");
+    let Ok(permit) = Arc::clone(&state.export).try_acquire_owned() else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "another export is under way; try again later");
     };
-    let pieces = desk.sidecar.export();
-    // The permit lives as long as the body.
+    let pieces = state.sidecar.export();
+    // The permit is part of the stream's state, so that it lives as long as the body.
     let body = stream::unfold((pieces, permit), |(mut pieces, permit)| async move {
-        // Lets others in between: this is the interface's only thread.
+        // The interface has one thread: between two pieces, other requests get their turn.
         tokio::task::yield_now().await;
         let piece = pieces.next()?;
         Some((Ok::<_, Infallible>(piece), (pieces, permit)))
@@ -217,51 +186,55 @@ async fn export(State(desk): State<Desk>, headers: HeaderMap) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response()
 }
 
-/// Takes in a seed.
-async fn import(State(desk): State<Desk>, headers: HeaderMap, request: Request) -> Response {
-    if let Some(refusal) = from_a_page(&headers) {
+/// Receives a seed, and remembers its answers.
+async fn import(State(state): State<RouteState>, headers: HeaderMap, request: Request) -> Response {
+    if let Some(refusal) = refusal_of_a_page(&headers) {
         return refusal;
     }
-    // Before the body is read: it is what takes memory.
-    let Ok(_permit) = Arc::clone(&desk.import).try_acquire_owned() else {
-        return told(StatusCode::SERVICE_UNAVAILABLE, "another import is under way; try again");
+    // The permit is taken before the body is read, because it is the body that takes memory.
+    let Ok(_permit) = Arc::clone(&state.import).try_acquire_owned() else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "another import is under way; try again later");
     };
-    let most = desk.sidecar.import_max();
+    // A body that says that it is too large is refused unread; any other is cut off at the limit.
+    let limit = state.sidecar.import_max();
     let body = request.into_body();
-    let too_large = format!("larger than {} KiB, twice the size of the cache; split it", most >> 10);
-    if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
-        return told(StatusCode::PAYLOAD_TOO_LARGE, &too_large);
+    let too_large = format!("larger than {} KiB, the most that is taken at once; split the seed", limit >> 10);
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, &too_large);
     }
-    let body = match timeout(BODY_WITHIN, Limited::new(body, most).collect()).await {
+    let body = match timeout(BODY_WITHIN, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => body,
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return told(StatusCode::PAYLOAD_TOO_LARGE, &too_large),
-        Ok(Err(error)) => return told(StatusCode::BAD_REQUEST, &error.to_string()),
-        Err(_) => return told(StatusCode::REQUEST_TIMEOUT, "the body took too long"),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return text(StatusCode::PAYLOAD_TOO_LARGE, &too_large),
+        Ok(Err(error)) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(_) => {
+            let words = format!("the body did not arrive within {} s", BODY_WITHIN.as_secs());
+            return text(StatusCode::REQUEST_TIMEOUT, &words);
+        }
     };
-    let Ok(text) = String::from_utf8(body.to_bytes().into()) else {
-        return told(StatusCode::BAD_REQUEST, "not UTF-8 text");
+    let Ok(seed) = String::from_utf8(body.to_bytes().into()) else {
+        return text(StatusCode::BAD_REQUEST, "not UTF-8 text");
     };
-    match desk.work(move |sidecar| sidecar.import(&text)).await {
+    match state.walk(move |sidecar| sidecar.import(&seed)).await {
         Ok(Ok(imported)) => json(&imported),
-        Ok(Err(reason)) => told(StatusCode::BAD_REQUEST, &reason),
+        Ok(Err(reason)) => text(StatusCode::BAD_REQUEST, &reason),
         Err(response) => response,
     }
 }
 
-/// Forgets.
+/// Flushes names, and waits until the state file cannot bring them back.
 async fn flush(
-    State(desk): State<Desk>,
+    State(state): State<RouteState>,
     headers: HeaderMap,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    scope: Result<Query<FlushScope>, QueryRejection>,
 ) -> Response {
-    if let Some(refusal) = from_a_page(&headers) {
+    if let Some(refusal) = refusal_of_a_page(&headers) {
         return refusal;
     }
-    let Query(Wanted { name, below, rtype }) = match wanted {
-        Ok(wanted) => wanted,
-        Err(rejection) => return told(StatusCode::BAD_REQUEST, &format!("{rejection}. Allowed: name, below and type")),
+    let Query(scope) = match scope {
+        Ok(scope) => scope,
+        Err(rejection) => return text(StatusCode::BAD_REQUEST, &format!("{rejection}. Allowed: name, below and type")),
     };
-    match desk.work(move |sidecar| sidecar.flush(&Scope { name, below, rtype })).await {
+    match state.walk(move |sidecar| sidecar.flush(&scope)).await {
         Ok(Ok(Flush { forgotten, durable })) => {
             let may_return = match durable.await {
                 Durable::Off | Durable::Written => None,
@@ -269,7 +242,7 @@ async fn flush(
             };
             json(&Flushed { flushed: forgotten, may_return })
         }
-        Ok(Err(reason)) => told(StatusCode::BAD_REQUEST, &reason),
+        Ok(Err(reason)) => text(StatusCode::BAD_REQUEST, &reason),
         Err(response) => response,
     }
 }

@@ -1,38 +1,63 @@
-//! Replaces a small file: by rename, so that every reader sees the old or the new one; in place
-//! where a rename cannot be had.
+//! Reads a `resolv.conf` within a bound on its size, and replaces small files: by rename, so that
+//! every reader sees either the old or the new text; in place where a rename is not possible.
 //!
 //! | where | how |
 //! |---|---|
-//! | a file, or a symbolic link | a new file beside it, synchronised, renamed over it. A link itself is replaced: its target belongs to somebody who writes it |
-//! | a mount point (a container's `/etc/resolv.conf`), or a folder that cannot be written | in place: one write over the old bytes, then cut to length. Readers see new lines before old ones for an instant, never an empty file, which libc takes for "ask 127.0.0.1" |
+//! | a file, or a symbolic link | a new file is made beside it, synchronised, and renamed over it. A link itself is replaced, because its target belongs to the program that writes it |
+//! | a mount point (a container's `/etc/resolv.conf`), or a folder that cannot be written | in place: one write over the old bytes, then the file is cut to length. Readers may see new lines before old ones for an instant, but never an empty file, for which libc would ask 127.0.0.1 |
 //!
-//! Writing in place that fails half-way puts the old bytes back. A full disk fails before the old
-//! file is touched, where it is replaced by rename.
+//! When writing in place fails half-way, the old bytes are written back. Where the file is replaced
+//! by rename, a full disk fails before the old file is touched.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, fchown, symlink};
 use std::path::{Path, PathBuf};
 
+use super::error::ResolvConfError;
+use crate::config::limits::RESOLV_CONF_MAX;
 use crate::core::takeover::Was;
+
+/// Reads the text of a `resolv.conf`; bytes that are not UTF-8 become the replacement character.
+///
+/// # Errors
+/// [`ResolvConfError::Unreadable`] and [`ResolvConfError::TooLarge`].
+pub(super) fn load(path: &Path) -> Result<String, ResolvConfError> {
+    Ok(String::from_utf8_lossy(&load_bytes(path)?).into_owned())
+}
+
+/// Reads the bytes of a `resolv.conf`, at most [`RESOLV_CONF_MAX`].
+///
+/// # Errors
+/// [`ResolvConfError::Unreadable`] and [`ResolvConfError::TooLarge`].
+pub(super) fn load_bytes(path: &Path) -> Result<Vec<u8>, ResolvConfError> {
+    let unreadable = |source| ResolvConfError::Unreadable { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    // One byte more than is allowed tells a file that is too large from one that just fits.
+    File::open(path).map_err(unreadable)?.take(RESOLV_CONF_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > RESOLV_CONF_MAX {
+        return Err(ResolvConfError::TooLarge(path.to_owned()));
+    }
+    Ok(bytes)
+}
 
 /// How a file was replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// By rename.
+    /// A new file was renamed over the old one.
     Renamed,
-    /// In place.
+    /// The bytes of the existing file were overwritten.
     InPlace,
 }
 
-/// Puts these bytes where `path` is, as a file with these permissions and owner; a link becomes a
-/// link again.
+/// Replaces what is at `path` by a file with these bytes, permissions and owner, or by a symbolic
+/// link where `was` is one; the bytes are not used then.
 ///
 /// # Errors
-/// What the system says about the last way that was tried.
+/// What the operating system said about the last way that was tried; the old content stands.
 pub(super) fn put(path: &Path, bytes: &[u8], was: &Was) -> io::Result<How> {
-    let temporary = beside(path);
-    // Left by a process that was killed here.
+    // A process with the same number may have been killed here and have left its temporary file.
+    let temporary = temporary_beside(path);
     let _ = fs::remove_file(&temporary);
     let renamed = make(&temporary, bytes, was).and_then(|()| fs::rename(&temporary, path));
     let Err(error) = renamed else {
@@ -40,6 +65,8 @@ pub(super) fn put(path: &Path, bytes: &[u8], was: &Was) -> io::Result<How> {
         return Ok(How::Renamed);
     };
     let _ = fs::remove_file(&temporary);
+    // A mount point gives EBUSY; a folder that cannot be written gives EACCES or EROFS, while the
+    // file in it may still be writable.
     let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
     match error.kind() {
         io::ErrorKind::ResourceBusy | io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
@@ -51,20 +78,21 @@ pub(super) fn put(path: &Path, bytes: &[u8], was: &Was) -> io::Result<How> {
     }
 }
 
-/// The name of the file that is renamed; one process at a time has it.
-fn beside(path: &Path) -> PathBuf {
+/// The name of the temporary file that is renamed over `path`; only one process at a time uses it.
+fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.holdover-{}", std::process::id()))
 }
 
-/// Makes the file that is renamed.
+/// Makes the file or link that is renamed over the old one.
 fn make(path: &Path, bytes: &[u8], was: &Was) -> io::Result<()> {
     match was {
         Was::Link(target) => symlink(target, path),
         Was::File { mode, owner, group } => {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
             file.write_all(bytes)?;
-            // Only root may give files away; for everybody else it is theirs already.
+            // Only root may give a file to another user; what any other user makes is its own
+            // already.
             let _ = fchown(&file, Some(*owner), Some(*group));
             file.set_permissions(Permissions::from_mode(*mode))?;
             file.sync_all()
@@ -72,7 +100,8 @@ fn make(path: &Path, bytes: &[u8], was: &Was) -> io::Result<()> {
     }
 }
 
-/// Makes a rename last; where it cannot be done the file system decides.
+/// Makes a rename outlast a power cut. Where the folder cannot be synchronised, it is left to the
+/// file system when the rename reaches the disk.
 fn synchronise_folder(path: &Path) {
     if let Some(folder) = path.parent()
         && let Ok(folder) = File::open(folder)
@@ -81,17 +110,17 @@ fn synchronise_folder(path: &Path) {
     }
 }
 
-/// Writes over a file's bytes.
+/// Overwrites the bytes of an existing file, and writes the old ones back when that fails.
 fn write_in_place(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let old = fs::read(path)?;
     let file = OpenOptions::new().write(true).open(path)?;
-    let over = |bytes: &[u8]| {
+    let overwrite = |bytes: &[u8]| {
         file.write_all_at(bytes, 0)?;
         file.set_len(bytes.len().try_into().unwrap_or(u64::MAX))?;
         file.sync_all()
     };
-    over(bytes).inspect_err(|_| {
-        let _ = over(&old);
+    overwrite(bytes).inspect_err(|_| {
+        let _ = overwrite(&old);
     })
 }
 
@@ -107,7 +136,7 @@ mod tests {
         let path = folder.path().join("resolv.conf");
         fs::write(&path, "old").unwrap();
         // A predecessor of the same process number was killed.
-        fs::write(beside(&path), "torn").unwrap();
+        fs::write(temporary_beside(&path), "torn").unwrap();
         assert_eq!(put(&path, b"new", &PLAIN).unwrap(), How::Renamed);
         assert_eq!(
             (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().permissions().mode() & 0o777),

@@ -1,15 +1,16 @@
-//! Finds out what kinds of programs read the host's `resolv.conf`: which libc's loaders are there,
-//! and whether systemd-resolved runs.
+//! Finds out what kinds of programs read the host's `resolv.conf`: which C libraries have their
+//! dynamic loader here, and whether systemd-resolved runs.
 //!
-//! A loader is where its ABI says that it is (`/lib/ld-musl-x86_64.so.1`,
-//! `/lib64/ld-linux-x86-64.so.2`), on every distribution. Alpine's gcompat puts a link at glibc's
-//! place; that is no glibc.
+//! A loader lies where its ABI says (`/lib/ld-musl-x86_64.so.1`, `/lib64/ld-linux-x86-64.so.2`), on
+//! every distribution. Alpine's gcompat puts a link to itself in the place of glibc's loader; that
+//! does not count as glibc.
 
 use std::path::Path;
 
 use crate::core::takeover::Readers;
 
-/// Looks at the file system below `root`, `/` outside of tests.
+/// Looks for loaders and for systemd-resolved in the file system below `root`, which is `/` outside
+/// of tests.
 #[must_use]
 pub fn readers(root: &Path) -> Readers {
     let mut readers = Readers {

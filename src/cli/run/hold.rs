@@ -7,7 +7,7 @@
 //! | giving it back | other name servers | [`Hold::Left`] |
 //! | giving it back | holdover | [`Hold::Taken`]: the sidecar is still looked after, and giving the file back is tried again |
 
-use crate::adapters::resolv_conf::takeover::{Again, Force, Place, Wish};
+use crate::adapters::resolv_conf::takeover::{Again, Force, Takeover, Wish};
 use crate::adapters::resolv_conf::{TakeoverError, names};
 use crate::cli::resolvconf::told;
 use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, Why};
@@ -27,7 +27,7 @@ enum Hold {
 
 /// A `resolv.conf`, and what is to be written into it.
 pub(super) struct HeldFile {
-    place: Place,
+    place: Takeover,
     wish: Wish,
     hold: Hold,
     /// Whether it was reported that the file cannot be given back, since it was last pointed at
@@ -37,7 +37,7 @@ pub(super) struct HeldFile {
 
 impl HeldFile {
     /// A file that was not touched yet.
-    pub(super) const fn new(place: Place, wish: Wish) -> Self {
+    pub(super) const fn new(place: Takeover, wish: Wish) -> Self {
         Self { place, wish, hold: Hold::Original, said: false }
     }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use super::arguments::RunArguments;
 use crate::adapters::children;
 use crate::adapters::resolv_conf::TakeoverError;
-use crate::adapters::resolv_conf::takeover::{Force, Place, Restored};
+use crate::adapters::resolv_conf::takeover::{Force, Restored, Takeover};
 use crate::cli::serve;
 use crate::telemetry::console;
 use crate::telemetry::takeover::{FileLeft, GivenBack, Why};
@@ -21,7 +21,7 @@ use crate::telemetry::takeover::{FileLeft, GivenBack, Why};
 /// Those of [`serve::run`].
 pub(super) fn serve(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let RunArguments { serve: serving, keep, .. } = arguments;
-    let place = Place::new(serving.resolv_conf(), keep.as_deref());
+    let place = Takeover::new(serving.resolv_conf(), keep.as_deref());
     serve::run_until(serving, async {
         match children::parent_ended() {
             Ok(ended) => ended.await,
@@ -41,11 +41,11 @@ pub(super) fn serve(arguments: RunArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Puts the original `resolv.conf` back, if one is kept.
-fn give_back(place: &Place) {
+fn give_back(place: &Takeover) {
     match place.restore(Force::No) {
         Ok(Restored::Written(_)) => GivenBack { path: place.file(), why: Why::Orphaned }.emit(),
         // The process that was killed had not pointed the file at holdover yet, or had put it back.
-        Ok(Restored::Already) | Err(TakeoverError::NothingKept(_, false)) => {}
+        Ok(Restored::Already) | Err(TakeoverError::NotTakenOver(_)) => {}
         Err(error) => FileLeft { reason: &error.to_string() }.emit(),
     }
 }

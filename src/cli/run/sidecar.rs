@@ -19,7 +19,7 @@ use super::signals::Signals;
 use super::supervision::{Own, Seen, Steps, Supervision};
 use crate::adapters::children::{self, Child, End, Line};
 use crate::adapters::clock::SystemClock;
-use crate::adapters::resolv_conf::takeover::Place;
+use crate::adapters::resolv_conf::takeover::Takeover;
 use crate::cli::check::{CheckResult, ask, reachable};
 use crate::cli::resolvconf::wish;
 use crate::cli::serve::{resolve_settings, start_log};
@@ -65,7 +65,7 @@ impl SidecarProcess {
         start_log(&settings);
         let unavailable = |error: &dyn std::error::Error| (error.to_string(), EXIT_UNAVAILABLE);
         let wish = wish(arguments.nameserver, arguments.fallback, &settings).map_err(|error| unavailable(&error))?;
-        let place = Place::new(arguments.serve.resolv_conf(), arguments.keep.as_deref())
+        let place = Takeover::new(arguments.serve.resolv_conf(), arguments.keep.as_deref())
             .map_err(|error| unavailable(&error))?;
         Ok(Self {
             server: reachable(settings.listen.addresses.first().copied()),

@@ -1,0 +1,112 @@
+//! Watches the host's `resolv.conf` from which the upstreams come, and applies its changes.
+//!
+//! | the file | what happens |
+//! |---|---|
+//! | names other upstreams than before, and says the same a moment later | they take the place of the former ones; upstreams that are in both keep their state, and nothing remembered is lost |
+//! | is empty, cut off, gone, unreadable, or names only holdover | the last good upstreams are kept, and that is logged once |
+//! | is so at the start already | remembered answers are served; health checks wait for an upstream as they do for critical names |
+//! | is unchanged | nothing |
+//!
+//! The file is read again and again rather than watched for events: it may be replaced by rename
+//! (kubelet, NetworkManager), truncated and written in place (Docker), or mounted over, and an
+//! inotify watch follows none of these by itself. It is a small file in the page cache.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::adapters::resolv_conf::{self, ResolvConfError};
+use crate::config::settings::Settings;
+use crate::core::upstream::{Role, Transport, UpstreamPolicy};
+use crate::resolver::Resolver;
+use crate::telemetry::events;
+
+/// How often the file is read: with [`SETTLE`], a change is applied within 5 s.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A change counts when the file is still the same after this long. While a program writes the file
+/// in place, half of it may be seen, with half an address.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// The upstream that stands for the name servers of a `resolv.conf`.
+#[must_use]
+pub fn upstream(addresses: Vec<SocketAddr>) -> UpstreamPolicy {
+    UpstreamPolicy {
+        name: "resolv.conf".to_owned(),
+        addresses,
+        transport: Transport::Udp,
+        zones: Vec::new(),
+        role: Role::Primary,
+    }
+}
+
+/// Watches the file as long as the resolver runs, if the upstreams come from one; `own` are the
+/// addresses on which holdover listens. Notifying what this returns has the file read at once.
+pub(super) fn start(settings: &Settings, own: &[SocketAddr], resolver: &Arc<Resolver>) -> Arc<Notify> {
+    let look_again = Arc::new(Notify::new());
+    if let Some(path) = &settings.resolv_conf {
+        let is_from_file = |upstream: &&UpstreamPolicy| upstream.zones.is_empty() && upstream.role == Role::Primary;
+        let current = settings.upstreams.iter().filter(is_from_file);
+        let current = current.flat_map(|upstream| upstream.addresses.clone()).collect();
+        let watch = HostUpstreamsWatch { path: path.clone(), own: own.to_vec(), current };
+        resolver.spawn(watch.run(Arc::clone(resolver), Arc::clone(&look_again)));
+    }
+    look_again
+}
+
+/// The watch over a `resolv.conf`.
+struct HostUpstreamsWatch {
+    path: PathBuf,
+    /// The addresses on which holdover listens.
+    own: Vec<SocketAddr>,
+    /// The upstreams that are in use, in the order of the file.
+    current: Vec<SocketAddr>,
+}
+
+impl HostUpstreamsWatch {
+    /// Watches until it is dropped; `look_again` has the file read at once.
+    async fn run(mut self, resolver: Arc<Resolver>, look_again: Arc<Notify>) {
+        let mut complaint = None;
+        let mut wait = if self.current.is_empty() { Duration::ZERO } else { LOOK_EVERY };
+        loop {
+            let _ = tokio::time::timeout(wait, look_again.notified()).await;
+            wait = LOOK_EVERY;
+            let found = self.read().await;
+            if found.as_ref().is_ok_and(|found| *found == self.current) {
+                complaint = None;
+                continue;
+            }
+            // Read it once more after a moment; only what was the same both times counts.
+            tokio::time::sleep(SETTLE).await;
+            match (found, self.read().await) {
+                (Ok(before), Ok(found)) if before == found => {
+                    complaint = None;
+                    self.apply(&resolver, found);
+                }
+                (Err(before), Err(reason)) if before == reason && complaint.as_ref() != Some(&reason) => {
+                    events::HostUpstreamsUnusable { path: &self.path, reason: &reason, kept: self.current.len() }
+                        .emit();
+                    complaint = Some(reason);
+                }
+                // The file still changes, or its error was logged before.
+                _ => {}
+            }
+        }
+    }
+
+    fn apply(&mut self, resolver: &Arc<Resolver>, found: Vec<SocketAddr>) {
+        resolver.replace_upstream(&upstream(found.clone()));
+        self.current = found;
+        let labels: Vec<String> = resolver.upstreams().all().iter().map(|upstream| upstream.label.clone()).collect();
+        events::HostUpstreamsChanged { path: &self.path, upstreams: &labels }.emit();
+    }
+
+    /// Reads the file on a thread that may block, so that no query waits for a disk.
+    async fn read(&self) -> Result<Vec<SocketAddr>, String> {
+        let (path, own) = (self.path.clone(), self.own.clone());
+        let read = tokio::task::spawn_blocking(move || resolv_conf::read(&path, &own)).await;
+        read.map_err(|error| error.to_string())?.map_err(|error: ResolvConfError| error.to_string())
+    }
+}

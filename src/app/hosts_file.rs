@@ -1,0 +1,96 @@
+//! Reads the hosts file at the start, and again when it changes.
+//!
+//! | the file | what happens |
+//! |---|---|
+//! | is another one than before, and still the same a moment later | its content takes the place of the former |
+//! | is gone, unreadable, or too large | its last good content is still answered, and that is logged once |
+//! | has lines that are not understood | these lines are left out, and logged once with their numbers |
+//!
+//! As with the host's `resolv.conf` ([`super::host_upstreams`]), the file is looked at again and
+//! again rather than watched for events. Only its stamp is looked at; its content is read when the
+//! stamp is new.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::adapters::hosts::{self, HostsError, Stamp};
+use crate::core::hosts::Read;
+use crate::resolver::Resolver;
+use crate::telemetry::events;
+
+/// How often the file's stamp is looked at: with [`SETTLE`], a change is answered within 3 s.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A change counts when the stamp is still the same after this long, so that a file that is written
+/// in place is not read in the middle.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Reads a hosts file into the resolver, and watches the file for as long as the resolver runs.
+pub(super) fn start(path: PathBuf, resolver: &Arc<Resolver>) {
+    let mut watch = HostsFileWatch { path, seen: None, complaint: None };
+    let found = hosts::stamp(&watch.path).and_then(|stamp| Ok((stamp, hosts::read(&watch.path)?)));
+    watch.apply(resolver, found);
+    resolver.spawn(watch.run(Arc::clone(resolver)));
+}
+
+/// The watch over a hosts file.
+struct HostsFileWatch {
+    path: PathBuf,
+    /// The stamp of the content that is answered now.
+    seen: Option<Stamp>,
+    /// The error that was logged last, until the file can be read again.
+    complaint: Option<String>,
+}
+
+impl HostsFileWatch {
+    /// Watches until it is dropped.
+    async fn run(mut self, resolver: Arc<Resolver>) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let path = self.path.clone();
+            let Some(before) = blocking(move || hosts::stamp(&path)).await else { continue };
+            if before.as_ref().is_ok_and(|stamp| self.seen == Some(*stamp)) {
+                self.complaint = None;
+                continue;
+            }
+            // The stamp is new. Read the file after a moment; it counts if its stamp is still the
+            // same then.
+            tokio::time::sleep(SETTLE).await;
+            let path = self.path.clone();
+            let found = blocking(move || {
+                let (read, after) = (hosts::read(&path)?, hosts::stamp(&path)?);
+                Ok((after, read))
+            });
+            match (before, found.await) {
+                // The file still changes: it is looked at again.
+                (Ok(before), Some(Ok((after, _)))) if before != after => {}
+                (_, Some(found)) => self.apply(&resolver, found),
+                (_, None) => {}
+            }
+        }
+    }
+
+    /// Has the content answered from now on, or logs why it cannot be used.
+    fn apply(&mut self, resolver: &Resolver, found: Result<(Stamp, Read), HostsError>) {
+        match found {
+            Ok((stamp, Read { hosts, mistakes, wrong })) => {
+                let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+                events::HostsRead { path: &self.path, names: hosts.names(), wrong, mistakes: &mistakes }.emit();
+                resolver.replace_hosts(hosts);
+                (self.seen, self.complaint) = (Some(stamp), None);
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                if self.complaint.as_ref() != Some(&reason) {
+                    events::HostsUnusable { path: &self.path, reason: &reason }.emit();
+                }
+                self.complaint = Some(reason);
+            }
+        }
+    }
+}
+
+/// Runs work that may wait for a disk on a thread that may block; `None` when that thread panicked.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
