@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::adapters::hosts::{self, HostsError, Stamp};
-use crate::core::hosts::Read;
+use crate::core::hosts::ParsedHosts;
 use crate::resolver::Resolver;
 use crate::telemetry::events;
 
@@ -69,9 +69,9 @@ impl Watched {
     }
 
     /// Lets what was found be answered, or says why not.
-    fn take_up(&mut self, resolver: &Resolver, found: Result<(Stamp, Read), HostsError>) {
+    fn take_up(&mut self, resolver: &Resolver, found: Result<(Stamp, ParsedHosts), HostsError>) {
         match found {
-            Ok((stamp, Read { hosts, mistakes, wrong })) => {
+            Ok((stamp, ParsedHosts { hosts, mistakes, wrong })) => {
                 let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
                 events::HostsRead { path: &self.path, names: hosts.names(), wrong, mistakes: &mistakes }.emit();
                 resolver.replace_hosts(hosts);

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use super::Resolver;
 use crate::core::budget::Class;
 use crate::core::classify::{Failure, Kind};
-use crate::core::critical::{self, CriticalTrouble, Given, Standing};
+use crate::core::critical::{self, CriticalTrouble, ServedAs, Standing};
 use crate::core::decision::{Availability, Refresh};
 use crate::core::key::Key;
 use crate::core::policy::CriticalName;
@@ -182,7 +182,7 @@ impl Resolver {
         }
         let mut known = state.known;
         if let Found::Answer(cached) = self.memory.find(&watched.key, now) {
-            let given = if cached.is_fresh(now) { Given::Fresh } else { Given::Stale };
+            let given = if cached.is_fresh(now) { ServedAs::Fresh } else { ServedAs::Stale };
             known = cached.entry.stored;
             critical.standing = critical::standing(&cached.entry, given, watched.max_age, now);
             critical.kind = Some(cached.entry.kind);

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use super::background::Errand;
 use super::{Resolver, Waiting};
-use crate::core::answer::{self, Asked, ClientTransport, ExtendedError, Shown};
+use crate::core::answer::{self, Asked, ClientTransport, Shown};
 use crate::core::budget::Class;
 use crate::core::decision::{self, Beside, Freshness, KnownAction, Refresh};
 use crate::core::entry::Entry;
+use crate::core::extended_error::ExtendedError;
 use crate::core::key::Key;
 use crate::core::message::FLAG_RECURSION_DESIRED;
 use crate::core::question::{self, Query, Rcode, Received};
@@ -257,8 +258,5 @@ fn give(look: &Look<'_>, cached: &CachedAnswer, shown: Shown, out: &mut [u8]) ->
 
 /// The extended error that says why there is no answer.
 pub(super) const fn extended_error(failure: crate::core::classify::Failure) -> ExtendedError {
-    match failure.extended_error() {
-        22 => ExtendedError::NoReachableAuthority,
-        _ => ExtendedError::NetworkError,
-    }
+    failure.extended_error()
 }
