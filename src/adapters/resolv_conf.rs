@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::limits::{DNS_PORT, RESOLV_CONF_MAX, RESOLV_CONF_NAMESERVERS_MAX};
 use crate::core::network;
-use crate::core::resolv_conf::{Nameserver, ResolvConf, Writer};
-use crate::core::takeover::{Kept, Was, kept_in};
+use crate::core::resolv_conf::{Nameserver, ResolvConf, ResolvConfWriter};
+use crate::core::takeover::{KeptOriginal, Was, kept_in};
 
 mod error;
 mod file;
@@ -85,7 +85,8 @@ pub fn read(path: &Path, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolvCo
         return Ok(found);
     }
     if ResolvConf::read(&text).is_stub()
-        && let Some(found) = Writer::ResolvedStub.live_source().and_then(|live| live_upstreams(Path::new(live), own))
+        && let Some(found) =
+            ResolvConfWriter::ResolvedStub.live_source().and_then(|live| live_upstreams(Path::new(live), own))
     {
         return Ok(found);
     }
@@ -104,11 +105,11 @@ pub fn read(path: &Path, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolvCo
 
 /// The original of a text that holdover wrote: its kept copy, else what the text carries, else a
 /// copy for the same file under another name.
-fn original(path: &Path, text: &str) -> Option<Kept> {
+fn original(path: &Path, text: &str) -> Option<KeptOriginal> {
     let kept = kept_in(text).and_then(|kept| load_kept(Path::new(kept)).ok());
-    let of_this = |kept: &Kept| std::path::absolute(path).is_ok_and(|path| path == Path::new(&kept.file));
+    let of_this = |kept: &KeptOriginal| std::path::absolute(path).is_ok_and(|path| path == Path::new(&kept.file));
     let (kept, other) = if kept.as_ref().is_some_and(of_this) { (kept, None) } else { (None, kept) };
-    kept.or_else(|| Kept::of_text(text, &path.to_string_lossy(), &READABLE)).or(other)
+    kept.or_else(|| KeptOriginal::recover(text, &READABLE, &path.to_string_lossy())).or(other)
 }
 
 /// Whether a file names this address, whoever wrote it.
@@ -136,7 +137,7 @@ fn none_named(path: &Path, text: &str) -> ResolvConfError {
 /// Beside the file each container has its own, also where several with a `resolv.conf` each share
 /// one state directory. The others are for a folder that cannot be written. All may be gone while
 /// the file stands: in a pod it is mounted into every container, and one that is started again has
-/// a new root; therefore what is written carries the original, too ([`Kept::of_text`]).
+/// a new root; therefore what is written carries the original, too ([`KeptOriginal::recover`]).
 #[must_use]
 pub fn places(file: &Path) -> Vec<PathBuf> {
     let mut beside = file.as_os_str().to_owned();
@@ -145,7 +146,7 @@ pub fn places(file: &Path) -> Vec<PathBuf> {
 }
 
 /// The upstreams that a kept original stands for; `None` when it names none.
-fn original_upstreams(kept: &Kept, own: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
+fn original_upstreams(kept: &KeptOriginal, own: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
     let own: Vec<SocketAddr> = own.iter().copied().chain(kept.own()).collect();
     // Where it was a link to what somebody writes elsewhere, that may be newer than what was kept.
     let live = kept.live.as_deref().and_then(|live| live_upstreams(Path::new(live), &own));
@@ -186,10 +187,10 @@ fn load_bytes(path: &Path) -> Result<Vec<u8>, ResolvConfError> {
 }
 
 /// Reads a kept original; it holds an original, what was written for it, and a head.
-fn load_kept(path: &Path) -> io::Result<Kept> {
+fn load_kept(path: &Path) -> io::Result<KeptOriginal> {
     let mut bytes = Vec::new();
     File::open(path)?.take(3 * RESOLV_CONF_MAX).read_to_end(&mut bytes)?;
-    Kept::read(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    KeptOriginal::read(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// The name servers in the order in which they stand, each once. Lines that are not understood are
@@ -276,7 +277,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resolv.conf");
         let own = ["127.0.0.1:53".parse().unwrap()];
-        let kept = |file: &Path| Kept {
+        let kept = |file: &Path| KeptOriginal {
             file: file.display().to_string(),
             was: crate::core::takeover::Was::File { mode: 0o644, owner: 0, group: 0 },
             live: None,

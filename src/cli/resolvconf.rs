@@ -18,8 +18,8 @@ use crate::cli::check::{Found, ask, reachable};
 use crate::config::limits::DNS_PORT;
 use crate::config::settings::Settings;
 use crate::config::{self, Flags};
-use crate::core::resolv_conf::{ResolvConf, Writer};
-use crate::core::takeover::{Fallback, Second};
+use crate::core::resolv_conf::{ResolvConf, ResolvConfWriter};
+use crate::core::takeover::{Fallback, SecondNameserver};
 use crate::core::upstream::Role;
 use crate::telemetry::console;
 
@@ -169,8 +169,8 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
                     "nothing answers on {} yet: until `holdover serve` runs there, {}",
                     wish.own,
                     match applied.second {
-                        Second::Written(_) => "names are resolved by the second name server",
-                        Second::LeftOut(_) => "no name is resolved",
+                        SecondNameserver::Written(_) => "names are resolved by the second name server",
+                        SecondNameserver::LeftOut(_) => "no name is resolved",
                     }
                 ));
             }
@@ -225,8 +225,8 @@ fn is_there(own: IpAddr) -> bool {
 /// What was done, in one line.
 pub(super) fn told(file: &Path, wish: &Wish, applied: &Applied) -> String {
     let second = match &applied.second {
-        Second::Written(nameserver) => format!(", and at {nameserver} for when holdover is gone"),
-        Second::LeftOut(why) => format!(" alone ({})", why.reason()),
+        SecondNameserver::Written(nameserver) => format!(", and at {nameserver} for when holdover is gone"),
+        SecondNameserver::LeftOut(why) => format!(" alone ({})", why.reason()),
     };
     let kept =
         applied.kept.as_ref().map_or_else(String::new, |kept| format!("; the original is kept in {}", kept.display()));
@@ -256,7 +256,10 @@ fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
         }
     };
     line("is", &kind(sight));
-    line("written by", if sight.writer == Writer::Unknown { "nobody who says so" } else { sight.writer.name() });
+    line(
+        "written by",
+        if sight.writer == ResolvConfWriter::Unknown { "nobody who says so" } else { sight.writer.name() },
+    );
     line("name servers", &names(&read.nameservers));
     line("search", &list(read.search));
     line("options", &list(read.options));
@@ -268,9 +271,10 @@ fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
             "original",
             &format!("only in the text itself, written by {}: the kept copy is gone", plan.writer.name()),
         ),
-        (None, _) => {
-            line("original", if sight.writer == Writer::Holdover { "lost: nothing is kept" } else { "not taken over" })
-        }
+        (None, _) => line(
+            "original",
+            if sight.writer == ResolvConfWriter::Holdover { "lost: nothing is kept" } else { "not taken over" },
+        ),
     }
     if sight.is_unchanged() == Some(false) {
         line("", "the file was changed since holdover wrote it");
@@ -279,13 +283,13 @@ fn as_text(sight: &Sight, plan: &Plan, wish: &Wish) -> String {
     if plan.circle {
         line("", &format!("not to 127.0.0.11: Docker's resolver forwards to {}, which is holdover", wish.own));
     }
-    if let Second::LeftOut(why) = &plan.second {
+    if let SecondNameserver::LeftOut(why) = &plan.second {
         line("second server", &format!("left out: {}", why.reason()));
     }
     if let Some(advice) = plan.writer.advice() {
         line("to make it stay", &wrapped(advice));
     }
-    line(if sight.writer == Writer::Holdover { "would be" } else { "would become" }, &plan.text);
+    line(if sight.writer == ResolvConfWriter::Holdover { "would be" } else { "would become" }, &plan.text);
     text
 }
 
@@ -316,7 +320,7 @@ fn as_json(sight: &Sight, plan: &Plan, wish: &Wish) -> Value {
         "link": sight.link(),
         "mounted": sight.is_mounted(),
         "writer": sight.writer.name(),
-        "taken_over": sight.writer == Writer::Holdover,
+        "taken_over": sight.writer == ResolvConfWriter::Holdover,
         "unchanged": sight.is_unchanged(),
         "kept": sight.kept_in,
         "original_writer": plan.writer.name(),
@@ -326,8 +330,8 @@ fn as_json(sight: &Sight, plan: &Plan, wish: &Wish) -> Value {
         "upstreams": names(&plan.upstreams),
         "circle": plan.circle,
         "nameserver": wish.own,
-        "second": match &plan.second { Second::Written(nameserver) => Some(nameserver.to_string()), Second::LeftOut(_) => None },
-        "second_left_out": match &plan.second { Second::Written(_) => None, Second::LeftOut(why) => Some(why.reason()) },
+        "second": match &plan.second { SecondNameserver::Written(nameserver) => Some(nameserver.to_string()), SecondNameserver::LeftOut(_) => None },
+        "second_left_out": match &plan.second { SecondNameserver::Written(_) => None, SecondNameserver::LeftOut(why) => Some(why.reason()) },
         "advice": plan.writer.advice(),
         "would_write": plan.text,
     })

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::ResolvConfError;
-use crate::core::resolv_conf::Writer;
+use crate::core::resolv_conf::ResolvConfWriter;
 
 /// Why a file was not taken over or given back.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ pub enum TakeoverError {
         /// The file.
         file: PathBuf,
         /// Who.
-        writer: Writer,
+        writer: ResolvConfWriter,
         /// Where the original is kept.
         kept: PathBuf,
     },

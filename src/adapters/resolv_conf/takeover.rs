@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 use super::error::TakeoverError;
 use super::file::{How, put};
 use super::{READABLE, ResolvConfError, load, load_bytes, load_kept, places};
-use crate::core::resolv_conf::{Nameserver, ResolvConf, Writer, is_marked};
+use crate::core::resolv_conf::{Nameserver, ResolvConf, ResolvConfWriter, is_marked};
 use crate::core::takeover::{
-    self, Fallback, Kept, Readers, Second, Was, is_usable_source, kept_in, leads_back, upstreams,
+    self, Fallback, KeptOriginal, Readers, SecondNameserver, Was, is_usable_source, kept_in, leads_back, upstreams,
 };
 
 /// Which file, and where its original is kept.
@@ -76,9 +76,9 @@ pub struct Sight {
     /// What it is.
     was: Was,
     /// Who wrote it.
-    pub writer: Writer,
+    pub writer: ResolvConfWriter,
     /// What is kept for it.
-    pub kept: Option<Kept>,
+    pub kept: Option<KeptOriginal>,
     /// Where; `None` where only the text carries it.
     pub kept_in: Option<PathBuf>,
 }
@@ -89,13 +89,13 @@ pub struct Plan {
     /// The text.
     pub text: String,
     /// The second name server.
-    pub second: Second,
+    pub second: SecondNameserver,
     /// Whom holdover can forward to.
     pub upstreams: Vec<Nameserver>,
     /// Whether Docker's resolver would send everything back.
     pub circle: bool,
     /// Who wrote the original.
-    pub writer: Writer,
+    pub writer: ResolvConfWriter,
 }
 
 /// A file that is taken over.
@@ -107,9 +107,9 @@ pub struct Applied {
     /// made.
     pub kept: Option<PathBuf>,
     /// The second name server.
-    pub second: Second,
+    pub second: SecondNameserver,
     /// Who wrote the original.
-    pub writer: Writer,
+    pub writer: ResolvConfWriter,
 }
 
 /// How a file was given back.
@@ -146,7 +146,7 @@ impl Place {
     }
 
     /// What is kept for the file: where its text says, else in one of the places.
-    fn kept(&self, text: &str) -> Option<(PathBuf, Kept)> {
+    fn kept(&self, text: &str) -> Option<(PathBuf, KeptOriginal)> {
         let said = if self.keep.is_none() { kept_in(text).map(PathBuf::from) } else { None };
         let mut places = said.into_iter().chain(self.candidates());
         places.find_map(|place| {
@@ -156,13 +156,13 @@ impl Place {
     }
 
     /// The kept copy of the original and where it is, else what holdover's text carries of it.
-    fn original(&self, bytes: &[u8], was: &Was) -> (Option<Kept>, Option<PathBuf>) {
+    fn original(&self, bytes: &[u8], was: &Was) -> (Option<KeptOriginal>, Option<PathBuf>) {
         if let Some((place, kept)) = self.kept(&String::from_utf8_lossy(bytes)) {
             return (Some(kept), Some(place));
         }
         // Where a link is, somebody put it there since.
         let text = std::str::from_utf8(bytes).ok().filter(|_| matches!(was, Was::File { .. }));
-        (text.and_then(|text| Kept::of_text(text, &display(&self.file), was)), None)
+        (text.and_then(|text| KeptOriginal::recover(text, was, &display(&self.file))), None)
     }
 
     /// What the file is now.
@@ -183,7 +183,7 @@ impl Place {
         let unreadable = |source| ResolvConfError::Unreadable { path: self.file.clone(), source };
         let bytes = load_bytes(&self.file)?;
         let was = self.was().map_err(unreadable)?;
-        let writer = Writer::of(&String::from_utf8_lossy(&bytes), link(&was));
+        let writer = ResolvConfWriter::of(&String::from_utf8_lossy(&bytes), link(&was));
         let (kept, kept_in) = self.original(&bytes, &was);
         Ok(Sight { file: self.file.clone(), bytes, was, writer, kept, kept_in })
     }
@@ -194,7 +194,7 @@ impl Place {
     /// [`TakeoverError`]; nothing is changed then.
     pub fn apply(&self, wish: &Wish, again: Again) -> Result<Applied, TakeoverError> {
         let sight = self.look()?;
-        if sight.writer == Writer::Holdover {
+        if sight.writer == ResolvConfWriter::Holdover {
             return match again {
                 Again::Refused => Err(TakeoverError::Already(self.file.clone())),
                 Again::TakenUp => self.take_up(&sight, wish),
@@ -213,7 +213,7 @@ impl Place {
             (Upstreams::File, false, _) | (Upstreams::Configured, _, _) => {}
         }
         let live = sight.writer.live_source().map(str::to_owned);
-        let kept = |wrote| Kept {
+        let kept = |wrote| KeptOriginal {
             file: display(&self.file),
             was: sight.was.clone(),
             live: live.clone(),
@@ -239,10 +239,10 @@ impl Place {
             // is known of the original.
             let second =
                 ResolvConf::read(&sight.text()).nameservers.into_iter().find(|nameserver| nameserver.ip != wish.own);
-            let second = second.map_or(Second::LeftOut(takeover::LeftOut::Nobody), Second::Written);
-            return Ok(Applied { how: None, kept: None, second, writer: Writer::Unknown });
+            let second = second.map_or(SecondNameserver::LeftOut(takeover::LeftOut::Nobody), SecondNameserver::Written);
+            return Ok(Applied { how: None, kept: None, second, writer: ResolvConfWriter::Unknown });
         };
-        let renewed = |text: &str| Kept { wrote: text.to_owned(), ..kept.clone() }.write();
+        let renewed = |text: &str| KeptOriginal { wrote: text.to_owned(), ..kept.clone() }.write();
         let unwritable = |file: &Path, cause| TakeoverError::Unwritable { file: file.to_owned(), cause };
         let again = |place: &Path| {
             let text = sight.plan(wish, place).text;
@@ -323,7 +323,7 @@ impl Place {
             let written = put(&self.file, &kept.original, &kept.was);
             Restored::Written(written.map_err(|cause| TakeoverError::Unwritable { file: self.file.clone(), cause })?)
         } else {
-            let writer = Writer::of(&text, target.as_deref());
+            let writer = ResolvConfWriter::of(&text, target.as_deref());
             return Err(TakeoverError::ChangedSince {
                 file: self.file.clone(),
                 writer,
@@ -383,7 +383,8 @@ impl Sight {
     /// kept.
     #[must_use]
     pub fn is_unchanged(&self) -> Option<bool> {
-        let kept = self.kept.as_ref().filter(|_| self.writer == Writer::Holdover && self.kept_in.is_some())?;
+        let kept =
+            self.kept.as_ref().filter(|_| self.writer == ResolvConfWriter::Holdover && self.kept_in.is_some())?;
         Some(kept.wrote.as_bytes() == self.bytes)
     }
 
@@ -402,14 +403,14 @@ impl Sight {
     #[must_use]
     pub fn plan(&self, wish: &Wish, place: &Path) -> Plan {
         let (original, writer, live) = match &self.kept {
-            Some(kept) if self.writer == Writer::Holdover => {
+            Some(kept) if self.writer == ResolvConfWriter::Holdover => {
                 let original = String::from_utf8_lossy(&kept.original).into_owned();
-                let writer = Writer::of(&original, link(&kept.was));
+                let writer = ResolvConfWriter::of(&original, link(&kept.was));
                 (original, writer, kept.live.clone())
             }
             Some(_) | None => {
                 // A stub's own file names nobody; others are up to date themselves.
-                let live = if self.writer == Writer::ResolvedStub {
+                let live = if self.writer == ResolvConfWriter::ResolvedStub {
                     self.writer.live_source().map(str::to_owned)
                 } else {
                     None
@@ -420,8 +421,8 @@ impl Sight {
         let source = live.and_then(|live| load(Path::new(&live)).ok()).filter(|text| is_usable_source(text, wish.own));
         let source = source.as_ref().unwrap_or(&original);
         let upstreams = upstreams(source, wish.own);
-        let second = takeover::second(wish.fallback, wish.readers, &upstreams);
-        let text = takeover::written(&original, writer, wish.own, &second, &display(place));
+        let second = takeover::second_nameserver(wish.fallback, wish.readers, &upstreams);
+        let text = takeover::replacement(&original, writer, wish.own, &second, &display(place));
         Plan { text, second, circle: leads_back(source, wish.own), upstreams, writer }
     }
 }
