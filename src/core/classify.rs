@@ -90,8 +90,8 @@ impl Failure {
         }
     }
 
-    /// The extended error that tells a client why it gets SERVFAIL (RFC 8914 §4.23, §4.24): whether
-    /// upstream responded without an answer, or did not respond at all.
+    /// The extended error that tells a client why it gets SERVFAIL (RFC 8914 §4.23, §4.24):
+    /// upstream responded, but not with an answer, or it did not respond at all.
     #[must_use]
     pub const fn extended_error(self) -> ExtendedError {
         match self {
