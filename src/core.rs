@@ -1,4 +1,20 @@
-//! The pure core: it decides, and touches nothing. No I/O, no clock, no async, no lock, no chance.
+//! The pure core: everything that holdover decides, as functions and state machines of plain
+//! values.
+//!
+//! Nothing here does I/O, reads a clock, waits, locks or draws random numbers. The time comes in as
+//! the last parameter, `now`, and chance as a number, so that every decision can be tested alone.
+//!
+//! | modules | subject |
+//! |---|---|
+//! | [`message`], [`question`], [`answer`], [`extended_error`], [`upstream_query`] | DNS messages, read and written |
+//! | [`key`], [`entry`], [`record`], [`restore`], [`fingerprint`] | a remembered answer: its key, its life, its bytes |
+//! | [`decision`], [`refresh`] | what is done with a query, and when a name is asked for again |
+//! | [`matching`], [`classify`] | whether a response belongs to a query, and what kind of answer it is |
+//! | [`attempts`], [`budget`], [`health`], [`suffix`] | how upstreams are asked, how often, and how well they answer |
+//! | [`upstream`], [`routes`], [`network`], [`policy`] | what the operator configured |
+//! | [`special`], [`hosts`], [`critical`] | names that are answered or watched in a way of their own |
+//! | [`resolv_conf`], [`takeover`] | the text of `resolv.conf` |
+//! | [`time`] | the one timeline |
 
 pub mod answer;
 pub mod attempts;
@@ -7,6 +23,7 @@ pub mod classify;
 pub mod critical;
 pub mod decision;
 pub mod entry;
+pub mod extended_error;
 pub mod fingerprint;
 pub mod health;
 pub mod hosts;

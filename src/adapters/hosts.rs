@@ -62,7 +62,7 @@ pub fn stamp(path: &Path) -> Result<Stamp, HostsError> {
 ///
 /// # Errors
 /// [`HostsError::Unreadable`], [`HostsError::NotAFile`], and [`HostsError::TooLarge`] beyond 1 MiB.
-pub fn read(path: &Path) -> Result<hosts::Read, HostsError> {
+pub fn read(path: &Path) -> Result<hosts::ParsedHosts, HostsError> {
     stamp(path)?;
     let mut bytes = Vec::new();
     File::open(path)?.take(HOSTS_MAX + 1).read_to_end(&mut bytes)?;

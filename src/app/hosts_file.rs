@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::adapters::hosts::{self, HostsError, Stamp};
-use crate::core::hosts::Read;
+use crate::core::hosts::ParsedHosts;
 use crate::resolver::Resolver;
 use crate::telemetry::events;
 
@@ -71,9 +71,9 @@ impl HostsFileWatch {
     }
 
     /// Has the content answered from now on, or logs why it cannot be used.
-    fn apply(&mut self, resolver: &Resolver, found: Result<(Stamp, Read), HostsError>) {
+    fn apply(&mut self, resolver: &Resolver, found: Result<(Stamp, ParsedHosts), HostsError>) {
         match found {
-            Ok((stamp, Read { hosts, mistakes, wrong })) => {
+            Ok((stamp, ParsedHosts { hosts, mistakes, wrong })) => {
                 let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
                 events::HostsRead { path: &self.path, names: hosts.names(), wrong, mistakes: &mistakes }.emit();
                 resolver.replace_hosts(hosts);

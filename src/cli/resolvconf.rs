@@ -21,8 +21,8 @@ use crate::cli::check::{CheckResult, ask, reachable};
 use crate::config::limits::DNS_PORT;
 use crate::config::settings::Settings;
 use crate::config::{self, Flags};
-use crate::core::resolv_conf::{ResolvConf, Writer};
-use crate::core::takeover::{Fallback, Second};
+use crate::core::resolv_conf::{ResolvConf, ResolvConfWriter};
+use crate::core::takeover::{Fallback, SecondNameserver};
 use crate::core::upstream::Role;
 use crate::telemetry::console;
 
@@ -169,8 +169,8 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
                     "holdover does not answer on {} yet: until `holdover serve` runs there, {}",
                     wish.own,
                     match applied.second {
-                        Second::Written(_) => "names are resolved by the second name server",
-                        Second::LeftOut(_) => "no name is resolved",
+                        SecondNameserver::Written(_) => "names are resolved by the second name server",
+                        SecondNameserver::LeftOut(_) => "no name is resolved",
                     }
                 ));
             }
@@ -225,8 +225,8 @@ fn is_there(own: IpAddr) -> bool {
 /// What was written, in one line for people.
 pub(super) fn told(file: &Path, wish: &Wish, applied: &Applied) -> String {
     let second = match &applied.second {
-        Second::Written(nameserver) => format!(", then at {nameserver} in case holdover does not answer"),
-        Second::LeftOut(why) => format!(" only ({})", why.reason()),
+        SecondNameserver::Written(nameserver) => format!(", then at {nameserver} in case holdover does not answer"),
+        SecondNameserver::LeftOut(why) => format!(" only ({})", why.reason()),
     };
     let kept =
         applied.kept.as_ref().map_or_else(String::new, |kept| format!("; the original is kept in {}", kept.display()));
@@ -255,7 +255,7 @@ fn as_text(sight: &Inspection, plan: &Replacement, wish: &Wish) -> String {
         }
     };
     line("is", &kind(sight));
-    line("written by", if sight.writer == Writer::Unknown { "unknown" } else { sight.writer.name() });
+    line("written by", if sight.writer == ResolvConfWriter::Unknown { "unknown" } else { sight.writer.name() });
     line("name servers", &names(&read.nameservers));
     line("search", &list(read.search));
     line("options", &list(read.options));
@@ -272,7 +272,7 @@ fn as_text(sight: &Inspection, plan: &Replacement, wish: &Wish) -> String {
         ),
         (None, _) => line(
             "original",
-            if sight.writer == Writer::Holdover {
+            if sight.writer == ResolvConfWriter::Holdover {
                 "lost: no copy is kept"
             } else {
                 "this file (holdover has not written it)"
@@ -286,13 +286,13 @@ fn as_text(sight: &Inspection, plan: &Replacement, wish: &Wish) -> String {
     if plan.circle {
         line("", &format!("without 127.0.0.11: Docker's resolver forwards to {}, which is holdover", wish.own));
     }
-    if let Second::LeftOut(why) = &plan.second {
+    if let SecondNameserver::LeftOut(why) = &plan.second {
         line("second name server", &format!("left out: {}", why.reason()));
     }
     if let Some(advice) = plan.writer.advice() {
         line("to make it stay", &wrapped(advice));
     }
-    line(if sight.writer == Writer::Holdover { "would be" } else { "would become" }, &plan.text);
+    line(if sight.writer == ResolvConfWriter::Holdover { "would be" } else { "would become" }, &plan.text);
     text
 }
 
@@ -323,7 +323,7 @@ fn as_json(sight: &Inspection, plan: &Replacement, wish: &Wish) -> Value {
         "symlink_to": sight.link(),
         "mount_point": sight.is_mounted(),
         "writer": sight.writer.name(),
-        "taken_over": sight.writer == Writer::Holdover,
+        "taken_over": sight.writer == ResolvConfWriter::Holdover,
         "unchanged": sight.is_unchanged(),
         "original": sight.kept_in,
         "original_writer": plan.writer.name(),
@@ -333,8 +333,8 @@ fn as_json(sight: &Inspection, plan: &Replacement, wish: &Wish) -> Value {
         "upstreams": names(&plan.upstreams),
         "docker_loop": plan.circle,
         "nameserver": wish.own,
-        "second_nameserver": match &plan.second { Second::Written(nameserver) => Some(nameserver.to_string()), Second::LeftOut(_) => None },
-        "second_nameserver_left_out": match &plan.second { Second::Written(_) => None, Second::LeftOut(why) => Some(why.reason()) },
+        "second_nameserver": match &plan.second { SecondNameserver::Written(nameserver) => Some(nameserver.to_string()), SecondNameserver::LeftOut(_) => None },
+        "second_nameserver_left_out": match &plan.second { SecondNameserver::Written(_) => None, SecondNameserver::LeftOut(why) => Some(why.reason()) },
         "advice": plan.writer.advice(),
         "would_write": plan.text,
     })

@@ -1,86 +1,61 @@
-//! Writes answers: from an entry, or an error. The only place where an answer's bytes are made.
+//! Writes the responses that clients get: from a remembered answer, or as an error. No other module
+//! makes the bytes of a response to a client.
 //!
-//! Of the query it repeats ID, opcode, RD, CD and the question byte for byte (0x20 case). RA is
-//! always set, AA never; AD only where upstream set it, the client asked for it (AD or DO, RFC 6840
-//! §5.8) and the answer is fresh. TTLs are counted down (RFC 1035 §3.2.1). An OPT is answered with
-//! an OPT, whose place is reserved before anything else is written, so truncation never loses it
-//! (RFC 6891 §7).
+//! | part of the response | content |
+//! |---|---|
+//! | ID, opcode, RD, CD, question | as in the query; the question byte for byte, with its case (0x20) |
+//! | RA | always set |
+//! | AA | never set |
+//! | AD | set if upstream set it, the client asked for it (AD or DO, RFC 6840 §5.8) and the answer is fresh |
+//! | TTLs | counted down while fresh (RFC 1035 §3.2.1), small and never 0 while stale (RFC 8767 §4) |
+//! | OPT | present if the query had one (RFC 6891 §6.1.1) |
 //!
-//! An answer too large for its client sets TC and still holds as many whole records as fit: musl
-//! before 1.2.4 reads what is there and never asks over TCP. (Whole RRsets would leave it nothing
-//! of one large RRset.)
+//! The bytes of the OPT are reserved before any record is copied, so truncation never loses it (RFC
+//! 6891 §7). A response that is too large for its client sets TC and still holds as many whole
+//! records as fit: musl before 1.2.4 reads the records of a truncated response and never asks over
+//! TCP. Cutting at RRsets instead of records would leave such a client nothing of one large RRset.
 //!
-//! Nothing allocates: the caller brings the buffer.
+//! Nothing here allocates: the caller brings the buffer.
 
 use std::time::Duration;
 
-use super::classify::{Kind, OPTION_EXTENDED_ERROR};
+use super::classify::{self, Kind};
 use super::entry::Entry;
+use super::extended_error::{ExtendedError, OPTION_EXTENDED_ERROR};
 use super::message::{self, HEADER, Records, Section};
 use super::question::{Echo, Rcode};
 use super::time::Timestamp;
 
-/// Largest UDP answer to a client with EDNS, in bytes (DNS flag day 2020, RFC 9715 §3).
+/// The size of the largest UDP response to a client with EDNS, in bytes (DNS flag day 2020, RFC
+/// 9715 §3).
 pub const UDP_MAX: usize = 1232;
-/// Largest UDP answer to a client without EDNS, in bytes (RFC 1035 §4.2.1); also the least that an
-/// OPT may ask for.
+/// The size of the largest UDP response to a client without EDNS, in bytes (RFC 1035 §4.2.1). A
+/// client's OPT that names less counts as naming this.
 pub const UDP_PLAIN: usize = 512;
-/// Largest answer over a stream, in bytes.
+/// The size of the largest response over a stream, in bytes: what its two-byte length can say.
 pub const STREAM_MAX: usize = 65_535;
 /// Length of an OPT without options, in bytes.
 const OPT: usize = 11;
 /// Length of an extended error without text, in bytes.
 const EXTENDED_ERROR: usize = 6;
 
-/// How an answer travels.
+/// How a response travels to its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientTransport {
-    /// In one datagram.
+    /// The response is one UDP datagram.
     Udp,
-    /// On a stream.
+    /// The response is a frame on a stream (TCP).
     Stream,
 }
 
-/// The extended errors that holdover sets itself (RFC 8914 §4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExtendedError {
-    /// 3: stale answer.
-    Stale,
-    /// 13: cached error.
-    CachedError,
-    /// 19: stale NXDOMAIN answer.
-    StaleNxDomain,
-    /// 20: not authoritative, for a query without RD that the cache cannot answer.
-    NotAuthoritative,
-    /// 22: no reachable authority.
-    NoReachableAuthority,
-    /// 23: network error.
-    NetworkError,
-}
-
-impl ExtendedError {
-    /// Its INFO-CODE.
-    #[must_use]
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Stale => 3,
-            Self::CachedError => 13,
-            Self::StaleNxDomain => 19,
-            Self::NotAuthoritative => 20,
-            Self::NoReachableAuthority => 22,
-            Self::NetworkError => 23,
-        }
-    }
-}
-
-/// In which state an entry is answered.
+/// Whether a remembered answer is shown to the client as fresh or as stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
-    /// Fresh, its TTLs counted down.
+    /// The TTLs are counted down, and AD may be set.
     Fresh,
-    /// Stale, its TTLs no larger than this (RFC 8767 §4).
+    /// The response is marked as stale, and its TTLs are short (RFC 8767 §4).
     Stale {
-        /// The largest TTL.
+        /// The largest TTL that the response may show.
         ttl: Duration,
     },
 }
@@ -90,14 +65,14 @@ pub enum Shown {
 pub struct Asked<'a> {
     /// The client's packet.
     pub packet: &'a [u8],
-    /// What of it is repeated.
+    /// The parts of the packet that the response repeats.
     pub echo: Echo,
-    /// How the answer travels.
+    /// How the response travels to the client.
     pub transport: ClientTransport,
 }
 
 impl Asked<'_> {
-    /// The largest answer that this client takes, in bytes.
+    /// The size of the largest response that this client takes, in bytes.
     #[must_use]
     pub fn limit(&self) -> usize {
         match (self.transport, self.echo.edns) {
@@ -107,12 +82,12 @@ impl Asked<'_> {
         }
     }
 
-    /// The question section as the client wrote it.
+    /// The question section as the client wrote it; empty when it could not be read.
     fn question(&self) -> &[u8] {
         self.packet.get(HEADER..self.echo.question_end).unwrap_or_default()
     }
 
-    /// The flags of every answer to this query.
+    /// The flags that every response to this query has.
     const fn flags(&self) -> u16 {
         message::FLAG_RESPONSE
             | message::FLAG_RECURSION_AVAILABLE
@@ -121,22 +96,26 @@ impl Asked<'_> {
     }
 }
 
-/// Room that an answer from `entry` may need, in bytes.
+/// The size of a buffer that any response from `entry` fits into, in bytes.
 #[must_use]
 pub fn room(entry: &Entry) -> usize {
     entry.wire().len().max(UDP_PLAIN) + OPT + EXTENDED_ERROR + entry.extended_errors().len()
 }
 
-/// Writes the answer that an entry gives; returns its length, 0 when `out` has no room for even an
-/// empty one.
+/// Writes the response that an entry gives to a query, and returns its length in bytes: 0 when not
+/// even a response without records fits into `out`.
 #[must_use]
 pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestamp, out: &mut [u8]) -> usize {
+    // A stale response says only that it is stale: what upstream said about this answer when it was
+    // fresh may no longer be true.
     let own = match (shown, entry.kind) {
         (Shown::Fresh, _) => None,
         (Shown::Stale { .. }, Kind::NxDomain) => Some(ExtendedError::StaleNxDomain),
         (Shown::Stale { .. }, Kind::Positive | Kind::NoData) => Some(ExtendedError::Stale),
     };
-    let options = Options { own: [own, None], passed_on: if own.is_none() { entry.extended_errors() } else { &[] } };
+    let passed_on = if own.is_none() { entry.extended_errors() } else { &[] };
+    let options = EdnsOptions { own: [own, None], passed_on };
+    // The stored message is copied whole, or as many of its records as leave room for the OPT.
     let limit = asked.limit().min(out.len());
     let reserved = if asked.echo.edns.is_some() { OPT } else { 0 };
     let fit = if entry.wire().len() + reserved <= limit {
@@ -144,6 +123,7 @@ pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestam
     } else {
         copy_what_fits(entry, limit.saturating_sub(reserved), out)
     };
+    // What belongs to this query rather than to the stored message is written over it.
     let mut flags = asked.flags() | u16::from(entry.wire().get(3).copied().unwrap_or_default()) & message::MASK_RCODE;
     if fit.truncated || entry.truncated {
         flags |= message::FLAG_TRUNCATED;
@@ -156,13 +136,16 @@ pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestam
     patch_ttls(entry, shown, now, fit.length, out);
     put(out, 0, &asked.echo.id.to_be_bytes());
     put(out, 2, &flags.to_be_bytes());
-    // As long as the stored question, since the key is the same name.
+    // The client's question is as long as the stored one, since both have the same name.
     put(out, HEADER, asked.question());
     append_opt(asked, 0, options, fit.length, limit, out)
 }
 
-/// Writes an answer without data: an error, or a name that is known without asking. Returns its
-/// length.
+/// Writes a response without any record and returns its length in bytes: 0 when it does not fit
+/// into `out`.
+///
+/// `reasons` are extended errors of our own, `passed_on` those of an upstream as raw EDNS options.
+/// Both are left out for a client without EDNS, and when they do not fit.
 #[must_use]
 pub fn write_error(
     asked: &Asked<'_>,
@@ -184,10 +167,11 @@ pub fn write_error(
         put(out, at, &field.to_be_bytes());
     }
     put(out, HEADER, question);
-    append_opt(asked, rcode.code(), Options { own: reasons, passed_on }, length, limit, out)
+    append_opt(asked, rcode.code(), EdnsOptions { own: reasons, passed_on }, length, limit, out)
 }
 
-/// Copies `bytes` to `at`; returns how many, none when they do not fit.
+/// Copies `bytes` to the offset `at` and returns how many were copied: all, or none when they do
+/// not fit.
 fn put(out: &mut [u8], at: usize, bytes: &[u8]) -> usize {
     match at.checked_add(bytes.len()).and_then(|end| out.get_mut(at..end)) {
         Some(place) => {
@@ -198,19 +182,19 @@ fn put(out: &mut [u8], at: usize, bytes: &[u8]) -> usize {
     }
 }
 
-/// What was copied of an entry.
+/// How much of an entry's message was copied.
 struct Fit {
-    /// Bytes.
+    /// Bytes copied.
     length: usize,
-    /// Whether something is missing that the client must know of.
+    /// Whether a record is missing of which the client must learn by TC.
     truncated: bool,
 }
 
 /// Copies header, question and as many whole records as fit into `limit` bytes, and sets the
 /// counts.
 ///
-/// Additional data, and the authority section of a positive answer, may be left out unsaid (RFC
-/// 2181 §9).
+/// Additional data, and the authority section of a positive answer, may be left out without setting
+/// TC (RFC 2181 §9).
 fn copy_what_fits(entry: &Entry, limit: usize, out: &mut [u8]) -> Fit {
     let Ok(mut records) = Records::new(entry.wire()) else { return Fit { length: 0, truncated: true } };
     let mut end = records.position();
@@ -236,11 +220,11 @@ fn copy_what_fits(entry: &Entry, limit: usize, out: &mut [u8]) -> Fit {
     Fit { length, truncated }
 }
 
-/// Writes the TTLs that an answer shows into its first `length` bytes.
+/// Overwrites the TTLs in the first `length` bytes of `out` with those that the client is shown.
 fn patch_ttls(entry: &Entry, shown: Shown, now: Timestamp, length: usize, out: &mut [u8]) {
     let age = u32::try_from(now.since(entry.stored).as_secs()).unwrap_or(u32::MAX);
     for at in entry.ttl_offsets().take_while(|at| at + 4 <= length) {
-        let original = super::classify::sane_ttl(message::read_u32(entry.wire(), at).unwrap_or_default());
+        let original = classify::sane_ttl(message::read_u32(entry.wire(), at).unwrap_or_default());
         let ttl = match shown {
             Shown::Fresh => original.min(entry.ttl_cap()).saturating_sub(age),
             Shown::Stale { ttl } => original.min(u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)).max(1),
@@ -249,29 +233,29 @@ fn patch_ttls(entry: &Entry, shown: Shown, now: Timestamp, length: usize, out: &
     }
 }
 
-/// EDNS options of an answer.
+/// The EDNS options of a response: extended errors, and nothing else.
 #[derive(Clone, Copy)]
-struct Options<'a> {
-    /// Extended errors of our own.
+struct EdnsOptions<'a> {
     own: [Option<ExtendedError>; 2],
     /// Upstream's extended errors, as raw options.
     passed_on: &'a [u8],
 }
 
-impl Options<'_> {
-    /// Their length, in bytes.
+impl EdnsOptions<'_> {
+    /// The length of all options together, in bytes.
     fn length(&self) -> usize {
         self.own.iter().flatten().count() * EXTENDED_ERROR + self.passed_on.len()
     }
 }
 
-/// Appends an OPT when the query had one (RFC 6891 §6.1.1), and counts it; returns the new length.
+/// Appends an OPT when the query had one (RFC 6891 §6.1.1), counts it as an additional record, and
+/// returns the new length of the message.
 ///
-/// Extended errors are left out where there is no room for them.
+/// All options are left out when they do not fit into `limit` bytes together.
 fn append_opt(
     asked: &Asked<'_>,
     rcode: u16,
-    options: Options<'_>,
+    options: EdnsOptions<'_>,
     length: usize,
     limit: usize,
     out: &mut [u8],
@@ -280,12 +264,13 @@ fn append_opt(
     if length + OPT > limit {
         return length;
     }
-    let options =
-        if length + OPT + options.length() <= limit { options } else { Options { own: [None, None], passed_on: &[] } };
+    let fits = length + OPT + options.length() <= limit;
+    let options = if fits { options } else { EdnsOptions { own: [None, None], passed_on: &[] } };
     let additional = message::read_u16(out, 10).unwrap_or_default().saturating_add(1);
     put(out, 10, &additional.to_be_bytes());
     let [size_high, size_low] = u16::try_from(UDP_MAX).unwrap_or(512).to_be_bytes();
     let [length_high, length_low] = u16::try_from(options.length()).unwrap_or_default().to_be_bytes();
+    // The upper eight bits of the RCODE stand in the OPT (RFC 6891 §6.1.3).
     let [extended, _] = (rcode << 4).to_be_bytes();
     let flags = if edns.dnssec_ok { 0x80 } else { 0 };
     let mut at = length;
@@ -308,8 +293,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
     const STALE: Shown = Shown::Stale { ttl: Duration::from_secs(30) };
 
-    /// What `packet` is answered from an entry made of `response` at `NOW`, `later` seconds after
-    /// that.
+    /// The response to `packet` from an entry that was made of `response` at `NOW`, `later` seconds
+    /// after that.
     fn answer(packet: &[u8], response: &[u8], shown: Shown, later: u64) -> Vec<u8> {
         let Received::Query(query) = question::read(packet) else { panic!("not a query") };
         let verdict = classify(query.key.qtype(), response);
@@ -363,10 +348,10 @@ mod tests {
     }
 
     #[test]
-    fn opt_is_answered_with_opt_and_stale_is_said() {
+    fn a_query_with_opt_gets_an_opt_that_says_stale() {
         let response = Response::new("www.example.com", 1).a("www.example.com", 60).bytes();
         let plain = answer(&query("www.example.com", 1), &response, STALE, 100);
-        assert_eq!(plain[11], 0, "no OPT for who sent none");
+        assert_eq!(plain[11], 0, "a query without OPT gets none");
         let out = answer(&query_with_opt("www.example.com", 1, 4096, 0), &response, STALE, 100);
         assert_eq!(out[plain.len()..], [0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 6, 0, 15, 0, 2, 0, 3]);
         assert_eq!(out[11], 1);
@@ -375,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn authentic_data_are_marked_for_who_asks_and_never_when_stale() {
+    fn ad_is_set_for_clients_that_ask_for_it_and_never_on_stale_answers() {
         let response = Response::new("www.example.com", 1).flags(0x81a0).a("www.example.com", 60).bytes();
         let mut asks = query("www.example.com", 1);
         assert_eq!(flags(&answer(&asks, &response, Shown::Fresh, 0)) & 0x20, 0);
@@ -385,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_cut_at_a_record_and_keeps_its_opt() {
+    fn an_answer_that_does_not_fit_is_cut_at_a_record_and_keeps_its_opt() {
         let mut response = Response::new("www.example.com", 1);
         for _ in 0..60 {
             response = response.a("www.example.com", 60);
@@ -403,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn additional_data_may_be_left_out_unsaid() {
+    fn additional_data_are_left_out_without_setting_tc() {
         let mut response = Response::new("www.example.com", 1).a("www.example.com", 60);
         for _ in 0..30 {
             response = response.record(10, "ns.example.com", 1, 60, &[192, 0, 2, 9]);

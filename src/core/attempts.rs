@@ -1,22 +1,35 @@
-//! The attempts of one resolution: when to send to whom, what each outcome means, when to give up. A
-//! state machine without I/O.
+//! The attempts of one resolution: when which upstream is asked, what follows from each outcome,
+//! and when to give up.
 //!
-//! At most three sends (RFC 9520 §3.1), each from a new source port: the first at once, the second
-//! after four times the upstream's p99 round-trip time and 400 ms at the latest, the third after 1
-//! s. What an upstream says moves the next send up:
+//! A state machine without I/O. The resolver calls it when time has passed and when an attempt has
+//! ended, and carries out the [`Step`]s that it returns. There are at most three sends (RFC 9520
+//! §3.1), each from a new source port: the first at once, the second after four times the
+//! upstream's p99 round-trip time and 400 ms at the latest, the third 1 s after the first. An
+//! outcome may bring the next send forward:
 //!
-//! | outcome | what follows |
+//! | outcome of an attempt | what follows at once |
 //! |---|---|
-//! | an answer | the end |
-//! | SERVFAIL, REFUSED, lame, garbage | the next upstream (or the same) once, at once, unless another is at work that has not failed; after a second such response nobody else is asked |
-//! | FORMERR, NOTIMP, BADVERS to a query with EDNS | the same upstream once more without OPT, in place of a planned send |
-//! | TC | the same upstream over TCP; its failure, or 400 ms without an answer, leaves the truncated answer as a last resort, and says nothing about the upstream |
-//! | ICMP error, reset | the next planned send at once; whoever has something stale is told unless that goes to an upstream that has not failed yet. Nobody left to ask: the end |
-//! | no room on our own side | another upstream at once, if there is one; else the next send at its time |
-//! | silence | a timeout after 400 ms; a later answer still counts |
+//! | answer | the end |
+//! | SERVFAIL, REFUSED, lame, garbage | the next send if it goes elsewhere, or if nothing else is under way |
+//! | the second of these | nothing, and no planned send any more |
+//! | FORMERR, NOTIMP, BADVERS with EDNS | the same upstream without OPT, instead of one planned send |
+//! | TC | the same upstream over TCP, instead of all planned sends |
+//! | ICMP error, reset | the next send |
+//! | no room on our own side | the next send if it goes elsewhere, else nothing before its time |
+//! | silence | nothing: after 400 ms it is a timeout for the upstream's health, but a later answer counts |
 //!
-//! After the deadline the attempts goes on without sending until the linger time is over: a late
-//! answer still refreshes.
+//! *Elsewhere* means to an upstream with which no attempt of this resolution has failed yet. The
+//! attempts end early when none of them is under way and no send is planned any more.
+//!
+//! A truncated answer is kept by the resolver as a last resort: clients get it when TCP fails or
+//! has brought nothing after 400 ms. A failure of that TCP attempt is not held against the
+//! upstream, which has just responded over UDP.
+//!
+//! Clients that have something stale are sent it at once ([`Step::Trouble`]) when an attempt ends
+//! with an error and the next send does not go elsewhere, and when the budget postpones a send for
+//! which clients may be waiting. At the deadline the others are told that there is no answer. After
+//! that nothing more is sent, but the attempts go on listening for the linger time, since a late
+//! answer still refreshes what is remembered.
 
 use std::time::Duration;
 
@@ -29,114 +42,71 @@ use super::time::Timestamp;
 use super::upstream::{Transport, UpstreamId};
 use super::upstream_query::Extension;
 
-/// Names one attempt of its resolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AttemptId(usize);
+mod plan;
 
-/// One planned send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Which upstream.
-    pub upstream: UpstreamId,
-    /// How it is spoken to.
-    pub transport: Transport,
-    /// Whether it understands EDNS, as far as is known.
-    pub extension: Extension,
-    /// What the packet counts as.
-    pub class: Class,
-}
+pub use plan::{AttemptId, Plan, Step, Target};
 
-/// What a attempts starts with.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Whom to ask, in order; at most as many as may be sent.
-    pub targets: Vec<Target>,
-    /// The client response timer: an attempt unanswered for so long is overdue.
-    pub timer: Duration,
-    /// When the second send is due at the latest, counted from the first.
-    pub hedge: Duration,
-    /// When those who wait and have nothing are told that there is nothing.
-    pub deadline: Duration,
-    /// How long after the beginning a late answer is still taken.
-    pub linger: Duration,
-}
-
-/// What the resolver has to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Send the query; the number names the attempt.
-    Send(AttemptId, Target),
-    /// Tell the upstream's health.
-    Report(UpstreamId, AttemptOutcome),
-    /// Tell the upstream's health that an attempt sent then is overdue.
-    Overdue(UpstreamId, Timestamp),
-    /// Tell those who have something stale that this will take longer.
-    Trouble,
-    /// Tell those who wait that there is nothing, but go on listening.
-    GiveUp(Failure),
-    /// The attempts is over without an answer.
-    End(Failure),
-}
-
-/// One send.
+/// One send and how far it has come.
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
-    /// To whom.
     target: Target,
-    /// When; `None` while it waits for the budget.
     sent_at: Timestamp,
-    /// How far its timers have run.
-    stage: Stage,
-    /// Whether what becomes of it says something about the upstream. That nobody listens on TCP
-    /// does not: over UDP it has just answered.
-    counts: bool,
+    stage: AttemptStage,
+    reports: HealthReports,
 }
 
-/// How far an attempt's timers have run, in order.
+/// How far an attempt's timers have run, in the order in which that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    /// Sent a moment ago.
+enum AttemptStage {
+    /// No timer has run out yet.
     Young,
-    /// Overdue.
+    /// There was no response for the client response timer.
     Overdue,
-    /// Late.
+    /// There was no response for [`LATE`].
     Late,
-    /// Timed out.
+    /// There was no response for as long as an attempt is waited for.
     TimedOut,
-    /// Ended by a response or an error.
+    /// A response or an error has ended the attempt, or the budget has no room for it.
     Ended,
 }
 
-/// The state of one resolution.
+/// Whether the outcome of an attempt is reported to the health of its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HealthReports {
+    /// It is reported.
+    Made,
+    /// It is not reported unless it is a response: that nobody listens on TCP says nothing about an
+    /// upstream that has just responded over UDP.
+    Withheld,
+}
+
+/// The state of one resolution's attempts.
 #[derive(Debug)]
 pub struct Attempts {
-    /// The operator's numbers.
     policy: AttemptPolicy,
-    /// What was planned.
     plan: Plan,
-    /// When it began.
     began: Timestamp,
-    /// What was sent.
+    /// All attempts so far; an [`AttemptId`] is a position in this list.
     sent: Vec<Attempt>,
-    /// Planned targets used up.
+    /// How many of the planned targets are used up.
     used: usize,
-    /// When the next planned send is due.
+    /// When the next planned send is due; `None` when there is none.
     next_send: Option<Timestamp>,
-    /// Responses that were no answer.
-    useless: u32,
-    /// Whether the query was repeated without OPT, or over TCP.
+    /// How many responses were no answer.
+    failed_responses: u32,
+    /// How often a query was repeated without OPT, or over TCP.
     repeated: u32,
     /// The latest failure.
     failure: Failure,
-    /// Whether those who wait were told.
+    /// Whether waiting clients were told that there is no answer.
     gave_up: bool,
 }
 
-/// Most repetitions without OPT and over TCP in one attempts.
+/// The largest number of repetitions without OPT and over TCP in one resolution.
 const REPEATS: u32 = 2;
 
 impl Attempts {
-    /// Starts a attempts; its first send is due at once.
+    /// Starts the attempts of a resolution; the first send is due at once.
     #[must_use]
     pub fn new(policy: AttemptPolicy, mut plan: Plan, now: Timestamp) -> Self {
         plan.targets.truncate(usize::try_from(policy.sends).unwrap_or(1));
@@ -148,37 +118,40 @@ impl Attempts {
             sent: Vec::new(),
             used: 0,
             next_send: Some(now),
-            useless: 0,
+            failed_responses: 0,
             repeated: 0,
             failure: Failure::Timeout,
             gave_up: false,
         }
     }
 
-    /// Lets time pass: fires every timer that is due, and the send that is due.
+    /// Lets time pass: returns the steps of every timer that has run out, and the send that is due.
     pub fn advance(&mut self, now: Timestamp) -> Vec<Step> {
         let mut steps = Vec::new();
         let timer = self.plan.timer;
         let timeout = self.policy.second_after;
+        // Each attempt passes through its stages, of which several may be due at once.
         for attempt in &mut self.sent {
             let age = now.since(attempt.sent_at);
-            let (counts, from) = (attempt.counts, steps.len());
-            if attempt.stage < Stage::Overdue && age >= timer {
-                attempt.stage = Stage::Overdue;
+            let before = steps.len();
+            if attempt.stage < AttemptStage::Overdue && age >= timer {
+                attempt.stage = AttemptStage::Overdue;
                 steps.push(Step::Overdue(attempt.target.upstream, attempt.sent_at));
             }
-            if attempt.stage < Stage::Late && age >= LATE {
-                attempt.stage = Stage::Late;
+            if attempt.stage < AttemptStage::Late && age >= LATE {
+                attempt.stage = AttemptStage::Late;
                 steps.push(Step::Report(attempt.target.upstream, AttemptOutcome::Late));
             }
-            if attempt.stage < Stage::TimedOut && age >= timeout {
-                attempt.stage = Stage::TimedOut;
+            if attempt.stage < AttemptStage::TimedOut && age >= timeout {
+                attempt.stage = AttemptStage::TimedOut;
                 steps.push(Step::Report(attempt.target.upstream, AttemptOutcome::TimedOut));
             }
-            if !counts {
-                steps.truncate(from);
+            // The timers of such an attempt run all the same, but nobody hears of it.
+            if attempt.reports == HealthReports::Withheld {
+                steps.truncate(before);
             }
         }
+        // At the deadline nothing is sent any more: a response would come too late for the clients.
         let deadline = self.began.plus(self.plan.deadline);
         if self.next_send.is_some_and(|due| due <= now) && !self.gave_up && now < deadline {
             self.send_next(now, &mut steps);
@@ -187,29 +160,31 @@ impl Attempts {
         steps
     }
 
-    /// When [`Attempts::advance`] must be called next.
+    /// The time at which [`Attempts::advance`] must be called next.
     #[must_use]
     pub fn wake_at(&self) -> Timestamp {
         let deadline = self.began.plus(self.plan.deadline);
         let end = if self.gave_up { self.began.plus(self.plan.linger) } else { deadline };
         let send = self.next_send.filter(|_| !self.gave_up).unwrap_or(Timestamp::NEVER);
         let timers = self.sent.iter().map(|attempt| match attempt.stage {
-            Stage::Young => attempt.sent_at.plus(self.plan.timer.min(LATE)),
-            Stage::Overdue => {
+            AttemptStage::Young => attempt.sent_at.plus(self.plan.timer.min(LATE)),
+            AttemptStage::Overdue => {
                 attempt.sent_at.plus(LATE.max(self.plan.timer)).min(attempt.sent_at.plus(self.policy.second_after))
             }
-            Stage::Late => attempt.sent_at.plus(self.policy.second_after),
-            Stage::TimedOut | Stage::Ended => Timestamp::NEVER,
+            AttemptStage::Late => attempt.sent_at.plus(self.policy.second_after),
+            AttemptStage::TimedOut | AttemptStage::Ended => Timestamp::NEVER,
         });
         timers.fold(end.min(send), Timestamp::min)
     }
 
-    /// The budget has no room for this class until `until`, and so not for the attempt that was
-    /// just to be sent. That is trouble only where a client may wait: who comes meanwhile
-    /// [hurries](Self::hurry) it.
+    /// Takes back an attempt that could not be sent, because the budget has no room for its class
+    /// until `until`; it is then planned again for that time.
+    ///
+    /// Only a class for which clients may be waiting makes this [`Step::Trouble`]. A client that
+    /// asks for the name meanwhile [hurries](Self::hurry) the attempts.
     pub fn postpone(&mut self, attempt: AttemptId, class: Class, until: Timestamp) -> Vec<Step> {
         if let Some(attempt) = self.sent.get_mut(attempt.0) {
-            attempt.stage = Stage::Ended;
+            attempt.stage = AttemptStage::Ended;
         }
         self.used = self.used.saturating_sub(1);
         self.next_send = Some(until);
@@ -220,14 +195,15 @@ impl Attempts {
         if class.is_background() { Vec::new() } else { vec![Step::Trouble] }
     }
 
-    /// What was postponed is wanted for something more important: it begins anew.
+    /// Begins anew, because what was postponed is now wanted for something more important: the
+    /// deadline counts from now, and the next send is due at once.
     pub fn hurry(&mut self, now: Timestamp) -> Vec<Step> {
         self.began = now;
         self.next_send = Some(now);
         self.advance(now)
     }
 
-    /// A response came that is no answer.
+    /// Takes a response that is no answer. `suffix` is that of the name that was asked for.
     pub fn failed_response(
         &mut self,
         attempt: AttemptId,
@@ -239,6 +215,7 @@ impl Attempts {
         let Some((target, age)) = self.close(attempt, now) else { return steps };
         steps.push(Step::Report(target.upstream, AttemptOutcome::Useless(age, suffix)));
         self.failure = failure;
+        // A response code that may be due to EDNS: the same question without it is no new attempt.
         if failure == Failure::NotUnderstood
             && target.extension == Extension::Edns
             && self.repeated < REPEATS
@@ -246,16 +223,18 @@ impl Attempts {
         {
             self.repeated += 1;
             self.replan_plain(target.upstream);
-            self.send(Target { extension: Extension::Plain, ..target }, true, now, &mut steps);
+            let plain = Target { extension: Extension::Plain, ..target };
+            self.send(plain, HealthReports::Made, now, &mut steps);
             return steps;
         }
-        self.useless += 1;
-        if self.useless >= 2 {
-            // Nobody else is asked; who was asked already may still answer.
+        // After the second such response no further upstream is asked. Attempts that are under way
+        // may still bring an answer.
+        self.failed_responses += 1;
+        if self.failed_responses >= 2 {
             self.used = self.plan.targets.len();
             self.next_send = None;
         }
-        // Whoever has just failed is not asked again while another one is at work.
+        // An upstream that has failed is not asked again while another one may still answer.
         let elsewhere = self.plan.targets.get(self.used).is_some_and(|next| !self.has_failed(next.upstream));
         if !self.gave_up && self.used < self.plan.targets.len() && (elsewhere || self.is_silent()) {
             self.send_next(now, &mut steps);
@@ -264,7 +243,7 @@ impl Attempts {
         steps
     }
 
-    /// A truncated response came: the same upstream is asked over TCP.
+    /// Takes a truncated response: the same upstream is asked over TCP, and nobody else.
     pub fn truncated_response(&mut self, attempt: AttemptId, now: Timestamp) -> Vec<Step> {
         let mut steps = Vec::new();
         let Some((target, age)) = self.close(attempt, now) else { return steps };
@@ -273,34 +252,36 @@ impl Attempts {
             self.repeated += 1;
             self.next_send = None;
             self.used = self.plan.targets.len();
-            // Something is in hand: those who wait get it when the whole does not come soon.
+            // There is a truncated answer in hand. Waiting clients get it at this earlier deadline,
+            // when the whole answer has not come over TCP.
             self.plan.deadline = self.plan.deadline.min(now.since(self.began) + self.policy.second_after);
-            self.send(Target { transport: Transport::Tcp, ..target }, false, now, &mut steps);
+            let over_tcp = Target { transport: Transport::Tcp, ..target };
+            self.send(over_tcp, HealthReports::Withheld, now, &mut steps);
         }
         self.conclude(now, &mut steps);
         steps
     }
 
-    /// No response can come any more for an attempt; `failure` says why.
+    /// Takes an error after which no response to this attempt can come any more.
     pub fn failed(&mut self, attempt: AttemptId, failure: Failure, now: Timestamp) -> Vec<Step> {
         let mut steps = Vec::new();
-        let timed_out = self.sent.get(attempt.0).is_some_and(|attempt| attempt.stage == Stage::TimedOut);
-        let late = self.sent.get(attempt.0).is_some_and(|attempt| attempt.stage >= Stage::Late);
-        let counts = self.sent.get(attempt.0).is_some_and(|attempt| attempt.counts);
+        let Some(&Attempt { stage, reports, .. }) = self.sent.get(attempt.0) else { return steps };
         let Some((target, _)) = self.close(attempt, now) else { return steps };
         self.failure = failure;
-        if failure != Failure::Overload && !timed_out && counts {
-            steps.push(Step::Report(
-                target.upstream,
-                if late { AttemptOutcome::TimedOut } else { AttemptOutcome::Failed },
-            ));
+        // A timeout was reported already, and our own limits are no fault of the upstream. An
+        // attempt that was reported late is in the window of failures, so only its end is reported.
+        if failure != Failure::Overload && stage != AttemptStage::TimedOut && reports == HealthReports::Made {
+            let was_late = stage >= AttemptStage::Late;
+            let outcome = if was_late { AttemptOutcome::TimedOut } else { AttemptOutcome::Failed };
+            steps.push(Step::Report(target.upstream, outcome));
         }
         let another = self.plan.targets.get(self.used).is_some_and(|next| !self.has_failed(next.upstream));
         if !another {
             steps.push(Step::Trouble);
         }
-        // A refusal is certain, so there is nothing to wait for. The same upstream is asked again
-        // all the same: another source port may lead to another server behind the same address.
+        // A network error is certain, so there is no point in waiting for the next send's time. The
+        // same upstream is asked again all the same: from another source port the query may reach
+        // another server behind the same address.
         let certain = match failure {
             Failure::Network => true,
             Failure::ServFail
@@ -319,30 +300,31 @@ impl Attempts {
         steps
     }
 
-    /// Whether an attempt with this upstream has ended without an answer.
+    /// Whether an attempt with this upstream has ended, which means without an answer.
     fn has_failed(&self, upstream: UpstreamId) -> bool {
-        self.sent.iter().any(|attempt| attempt.target.upstream == upstream && attempt.stage == Stage::Ended)
+        self.sent.iter().any(|attempt| attempt.target.upstream == upstream && attempt.stage == AttemptStage::Ended)
     }
 
-    /// An answer came; says after what time, for the upstream's health.
+    /// Takes an answer, and returns the report for the upstream's health; `None` for an unknown
+    /// attempt.
     pub fn answered(&mut self, attempt: AttemptId, now: Timestamp) -> Option<Step> {
         self.close(attempt, now).map(|(target, age)| Step::Report(target.upstream, AttemptOutcome::Answered(age)))
     }
 
-    /// The target of an attempt.
+    /// The target of an attempt; `None` for an unknown one.
     #[must_use]
     pub fn target(&self, attempt: AttemptId) -> Option<Target> {
         self.sent.get(attempt.0).map(|attempt| attempt.target)
     }
 
-    /// Ends an attempt; gives its target and age.
+    /// Ends an attempt, and returns its target and age.
     fn close(&mut self, attempt: AttemptId, now: Timestamp) -> Option<(Target, Duration)> {
         let attempt = self.sent.get_mut(attempt.0)?;
-        attempt.stage = Stage::Ended;
+        attempt.stage = AttemptStage::Ended;
         Some((attempt.target, now.since(attempt.sent_at)))
     }
 
-    /// Sends to the next planned target and sets the time of the one after.
+    /// Sends to the next planned target, and sets the time of the send after it.
     fn send_next(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
         let Some(target) = self.plan.targets.get(self.used).copied() else {
             self.next_send = None;
@@ -354,17 +336,16 @@ impl Attempts {
             1 => Some(now.plus(self.plan.hedge)),
             _ => Some(self.began.plus(self.policy.third_after).max(now.plus(self.plan.hedge))),
         };
-        self.send(target, true, now, steps);
+        self.send(target, HealthReports::Made, now, steps);
     }
 
-    /// Sends to a target; `counts` as in [`Attempt`].
-    fn send(&mut self, target: Target, counts: bool, now: Timestamp, steps: &mut Vec<Step>) {
+    fn send(&mut self, target: Target, reports: HealthReports, now: Timestamp, steps: &mut Vec<Step>) {
         steps.push(Step::Send(AttemptId(self.sent.len()), target));
-        self.sent.push(Attempt { target, sent_at: now, stage: Stage::Young, counts });
+        self.sent.push(Attempt { target, sent_at: now, stage: AttemptStage::Young, reports });
     }
 
-    /// An upstream does not understand EDNS: what is still planned for it goes without, and one
-    /// send fewer is planned, since one is repeated.
+    /// Plans the remaining sends to an upstream without EDNS, and one fewer of them, since the
+    /// failed one is repeated.
     fn replan_plain(&mut self, upstream: UpstreamId) {
         let planned = self.plan.targets.get_mut(self.used..).unwrap_or_default();
         planned
@@ -379,12 +360,12 @@ impl Attempts {
         }
     }
 
-    /// Whether nothing can come any more of what was sent.
+    /// Whether every attempt has ended, so that no response can come any more.
     fn is_silent(&self) -> bool {
-        self.sent.iter().all(|attempt| attempt.stage == Stage::Ended)
+        self.sent.iter().all(|attempt| attempt.stage == AttemptStage::Ended)
     }
 
-    /// Gives up at the deadline, ends when nothing is left to wait for.
+    /// Gives up at the deadline, and ends when there is nothing left to wait for.
     fn conclude(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
         let lingered = now >= self.began.plus(self.plan.linger);
         let exhausted = self.is_silent() && (self.next_send.is_none() || self.gave_up);
@@ -396,7 +377,6 @@ impl Attempts {
         }
     }
 
-    /// Ends the attempts.
     fn end(&mut self) -> Vec<Step> {
         self.gave_up = true;
         vec![Step::End(self.failure)]

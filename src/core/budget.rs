@@ -1,45 +1,50 @@
-//! How many packets may go upstream, and for what (AWS drops silently above 1024 packets a second
-//! and network interface).
+//! The packet budget: how many packets may go upstream in one second, and for which purposes.
 //!
-//! A sliding window of one second in slices of 50 ms counts what was sent by class. The sum never
-//! exceeds the budget in any second, also right after a pause: a token bucket with the same rate
-//! and burst would let twice as many through. At the limit background work is shed first: it may
-//! only use what client misses leave.
+//! AWS drops packets silently above 1024 per second and network interface, so there must be a
+//! limit, and at the limit holdover itself decides what is not sent.
 //!
-//! | class | at most | only while the whole is used below |
+//! A sliding window of one second counts what was sent, by class and in slices of 50 ms. So the sum
+//! never exceeds the budget in any second, not even right after a pause: a token bucket with the
+//! same rate and burst would let twice as many packets through. Near the limit background work is
+//! shed first, since it may only use what the queries of clients leave.
+//!
+//! One percent of the budget (at least one packet) is kept for probes, which must find the return
+//! of an upstream under any load. The rest is the base of the table:
+//!
+//! | class | most packets of this class | as long as all classes together use at most |
 //! |---|---|---|
-//! | probe | one a second and upstream, by its own timer | always granted |
-//! | miss | the budget | 100 % |
-//! | outage: a name of which nothing is remembered, while all upstreams are down | `outage_per_second` | 100 % |
-//! | critical: a name that must never be missing is refreshed | a quarter of the budget | 90 % |
-//! | prefetch | `prefetch_percent` of the budget | 75 % |
-//! | sweep after recovery | `sweep_per_second` | 50 % |
+//! | probe | one a second and upstream, by its own timer | 100 %, and the packets kept for probes |
+//! | miss | 100 % | 100 % |
+//! | outage | `outage_per_second` | 100 % |
+//! | critical | 25 % | 90 % |
+//! | prefetch | `prefetch_percent` | 75 % |
+//! | sweep | `sweep_per_second` | 50 % |
 
 use super::labelled::labelled;
 use super::policy::BudgetPolicy;
 use super::time::Timestamp;
 
 labelled! {
-    /// What a packet is sent for, most important first.
+    /// The purpose that a packet is sent for, most important first.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Class {
-        /// Looking whether an upstream is back.
+        /// A probe finds out whether an upstream is back.
         Probe = "probe",
         /// A client waits, or was given a stale answer.
         Miss = "miss",
-        /// A client waits, all upstreams are down, and nothing is remembered.
+        /// A client waits for a name of which nothing is remembered, while all upstreams are down.
         Outage = "outage",
-        /// A name that must never be missing is resolved or refreshed, though nobody waits.
+        /// A critical name is resolved or refreshed, though no client waits.
         Critical = "critical",
-        /// A fresh answer in use nears its end.
+        /// A fresh answer in use is refreshed ahead of its expiry.
         Prefetch = "prefetch",
-        /// Stale answers are renewed after an outage.
+        /// A stale answer is refreshed after an outage, though no client waits.
         Sweep = "sweep",
     }
 }
 
 impl Class {
-    /// Whether nobody waits for it.
+    /// Whether no client waits for packets of this class.
     #[must_use]
     pub const fn is_background(self) -> bool {
         match self {
@@ -51,42 +56,43 @@ impl Class {
 
 /// Length of a slice, in microseconds.
 const SLICE_MICROS: u64 = 50_000;
-/// Slices: a second, and the one under way.
+/// The number of slices: twenty make a second, and one more is being filled.
 const SLICES: usize = 21;
 
-/// One slice's packets.
+/// The packets that were sent within one slice of time.
 #[derive(Clone, Copy, Debug, Default)]
 struct TimeSlice {
-    /// Which stretch of time it counts.
+    /// Microseconds since the epoch, divided by the length of a slice.
     number: u64,
-    /// Packets by class.
+    /// Packets by class, in the order of [`Class::ALL`].
     sent: [u32; Class::ALL.len()],
 }
 
-/// The packet budget.
+/// The packet budget of one process, with what was used of it in the last second.
 #[derive(Debug)]
 pub struct Budget {
-    /// The operator's numbers.
     policy: BudgetPolicy,
-    /// The last second.
+    /// A ring: the slice with number `n` lies at `n` modulo [`SLICES`].
     slices: [TimeSlice; SLICES],
 }
 
 impl Budget {
-    /// A budget of which nothing is used.
+    /// Makes a budget of which nothing is used yet.
     #[must_use]
     pub fn new(policy: BudgetPolicy) -> Self {
         Self { policy, slices: [TimeSlice::default(); SLICES] }
     }
 
-    /// Takes `packets` for this class.
+    /// Takes `packets` out of the budget for this class.
     ///
     /// # Errors
-    /// The time at which it is worth asking again, when the budget is used up.
+    /// When the budget has no room for them, the time from which it may have some again.
     pub fn take(&mut self, class: Class, packets: u32, now: Timestamp) -> Result<(), Timestamp> {
         let number = now.as_micros() / SLICE_MICROS;
         let mut used = [0; Class::ALL.len()];
         let mut oldest = number;
+        // Add up the slices of the last second. Older ones still lie in the ring until their place
+        // is needed, and are passed over.
         for slice in self.slices.iter().filter(|slice| number.saturating_sub(slice.number) < SLICES as u64) {
             for (sum, sent) in used.iter_mut().zip(slice.sent) {
                 *sum += sent;
@@ -98,8 +104,10 @@ impl Budget {
         let total: u32 = used.iter().sum();
         let of_class = used.get(class.index()).copied().unwrap_or_default();
         if !self.allows(class, total.saturating_add(packets), of_class.saturating_add(packets)) {
+            // Nothing becomes free before the oldest slice in use leaves the window.
             return Err(Timestamp::from_micros((oldest + SLICES as u64) * SLICE_MICROS));
         }
+        // Count the packets in the present slice, whose place may hold one of an earlier round.
         let index = usize::try_from(number % SLICES as u64).unwrap_or_default();
         if let Some(slice) = self.slices.get_mut(index) {
             if slice.number != number {
@@ -112,10 +120,11 @@ impl Budget {
         Ok(())
     }
 
-    /// Whether this class may come to `of_class` packets and all together to `total`.
+    /// Whether within one second this class may reach `of_class` packets, and all classes together
+    /// `total`.
     fn allows(&self, class: Class, total: u32, of_class: u32) -> bool {
         let all = self.policy.per_second;
-        // Probes must find the return of an upstream in any crowd.
+        // The rest is kept for probes.
         let whole = all.saturating_sub((all / 100).max(1));
         match class {
             Class::Probe => total <= all,
@@ -138,8 +147,8 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_secs(1_000_000);
 
-    /// Takes one packet every `every` from `START` for `seconds`; gives the times at which it was
-    /// granted.
+    /// Asks for one packet every `every` from `START` on for `seconds`, and returns the times at
+    /// which it was granted.
     fn grants(budget: &mut Budget, class: Class, every: Duration, seconds: u64) -> Vec<Timestamp> {
         let mut now = START;
         let mut granted = Vec::new();
@@ -152,7 +161,7 @@ mod tests {
         granted
     }
 
-    /// The most grants in any one second.
+    /// The largest number of grants within any one second.
     fn peak(granted: &[Timestamp]) -> usize {
         granted
             .iter()
@@ -166,7 +175,7 @@ mod tests {
         let mut budget = Budget::new(policy().budget);
         let granted = grants(&mut budget, Class::Miss, Duration::from_micros(250), 4);
         assert!(peak(&granted) <= 900, "{}", peak(&granted));
-        assert!(granted.len() >= 3_300, "{} in 4 s: what is allowed is also given", granted.len());
+        assert!(granted.len() >= 3_300, "{} in 4 s: what is allowed is also granted", granted.len());
     }
 
     #[test]
@@ -203,14 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn probes_are_never_refused() {
+    fn a_probe_is_granted_when_misses_have_used_up_the_budget() {
         let mut budget = Budget::new(policy().budget);
         while budget.take(Class::Miss, 1, START).is_ok() {}
         assert_eq!(budget.take(Class::Probe, 1, START), Ok(()));
     }
 
     #[test]
-    fn who_is_refused_is_told_when_to_come_back() {
+    fn a_refusal_names_the_time_from_which_packets_are_granted_again() {
         let mut budget = Budget::new(policy().budget);
         while budget.take(Class::Miss, 1, START).is_ok() {}
         let again = budget.take(Class::Miss, 1, START).expect_err("used up");

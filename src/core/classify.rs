@@ -1,50 +1,62 @@
-//! Says what an upstream's response is worth: an answer, a truncated one, or a failure.
+//! Classifies an upstream's response: a positive or negative answer, a truncated one, or a failure.
+//!
+//! The first row that fits decides:
 //!
 //! | response | verdict |
 //! |---|---|
-//! | NOERROR with data for the question | positive |
-//! | NOERROR without, SOA in the authority section | NODATA (RFC 2308 §2.2) |
-//! | NOERROR without, no SOA, but RA or a CNAME | NODATA that nobody vouches for: short life, never served stale over a good answer |
-//! | NOERROR with nothing and no RA, or a referral | lame: a failure |
-//! | NXDOMAIN | NXDOMAIN, with or without SOA |
-//! | TC=1 | truncated: ask over TCP |
-//! | FORMERR, NOTIMP, BADVERS | a server that may not know EDNS: a failure, asked again without OPT |
-//! | SERVFAIL, REFUSED, any other code | a failure |
-//! | unreadable framing | garbage: a failure |
+//! | header shorter than 12 bytes | failed: garbage |
+//! | TC=1 | truncated: the question is asked again over TCP |
+//! | NOERROR or NXDOMAIN whose records cannot be read | failed: garbage |
+//! | NOERROR with a record of the type asked for in the answer section | positive |
+//! | NOERROR without such a record, SOA in the authority section | NODATA (RFC 2308 §2.2) |
+//! | the same without SOA, but with some record in the answer section (a CNAME) | NODATA that no SOA vouches for |
+//! | the same with an empty answer section, and RA=0 or a referral | failed: lame |
+//! | the same with RA=1 and no referral | NODATA that no SOA vouches for |
+//! | NXDOMAIN | NXDOMAIN, vouched for if there is an SOA |
+//! | FORMERR, NOTIMP, BADVERS | failed: not understood; the upstream may not know EDNS and is asked again without OPT |
+//! | SERVFAIL, REFUSED, any other response code | failed |
+//!
+//! A negative answer that no SOA vouches for gets a short life of its own, and counts instead of an
+//! older positive answer only while it is fresh (see [`super::entry`]).
+//!
+//! RDATA are not read, except for the MINIMUM of an SOA. The owner names of records are not
+//! compared with the question either; whether the question itself matches is decided in
+//! [`super::matching`].
 
+use super::extended_error::{ExtendedError, OPTION_EXTENDED_ERROR};
 use super::labelled::labelled;
-use super::message::{self, Header, Record, Records, Section};
+use super::message::{self, Header, RecordSpan, Records, Section};
 
-/// What kind of answer is remembered; RFC 2308's words.
+/// The kind of a remembered answer, in the words of RFC 2308 §1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Data of the type asked for.
+    /// The answer has data of the type asked for.
     Positive,
-    /// The name exists, the type does not.
+    /// The name exists, but has no data of the type asked for (NODATA).
     NoData,
-    /// The name does not exist.
+    /// The name does not exist (NXDOMAIN).
     NxDomain,
 }
 
 labelled! {
-    /// Why a response is no answer.
+    /// Why an attempt to get an answer from an upstream failed.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Failure {
-        /// SERVFAIL.
+        /// The response code is SERVFAIL.
         ServFail = "servfail",
-        /// REFUSED.
+        /// The response code is REFUSED.
         Refused = "refused",
-        /// FORMERR, NOTIMP or BADVERS: perhaps on account of EDNS.
+        /// The response code is FORMERR, NOTIMP or BADVERS, perhaps because of EDNS.
         NotUnderstood = "not_understood",
-        /// NOERROR from a server that does not serve recursion for us.
+        /// NOERROR from a name server that does not resolve for us.
         Lame = "lame",
-        /// Any other response code.
+        /// The response has any other error code.
         OtherRcode = "other_rcode",
-        /// The framing of the message cannot be read.
+        /// The framing of the response cannot be read.
         Garbage = "malformed",
-        /// Nothing came in time.
+        /// No response came in time.
         Timeout = "timeout",
-        /// ICMP error, reset, no route.
+        /// The network reported an error: ICMP, a TCP reset, no route.
         Network = "network_error",
         /// Our own limits left no room to ask.
         Overload = "local_limit",
@@ -56,13 +68,15 @@ impl Failure {
     pub const OF_RESPONSES: [Self; 6] =
         [Self::ServFail, Self::Refused, Self::NotUnderstood, Self::Lame, Self::OtherRcode, Self::Garbage];
 
-    /// The extended error to answer with (RFC 8914 §4.23, §4.24): 22 when upstream answered
-    /// uselessly, 23 when it did not.
+    /// The extended error that tells a client why it gets SERVFAIL (RFC 8914 §4.23, §4.24):
+    /// upstream responded, but not with an answer, or it did not respond at all.
     #[must_use]
-    pub const fn extended_error(self) -> u16 {
+    pub const fn extended_error(self) -> ExtendedError {
         match self {
-            Self::ServFail | Self::Refused | Self::NotUnderstood | Self::Lame | Self::OtherRcode | Self::Garbage => 22,
-            Self::Timeout | Self::Network | Self::Overload => 23,
+            Self::ServFail | Self::Refused | Self::NotUnderstood | Self::Lame | Self::OtherRcode | Self::Garbage => {
+                ExtendedError::NoReachableAuthority
+            }
+            Self::Timeout | Self::Network | Self::Overload => ExtendedError::NetworkError,
         }
     }
 }
@@ -70,57 +84,62 @@ impl Failure {
 /// Whether a negative answer came with the SOA that vouches for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vouched {
-    /// With SOA; its negative TTL in seconds: min(TTL, MINIMUM) (RFC 2308 §5).
+    /// An SOA stands in the authority section. The number is the negative TTL in seconds: the least
+    /// of the SOA's TTL, its MINIMUM (RFC 2308 §5) and the TTLs of the chain before it.
     BySoa(u32),
-    /// Without.
+    /// The response has no SOA.
     Not,
 }
 
-/// A response, judged.
+/// What a response turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Data; the smallest TTL of its answer section in seconds.
+    /// The response answers the question with data.
     Positive {
-        /// The life of the whole chain (RFC 1034 §3.6.2 with RFC 2181 §5.2).
+        /// The smallest TTL of the answer section in seconds, which is the life of a whole chain
+        /// (RFC 1034 §3.6.2 with RFC 2181 §5.2).
         ttl: u32,
     },
-    /// NODATA or NXDOMAIN.
+    /// The response is NODATA or NXDOMAIN.
     Negative {
-        /// Which of the two; never [`Kind::Positive`].
+        /// [`Kind::NoData`] or [`Kind::NxDomain`], never [`Kind::Positive`].
         kind: Kind,
-        /// Its SOA.
+        /// Whether an SOA vouches for it, and for how long.
         vouched: Vouched,
     },
-    /// TC=1.
+    /// The response has TC set.
     Truncated,
-    /// No answer.
+    /// The response is no answer.
     Failed(Failure),
 }
 
-/// TTLs with the top bit set count as zero (RFC 2181 §8).
+/// The TTL that a TTL field stands for, in seconds: values with the top bit set count as zero (RFC
+/// 2181 §8).
 #[must_use]
 pub const fn sane_ttl(ttl: u32) -> u32 {
     if ttl > 0x7fff_ffff { 0 } else { ttl }
 }
 
-/// What one walk over a response finds.
+/// What one walk over the records of a response finds.
 #[derive(Default)]
 struct Findings {
     /// A record of the type asked for stands in the answer section.
     data: bool,
     /// Any record stands in the answer section.
     answers: bool,
-    /// Smallest TTL of the answer section.
+    /// Smallest TTL of the answer section, in seconds.
     ttl: Option<u32>,
-    /// Negative TTL of the SOA in the authority section.
+    /// Negative TTL of the SOA in the authority section, in seconds.
     soa: Option<u32>,
     /// An NS stands in the authority section.
     referral: bool,
-    /// Upper bits of the RCODE from the OPT.
+    /// Upper bits of the RCODE from the OPT, shifted to their place above the lower four.
     extended: u16,
 }
 
-/// Judges a response to a question for `qtype`.
+/// Classifies a response to a question for `qtype`.
+///
+/// Any bytes may be given. Whether they belong to the query is not checked here.
 #[must_use]
 pub fn classify(qtype: u16, response: &[u8]) -> Verdict {
     let Ok(header) = Header::read(response) else { return Verdict::Failed(Failure::Garbage) };
@@ -129,11 +148,11 @@ pub fn classify(qtype: u16, response: &[u8]) -> Verdict {
     }
     let findings = match walk(qtype, response) {
         Ok(findings) => findings,
-        // An error code counts even if what follows it is garbage.
+        // An error code counts even if the records behind it cannot be read.
         Err(_) if matches!(header.rcode(), 0 | 3) => return Verdict::Failed(Failure::Garbage),
         Err(_) => Findings::default(),
     };
-    // A denial at the end of a chain lives no longer than what leads to it.
+    // A negative answer at the end of a chain lives no longer than the aliases that lead to it.
     let vouched =
         findings.soa.map_or(Vouched::Not, |ttl| Vouched::BySoa(findings.ttl.map_or(ttl, |chain| chain.min(ttl))));
     match findings.extended | header.rcode() {
@@ -149,22 +168,22 @@ pub fn classify(qtype: u16, response: &[u8]) -> Verdict {
     }
 }
 
-/// Walks all records once.
-fn walk(qtype: u16, response: &[u8]) -> Result<Findings, message::Malformed> {
+/// Walks all records of a response once.
+fn walk(qtype: u16, response: &[u8]) -> Result<Findings, message::MalformedMessage> {
     let mut findings = Findings::default();
     let mut records = Records::new(response)?;
     while let Some(record) = records.next_record()? {
         match record.section {
             Section::Answer => {
                 findings.answers = true;
-                findings.data |= answers(qtype, record.rtype);
+                findings.data |= is_data(qtype, record.rtype);
                 let ttl = sane_ttl(record.ttl);
                 findings.ttl = Some(findings.ttl.map_or(ttl, |least| least.min(ttl)));
             }
             Section::Authority if record.rtype == message::TYPE_SOA => {
                 findings.soa = Some(negative_ttl(response, &record))
             }
-            Section::Authority => findings.referral |= record.rtype == 2,
+            Section::Authority => findings.referral |= record.rtype == message::TYPE_NS,
             Section::Additional if record.rtype == message::TYPE_OPT => {
                 findings.extended = u16::from(record.ttl.to_be_bytes()[0]) << 4
             }
@@ -175,20 +194,22 @@ fn walk(qtype: u16, response: &[u8]) -> Result<Findings, message::Malformed> {
 }
 
 /// Whether a record of type `rtype` in the answer section is data for a question for `qtype`.
-const fn answers(qtype: u16, rtype: u16) -> bool {
+const fn is_data(qtype: u16, rtype: u16) -> bool {
     rtype == qtype || qtype == message::TYPE_ANY && !matches!(rtype, message::TYPE_OPT)
 }
 
-/// min(TTL, MINIMUM) of an SOA; the TTL alone when its RDATA is too short to hold a MINIMUM.
-fn negative_ttl(response: &[u8], soa: &Record) -> u32 {
+/// The lesser of an SOA's TTL and MINIMUM in seconds; the TTL alone when its RDATA are too short
+/// for a MINIMUM.
+fn negative_ttl(response: &[u8], soa: &RecordSpan) -> u32 {
     let ttl = sane_ttl(soa.ttl);
+    // The RDATA end with five 32-bit numbers, of which MINIMUM is the last (RFC 1035 §3.3.13).
     if soa.end < soa.data + 20 {
         return ttl;
     }
     message::read_u32(response, soa.end - 4).map_or(ttl, |minimum| ttl.min(sane_ttl(minimum)))
 }
 
-/// Whether bytes are whole raw options, all of them extended errors.
+/// Whether `options` are whole EDNS options in wire form, all of them extended errors.
 #[must_use]
 pub fn is_extended_errors(mut options: &[u8]) -> bool {
     while let [code_high, code_low, high, low, rest @ ..] = options {
@@ -202,8 +223,10 @@ pub fn is_extended_errors(mut options: &[u8]) -> bool {
     options.is_empty()
 }
 
-/// The extended errors of a response's OPT as raw options (code, length, data), at most `limit`
-/// bytes of them.
+/// The extended errors in a response's OPT, as raw EDNS options (code, length, data).
+///
+/// Options that would make the result longer than `limit` bytes are left out; so is all that
+/// follows an option or a record that cannot be read.
 #[must_use]
 pub fn extended_errors(response: &[u8], limit: usize) -> Vec<u8> {
     let mut found = Vec::new();
@@ -224,16 +247,13 @@ pub fn extended_errors(response: &[u8], limit: usize) -> Vec<u8> {
     found
 }
 
-/// EDNS option code of extended errors (RFC 8914 §2).
-pub const OPTION_EXTENDED_ERROR: u16 = 15;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::testing::Response;
 
     #[test]
-    fn data_live_as_long_as_their_shortest_ttl() {
+    fn a_positive_answer_lives_as_long_as_its_shortest_ttl() {
         let response = Response::new("www.example.com", 1)
             .cname("www.example.com", "web.example.com", 300)
             .a("web.example.com", 60)
@@ -255,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_all_is_lame_without_ra_and_a_weak_nodata_with_it() {
+    fn an_empty_response_is_lame_without_ra_and_an_unvouched_nodata_with_it() {
         let with = Response::new("www.example.com", 1).bytes();
         assert_eq!(classify(1, &with), Verdict::Negative { kind: Kind::NoData, vouched: Vouched::Not });
         let without = Response::new("www.example.com", 1).flags(0x8100).bytes();

@@ -1,17 +1,21 @@
-//! Names that must never be missing: when they are asked for again, and how each one stands.
+//! Critical names, which must never be missing: when they are refreshed, and in which state each
+//! is.
 //!
-//! A critical name is refreshed towards the end of its life although nobody asks for it, or before
-//! it grows too old, whichever comes first. The moment is drawn at random within the last part, so
-//! that many sidecars that started together do not stay together.
+//! A critical name is refreshed in the last part of its TTL although no client asks for it, and
+//! early enough that its answer never becomes older than `max_age`. The moment is drawn at random
+//! within that part, so that sidecars that started together do not go on asking together.
 //!
 //! | remembered | standing |
 //! |---|---|
-//! | an answer within its TTL and not too old (addresses, or that there are none of this type) | fresh |
-//! | any other answer | stale |
-//! | NXDOMAIN | denied |
+//! | data or NODATA, given as fresh by the store and not older than `max_age` | fresh |
+//! | any other data or NODATA that may be served | stale |
+//! | NXDOMAIN that may be served | denied |
 //! | nothing that may be served | missing |
 //!
-//! A chain of CNAMEs is one answer, and its shortest TTL counts (see [`super::classify`]).
+//! The last row is decided by the caller, who has no entry then. A chain of CNAMEs is one answer,
+//! whose shortest TTL counts (see [`super::classify`]).
+//!
+//! Sending the queries and raising the alarm are the resolver's part.
 
 use std::time::Duration;
 
@@ -19,44 +23,43 @@ use super::classify::Kind;
 use super::entry::Entry;
 use super::key::{Dnssec, Key};
 use super::labelled::labelled;
+use super::message::CLASS_IN;
 use super::policy::CriticalName;
 use super::time::Timestamp;
 
-/// Class IN.
-const CLASS_IN: u16 = 1;
-/// The last part of its life in which an answer is refreshed, in percent.
+/// The last part of an answer's life in which it is refreshed, in percent.
 const WINDOW_PERCENT: u32 = 15;
-/// The shortest time between two refreshes: that of the shortest TTL.
+/// The shortest time between two refreshes, which is that of a TTL of 1 s.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// How often a name is asked whose answers have TTL 0: they are kept for outages only, and each
-/// costs a packet.
+/// The time between two refreshes of a name whose answers have TTL 0: they serve in outages only,
+/// and each costs a packet.
 const PAUSE_WITHOUT_TTL: Duration = Duration::from_secs(30);
 
 labelled! {
-    /// How a critical name and type stands.
+    /// The state of one critical name and type.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Standing {
-        /// An answer within its TTL, not too old.
+        /// There is an answer within its TTL that is not too old.
         Fresh = "fresh",
-        /// An answer beyond its TTL, or too old.
+        /// There is an answer, but it is beyond its TTL or too old.
         Stale = "stale",
-        /// Its last answer says that the name does not exist.
+        /// The last answer says that the name does not exist.
         Denied = "nxdomain",
-        /// Nothing is known that could be served.
+        /// There is no answer that could be served.
         Missing = "missing",
     }
 }
 
-/// Every critical name with each of its types, as most clients ask for them (without DO and CD), and
-/// how old its answer may become.
+/// The key of every critical name and type, as most clients ask for it (without DO and CD), with
+/// the age that its answer may reach.
 pub fn watched_keys(names: &[CriticalName]) -> impl Iterator<Item = (Key, Duration)> {
     names.iter().flat_map(|name| {
         name.types.iter().map(|rtype| (Key::new(&name.name, *rtype, CLASS_IN, Dnssec::default()), name.max_age))
     })
 }
 
-/// The keys of critical names in every DNSSEC service, since clients may ask for them with DO or CD:
-/// none of them is ever evicted.
+/// The keys that are never evicted: those of critical names with every combination of DO and CD,
+/// since clients may ask for them with any.
 #[must_use]
 pub fn pinned_keys(names: &[CriticalName]) -> Vec<Key> {
     let services = [(false, false), (true, false), (false, true), (true, true)];
@@ -65,26 +68,29 @@ pub fn pinned_keys(names: &[CriticalName]) -> Vec<Key> {
     watched_keys(names).flat_map(|(key, _)| in_each(&key)).collect()
 }
 
-/// Whether the store gives an answer as fresh.
+/// Whether clients are given a remembered answer as fresh or as stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Given {
-    /// It does.
+pub enum ServedAs {
+    /// The answer is within its TTL and not overruled by a later one.
     Fresh,
-    /// It does not: beyond its TTL, or overruled.
+    /// The answer is beyond its TTL, or overruled by a later one.
     Stale,
 }
 
-/// How a remembered answer stands.
+/// The state of a critical name of which `entry` is remembered.
 #[must_use]
-pub fn standing(entry: &Entry, given: Given, max_age: Duration, now: Timestamp) -> Standing {
-    match (entry.kind, given) {
-        (Kind::NxDomain, _) => Standing::Denied,
-        (Kind::Positive | Kind::NoData, Given::Fresh) if now.since(entry.stored) <= max_age => Standing::Fresh,
-        (Kind::Positive | Kind::NoData, Given::Fresh | Given::Stale) => Standing::Stale,
+pub fn standing(entry: &Entry, served_as: ServedAs, max_age: Duration, now: Timestamp) -> Standing {
+    match (entry.kind, served_as) {
+        (Kind::NxDomain, ServedAs::Fresh | ServedAs::Stale) => Standing::Denied,
+        (Kind::Positive | Kind::NoData, ServedAs::Fresh) if now.since(entry.stored) <= max_age => Standing::Fresh,
+        (Kind::Positive | Kind::NoData, ServedAs::Fresh | ServedAs::Stale) => Standing::Stale,
     }
 }
 
-/// When a remembered answer is to be asked for again; `chance` is any number.
+/// The moment at which the name of a remembered answer is asked for again.
+///
+/// `chance` is a random number that spreads the moment over the first half of the window in which
+/// answers are refreshed, so that the second half is left for a resolution that takes its time.
 #[must_use]
 pub fn refresh_at(entry: &Entry, max_age: Duration, chance: u64) -> Timestamp {
     let ttl = entry.fresh_until.since(entry.stored);
@@ -95,16 +101,19 @@ pub fn refresh_at(entry: &Entry, max_age: Duration, chance: u64) -> Timestamp {
     entry.stored.plus(life.saturating_sub(ahead).max(PAUSE_MIN))
 }
 
-/// What is wrong with a critical name.
+/// A reason to raise an alarm about a critical name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CriticalTrouble {
-    /// There has been no answer for longer than it may be old.
+    /// The remembered answer is older than `max_age`, or has been missing for that long.
     TooOld,
-    /// The name is said not to exist.
+    /// Upstream says that the name does not exist.
     Denied,
 }
 
-/// What is wrong now, with an answer that came (or was first missed) at `known`.
+/// The reason to raise an alarm about a critical name now, if there is one.
+///
+/// `known` is the time at which the remembered answer came or, while there is none, at which it was
+/// first missed.
 #[must_use]
 pub fn trouble(standing: Standing, known: Timestamp, max_age: Duration, now: Timestamp) -> Option<CriticalTrouble> {
     match standing {
@@ -183,21 +192,21 @@ mod tests {
 
     #[test]
     fn each_standing_has_its_case() {
-        let stands = |entry: &Entry, given, now| standing(entry, given, Duration::from_secs(100), now);
-        assert_eq!(stands(&good(60), Given::Fresh, at(60)), Standing::Fresh);
-        assert_eq!(stands(&good(60), Given::Stale, at(61)), Standing::Stale);
-        assert_eq!(stands(&good(600), Given::Fresh, at(101)), Standing::Stale, "too old is not fresh");
+        let stands = |entry: &Entry, served_as, now| standing(entry, served_as, Duration::from_secs(100), now);
+        assert_eq!(stands(&good(60), ServedAs::Fresh, at(60)), Standing::Fresh);
+        assert_eq!(stands(&good(60), ServedAs::Stale, at(61)), Standing::Stale);
+        assert_eq!(stands(&good(600), ServedAs::Fresh, at(101)), Standing::Stale, "too old is not fresh");
         let response = || Response::new("db.example.com", 1).soa("example.com", 30, 30);
         assert_eq!(
-            stands(&entry(&response().bytes()), Given::Fresh, at(1)),
+            stands(&entry(&response().bytes()), ServedAs::Fresh, at(1)),
             Standing::Fresh,
             "no such data is an answer"
         );
-        assert_eq!(stands(&entry(&response().rcode(3).bytes()), Given::Fresh, at(1)), Standing::Denied);
+        assert_eq!(stands(&entry(&response().rcode(3).bytes()), ServedAs::Fresh, at(1)), Standing::Denied);
     }
 
     #[test]
-    fn what_is_stale_is_alarming_once_it_is_too_old() {
+    fn a_stale_answer_is_alarming_once_it_is_too_old() {
         let max_age = Duration::from_secs(100);
         assert_eq!(trouble(Standing::Stale, NOW, max_age, at(100)), None);
         assert_eq!(trouble(Standing::Stale, NOW, max_age, at(101)), Some(CriticalTrouble::TooOld));

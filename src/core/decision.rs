@@ -3,7 +3,8 @@
 //!
 //! | entry | refresh | upstreams | action |
 //! |---|---|---|---|
-//! | fresh | any | any | answer fresh; start a refresh when prefetch is due, none is under way or has failed, and an upstream is not down |
+//! | fresh, prefetch due | idle | healthy, impaired | answer fresh, and start a refresh |
+//! | fresh, any other case | any | any | answer fresh |
 //! | stale | failed, recheck not due | any | answer stale at once |
 //! | stale | in flight | healthy | wait for the rest of the client response timer, then answer stale |
 //! | stale | in flight | impaired, down | answer stale at once |
@@ -13,15 +14,15 @@
 //! | absent | failed, recheck not due | any | SERVFAIL from the failure cache |
 //! | absent | any other | any | ask: join the resolution under way, or start one |
 //!
-//! Which upstreams are asked for an absent name, and for how long, depends on their states; that is
+//! Which upstreams are asked for an absent name, and for how long, depends on their states. That is
 //! the plan of a resolution (`resolver::upstreams`), not a decision about the query.
 //!
-//! The contract's row "stale, in flight, any: wait for the rest" is narrowed to healthy upstreams:
-//! the query that started the refresh while they were impaired was answered at once, so a client
-//! that asks a moment later must not wait either.
+//! A refresh in flight is waited for only while an upstream is healthy. While they are impaired,
+//! the query that started the refresh was answered at once, so a client that asks a moment later
+//! must not wait either.
 //!
-//! A query with RD=0 is answered with what is fresh and nothing else; that is decided before this
-//! table is asked.
+//! A query with RD=0 gets a fresh answer or none. That is decided before these functions are
+//! called.
 
 /// How fresh a remembered answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,10 +42,10 @@ pub enum Prefetch {
     NotDue,
 }
 
-/// What is going on upstream for a remembered name and type.
+/// The state of the refresh of a remembered name and type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refresh {
-    /// Nothing is.
+    /// No resolution is under way, and the last one did not fail a moment ago.
     Idle,
     /// A resolution is under way.
     InFlight,
@@ -52,12 +53,12 @@ pub enum Refresh {
     Failed,
 }
 
-/// Whether the failure recheck timer of a name and type that has no answer is running.
+/// Whether a name and type of which no answer is remembered may be asked for (RFC 9520 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Recheck {
-    /// No failure is cached, or its timer has run out: the name may be asked for.
+    /// No failure is cached, or its failure recheck timer has run out.
     Due,
-    /// The name failed a moment ago and is left alone until the timer has run out.
+    /// A failure is cached, and its failure recheck timer is still running.
     NotDue,
 }
 
@@ -72,12 +73,12 @@ pub enum Availability {
     Down,
 }
 
-/// What is done beside answering at once.
+/// What is done beside answering a client at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Beside {
-    /// Nothing is done.
+    /// Nothing else is done.
     Nothing,
-    /// A refresh is started that the client does not wait for.
+    /// A refresh is started, for which the client does not wait.
     Refresh,
 }
 
@@ -88,10 +89,11 @@ pub enum KnownAction {
     Fresh(Beside),
     /// The client gets the stale answer at once.
     Stale(Beside),
-    /// The client waits for the refresh under way as long as its client response timer runs, then
-    /// gets the stale answer.
+    /// The client waits for the refresh under way until what is left of the client response timer
+    /// has run out, then gets the stale answer.
     AwaitRefresh,
-    /// A refresh is started and waited for likewise.
+    /// A refresh is started; the client waits for it until the client response timer has run out,
+    /// then gets the stale answer.
     StartRefresh,
 }
 
@@ -100,11 +102,11 @@ pub enum KnownAction {
 pub enum UnknownAction {
     /// The client gets SERVFAIL from the failure cache (RFC 9520 §3.2).
     CachedFailure,
-    /// The client waits for the resolution under way, or for one that is started.
+    /// The client waits for the resolution under way, or for one that is started now.
     Ask,
 }
 
-/// Decides about a query for a name and type of which an answer is remembered.
+/// Decides what is done with a query for a name and type of which an answer is remembered.
 #[must_use]
 pub const fn decide_known(freshness: Freshness, refresh: Refresh, upstreams: Availability) -> KnownAction {
     match (freshness, refresh, upstreams) {
@@ -129,7 +131,7 @@ pub const fn decide_known(freshness: Freshness, refresh: Refresh, upstreams: Ava
     }
 }
 
-/// Decides about a query for a name and type of which no answer is remembered.
+/// Decides what is done with a query for a name and type of which no answer is remembered.
 #[must_use]
 pub const fn decide_unknown(recheck: Recheck) -> UnknownAction {
     match recheck {

@@ -1,161 +1,129 @@
-//! One remembered answer: the upstream's bytes, and how long they count.
+//! One remembered answer: the upstream's bytes, and how long they may be served.
 //!
-//! An entry never changes. It keeps the response as it came, without OPT (hop-by-hop, RFC 6891
-//! §6.2.1), with the offsets of its TTLs, so that answering is a copy and a few patches. RDATA stay
-//! unread (RFC 3597), RRset order is kept.
+//! An entry never changes. It keeps the response as it came, without OPT (which is hop-by-hop, RFC
+//! 6891 §6.2.1), and the offsets of its TTLs, so that answering is a copy and a few patches. RDATA
+//! are not read (RFC 3597), and the order of an RRset is kept.
+//!
+//! | response | fresh for | stale after that for |
+//! |---|---|---|
+//! | positive | its smallest TTL, at most `positive_max` | maximum stale of the longest matching suffix |
+//! | NODATA or NXDOMAIN with SOA | its negative TTL (RFC 2308 §5), at most `negative_max` | the same |
+//! | NODATA or NXDOMAIN without SOA | `negative_without_soa` | the same, but an older positive answer counts instead |
+//! | any with TTL 0 | not at all | not kept, unless the policy says so for the suffix, or the name is critical |
+//!
+//! The three bounds are those of [`super::policy::TtlPolicy`]. RFC 8767 §4 excludes answers with
+//! TTL 0 from being served stale; to keep them for outages is a choice of the operator.
 
 use std::time::Duration;
 
 use super::classify::{self, Kind, Verdict, Vouched};
+use super::extended_error;
 use super::key::{Key, is_within};
-use super::message::{self, HEADER, Header, Malformed, Records, Section};
+use super::message::{self, HEADER, Header, MalformedMessage};
 use super::policy::{Policy, TtlZero};
 use super::time::Timestamp;
 
-/// Bytes of extended errors that are kept of an upstream's response.
-const EXTENDED_ERRORS_MAX: usize = 256;
+mod kept_response;
+
+use kept_response::KeptResponse;
 
 /// A remembered answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it keeps of the response.
-    parts: Parts,
-    /// What kind of answer it is.
+    response: KeptResponse,
+    /// The kind of answer: positive, NODATA or NXDOMAIN.
     pub kind: Kind,
-    /// Whether an SOA vouches for a negative answer; always true for positive ones.
+    /// Whether an SOA vouches for a negative answer; always true for positive answers.
     pub vouched: bool,
-    /// Whether it is only the part of an answer that fits a datagram, because upstream could not be
-    /// asked over TCP.
+    /// Whether the entry holds only the part of an answer that fits a datagram, because upstream
+    /// could not be asked over TCP.
     pub truncated: bool,
     /// Whether upstream set AD.
     pub authentic: bool,
-    /// Whether nobody knows when the response came: what `stored` says is no more than a bound for
-    /// its life.
+    /// Whether the time at which the response came is unknown. `stored` is then only a bound for
+    /// the life of the answer, and any answer whose time is known counts as newer.
     pub undated: bool,
     /// When the response came.
     pub stored: Timestamp,
-    /// Until when it is fresh.
+    /// The moment from which the answer is no longer fresh.
     pub fresh_until: Timestamp,
-    /// Until when it may be served stale.
+    /// The moment from which the answer may no longer be served at all.
     pub stale_until: Timestamp,
     /// No TTL in a fresh answer is larger than this minus its age, in seconds.
     ttl_cap: u32,
 }
 
-/// What is kept of a response, in one piece of memory: ten thousand entries are ten thousand times
-/// what each one wastes.
-#[derive(Debug, PartialEq, Eq)]
-struct Parts {
-    /// The response without OPT, then the offsets of its TTLs as 16-bit numbers, then its extended
-    /// errors.
-    bytes: Box<[u8]>,
-    /// Where the response ends.
-    wire_end: u16,
-    /// How many offsets there are.
-    offsets: u16,
-}
-
-impl Parts {
-    /// Puts them together, in memory of just their size: a piece that was made larger and cut
-    /// leaves a hole beside every entry.
-    ///
-    /// # Errors
-    /// [`Malformed`] when they are larger than any response.
-    fn new(wire: &[u8], ttl_offsets: &[u16], extended_errors: &[u8]) -> Result<Self, Malformed> {
-        let counted = |count| u16::try_from(count).map_err(|_| Malformed);
-        let (wire_end, offsets) = (counted(wire.len())?, counted(ttl_offsets.len())?);
-        let mut bytes = Vec::with_capacity(wire.len() + size_of_val(ttl_offsets) + extended_errors.len());
-        bytes.extend_from_slice(wire);
-        bytes.extend(ttl_offsets.iter().flat_map(|offset| offset.to_be_bytes()));
-        bytes.extend_from_slice(extended_errors);
-        Ok(Self { bytes: bytes.into_boxed_slice(), wire_end, offsets })
-    }
-
-    /// The response, to be put right.
-    fn wire_mut(&mut self) -> &mut [u8] {
-        let end = usize::from(self.wire_end);
-        self.bytes.get_mut(..end).unwrap_or_default()
-    }
-
-    /// The response.
-    fn wire(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.wire_end)).unwrap_or_default()
-    }
-
-    /// The offsets of its TTLs.
-    fn ttl_offsets(&self) -> &[[u8; 2]] {
-        self.bytes.get(usize::from(self.wire_end)..self.offsets_end()).unwrap_or_default().as_chunks::<2>().0
-    }
-
-    /// Its extended errors.
-    fn extended_errors(&self) -> &[u8] {
-        self.bytes.get(self.offsets_end()..).unwrap_or_default()
-    }
-
-    /// Where the offsets end.
-    fn offsets_end(&self) -> usize {
-        usize::from(self.wire_end) + 2 * usize::from(self.offsets)
-    }
-}
-
-/// The times of an entry.
+/// The times of an entry, as in [`Entry`].
 pub(super) struct Times {
-    /// When the response came.
     pub(super) stored: Timestamp,
-    /// Until when it is fresh.
     pub(super) fresh_until: Timestamp,
-    /// Until when it may be served stale.
     pub(super) stale_until: Timestamp,
-    /// The largest TTL of a fresh answer, in seconds.
+}
+
+/// Everything of an entry that was kept outside this process.
+pub(super) struct StoredParts<'a> {
+    /// The response as an entry keeps it: without OPT, and with the question in lower case.
+    pub(super) wire: &'a [u8],
+    /// The extended errors, as raw EDNS options.
+    pub(super) extended_errors: &'a [u8],
+    pub(super) kind: Kind,
+    pub(super) vouched: bool,
+    pub(super) times: Times,
+    /// The largest TTL that a fresh answer may show, in seconds.
     pub(super) ttl_cap: u32,
 }
 
-/// What is to be done with a judged response.
+/// An entry made from a response, and whether it may be kept.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Remembered {
-    /// The answer for those who wait.
+    /// The answer for the clients that are waiting for it.
     pub entry: Entry,
-    /// Whether it is kept for others.
+    /// Whether the answer is kept for other queries.
     pub keep: Keep,
 }
 
-/// Whether an answer is kept.
+/// Whether an answer is kept after the clients that waited for it have got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Kept.
+    /// The answer is kept.
     Yes,
-    /// Given to those who asked and forgotten (TTL 0, RFC 1035 §3.2.1).
+    /// The answer is forgotten, since its TTL is 0 (RFC 1035 §3.2.1).
     No,
 }
 
 impl Entry {
-    /// Makes an entry from a response that was judged to be an answer to `key`.
+    /// Makes an entry from a response to the question of `key`; `verdict` is what
+    /// [`classify::classify`] says of that response.
     ///
     /// # Errors
-    /// [`Malformed`] when its framing cannot be read or its question is not as long as the key's.
+    /// [`MalformedMessage`] when the verdict is not an answer, the framing cannot be read, an OPT
+    /// stands outside the additional section, or the question is not as long as the key's.
     pub fn remember(
         key: &Key,
         response: &[u8],
         verdict: Verdict,
         policy: &Policy,
         now: Timestamp,
-    ) -> Result<Remembered, Malformed> {
+    ) -> Result<Remembered, MalformedMessage> {
+        // The verdict decides which TTL counts, and which bound of the policy.
         let (kind, vouched, ttl, at_most) = match verdict {
             Verdict::Positive { ttl } => (Kind::Positive, true, ttl, policy.ttl.positive_max),
             Verdict::Negative { kind, vouched: Vouched::BySoa(ttl) } => (kind, true, ttl, policy.ttl.negative_max),
             Verdict::Negative { kind, vouched: Vouched::Not } => {
                 (kind, false, seconds(policy.ttl.negative_without_soa), policy.ttl.negative_without_soa)
             }
-            Verdict::Truncated | Verdict::Failed(_) => return Err(Malformed),
+            Verdict::Truncated | Verdict::Failed(_) => return Err(MalformedMessage),
         };
+        // The suffix decides for how long the answer may be stale, and whether TTL 0 is kept at
+        // all.
         let life = Duration::from_secs(u64::from(ttl)).min(at_most);
         let (maximum_stale, ttl_zero) = maximum_stale(key, policy);
         let keep = if life.is_zero() && ttl_zero == TtlZero::Forget { Keep::No } else { Keep::Yes };
         let fresh_until = now.plus(life);
-        let parts = without_opt(key, response, &classify::extended_errors(response, EXTENDED_ERRORS_MAX))?;
+        let errors = classify::extended_errors(response, extended_error::KEPT_MAX);
         let header = Header::read(response)?;
         let entry = Self {
-            parts,
+            response: KeptResponse::new(key, response, &errors)?,
             kind,
             vouched,
             truncated: false,
@@ -164,6 +132,9 @@ impl Entry {
             stored: now,
             fresh_until,
             stale_until: fresh_until.plus(maximum_stale),
+            // In a positive answer each RRset counts down its own TTL, so only the bound of the
+            // policy caps them. A negative answer lives shorter than the TTL of its SOA says when
+            // MINIMUM or the policy is less, and what clients see must not outlive the entry.
             ttl_cap: match kind {
                 Kind::Positive => seconds(policy.ttl.positive_max),
                 Kind::NoData | Kind::NxDomain => seconds(life),
@@ -172,26 +143,22 @@ impl Entry {
         Ok(Remembered { entry, keep })
     }
 
-    /// Makes an entry of what was kept of one.
+    /// Makes an entry again from the parts of one.
     ///
     /// # Errors
-    /// [`Malformed`] unless `wire` is a response to the key just as an entry keeps it.
-    pub(super) fn stored(
-        key: &Key,
-        wire: &[u8],
-        errors: &[u8],
-        kind: Kind,
-        vouched: bool,
-        times: Times,
-    ) -> Result<Self, Malformed> {
-        let parts = without_opt(key, wire, errors)?;
-        if parts.wire() != wire {
-            return Err(Malformed);
+    /// [`MalformedMessage`] unless `wire` is a response to the question of `key` exactly as an
+    /// entry keeps it.
+    pub(super) fn from_parts(key: &Key, parts: StoredParts<'_>) -> Result<Self, MalformedMessage> {
+        let StoredParts { wire, extended_errors, kind, vouched, times, ttl_cap } = parts;
+        let Times { stored, fresh_until, stale_until } = times;
+        let response = KeptResponse::new(key, wire, extended_errors)?;
+        // Keeping it once more changes nothing in a response that an entry has kept already.
+        if response.wire() != wire {
+            return Err(MalformedMessage);
         }
-        let Times { stored, fresh_until, stale_until, ttl_cap } = times;
         let authentic = Header::read(wire)?.has(message::FLAG_AUTHENTIC);
         let entry = Self {
-            parts,
+            response,
             kind,
             vouched,
             truncated: false,
@@ -202,40 +169,22 @@ impl Entry {
             stale_until,
             ttl_cap,
         };
-        if entry.answers(key) { Ok(entry) } else { Err(Malformed) }
+        if entry.answers(key) { Ok(entry) } else { Err(MalformedMessage) }
     }
 
-    /// Whether it had a TTL of 0.
-    #[must_use]
-    pub fn was_never_fresh(&self) -> bool {
-        self.fresh_until <= self.stored
-    }
-
-    /// The same answer at another time.
-    #[must_use]
-    pub(super) fn at(self, stored: Timestamp, fresh_until: Timestamp, stale_until: Timestamp) -> Self {
-        Self { stored, fresh_until, stale_until, ..self }
-    }
-
-    /// The same answer, of which nobody knows when it came.
-    #[must_use]
-    pub fn without_date(self) -> Self {
-        Self { undated: true, ..self }
-    }
-
-    /// Whether it came later than another one, as far as anybody knows: what has no date came
-    /// before all else.
-    #[must_use]
-    pub fn is_newer_than(&self, other: &Self) -> bool {
-        !self.undated && (other.undated || self.stored > other.stored)
-    }
-
-    /// Makes an entry from a truncated response: the last resort where TCP fails. It is never kept
-    /// (RFC 2181 §9).
+    /// Makes an entry from a truncated response, which is the last resort when TCP fails. Such an
+    /// entry must never be kept (RFC 2181 §9).
     ///
     /// # Errors
-    /// [`Malformed`] as for [`Entry::remember`], and when what came is no answer.
-    pub fn from_truncated(key: &Key, response: &[u8], policy: &Policy, now: Timestamp) -> Result<Self, Malformed> {
+    /// [`MalformedMessage`] as for [`Entry::remember`], and when the records that did fit are no
+    /// answer.
+    pub fn from_truncated(
+        key: &Key,
+        response: &[u8],
+        policy: &Policy,
+        now: Timestamp,
+    ) -> Result<Self, MalformedMessage> {
+        // Without TC the response is classified by the records that it has.
         let mut whole = response.to_vec();
         if let Some(flags) = whole.get_mut(2) {
             *flags &= 0xfd;
@@ -244,7 +193,34 @@ impl Entry {
         Ok(Self { truncated: true, ..remembered.entry })
     }
 
-    /// Whether it is the answer to this key's question: the name in any case, type and class.
+    /// The same answer with other times.
+    #[must_use]
+    pub(super) fn at(self, times: Times) -> Self {
+        let Times { stored, fresh_until, stale_until } = times;
+        Self { stored, fresh_until, stale_until, ..self }
+    }
+
+    /// The same answer, marked as one whose time of arrival is unknown.
+    #[must_use]
+    pub fn without_date(self) -> Self {
+        Self { undated: true, ..self }
+    }
+
+    /// Whether the answer had a TTL of 0, so that it never was fresh.
+    #[must_use]
+    pub fn was_never_fresh(&self) -> bool {
+        self.fresh_until <= self.stored
+    }
+
+    /// Whether this answer came later than `other`, as far as is known: an answer without a date
+    /// counts as older than any other.
+    #[must_use]
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        !self.undated && (other.undated || self.stored > other.stored)
+    }
+
+    /// Whether this is the answer to the question of `key`: the same name in any case, the same
+    /// type and class.
     #[must_use]
     pub fn answers(&self, key: &Key) -> bool {
         let (name, rest) = (key.name(), key.type_and_class());
@@ -254,29 +230,30 @@ impl Entry {
             && wire.get(name_end..name_end + rest.len()).is_some_and(|own| own == rest)
     }
 
-    /// Whether it may still be served stale.
-    #[must_use]
-    pub fn is_servable(&self, now: Timestamp) -> bool {
-        now < self.stale_until
-    }
-
-    /// Until when a negative answer counts instead of a good one that was there before it: one
-    /// without an SOA is not to be trusted for longer than it is fresh.
-    #[must_use]
-    pub const fn overrules_until(&self) -> Timestamp {
-        if self.vouched { self.stale_until } else { self.fresh_until }
-    }
-
-    /// Whether it is fresh.
+    /// Whether the answer is fresh.
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         now < self.fresh_until
     }
 
-    /// The response as it came, without OPT; ID and flags are patched in answers.
+    /// Whether the answer may still be served, fresh or stale.
+    #[must_use]
+    pub fn is_servable(&self, now: Timestamp) -> bool {
+        now < self.stale_until
+    }
+
+    /// The moment from which a negative answer no longer counts instead of a positive one that was
+    /// remembered before it. A negative answer without SOA is not trusted for longer than it is
+    /// fresh.
+    #[must_use]
+    pub const fn overrules_until(&self) -> Timestamp {
+        if self.vouched { self.stale_until } else { self.fresh_until }
+    }
+
+    /// The response in wire form, without OPT. ID, flags and TTLs are those with which it came.
     #[must_use]
     pub fn wire(&self) -> &[u8] {
-        self.parts.wire()
+        self.response.wire()
     }
 
     /// No TTL in a fresh answer is larger than this minus its age, in seconds.
@@ -284,19 +261,19 @@ impl Entry {
         self.ttl_cap
     }
 
-    /// Where its TTL fields stand.
+    /// The offsets of the TTL fields in [`Entry::wire`].
     pub(super) fn ttl_offsets(&self) -> impl Iterator<Item = usize> {
-        let offsets = self.parts.ttl_offsets();
+        let offsets = self.response.ttl_offsets();
         offsets.iter().map(|offset| usize::from(u16::from_be_bytes(*offset)))
     }
 
-    /// The extended errors that came with it, as raw EDNS options.
+    /// The extended errors that came with the response, as raw EDNS options.
     #[must_use]
     pub fn extended_errors(&self) -> &[u8] {
-        self.parts.extended_errors()
+        self.response.extended_errors()
     }
 
-    /// The question that it answers: lower-cased name, type and class.
+    /// The question section in wire form: the name in lower case, type and class.
     #[must_use]
     pub fn question(&self) -> &[u8] {
         let wire = self.wire();
@@ -307,16 +284,17 @@ impl Entry {
     /// What the entry holds on the heap beyond its own fields, in bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.parts.bytes.len()
+        self.response.size()
     }
 }
 
-/// Whole seconds of a duration, saturating.
+/// The whole seconds of a duration, at most `u32::MAX`.
 fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// How long after its expiry an answer for `key` may be served, and whether that holds for TTL 0.
+/// For how long an answer for `key` may be served once it is no longer fresh, and whether answers
+/// with TTL 0 are kept for outages.
 #[must_use]
 pub fn maximum_stale(key: &Key, policy: &Policy) -> (Duration, TtlZero) {
     let mut found = (policy.stale.maximum, TtlZero::Forget);
@@ -328,47 +306,10 @@ pub fn maximum_stale(key: &Key, policy: &Policy) -> (Duration, TtlZero) {
         }
     }
     if policy.critical.iter().any(|critical| *critical.name == *key.name()) {
-        // What is listed must never be missing: that opts in for it.
+        // A critical name must never be missing, so listing it is consent to keep TTL 0 as well.
         found.1 = TtlZero::KeepForOutages;
     }
     found
-}
-
-/// Keeps a response up to its OPT, where its TTLs stand, and its extended errors. An OPT in another
-/// section is malformed.
-///
-/// Records behind an OPT are left out (additional data may be, RFC 2181 §9): compression pointers
-/// to names behind it would no longer lead where they should. The question is written lower-cased
-/// from the key.
-fn without_opt(key: &Key, response: &[u8], extended_errors: &[u8]) -> Result<Parts, Malformed> {
-    let mut records = Records::new(response)?;
-    let mut end = records.position();
-    let mut offsets = Vec::new();
-    let mut additional: u16 = 0;
-    while let Some(record) = records.next_record()? {
-        match (record.rtype == message::TYPE_OPT, record.section) {
-            (true, Section::Additional) => break,
-            // It would be kept and passed on, and read as ours (RFC 6891 §6.1.1 allows it in the
-            // additional section only).
-            (true, Section::Answer | Section::Authority) => return Err(Malformed),
-            (false, _) => {}
-        }
-        if record.section == Section::Additional {
-            additional = additional.saturating_add(1);
-        }
-        offsets.push(u16::try_from(record.ttl_at).map_err(|_| Malformed)?);
-        end = record.end;
-    }
-    let kept = response.get(..end).ok_or(Malformed)?;
-    let name = key.name();
-    if message::skip_plain_name(kept, HEADER)? != HEADER + name.len() || Header::read(kept)?.questions != 1 {
-        return Err(Malformed);
-    }
-    let mut parts = Parts::new(kept, &offsets, extended_errors)?;
-    let wire = parts.wire_mut();
-    wire.get_mut(10..HEADER).ok_or(Malformed)?.copy_from_slice(&additional.to_be_bytes());
-    wire.get_mut(HEADER..HEADER + name.len()).ok_or(Malformed)?.copy_from_slice(name);
-    Ok(parts)
 }
 
 #[cfg(test)]
@@ -401,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lives_are_cut() {
+    fn long_ttls_are_capped() {
         let positive = remember(1, &Response::new("www.example.com", 1).a("www.example.com", 86_400).bytes()).entry;
         assert_eq!(positive.fresh_until, NOW.plus(Duration::from_secs(3600)));
         let negative =
@@ -444,7 +385,10 @@ mod tests {
             let response =
                 Response::new("www.example.com", 1).a("www.example.com", 60).record(count_at, "", 41, 0, &[]).bytes();
             let verdict = classify::classify(1, &response);
-            assert_eq!(Entry::remember(&key("www.example.com", 1), &response, verdict, &policy(), NOW), Err(Malformed));
+            assert_eq!(
+                Entry::remember(&key("www.example.com", 1), &response, verdict, &policy(), NOW),
+                Err(MalformedMessage)
+            );
         }
     }
 
@@ -452,6 +396,9 @@ mod tests {
     fn an_answer_to_a_question_of_another_length_is_refused() {
         let response = Response::new("w.example.com", 1).a("w.example.com", 60).bytes();
         let verdict = classify::classify(1, &response);
-        assert_eq!(Entry::remember(&key("www.example.com", 1), &response, verdict, &policy(), NOW), Err(Malformed));
+        assert_eq!(
+            Entry::remember(&key("www.example.com", 1), &response, verdict, &policy(), NOW),
+            Err(MalformedMessage)
+        );
     }
 }

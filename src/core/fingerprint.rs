@@ -1,31 +1,34 @@
-//! What an answer says, as one number: the same for two answers that differ only in what changes
-//! without anything having changed.
+//! The fingerprint of an answer: one number that is equal for two answers with the same content.
 //!
-//! Left out are the header, TTLs (which count down on their way) and the order of records (which
-//! servers rotate). Whoever compares only wants to know whether telling others is worth a packet: a
-//! difference that is none costs one, and two answers that differ in truth have the same number
-//! once in 2⁶⁴.
+//! Three things are left out, because they change although the content stays the same: the header,
+//! the TTLs (which caches count down) and the order of records (which name servers rotate). The
+//! fingerprint only decides whether an answer is worth publishing to others. A difference without
+//! meaning costs one packet, and two answers that really differ have the same fingerprint once in
+//! 2⁶⁴ pairs.
+//!
+//! A fingerprint is neither stored nor sent: another version of holdover may compute another
+//! number.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::entry::Entry;
 use super::message::Records;
 
-/// The number of an answer.
+/// Computes the fingerprint of an answer.
 #[must_use]
 pub fn fingerprint(entry: &Entry) -> u64 {
     let wire = entry.wire();
     let mut sum = hash(&(entry.kind as u8, entry.vouched, entry.authentic));
     let Ok(mut records) = Records::new(wire) else { return sum };
     while let Ok(Some(record)) = records.next_record() {
-        // The owner's name is left out: after the chain of aliases, which is in the data, it says
-        // nothing new.
+        // The owner name is left out: the aliases that lead to it are in the data already. A sum
+        // does not depend on the order of the records.
         sum = sum.wrapping_add(hash(&(record.rtype, record.class, wire.get(record.data..record.end))));
     }
     sum
 }
 
-/// The hash of a value; the same in every process of this version.
+/// Hashes a value without random state, so that every process of this version gets the same number.
 fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -50,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn ttls_do_not_count_and_addresses_do() {
+    fn the_fingerprint_depends_on_addresses_and_not_on_ttls() {
         let response = |ttl| Response::new("www.example.com", 1).a("www.example.com", ttl).bytes();
         assert_eq!(of(response(60)), of(response(7)));
         let mut other = response(60);

@@ -1,25 +1,31 @@
-//! The state of one upstream: healthy, impaired, or down. A breaker that tells silence from
-//! slowness.
+//! The health of one upstream: healthy, impaired, or down. A circuit breaker that tells silence
+//! from slowness.
 //!
-//! | from | when | to |
+//! | phase | event | next phase |
 //! |---|---|---|
-//! | healthy | ≥ 20 % failures of ≥ 20 attempts in 10 s, or the last 2 attempts failed | impaired |
-//! | healthy | an attempt is overdue (unanswered for the client response timer) and nothing was answered since it was sent | overdue: impaired until the next answer |
-//! | any | 5 transport failures in a row without any answer between, or SERVFAIL for ≥ 5 unrelated names and ≥ 80 % of the window | down |
-//! | down | any answer (a useful one, when it was SERVFAIL that opened the breaker) | recovering, which counts as impaired |
-//! | impaired, recovering | 3 successes in a row and < 20 % failures, or 18 in a row | healthy |
-//! | impaired | no attempt for 30 s | healthy: what was known is out of date |
+//! | healthy, overdue | ≥ 20 % failures among ≥ 20 attempts in 10 s, or the last 2 attempts failed | impaired |
+//! | healthy | an attempt is overdue, and nothing was answered since it was sent | overdue |
+//! | overdue | any response | healthy |
+//! | all but down | 5 transport failures in a row without any response between them | down |
+//! | all but down | responses without answer for ≥ 5 unrelated names, ≥ 80 % of the window | down |
+//! | down after transport failures | any response | recovering |
+//! | down after responses without answer | an answer | recovering |
+//! | impaired, recovering | 3 successes in a row and < 20 % failures, or 18 successes in a row | healthy |
+//! | impaired, overdue | no attempt for 30 s: what was known is out of date | healthy |
 //!
-//! A *success* is an answer within 200 ms. A later one is an answer for the breaker, but a failure
-//! for the window: an upstream whose every answer is seconds late is impaired, not healthy.
-//! SERVFAIL is an answer: one broken zone is no outage.
+//! Seen from outside ([`UpstreamState`]), overdue and recovering count as impaired. An attempt is
+//! *overdue* when it has had no response for the client response timer.
 //!
-//! An upstream that falls back within a minute of being healthy must show twice as many successes
-//! the next time, up to eight times, so that a half-healed one does not flap. Likewise one that
-//! falls silent again within a minute of answering again must fail ten, twenty, forty times in a
-//! row before it counts as down once more.
+//! A *success* is an answer within 200 ms. A later answer keeps the breaker closed, but is a
+//! failure for the window: an upstream whose every answer takes seconds is impaired, never down.
+//! SERVFAIL is a response: one broken zone is no outage.
 //!
-//! Pure: time comes in as `now`, chance as a number.
+//! An upstream that falls back within a minute of becoming healthy needs twice as many successes
+//! the next time, up to eight times as many, so that a half-healed one does not flap. Likewise an
+//! upstream that falls silent within a minute of responding again must fail ten, twenty, then forty
+//! times in a row before it counts as down once more.
+//!
+//! The time comes in as `now`, chance as a number.
 
 use std::time::Duration;
 
@@ -34,25 +40,25 @@ mod window;
 use rtt::RoundTrips;
 use window::Window;
 
-/// An answer later than this is a failure for the window: the upper end of the client response
-/// timer's default.
+/// An answer later than this counts as a failure in the window; the upper end of the client
+/// response timer's default range.
 pub const LATE: Duration = Duration::from_millis(200);
-/// How long an impaired upstream without any attempt stays so.
+/// For how long an impaired upstream without any attempt stays impaired.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
 /// A relapse within this time of recovery doubles the successes that the next recovery needs.
 const RELAPSE_WITHIN: Duration = Duration::from_secs(60);
-/// Most doublings.
+/// The largest number of such doublings.
 const RELAPSES_MAX: u32 = 3;
-/// A row of so many times the needed successes counts whatever the window holds. At 20 % loss,
-/// which is still impaired, a row of 18 comes about in 2 % of all cases, and the relapse doubles
-/// it.
+/// So many times the needed successes in a row count whatever the window holds. At 20 % loss, which
+/// is still impaired, a row of 18 comes about in 2 % of all cases, and the relapse that follows
+/// doubles it.
 const EVIDENT_FACTOR: u32 = 6;
-/// An upstream that answers again is probed so many times faster than one that is silent, so that
-/// idle names are fresh soon, too.
+/// An upstream that responds again is probed so many times faster than a silent one, so that names
+/// without traffic are fresh soon, too.
 const RECOVERY_PACE: u32 = 4;
-/// Unrelated names that SERVFAIL must hit to count as an outage of the upstream.
+/// Unrelated names without answer that count as an outage of the upstream.
 const SERVFAIL_NAMES: usize = 5;
-/// Share of SERVFAIL in the window that it then needs, in percent.
+/// Share of the window that responses without answer must have for that, in percent.
 const SERVFAIL_PERCENT: u32 = 80;
 
 labelled! {
@@ -71,78 +77,75 @@ labelled! {
 /// Why the breaker opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// Timeouts and network errors.
+    /// Attempts timed out or ended in network errors.
     Transport,
-    /// SERVFAIL for everything.
+    /// Responses came, but none was an answer.
     ServFail,
 }
 
-/// Where the state machine is.
+/// The phase of the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HealthPhase {
-    /// Answers in time.
+    /// The upstream answers in time.
     Healthy,
-    /// One attempt is overdue; the next answer ends it.
+    /// One attempt is overdue; the next response ends this phase.
     Overdue,
-    /// Too many failures.
+    /// Too many attempts failed.
     Impaired,
-    /// Breaker open.
+    /// The breaker is open.
     Down(Cause),
-    /// Answers again after it was down.
+    /// The upstream responds again after it was down.
     Recovering,
 }
 
-/// What an attempt came to.
+/// How an attempt ended, or what became of it so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// A response that answers (NOERROR, NXDOMAIN), after this time.
+    /// An answer (NOERROR or NXDOMAIN) came after this time.
     Answered(Duration),
-    /// A response that does not (SERVFAIL, REFUSED, lame, garbage), after this time, for a name of
-    /// this suffix.
+    /// A response without answer (SERVFAIL, REFUSED, lame, garbage) came after this time, to a
+    /// question about a name with this suffix.
     Useless(Duration, SuffixHash),
-    /// An ICMP error, a reset.
+    /// The network reported an error: ICMP, or a TCP reset.
     Failed,
-    /// Silence for as long as an attempt is waited for; it was reported [`AttemptOutcome::Late`] before.
+    /// No response came for as long as an attempt is waited for. [`AttemptOutcome::Late`] was
+    /// reported before.
     TimedOut,
-    /// Not answered within [`LATE`]; what it comes to in the end is reported as well, then.
+    /// No response came within [`LATE`]. How the attempt ends is reported later as well.
     Late,
 }
 
-/// A change of state.
+/// A change of an upstream's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// The state before.
+    /// The state before the change.
     pub from: UpstreamState,
-    /// The state now.
+    /// The state after the change.
     pub to: UpstreamState,
 }
 
 /// The health of one upstream.
 #[derive(Debug)]
 pub struct Health {
-    /// The operator's numbers.
     policy: HealthPolicy,
-    /// Where the state machine is.
     phase: HealthPhase,
-    /// What happened in the last seconds.
     window: Window,
-    /// Round-trip times.
     round_trips: RoundTrips,
-    /// Transport failures in a row without any answer.
+    /// Transport failures in a row without any response between them; decides about down.
     failures_in_a_row: u32,
-    /// Attempts in a row that failed, for "the last 2 failed".
+    /// Transport failures since the last answer in time or response without answer; decides about
+    /// impaired.
     last_failed: u32,
-    /// Successes in a row.
     successes_in_a_row: u32,
-    /// When the last answer of any kind came.
+    /// When the last response of any kind came.
     answered_at: Timestamp,
-    /// When the last attempt ended.
+    /// When the last outcome was reported.
     attempted_at: Timestamp,
-    /// When it became healthy last.
+    /// When the upstream became healthy last; the epoch if it always was.
     healthy_since: Timestamp,
-    /// Relapses in a row.
+    /// How often in a row the upstream fell back soon after becoming healthy.
     relapses: u32,
-    /// When it answered again last after it was down.
+    /// When the upstream responded again last after it was down; the epoch if it never was.
     recovering_since: Timestamp,
     /// How often in a row the breaker opened again soon after that.
     reopenings: u32,
@@ -151,7 +154,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// A new upstream is innocent.
+    /// Starts with a healthy upstream, of which nothing is known.
     #[must_use]
     pub fn new(policy: HealthPolicy) -> Self {
         Self {
@@ -172,7 +175,7 @@ impl Health {
         }
     }
 
-    /// The present state.
+    /// The present state of the upstream.
     #[must_use]
     pub const fn state(&self) -> UpstreamState {
         match self.phase {
@@ -182,7 +185,7 @@ impl Health {
         }
     }
 
-    /// Takes note of what an attempt came to.
+    /// Records an attempt's outcome, and returns the change of state that it causes.
     pub fn record(&mut self, outcome: AttemptOutcome, now: Timestamp) -> Option<Transition> {
         let before = self.state();
         self.attempted_at = now;
@@ -199,20 +202,23 @@ impl Health {
                 self.successes_in_a_row = 0;
             }
         }
-        self.judge_failures(now);
+        self.impair_after_failures(now);
         self.changed(before)
     }
 
-    /// Takes note that an attempt sent at `sent_at` is unanswered for the client response timer.
+    /// Records that an attempt sent at `sent_at` has had no response for the client response timer,
+    /// and returns the change of state that this causes.
     pub fn overdue(&mut self, sent_at: Timestamp) -> Option<Transition> {
         let before = self.state();
+        // A response to a later attempt shows that the upstream is well: then only this question
+        // takes long.
         if self.phase == HealthPhase::Healthy && self.answered_at <= sent_at {
             self.phase = HealthPhase::Overdue;
         }
         self.changed(before)
     }
 
-    /// Forgets an impairment that nobody has tried for a while.
+    /// Forgets an impairment after a time without any attempt, and returns the change of state.
     pub fn review(&mut self, now: Timestamp) -> Option<Transition> {
         let before = self.state();
         let forgotten = now.since(self.attempted_at) >= FORGET_AFTER;
@@ -239,12 +245,14 @@ impl Health {
         self.round_trips.p99()
     }
 
-    /// How long to wait before the next probe while it is not healthy; `chance` is a uniformly
-    /// distributed number that spreads it by ±20 %.
+    /// The wait before the next probe of an upstream that is not healthy.
+    ///
+    /// `chance` is a uniformly distributed number that spreads the wait by ±20 %.
     #[must_use]
     pub fn next_probe(&mut self, chance: u64) -> Duration {
         let interval = self.probe_interval;
-        // Only silence slows probes down: who answers again is asked quickly until that is certain.
+        // Only silence slows probes down. An upstream that responds again is probed quickly until
+        // it is certain that it is well.
         self.probe_interval = match self.phase {
             HealthPhase::Down(_) => (interval * 3 / 2).min(self.policy.probe_max),
             HealthPhase::Recovering => self.policy.probe_min / RECOVERY_PACE,
@@ -254,27 +262,31 @@ impl Health {
         interval * permille / 1000
     }
 
-    /// A useful answer.
+    /// Records an answer that came after this time.
     fn answered(&mut self, after: Duration, now: Timestamp) {
-        self.note_answer(after, now);
+        self.note_response(after, now);
+        // Any answer closes the breaker, and shows that an overdue attempt was an exception.
         match self.phase {
             HealthPhase::Down(_) => self.begin_recovery(now),
             HealthPhase::Overdue => self.phase = HealthPhase::Healthy,
             HealthPhase::Healthy | HealthPhase::Impaired | HealthPhase::Recovering => {}
         }
+        // A late answer is no success. It is in the window as a failure already, since the attempt
+        // was reported late before.
         if after > LATE {
-            // Already a failure for the window, since it was reported late.
             return;
         }
         self.last_failed = 0;
         self.window.add_success(now);
         self.successes_in_a_row = self.successes_in_a_row.saturating_add(1);
+        // The upstream is healthy again after enough successes in a row, if the window agrees. A
+        // very long row tells more than a window that still holds the outage.
         let needed = self.policy.recovery_successes << self.relapses.min(RELAPSES_MAX);
         let proven =
             self.successes_in_a_row >= needed && self.window.failure_percent(now) < self.policy.impaired_percent;
-        // A long row tells more than a window that still holds the outage.
         let evident = self.successes_in_a_row >= needed.saturating_mul(EVIDENT_FACTOR);
         if (proven || evident) && matches!(self.phase, HealthPhase::Impaired | HealthPhase::Recovering) {
+            // The failures in the window must not impair the upstream again at once.
             if !proven {
                 self.window.clear();
             }
@@ -282,11 +294,14 @@ impl Health {
         }
     }
 
-    /// A response that is no answer: the upstream is there, and of no use for this name.
+    /// Records a response that is no answer: the upstream is there, but cannot answer for this
+    /// name.
     fn useless(&mut self, after: Duration, suffix: SuffixHash, now: Timestamp) {
-        self.note_answer(after, now);
+        self.note_response(after, now);
         self.last_failed = 0;
         self.window.add_servfail(suffix, now);
+        // After an outage of silence any response begins the recovery. After an outage of SERVFAIL
+        // one more of them does not.
         match self.phase {
             HealthPhase::Down(Cause::Transport) => self.begin_recovery(now),
             HealthPhase::Overdue => self.phase = HealthPhase::Healthy,
@@ -295,6 +310,7 @@ impl Health {
             | HealthPhase::Recovering
             | HealthPhase::Down(Cause::ServFail) => {}
         }
+        // The same for many unrelated names is the upstream's own trouble.
         let widespread = self.window.servfail_suffixes(now) >= SERVFAIL_NAMES
             && self.window.servfail_percent(now) >= SERVFAIL_PERCENT;
         if widespread {
@@ -302,7 +318,7 @@ impl Health {
         }
     }
 
-    /// No response.
+    /// Records that no response came.
     fn failed(&mut self, now: Timestamp) {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.last_failed = self.last_failed.saturating_add(1);
@@ -312,8 +328,8 @@ impl Health {
         }
     }
 
-    /// Whether recent failures make a healthy upstream impaired.
-    fn judge_failures(&mut self, now: Timestamp) {
+    /// Makes a healthy upstream impaired when enough attempts failed lately.
+    fn impair_after_failures(&mut self, now: Timestamp) {
         let many = self.window.attempts(now) >= self.policy.impaired_attempts
             && self.window.failure_percent(now) >= self.policy.impaired_percent;
         if matches!(self.phase, HealthPhase::Healthy | HealthPhase::Overdue) && (many || self.last_failed >= 2) {
@@ -323,19 +339,20 @@ impl Health {
         }
     }
 
-    /// Any response at all ends a row of failures.
-    fn note_answer(&mut self, after: Duration, now: Timestamp) {
+    /// Records that a response of any kind came, which ends a row of failures.
+    fn note_response(&mut self, after: Duration, now: Timestamp) {
         self.answered_at = now;
         self.failures_in_a_row = 0;
         self.round_trips.add(after);
     }
 
-    /// Opens the breaker.
     fn open(&mut self, cause: Cause, now: Timestamp) {
         match self.phase {
             HealthPhase::Down(_) => {}
             HealthPhase::Healthy | HealthPhase::Overdue | HealthPhase::Impaired | HealthPhase::Recovering => {
                 self.note_relapse(now);
+                // Each time that the breaker opens again so soon, the next time takes twice as many
+                // failures in a row.
                 let soon =
                     self.recovering_since > Timestamp::EPOCH && now.since(self.recovering_since) < RELAPSE_WITHIN;
                 self.reopenings = if soon { (self.reopenings + 1).min(RELAPSES_MAX) } else { 0 };
@@ -346,7 +363,8 @@ impl Health {
         }
     }
 
-    /// The first answer after an outage: what failed before no longer counts.
+    /// Begins the recovery at the first response after an outage: what failed before no longer
+    /// counts.
     fn begin_recovery(&mut self, now: Timestamp) {
         self.phase = HealthPhase::Recovering;
         self.recovering_since = now;
@@ -356,14 +374,13 @@ impl Health {
         self.probe_interval = self.policy.probe_min / RECOVERY_PACE;
     }
 
-    /// Becomes healthy.
     fn become_healthy(&mut self, now: Timestamp) {
         self.phase = HealthPhase::Healthy;
         self.healthy_since = now;
         self.last_failed = 0;
     }
 
-    /// Counts a fall soon after recovery.
+    /// Counts a fall from healthy that comes soon after a recovery; a later one resets the count.
     fn note_relapse(&mut self, now: Timestamp) {
         if self.phase != HealthPhase::Healthy && self.phase != HealthPhase::Overdue {
             return;
@@ -372,7 +389,7 @@ impl Health {
         self.relapses = if soon { (self.relapses + 1).min(RELAPSES_MAX) } else { 0 };
     }
 
-    /// The transition since `before`, if there was one.
+    /// The change of state since `before`, if there was one.
     fn changed(&self, before: UpstreamState) -> Option<Transition> {
         let to = self.state();
         (before != to).then_some(Transition { from: before, to })

@@ -1,124 +1,117 @@
-//! What a hosts file says (hosts(5)), and the answers that it gives.
+//! The content of a hosts file (hosts(5)), and the answers that it gives.
 //!
-//! | asked for | answer |
+//! | question | answer |
 //! |---|---|
-//! | A, AAAA of a name in the file | its addresses of that family, in the order in which they stand; none of that family: NODATA |
-//! | HTTPS of such a name | NODATA: the addresses that a record of an upstream may hint at (RFC 9460 §7.3) would lead around the file |
-//! | other types of such a name | nothing: the file knows addresses only, and mail goes on |
-//! | PTR of an address in the file | the first name of the first line that has it |
-//! | names at and below `localhost` and `invalid` | nothing: they are answered as RFC 6761 says, whatever the file has |
+//! | A or AAAA of a name in the file | its addresses of that family in the order of the file; NODATA when it has none |
+//! | HTTPS of a name in the file | NODATA: address hints of an upstream (RFC 9460 §7.3) would bypass the file |
+//! | any other type of a name in the file | none, so upstreams are asked: mail, for one, must go on |
+//! | PTR of an address in the file | the first name of the first line with that address |
+//! | any name at or below `localhost` or `invalid` | none: [`super::special`] answers as RFC 6761 says |
+//! | any other name, any class other than IN | none, so upstreams are asked |
 //!
-//! Every text is a hosts file: a line that is not understood is left out and told with its number.
-//! What the file may hold is bounded, as whoever writes it decides over our memory.
+//! Any text counts as a hosts file: a line that cannot be read is left out and reported with its
+//! number. The number of names and of addresses per name is bounded, because whoever writes the
+//! file decides how much memory holdover spends on it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::entry::Entry;
 use super::key::{Key, read_name};
+use super::message::{CLASS_IN, TYPE_A, TYPE_AAAA, TYPE_HTTPS, TYPE_PTR};
 use super::policy::Policy;
 use super::special::{self, is_local};
 use super::time::Timestamp;
 
-/// Names in all lines together; a host has a dozen, a cluster's node hundreds. At some 150 bytes
-/// each this is 2.5 MB; lists of advertisers are another tool's trade.
+/// The largest number of names that are read from a file, all lines together. A host has a dozen, a
+/// node of a cluster hundreds. At some 150 bytes each this is 2.5 MB; blocking long lists of
+/// advertisers is the work of other tools.
 pub const NAMES_MAX: usize = 16_384;
-/// Addresses of one name and family; their answer stays within any client's EDNS buffer.
+/// The largest number of addresses of one name and family, with which an answer stays within every
+/// client's EDNS buffer.
 pub const ADDRESSES_MAX: usize = 16;
-/// Mistakes that are told; the others are counted.
+/// The number of mistakes that are described; further ones are only counted.
 pub const MISTAKES_SHOWN: usize = 5;
-/// TYPE A.
-const TYPE_A: u16 = 1;
-/// TYPE PTR.
-const TYPE_PTR: u16 = 12;
-/// TYPE AAAA.
-const TYPE_AAAA: u16 = 28;
-/// TYPE HTTPS.
-const TYPE_HTTPS: u16 = 65;
-/// Class IN.
-const CLASS_IN: u16 = 1;
 
 /// The addresses of one name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Addresses {
-    /// For A.
     v4: Vec<Ipv4Addr>,
-    /// For AAAA.
     v6: Vec<Ipv6Addr>,
 }
 
-/// What a hosts file says.
+/// The content of a hosts file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
     /// By name, in lower-cased wire form.
     addresses: BTreeMap<Box<[u8]>, Addresses>,
-    /// By name below `in-addr.arpa` or `ip6.arpa`, the first name of the address.
+    /// By name below `in-addr.arpa` or `ip6.arpa`, the first name of the address. All names are in
+    /// lower-cased wire form.
     pointers: BTreeMap<Box<[u8]>, Box<[u8]>>,
 }
 
-/// A line, or a part of one, that was left out.
+/// A line of a hosts file, or a part of one, that was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
-pub struct Mistake {
-    /// The line, from 1.
+pub struct HostsMistake {
+    /// The number of the line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The reason for which it was left out.
     pub what: Wrong,
 }
 
-/// What is wrong with a line.
+/// The reason for which a line of a hosts file, or a part of it, was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
-    /// It does not begin with an address.
+    /// The line does not begin with an address.
     #[error("does not begin with an IP address")]
     Address,
-    /// It has an address and no name.
+    /// The line has an address but no name.
     #[error("has no name behind its address")]
     Nameless,
-    /// One of its names is none.
+    /// A word behind the address is not a domain name.
     #[error("has something that is not a domain name")]
     Name,
-    /// One of its names has too many addresses.
+    /// A name of the line has [`ADDRESSES_MAX`] addresses of this family already.
     #[error("has one address too many for a name, which may have {ADDRESSES_MAX}")]
     Addresses,
-    /// There are too many names before it.
+    /// The file has [`NAMES_MAX`] names before this one.
     #[error("and all after it are left out: a hosts file may have {NAMES_MAX} names")]
     Full,
 }
 
-/// What reading came to.
+/// A hosts file as it was read, with the mistakes in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Read {
-    /// What the file says.
+pub struct ParsedHosts {
+    /// Everything in the file that could be read.
     pub hosts: Hosts,
-    /// The first mistakes.
-    pub mistakes: Vec<Mistake>,
-    /// All mistakes.
+    /// The first mistakes, at most [`MISTAKES_SHOWN`].
+    pub mistakes: Vec<HostsMistake>,
+    /// The number of all mistakes.
     pub wrong: usize,
 }
 
-impl Read {
-    /// Notes a mistake.
+impl ParsedHosts {
     fn note(&mut self, line: usize, what: Wrong) {
         self.wrong += 1;
         if self.mistakes.len() < MISTAKES_SHOWN {
-            self.mistakes.push(Mistake { line, what });
+            self.mistakes.push(HostsMistake { line, what });
         }
     }
 }
 
 impl Hosts {
-    /// Reads a text; every text is one.
+    /// Reads the text of a hosts file. Any text may be given.
     #[must_use]
-    pub fn read(text: &str) -> Read {
-        let mut read = Read::default();
+    pub fn read(text: &str) -> ParsedHosts {
+        let mut read = ParsedHosts::default();
         let mut names_left = NAMES_MAX;
         for (line, number) in text.lines().zip(1..) {
             let line = line.split_once('#').map_or(line, |(line, _)| line);
             let mut words = line.split_ascii_whitespace();
             let Some(address) = words.next() else { continue };
-            // The scope of a link-local address cannot be told in an answer; the line is for the
-            // host's own libc.
+            // A link-local address with a scope is for the host's own libc: an A or AAAA record
+            // cannot carry the scope.
             if address.contains('%') {
                 continue;
             }
@@ -150,7 +143,7 @@ impl Hosts {
         read
     }
 
-    /// Takes in one name of an address; false when it has too many.
+    /// Adds one name of an address; false when the name has too many addresses already.
     fn add(&mut self, name: Box<[u8]>, address: IpAddr) -> bool {
         if let Some(pointer) = read_name(&reverse(address)) {
             self.pointers.entry(pointer).or_insert_with(|| name.clone());
@@ -165,13 +158,13 @@ impl Hosts {
         }
     }
 
-    /// Names that have an address.
+    /// The number of names that have an address.
     #[must_use]
     pub fn names(&self) -> usize {
         self.addresses.len()
     }
 
-    /// The answer to a question; `None` when the file has nothing to say about it.
+    /// The answer to a question; `None` when the file has none and upstreams are to be asked.
     #[must_use]
     pub fn answer(&self, key: &Key, policy: &Policy, now: Timestamp) -> Option<Entry> {
         if key.qclass() != CLASS_IN {
@@ -194,7 +187,7 @@ impl Hosts {
     }
 }
 
-/// Adds an address that is not there yet; false when there is no room for it.
+/// Adds an address unless it is there already; false when there are too many.
 fn add<T: PartialEq>(addresses: &mut Vec<T>, address: T) -> bool {
     if addresses.contains(&address) {
         return true;
@@ -206,7 +199,7 @@ fn add<T: PartialEq>(addresses: &mut Vec<T>, address: T) -> bool {
     has_room
 }
 
-/// The name below which an address has its names (RFC 1035 §3.5, RFC 3596 §2.5).
+/// The name whose PTR records name an address (RFC 1035 §3.5, RFC 3596 §2.5).
 fn reverse(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => {
@@ -227,8 +220,13 @@ mod tests {
     use crate::core::key::Dnssec;
     use crate::core::testing::{name, policy};
 
-    const TEXT: &str = "127.0.0.1\tlocalhost\r\n# 192.0.2.9 commented.example.com\r\n192.0.2.1 DB.example.com db # the database\r\n\
-                        2001:db8::1  db.example.com\n192.0.2.2 db\n\n   \n192.0.2.1 other.example.com\nfe80::1%lo0 scoped\n";
+    const TEXT: &str = "127.0.0.1\tlocalhost\r\n\
+                        # 192.0.2.9 commented.example.com\r\n\
+                        192.0.2.1 DB.example.com db # the database\r\n\
+                        2001:db8::1  db.example.com\n\
+                        192.0.2.2 db\n\n   \n\
+                        192.0.2.1 other.example.com\n\
+                        fe80::1%lo0 scoped\n";
 
     /// The kind of the answer and its bytes behind the question.
     fn ask(hosts: &Hosts, text: &str, qtype: u16) -> Option<(Kind, Vec<u8>)> {
@@ -264,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_its_first_name() {
+    fn a_pointer_names_the_first_name_of_its_address() {
         let hosts = Hosts::read(TEXT).hosts;
         let pointer = |text: &str| ask(&hosts, text, TYPE_PTR).map(|(_, records)| records[12..].to_vec());
         assert_eq!(pointer("1.2.0.192.in-addr.arpa"), Some(name("db.example.com")));
@@ -275,18 +273,18 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_special_stay_so() {
+    fn the_file_does_not_change_special_use_names() {
         let hosts = Hosts::read("192.0.2.1 localhost db.localhost ready.holdover.invalid\n").hosts;
         assert_eq!(hosts.names(), 0);
         assert_eq!(ask(&hosts, "ready.holdover.invalid", TYPE_A), None);
     }
 
     #[test]
-    fn wrong_lines_are_told_with_their_number_and_cost_nothing_else() {
+    fn wrong_lines_are_reported_with_their_number_and_change_nothing_else() {
         let read = Hosts::read("db 192.0.2.1\n192.0.2.1\n192.0.2.1 a..b good\n300.0.0.1 x\n192.0.2 y\n");
-        let told: Vec<String> = read.mistakes.iter().map(ToString::to_string).collect();
+        let reported: Vec<String> = read.mistakes.iter().map(ToString::to_string).collect();
         assert_eq!(
-            told,
+            reported,
             [
                 "line 1: does not begin with an IP address",
                 "line 2: has no name behind its address",
@@ -303,10 +301,10 @@ mod tests {
         let many: String = (0..=NAMES_MAX).map(|index| format!("192.0.2.1 n{index}\n")).collect();
         let read = Hosts::read(&many);
         assert_eq!((read.hosts.names(), read.wrong), (NAMES_MAX, 1));
-        assert_eq!(read.mistakes, [Mistake { line: NAMES_MAX + 1, what: Wrong::Full }]);
+        assert_eq!(read.mistakes, [HostsMistake { line: NAMES_MAX + 1, what: Wrong::Full }]);
         let one: String = (0..=ADDRESSES_MAX).map(|index| format!("192.0.2.{index} one\n")).collect();
         let read = Hosts::read(&one);
-        assert_eq!(read.mistakes, [Mistake { line: ADDRESSES_MAX + 1, what: Wrong::Addresses }]);
+        assert_eq!(read.mistakes, [HostsMistake { line: ADDRESSES_MAX + 1, what: Wrong::Addresses }]);
         assert_eq!(ask(&read.hosts, "one", TYPE_A).unwrap().1.len(), ADDRESSES_MAX * 16);
     }
 }

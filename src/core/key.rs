@@ -1,35 +1,44 @@
 //! The cache key: what makes two queries the same question.
 //!
-//! Lower-cased QNAME in wire form ‖ QTYPE ‖ QCLASS ‖ one byte of flags (DO, CD). DNSSEC data and
-//! unvalidated data are different answers (RFC 4035 §3.2), so DO and CD belong to the key; case
-//! does not (RFC 4343).
+//! | bytes | content |
+//! |---|---|
+//! | 1 to 255 | the QNAME in uncompressed wire form, lower-cased |
+//! | 2 | the QTYPE |
+//! | 2 | the QCLASS |
+//! | 1 | the DNSSEC service: bit 0 is DO, bit 1 is CD |
+//!
+//! Answers with and without DNSSEC records, and validated and unvalidated ones, are different
+//! answers (RFC 4035 §3.2), so DO and CD belong to the key. The case of the name does not (RFC
+//! 4343).
+//!
+//! Names in text form and relations between names ([`is_within`], [`registrable`]) live here as
+//! well, since they work on the same wire form.
 
 use std::hash::{Hash, Hasher};
 
-/// Longest QNAME in wire form (RFC 1035 §3.1).
+/// The length of the longest QNAME in wire form, in bytes (RFC 1035 §3.1).
 pub const NAME_MAX: usize = 255;
-/// Bytes behind the name: QTYPE, QCLASS, flags.
+/// Bytes behind the name: QTYPE, QCLASS, DNSSEC service.
 const SUFFIX: usize = 5;
-/// The flag bit of a query with DO set.
+/// The bit of a query with DO set.
 const DNSSEC_OK: u8 = 1;
-/// The flag bit of a query with CD set.
+/// The bit of a query with CD set.
 const CHECKING_DISABLED: u8 = 2;
 
-/// Which DNSSEC service a query asks for.
+/// The DNSSEC service that a query asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dnssec {
-    /// DO: DNSSEC records are wanted (RFC 3225).
+    /// DO: the client wants DNSSEC records (RFC 3225).
     pub dnssec_ok: bool,
-    /// CD: unvalidated data are wanted (RFC 4035 §3.2.2).
+    /// CD: the client wants unvalidated data (RFC 4035 §3.2.2).
     pub checking_disabled: bool,
 }
 
-/// A key in a buffer of its own, so that making one does not allocate.
+/// The key of a question, in a buffer of its own so that making one does not allocate.
 #[derive(Clone)]
 pub struct Key {
-    /// The bytes; only the first `length` count.
+    /// The bytes of the key; only the first `length` count.
     bytes: [u8; NAME_MAX + SUFFIX],
-    /// Bytes in use.
     length: usize,
 }
 
@@ -37,7 +46,7 @@ impl Key {
     /// Makes a key from a QNAME in uncompressed wire form (root label included), which is
     /// lower-cased on the way.
     ///
-    /// A name longer than [`NAME_MAX`] is cut; the question parser never hands one over.
+    /// A name longer than [`NAME_MAX`] is cut; [`super::question::read`] never hands one over.
     #[must_use]
     pub fn new(name: &[u8], qtype: u16, qclass: u16, dnssec: Dnssec) -> Self {
         let mut bytes = [0; NAME_MAX + SUFFIX];
@@ -56,7 +65,8 @@ impl Key {
         Self { bytes, length: length + SUFFIX }
     }
 
-    /// Copies a stored key back into a buffer; `None` when its length is impossible.
+    /// Makes a key from the bytes of another one ([`Key::as_bytes`]); `None` when no key has their
+    /// length.
     #[must_use]
     pub fn from_stored(stored: &[u8]) -> Option<Self> {
         if stored.len() <= SUFFIX || stored.len() > NAME_MAX + SUFFIX {
@@ -67,8 +77,8 @@ impl Key {
         Some(Self { bytes, length: stored.len() })
     }
 
-    /// Makes a key from a question in lower case and the DNSSEC service; `None` when its length is
-    /// impossible.
+    /// Makes a key from a question section in lower case and the byte of its DNSSEC service; `None`
+    /// when no key has their length.
     #[must_use]
     pub fn from_question(question: &[u8], service: u8) -> Option<Self> {
         let length = question.len() + 1;
@@ -81,49 +91,49 @@ impl Key {
         Some(Self { bytes, length })
     }
 
-    /// The bytes under which an answer is stored.
+    /// The whole key as bytes, in the form in which answers are stored under it.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// The lower-cased QNAME in wire form.
+    /// The QNAME in lower-cased wire form.
     #[must_use]
     pub fn name(&self) -> &[u8] {
         self.bytes.get(..self.length.saturating_sub(SUFFIX)).unwrap_or_default()
     }
 
-    /// One of the bytes behind the name.
+    /// The byte at this position behind the name.
     fn behind(&self, index: usize) -> u8 {
         self.bytes.get(self.length.saturating_sub(SUFFIX).saturating_add(index)).copied().unwrap_or_default()
     }
 
-    /// QTYPE.
+    /// The QTYPE of the question.
     #[must_use]
     pub fn qtype(&self) -> u16 {
         u16::from_be_bytes([self.behind(0), self.behind(1)])
     }
 
-    /// QCLASS.
+    /// The QCLASS of the question.
     #[must_use]
     pub fn qclass(&self) -> u16 {
         u16::from_be_bytes([self.behind(2), self.behind(3)])
     }
 
-    /// QTYPE and QCLASS as they stand behind a QNAME on the wire.
+    /// The QTYPE and QCLASS as they stand behind a QNAME on the wire.
     #[must_use]
     pub fn type_and_class(&self) -> &[u8] {
         let end = self.length.saturating_sub(1);
         self.bytes.get(end.saturating_sub(4)..end).unwrap_or_default()
     }
 
-    /// DO and CD as one byte.
+    /// The DNSSEC service as one byte: bit 0 is DO, bit 1 is CD.
     #[must_use]
     pub fn service(&self) -> u8 {
         self.behind(4)
     }
 
-    /// DO and CD.
+    /// The DNSSEC service that the query asks for.
     #[must_use]
     pub fn dnssec(&self) -> Dnssec {
         let flags = self.service();
@@ -152,7 +162,8 @@ impl std::fmt::Debug for Key {
 }
 
 impl std::fmt::Display for Key {
-    /// `name type`, with the type as a number where it has no common name.
+    /// Shows name and type, as in `www.example.com. AAAA`; a type without a common name is shown as
+    /// in `TYPE99` (RFC 3597 §5).
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ", NameText(self.name()))?;
         match self.qtype() {
@@ -173,7 +184,7 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// Shows a name in wire form as text (RFC 1035 §5.1 escapes).
+/// Shows a name in wire form as text, with the escapes of RFC 1035 §5.1.
 pub struct NameText<'a>(pub &'a [u8]);
 
 impl std::fmt::Display for NameText<'_> {
@@ -200,7 +211,9 @@ impl std::fmt::Display for NameText<'_> {
     }
 }
 
-/// Reads a domain name into lower-cased wire form.
+/// Reads a domain name from text into lower-cased wire form; `None` when it is not one.
+///
+/// A final dot makes no difference. Escapes and non-ASCII characters are not understood.
 #[must_use]
 pub fn read_name(text: &str) -> Option<Box<[u8]>> {
     let text = text.trim();
@@ -217,7 +230,7 @@ pub fn read_name(text: &str) -> Option<Box<[u8]>> {
     (!text.is_empty() && wire.len() <= NAME_MAX).then(|| wire.into_boxed_slice())
 }
 
-/// Whether `name` lies at or below `suffix`; both in lower-cased wire form.
+/// Whether `name` lies at or below `suffix`. Both are in lower-cased wire form.
 #[must_use]
 pub fn is_within(name: &[u8], suffix: &[u8]) -> bool {
     let mut rest = name;
@@ -237,7 +250,9 @@ pub fn is_within(name: &[u8], suffix: &[u8]) -> bool {
     }
 }
 
-/// The last two labels of a name: what makes names unrelated to each other for health decisions.
+/// The last two labels of a name in wire form, which is nearly its registrable domain.
+///
+/// Health decisions count names as unrelated when these labels differ.
 #[must_use]
 pub fn registrable(name: &[u8]) -> &[u8] {
     let (mut last, mut before, mut rest) = (name, name, name);

@@ -1,49 +1,51 @@
-//! Says whether a response belongs to the query that was sent.
+//! Decides whether a response belongs to the query that was sent.
 //!
-//! This is what stands between the cache and whoever can send a datagram to our port (RFC 5452
-//! §9.1). The source address is the socket's business (it is connected); the rest is decided here,
-//! on bytes, so that data which no parser knows passes:
+//! This check stands between the cache and anybody who can send a datagram to our port (RFC 5452
+//! §9.1). The source address is checked by the socket, which is connected; everything else is
+//! checked here, on bytes, so that data which no parser knows can pass:
 //!
-//! | looked at | must hold |
+//! | part of the response | condition |
 //! |---|---|
-//! | length | a whole header, 12 bytes |
+//! | length | at least a whole header, 12 bytes |
 //! | QR | 1 |
-//! | ID, opcode | those of the query |
-//! | question | one, equal byte for byte except for the ASCII case of the name (RFC 4343) |
+//! | ID, opcode | equal to those of the query |
+//! | question section | one question, equal byte for byte except for the ASCII case of the name (RFC 4343) |
 //!
-//! FORMERR, SERVFAIL, NOTIMP and REFUSED may come without a question, as small servers send them;
-//! the ID alone then has to do. Such a response can never enter the cache as data: a forger who
-//! hits port and ID gains a retry, and with FORMERR an hour without EDNS towards this upstream.
+//! FORMERR, SERVFAIL, NOTIMP and REFUSED may come without a question, as some small name servers
+//! send them; then only ID and opcode are compared. Such a response can never enter the cache as
+//! data. A forger who guesses port and ID gains one retry with it, and with FORMERR an hour in
+//! which this upstream is asked without EDNS.
 //!
-//! Deliberately not done: the case of the name is not compared, because holdover does not randomise
-//! it (0x20); a compressed name in the question does not match, because nothing lies before it that
-//! it could point to.
+//! Two things are deliberately not done. The case of the name is not compared, because holdover
+//! does not randomise it (0x20). A compressed name in the question section never matches, because
+//! nothing lies before it to which it could point.
 
 use super::labelled::labelled;
-use super::message::{FLAG_RESPONSE, HEADER, Header, MASK_OPCODE, Malformed, skip_plain_name};
+use super::message::{FLAG_RESPONSE, HEADER, Header, MASK_OPCODE, MalformedMessage, skip_plain_name};
 
-/// Whether a response is taken for the answer to a query.
+/// Whether a response is accepted as the response to a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acceptance {
-    /// It belongs to the query.
+    /// The response belongs to the query.
     Accepted,
-    /// It belongs to another query, or to nobody.
+    /// The response belongs to another query or to none, for this reason.
     NotOurs(Mismatch),
 }
 
 labelled! {
-    /// The first thing that does not fit.
+    /// The first difference between a response and its query, in the order in which they are
+    /// compared.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Mismatch {
-        /// Shorter than a header.
+        /// The message is shorter than a header.
         Short = "too_short",
-        /// A query: QR is 0.
+        /// The message is a query: QR is 0.
         NotAResponse = "not_a_response",
-        /// Another ID.
+        /// The ID is another one.
         Id = "wrong_id",
-        /// Another opcode.
+        /// The opcode is another one.
         Opcode = "wrong_opcode",
-        /// No question, several, or another one.
+        /// The question section holds no question, several, or another one.
         Question = "wrong_question",
     }
 }
@@ -51,10 +53,10 @@ labelled! {
 /// The response codes that may come without a question: FORMERR, SERVFAIL, NOTIMP, REFUSED.
 const BARE_RCODES: [u16; 4] = [1, 2, 4, 5];
 
-/// Tells whether `response` answers `query`; both are whole messages without length prefix.
+/// Decides whether `response` belongs to `query`. Both are whole messages without length prefix.
 ///
-/// Total: any bytes may be given. A `query` that itself has no single plain question is answered by
-/// nothing but an error without a question.
+/// Any bytes may be given. A `query` that does not have exactly one uncompressed question matches
+/// nothing but an error response without a question.
 #[must_use]
 pub fn accepts(query: &[u8], response: &[u8]) -> Acceptance {
     match compare(query, response) {
@@ -63,13 +65,13 @@ pub fn accepts(query: &[u8], response: &[u8]) -> Acceptance {
     }
 }
 
-/// Looks for the first thing that does not fit.
+/// Compares a response with its query and returns the first difference as an error.
 fn compare(query: &[u8], response: &[u8]) -> Result<(), Mismatch> {
-    let theirs = Header::read(response).map_err(|Malformed| Mismatch::Short)?;
+    let theirs = Header::read(response).map_err(|MalformedMessage| Mismatch::Short)?;
     if !theirs.has(FLAG_RESPONSE) {
         return Err(Mismatch::NotAResponse);
     }
-    let ours = Header::read(query).map_err(|Malformed| Mismatch::Id)?;
+    let ours = Header::read(query).map_err(|MalformedMessage| Mismatch::Id)?;
     if ours.id != theirs.id {
         return Err(Mismatch::Id);
     }
@@ -85,26 +87,25 @@ fn compare(query: &[u8], response: &[u8]) -> Result<(), Mismatch> {
     if is_bare_error || is_same_question() { Ok(()) } else { Err(Mismatch::Question) }
 }
 
-/// The question section of a message with one question.
-struct Question<'a> {
+/// The first question of a message, as it stands on the wire.
+struct QuestionBytes<'a> {
     /// QNAME in wire form, with the root label.
     name: &'a [u8],
-    /// QTYPE and QCLASS.
     type_and_class: &'a [u8; 4],
 }
 
-impl PartialEq for Question<'_> {
-    /// Length bytes are at most 63, below `A`: folding the whole name touches nothing but letters
-    /// of its labels.
+impl PartialEq for QuestionBytes<'_> {
     fn eq(&self, other: &Self) -> bool {
+        // The length bytes of labels are at most 63, which is below `A`. So ignoring case over the
+        // whole name touches only the letters of its labels.
         self.name.eq_ignore_ascii_case(other.name) && self.type_and_class == other.type_and_class
     }
 }
 
-/// Finds the first question; `None` when it is cut off, compressed or too long.
-fn question(message: &[u8]) -> Option<Question<'_>> {
+/// Finds the first question of a message; `None` when it is cut off, compressed or too long.
+fn question(message: &[u8]) -> Option<QuestionBytes<'_>> {
     let end = skip_plain_name(message, HEADER).ok()?;
-    Some(Question { name: message.get(HEADER..end)?, type_and_class: message.get(end..)?.first_chunk()? })
+    Some(QuestionBytes { name: message.get(HEADER..end)?, type_and_class: message.get(end..)?.first_chunk()? })
 }
 
 #[cfg(test)]
@@ -121,7 +122,7 @@ mod tests {
         testing::query("www.example.com", 1)
     }
 
-    /// A query with that question section.
+    /// A query with this question section.
     fn message(question: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0x12, 0x34, 0x01, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         bytes.extend_from_slice(question);
@@ -136,37 +137,37 @@ mod tests {
         bytes
     }
 
-    /// `query()` and a response to it that `change` has touched.
-    fn verdict(change: impl FnOnce(&mut Vec<u8>)) -> Acceptance {
+    /// Whether the response to `query()` is still accepted after `change` has changed it.
+    fn acceptance(change: impl FnOnce(&mut Vec<u8>)) -> Acceptance {
         let mut bytes = response(&query());
         change(&mut bytes);
         accepts(&query(), &bytes)
     }
 
     #[test]
-    fn its_own_response_is_accepted_whatever_follows_the_question() {
-        assert_eq!(verdict(|_| ()), Acceptance::Accepted);
-        assert_eq!(verdict(|bytes| bytes.extend_from_slice(&[0xff; 40])), Acceptance::Accepted);
+    fn the_right_response_is_accepted_whatever_follows_the_question() {
+        assert_eq!(acceptance(|_| ()), Acceptance::Accepted);
+        assert_eq!(acceptance(|bytes| bytes.extend_from_slice(&[0xff; 40])), Acceptance::Accepted);
     }
 
     #[test]
     fn the_case_of_the_name_does_not_matter() {
-        assert_eq!(verdict(|bytes| bytes[13..16].make_ascii_uppercase()), Acceptance::Accepted);
+        assert_eq!(acceptance(|bytes| bytes[13..16].make_ascii_uppercase()), Acceptance::Accepted);
     }
 
     #[test]
     fn each_difference_is_named() {
         use Mismatch::{Id, NotAResponse, Opcode, Question, Short};
-        assert_eq!(verdict(|bytes| bytes.truncate(11)), Acceptance::NotOurs(Short));
-        assert_eq!(verdict(|bytes| bytes[2] &= 0x7f), Acceptance::NotOurs(NotAResponse));
-        assert_eq!(verdict(|bytes| bytes[1] ^= 1), Acceptance::NotOurs(Id));
-        assert_eq!(verdict(|bytes| bytes[2] |= 0x20), Acceptance::NotOurs(Opcode));
-        assert_eq!(verdict(|bytes| bytes[14] = b'x'), Acceptance::NotOurs(Question), "another name");
-        assert_eq!(verdict(|bytes| bytes[30] = 28), Acceptance::NotOurs(Question), "another type");
-        assert_eq!(verdict(|bytes| bytes[32] = 3), Acceptance::NotOurs(Question), "another class");
-        assert_eq!(verdict(|bytes| bytes[5] = 2), Acceptance::NotOurs(Question), "two questions");
-        assert_eq!(verdict(|bytes| bytes[5] = 0), Acceptance::NotOurs(Question), "none, without an error");
-        assert_eq!(verdict(|bytes| bytes.truncate(32)), Acceptance::NotOurs(Question), "cut off");
+        assert_eq!(acceptance(|bytes| bytes.truncate(11)), Acceptance::NotOurs(Short));
+        assert_eq!(acceptance(|bytes| bytes[2] &= 0x7f), Acceptance::NotOurs(NotAResponse));
+        assert_eq!(acceptance(|bytes| bytes[1] ^= 1), Acceptance::NotOurs(Id));
+        assert_eq!(acceptance(|bytes| bytes[2] |= 0x20), Acceptance::NotOurs(Opcode));
+        assert_eq!(acceptance(|bytes| bytes[14] = b'x'), Acceptance::NotOurs(Question), "another name");
+        assert_eq!(acceptance(|bytes| bytes[30] = 28), Acceptance::NotOurs(Question), "another type");
+        assert_eq!(acceptance(|bytes| bytes[32] = 3), Acceptance::NotOurs(Question), "another class");
+        assert_eq!(acceptance(|bytes| bytes[5] = 2), Acceptance::NotOurs(Question), "two questions");
+        assert_eq!(acceptance(|bytes| bytes[5] = 0), Acceptance::NotOurs(Question), "none, without an error");
+        assert_eq!(acceptance(|bytes| bytes.truncate(32)), Acceptance::NotOurs(Question), "cut off");
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn errors_may_come_without_a_question() {
         for rcode in 0..16_u8 {
-            let bare = verdict(|bytes| {
+            let bare = acceptance(|bytes| {
                 bytes.truncate(12);
                 bytes[3] |= rcode;
                 bytes[5] = 0;
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn errors_with_another_question_do_not_match() {
-        let other = verdict(|bytes| {
+        let other = acceptance(|bytes| {
             bytes[3] |= 2;
             bytes[14] = b'x';
         });
@@ -208,19 +209,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_answers_a_query_that_is_none() {
+    fn nothing_matches_bytes_that_are_no_query() {
         assert_eq!(accepts(&[], &response(&query())), Acceptance::NotOurs(Mismatch::Id));
         assert_eq!(accepts(&query()[..12], &response(&query())), Acceptance::NotOurs(Mismatch::Question));
     }
 
-    /// What hickory makes of header and question; `None` when it cannot read them.
+    /// Header and question as hickory reads them; `None` when it cannot read the header.
     fn oracle(bytes: &[u8]) -> Option<(OracleHeader, Option<Query>)> {
         let mut decoder = BinDecoder::new(bytes);
         let header = OracleHeader::read(&mut decoder).ok()?;
         Some((header, Query::read(&mut decoder).ok()))
     }
 
-    /// Whether the parsed forms belong together, by the rules of this module.
+    /// Whether query and response belong together by the rules of this module, applied to what
+    /// hickory parsed.
     fn oracle_accepts(query: &[u8], response: &[u8]) -> bool {
         let (Some((ours, asked)), Some((theirs, answered))) = (oracle(query), oracle(response)) else {
             return false;
@@ -248,7 +250,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(query in prop::collection::vec(any::<u8>(), 0..80), response in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn no_bytes_make_it_panic(
+            query in prop::collection::vec(any::<u8>(), 0..80),
+            response in prop::collection::vec(any::<u8>(), 0..80),
+        ) {
             let _ = accepts(&query, &response);
         }
 

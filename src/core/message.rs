@@ -1,148 +1,165 @@
 //! Walks DNS messages without allocating: header fields, names, records (RFC 1035 §4).
 //!
-//! Only framing is read: RDATA stays opaque, so unknown types and malformed RDATA pass through (RFC
-//! 3597). Every read is checked; a walk ends with [`Malformed`] rather than past the end.
-//! hickory-proto is the oracle in `tests`.
+//! Only the framing is read. RDATA stay opaque, so unknown types and malformed RDATA pass through
+//! (RFC 3597). Every read is checked: a walk over bytes that are cut off or contradict themselves
+//! ends with [`MalformedMessage`], never behind the last byte.
+//!
+//! hickory-proto reads the same messages in the tests, and both must agree.
 
-/// Length of the header (RFC 1035 §4.1.1).
+/// Length of the header, in bytes (RFC 1035 §4.1.1).
 pub const HEADER: usize = 12;
-/// TYPE of the EDNS pseudo-record (RFC 6891 §6.1.1).
-pub const TYPE_OPT: u16 = 41;
+/// TYPE of an IPv4 address.
+pub const TYPE_A: u16 = 1;
+/// TYPE of an authoritative name server.
+pub const TYPE_NS: u16 = 2;
 /// TYPE of an alias.
 pub const TYPE_CNAME: u16 = 5;
 /// TYPE of a start of authority.
 pub const TYPE_SOA: u16 = 6;
+/// TYPE of a domain name pointer, which names an address.
+pub const TYPE_PTR: u16 = 12;
+/// TYPE of an IPv6 address (RFC 3596).
+pub const TYPE_AAAA: u16 = 28;
 /// TYPE of an alias of a subtree (RFC 6672).
 pub const TYPE_DNAME: u16 = 39;
-/// TYPE of a DNSSEC signature.
+/// TYPE of the EDNS pseudo-record (RFC 6891 §6.1.1).
+pub const TYPE_OPT: u16 = 41;
+/// TYPE of a DNSSEC signature (RFC 4034 §3).
 pub const TYPE_RRSIG: u16 = 46;
+/// TYPE of an HTTPS service binding (RFC 9460).
+pub const TYPE_HTTPS: u16 = 65;
 /// QTYPE of "all types".
 pub const TYPE_ANY: u16 = 255;
+/// CLASS of the Internet.
+pub const CLASS_IN: u16 = 1;
 
-/// The message's framing cannot be read.
+/// The framing of a message cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message")]
-pub struct Malformed;
+pub struct MalformedMessage;
 
-/// Reads a 16-bit number.
+/// Reads the 16-bit number at the offset `at`; `None` when it runs past the end.
 #[must_use]
 pub fn read_u16(message: &[u8], at: usize) -> Option<u16> {
     let bytes = message.get(at..at.checked_add(2)?)?;
     Some(u16::from_be_bytes(bytes.try_into().ok()?))
 }
 
-/// Reads a 32-bit number.
+/// Reads the 32-bit number at the offset `at`; `None` when it runs past the end.
 #[must_use]
 pub fn read_u32(message: &[u8], at: usize) -> Option<u32> {
     let bytes = message.get(at..at.checked_add(4)?)?;
     Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
-/// The fixed fields of a message.
+/// The header of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// ID.
+    /// The message ID.
     pub id: u16,
-    /// QR, OPCODE, AA, TC, RD, RA, Z, AD, CD, RCODE as they stand.
+    /// QR, OPCODE, AA, TC, RD, RA, Z, AD, CD and RCODE as they stand in the message.
     pub flags: u16,
-    /// Entries in the question section.
+    /// The number of entries in the question section (QDCOUNT).
     pub questions: u16,
-    /// Records in the answer, authority and additional sections.
+    /// The number of records in the answer, authority and additional sections.
     pub records: [u16; 3],
 }
 
-/// QR.
+/// The bit of QR: the message is a response.
 pub const FLAG_RESPONSE: u16 = 0x8000;
-/// TC.
+/// The bit of TC: the response is truncated.
 pub const FLAG_TRUNCATED: u16 = 0x0200;
-/// RD.
+/// The bit of RD: recursion is desired.
 pub const FLAG_RECURSION_DESIRED: u16 = 0x0100;
-/// RA.
+/// The bit of RA: recursion is available.
 pub const FLAG_RECURSION_AVAILABLE: u16 = 0x0080;
-/// AD.
+/// The bit of AD: the data are authentic (RFC 4035 §3.2.3).
 pub const FLAG_AUTHENTIC: u16 = 0x0020;
-/// CD.
+/// The bit of CD: checking is disabled (RFC 4035 §3.2.2).
 pub const FLAG_CHECKING_DISABLED: u16 = 0x0010;
-/// OPCODE, in place.
+/// The four bits of the OPCODE, in their place among the flags.
 pub const MASK_OPCODE: u16 = 0x7800;
-/// RCODE, the lower four bits.
+/// The lower four bits of the RCODE, in their place among the flags.
 pub const MASK_RCODE: u16 = 0x000f;
 
 impl Header {
-    /// Reads the header.
+    /// Reads the header of a message.
     ///
     /// # Errors
-    /// [`Malformed`] under 12 bytes.
-    pub fn read(message: &[u8]) -> Result<Self, Malformed> {
-        let field = |at| read_u16(message, at).ok_or(Malformed);
+    /// [`MalformedMessage`] when there are fewer than 12 bytes.
+    pub fn read(message: &[u8]) -> Result<Self, MalformedMessage> {
+        let field = |at| read_u16(message, at).ok_or(MalformedMessage);
         Ok(Self { id: field(0)?, flags: field(2)?, questions: field(4)?, records: [field(6)?, field(8)?, field(10)?] })
     }
 
-    /// Whether a flag is set.
+    /// Whether any bit of `flag` is set.
     #[must_use]
     pub const fn has(self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 
-    /// The lower four bits of the RCODE.
+    /// The lower four bits of the RCODE; the upper eight stand in the OPT (RFC 6891 §6.1.3).
     #[must_use]
     pub const fn rcode(self) -> u16 {
         self.flags & MASK_RCODE
     }
 }
 
-/// Steps over a name that may end in a compression pointer; gives the offset behind it.
+/// Steps over a name that may end in a compression pointer, and returns the offset behind it.
 ///
 /// # Errors
-/// [`Malformed`] when it runs past the end, has a reserved label type, or is longer than 255 bytes.
-pub fn skip_name(message: &[u8], start: usize) -> Result<usize, Malformed> {
+/// [`MalformedMessage`] when the name runs past the end, has a reserved label type, or is longer
+/// than 255 bytes.
+pub fn skip_name(message: &[u8], start: usize) -> Result<usize, MalformedMessage> {
     let mut at = start;
     loop {
-        let length = *message.get(at).ok_or(Malformed)?;
+        let length = *message.get(at).ok_or(MalformedMessage)?;
         match length {
             0 => return Ok(at + 1),
             1..=63 => at += 1 + usize::from(length),
-            0xc0..=0xff => return if at + 1 < message.len() { Ok(at + 2) } else { Err(Malformed) },
-            _ => return Err(Malformed),
+            0xc0..=0xff => return if at + 1 < message.len() { Ok(at + 2) } else { Err(MalformedMessage) },
+            _ => return Err(MalformedMessage),
         }
         if at - start > 255 {
-            return Err(Malformed);
+            return Err(MalformedMessage);
         }
     }
 }
 
-/// Steps over an uncompressed name; gives the offset behind it.
+/// Steps over an uncompressed name, and returns the offset behind it.
 ///
 /// # Errors
-/// As [`skip_name`], and for a compression pointer.
-pub fn skip_plain_name(message: &[u8], start: usize) -> Result<usize, Malformed> {
+/// [`MalformedMessage`] as for [`skip_name`], and for a compression pointer.
+pub fn skip_plain_name(message: &[u8], start: usize) -> Result<usize, MalformedMessage> {
     let mut at = start;
     loop {
-        let length = *message.get(at).ok_or(Malformed)?;
+        let length = *message.get(at).ok_or(MalformedMessage)?;
         match length {
             0 if at - start < 255 => return Ok(at + 1),
             1..=63 => at += 1 + usize::from(length),
-            _ => return Err(Malformed),
+            _ => return Err(MalformedMessage),
         }
         if at - start > 254 {
-            return Err(Malformed);
+            return Err(MalformedMessage);
         }
     }
 }
 
-/// Whether the name at `first` equals the name at `second`, compression resolved and case ignored.
+/// Whether the names at two offsets are equal, with compression resolved and case ignored.
 ///
 /// # Errors
-/// [`Malformed`] for a name that cannot be read or whose pointers do not lead backwards.
-pub fn same_name(message: &[u8], first: usize, second: usize) -> Result<bool, Malformed> {
+/// [`MalformedMessage`] for a name that cannot be read, or whose pointers do not lead backwards.
+pub fn same_name(message: &[u8], first: usize, second: usize) -> Result<bool, MalformedMessage> {
     let (mut a, mut b) = (first, second);
+    // A name of 255 bytes has at most 127 labels and the root.
     for _ in 0..=128 {
         a = follow(message, a)?;
         b = follow(message, b)?;
+        // Both names go on at the same place, so the rest is the same.
         if a == b {
             return Ok(true);
         }
-        let (x, y) = (*message.get(a).ok_or(Malformed)?, *message.get(b).ok_or(Malformed)?);
+        let (x, y) = (*message.get(a).ok_or(MalformedMessage)?, *message.get(b).ok_or(MalformedMessage)?);
         if x != y {
             return Ok(false);
         }
@@ -150,103 +167,102 @@ pub fn same_name(message: &[u8], first: usize, second: usize) -> Result<bool, Ma
             return Ok(true);
         }
         let length = usize::from(x);
-        let label = |at: usize| message.get(at + 1..at + 1 + length).ok_or(Malformed);
+        let label = |at: usize| message.get(at + 1..at + 1 + length).ok_or(MalformedMessage);
         if !label(a)?.eq_ignore_ascii_case(label(b)?) {
             return Ok(false);
         }
         (a, b) = (a + 1 + length, b + 1 + length);
     }
-    Err(Malformed)
+    Err(MalformedMessage)
 }
 
-/// Follows compression pointers at `at` until a label or the root stands there.
-fn follow(message: &[u8], mut at: usize) -> Result<usize, Malformed> {
+/// Follows compression pointers from the offset `at` until a label or the root is reached.
+fn follow(message: &[u8], mut at: usize) -> Result<usize, MalformedMessage> {
     for _ in 0..=128 {
-        match *message.get(at).ok_or(Malformed)? {
+        match *message.get(at).ok_or(MalformedMessage)? {
             0..=63 => return Ok(at),
             0xc0..=0xff => {
-                let target = usize::from(read_u16(message, at).ok_or(Malformed)? & 0x3fff);
+                let target = usize::from(read_u16(message, at).ok_or(MalformedMessage)? & 0x3fff);
                 if target >= at {
-                    return Err(Malformed);
+                    return Err(MalformedMessage);
                 }
                 at = target;
             }
-            _ => return Err(Malformed),
+            _ => return Err(MalformedMessage),
         }
     }
-    Err(Malformed)
+    Err(MalformedMessage)
 }
 
-/// The section in which a record stands.
+/// The section of a message in which a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// Answer.
+    /// The answer section.
     Answer,
-    /// Authority.
+    /// The authority section.
     Authority,
-    /// Additional.
+    /// The additional section.
     Additional,
 }
 
-/// Where one record lies in its message.
+/// Where one record lies in its message, with the fields that are read of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its section.
+pub struct RecordSpan {
+    /// The section in which the record stands.
     pub section: Section,
-    /// Offset of the owner name.
+    /// The offset of the owner name.
     pub start: usize,
-    /// TYPE.
+    /// The TYPE of the record.
     pub rtype: u16,
-    /// CLASS; the UDP payload size in an OPT.
+    /// The CLASS of the record; in an OPT the sender's UDP payload size.
     pub class: u16,
-    /// Offset of the TTL field.
+    /// The offset of the TTL field.
     pub ttl_at: usize,
     /// The TTL field as it stands.
     pub ttl: u32,
-    /// Offset of the RDATA.
+    /// The offset of the RDATA.
     pub data: usize,
-    /// Offset behind the record.
+    /// The offset behind the last byte of the record.
     pub end: usize,
 }
 
-/// Walks the records of a message, section by section.
+/// Walks the records of a message from the answer section to the end of the additional section.
 pub struct Records<'a> {
-    /// The whole message.
     message: &'a [u8],
     /// Offset of the next record.
     at: usize,
-    /// Records left in the three sections.
+    /// Records left in the answer, authority and additional sections.
     left: [u16; 3],
 }
 
 impl<'a> Records<'a> {
-    /// Starts behind the question section, which is stepped over.
+    /// Starts a walk behind the question section, which is stepped over.
     ///
     /// # Errors
-    /// [`Malformed`] when header or questions cannot be read.
-    pub fn new(message: &'a [u8]) -> Result<Self, Malformed> {
+    /// [`MalformedMessage`] when the header or a question cannot be read.
+    pub fn new(message: &'a [u8]) -> Result<Self, MalformedMessage> {
         let header = Header::read(message)?;
         let mut at = HEADER;
         for _ in 0..header.questions {
             at = skip_name(message, at)? + 4;
             if at > message.len() {
-                return Err(Malformed);
+                return Err(MalformedMessage);
             }
         }
         Ok(Self { message, at, left: header.records })
     }
 
-    /// Offset of the next record.
+    /// The offset of the next record.
     #[must_use]
     pub const fn position(&self) -> usize {
         self.at
     }
 
-    /// The next record, `None` behind the last.
+    /// Returns the next record, and `None` behind the last.
     ///
     /// # Errors
-    /// [`Malformed`] when its framing runs past the end.
-    pub fn next_record(&mut self) -> Result<Option<Record>, Malformed> {
+    /// [`MalformedMessage`] when the record runs past the end of the message.
+    pub fn next_record(&mut self) -> Result<Option<RecordSpan>, MalformedMessage> {
         let [answer, authority, additional] = &mut self.left;
         let (section, left) = if *answer > 0 {
             (Section::Answer, answer)
@@ -260,17 +276,17 @@ impl<'a> Records<'a> {
         *left -= 1;
         let start = self.at;
         let fixed = skip_name(self.message, start)?;
-        let rtype = read_u16(self.message, fixed).ok_or(Malformed)?;
-        let class = read_u16(self.message, fixed + 2).ok_or(Malformed)?;
-        let ttl = read_u32(self.message, fixed + 4).ok_or(Malformed)?;
-        let length = read_u16(self.message, fixed + 8).ok_or(Malformed)?;
+        let rtype = read_u16(self.message, fixed).ok_or(MalformedMessage)?;
+        let class = read_u16(self.message, fixed + 2).ok_or(MalformedMessage)?;
+        let ttl = read_u32(self.message, fixed + 4).ok_or(MalformedMessage)?;
+        let length = read_u16(self.message, fixed + 8).ok_or(MalformedMessage)?;
         let data = fixed + 10;
         let end = data + usize::from(length);
         if end > self.message.len() {
-            return Err(Malformed);
+            return Err(MalformedMessage);
         }
         self.at = end;
-        Ok(Some(Record { section, start, rtype, class, ttl_at: fixed + 4, ttl, data, end }))
+        Ok(Some(RecordSpan { section, start, rtype, class, ttl_at: fixed + 4, ttl, data, end }))
     }
 }
 
@@ -282,9 +298,9 @@ mod tests {
     fn pointers_must_lead_backwards() {
         let mut message = vec![0; 12];
         message.extend_from_slice(b"\xc0\x0c");
-        assert_eq!(same_name(&message, 12, 12), Err(Malformed));
+        assert_eq!(same_name(&message, 12, 12), Err(MalformedMessage));
         assert_eq!(skip_name(&message, 12), Ok(14));
-        assert_eq!(skip_plain_name(&message, 12), Err(Malformed));
+        assert_eq!(skip_plain_name(&message, 12), Err(MalformedMessage));
     }
 
     #[test]
@@ -311,6 +327,6 @@ mod tests {
             longer.extend(std::iter::repeat_n(b'a', usize::from(length)));
         }
         longer.push(0);
-        assert_eq!(skip_plain_name(&longer, 0), Err(Malformed));
+        assert_eq!(skip_plain_name(&longer, 0), Err(MalformedMessage));
     }
 }

@@ -1,8 +1,11 @@
-//! Address ranges: which clients are answered, and which addresses are holdover itself.
+//! Networks and addresses: which clients are answered, and which addresses lead back to holdover
+//! itself.
 //!
-//! holdover is never an open resolver by accident: what it listens on decides who may ask
-//! ([`PRIVATE`]), unless the operator names the networks. IPv4-mapped IPv6 addresses count as the
-//! IPv4 addresses that they stand for (RFC 4291 §2.5.5.2).
+//! holdover must never be an open resolver by accident. When it listens on more than loopback and
+//! the operator names no networks, only clients from [`PRIVATE`] networks are answered.
+//!
+//! IPv4-mapped IPv6 addresses count everywhere as the IPv4 addresses that they stand for (RFC 4291
+//! §2.5.5.2).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,24 +14,26 @@ use std::str::FromStr;
 /// Port of an address that names none (RFC 1035 §4.2); a `resolv.conf` knows no other.
 pub const DNS_PORT: u16 = 53;
 
-/// An address prefix such as `10.0.0.0/8`.
+/// A network: an address prefix such as `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpNetwork {
-    /// The first address; all bits behind the prefix are zero.
+    /// The first address of the network; all bits behind the prefix are zero.
     first: IpAddr,
-    /// Leading bits that count.
+    /// The length of the prefix.
     bits: u32,
 }
 
 impl IpNetwork {
-    /// Makes an IPv4 prefix; bits behind it are cleared, more than 32 count as 32.
+    /// Makes an IPv4 network with a prefix of `bits`. Bits of the address behind the prefix are
+    /// cleared; more than 32 bits count as 32.
     #[must_use]
     pub const fn v4(address: Ipv4Addr, bits: u32) -> Self {
         let bits = if bits > 32 { 32 } else { bits };
         Self { first: IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask_v4(bits))), bits }
     }
 
-    /// Makes an IPv6 prefix; bits behind it are cleared, more than 128 count as 128.
+    /// Makes an IPv6 network with a prefix of `bits`. Bits of the address behind the prefix are
+    /// cleared; more than 128 bits count as 128.
     #[must_use]
     pub const fn v6(address: Ipv6Addr, bits: u32) -> Self {
         let bits = if bits > 128 { 128 } else { bits };
@@ -46,7 +51,6 @@ impl IpNetwork {
     }
 }
 
-/// The mask of an IPv4 prefix of `bits`.
 const fn mask_v4(bits: u32) -> u32 {
     match u32::MAX.checked_shl(32_u32.saturating_sub(bits)) {
         Some(mask) => mask,
@@ -54,7 +58,6 @@ const fn mask_v4(bits: u32) -> u32 {
     }
 }
 
-/// The mask of an IPv6 prefix of `bits`.
 const fn mask_v6(bits: u32) -> u128 {
     match u128::MAX.checked_shl(128_u32.saturating_sub(bits)) {
         Some(mask) => mask,
@@ -68,7 +71,7 @@ impl fmt::Display for IpNetwork {
     }
 }
 
-/// A text is not an address prefix.
+/// The error for a text that is not a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an address with an optional prefix length")]
 pub struct NotANetwork;
@@ -76,7 +79,8 @@ pub struct NotANetwork;
 impl FromStr for IpNetwork {
     type Err = NotANetwork;
 
-    /// Reads `192.0.2.0/24`, `2001:db8::/32`, or one address without prefix length.
+    /// Reads a network such as `192.0.2.0/24` or `2001:db8::/32`, or one address, which is a
+    /// network of itself.
     fn from_str(text: &str) -> Result<Self, NotANetwork> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) if !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -93,8 +97,8 @@ impl FromStr for IpNetwork {
     }
 }
 
-/// Networks from which nobody on the Internet can ask: loopback, private, shared and link-local
-/// ranges.
+/// The networks from which nobody on the Internet can ask: loopback, private, shared and link-local
+/// addresses.
 pub const PRIVATE: [IpNetwork; 9] = [
     IpNetwork::v4(Ipv4Addr::new(127, 0, 0, 0), 8),         // RFC 1122 §3.2.1.3
     IpNetwork::v4(Ipv4Addr::new(10, 0, 0, 0), 8),          // RFC 1918
@@ -107,13 +111,14 @@ pub const PRIVATE: [IpNetwork; 9] = [
     IpNetwork::v6(Ipv6Addr::from_bits(0xfe80 << 112), 10), // RFC 4291 §2.5.6
 ];
 
-/// Whether a client may ask: its address lies in one of `networks`, or none is named.
+/// Whether a client may ask: its address lies in one of `networks`, or `networks` is empty.
 #[must_use]
 pub fn admits(networks: &[IpNetwork], client: IpAddr) -> bool {
     networks.is_empty() || networks.iter().any(|network| network.contains(client))
 }
 
-/// Whether an address is that of one host: neither unspecified, nor multicast, nor broadcast.
+/// Whether an address can be that of one host: it is neither unspecified, nor multicast, nor the
+/// broadcast address.
 #[must_use]
 pub const fn is_one_host(address: IpAddr) -> bool {
     match address.to_canonical() {
@@ -122,11 +127,11 @@ pub const fn is_one_host(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a query to `target` would come back to a listener on one of `listeners`.
+/// Whether a query to `target` would come back to one of our own `listeners`.
 ///
-/// A wildcard listener also hears loopback; other addresses of the host are not known here. What is
-/// sent to the unspecified address goes to loopback (resolv.conf files that say `nameserver
-/// 0.0.0.0` mean that).
+/// A listener on the unspecified address also receives what is sent to loopback; the other
+/// addresses of the host are not known here. A packet to the unspecified address goes to loopback,
+/// which is what `nameserver 0.0.0.0` in a `resolv.conf` means.
 #[must_use]
 pub fn is_own(listeners: &[SocketAddr], target: SocketAddr) -> bool {
     let asked = match target.ip().to_canonical() {
@@ -135,14 +140,14 @@ pub fn is_own(listeners: &[SocketAddr], target: SocketAddr) -> bool {
         other => other,
     };
     listeners.iter().any(|listener| {
-        let heard = listener.ip().to_canonical();
+        let own = listener.ip().to_canonical();
         listener.port() == target.port()
-            && (heard == asked
-                || match (heard, asked) {
-                    (IpAddr::V4(heard), IpAddr::V4(asked)) => heard.is_unspecified() && asked.is_loopback(),
-                    // The wildcard of IPv6 hears IPv4 too where the host has not been told
-                    // otherwise.
-                    (IpAddr::V6(heard), asked) => heard.is_unspecified() && asked.is_loopback(),
+            && (own == asked
+                || match (own, asked) {
+                    (IpAddr::V4(own), IpAddr::V4(asked)) => own.is_unspecified() && asked.is_loopback(),
+                    // A listener on the unspecified IPv6 address receives IPv4 as well, unless the
+                    // host is configured otherwise.
+                    (IpAddr::V6(own), asked) => own.is_unspecified() && asked.is_loopback(),
                     (IpAddr::V4(_), IpAddr::V6(_)) => false,
                 })
     })
@@ -161,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_contains_its_range_and_nothing_else() {
+    fn a_network_contains_its_range_and_nothing_else() {
         assert!(network("192.0.2.128/25").contains("192.0.2.255".parse().unwrap()));
         assert!(!network("192.0.2.128/25").contains("192.0.2.127".parse().unwrap()));
         assert!(network("2001:db8::/32").contains("2001:db8:ffff::1".parse().unwrap()));
@@ -181,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_not_a_network() {
+    fn other_texts_are_not_networks() {
         for text in
             ["", "/", "192.0.2.0/", "192.0.2.0/33", "192.0.2.0/+8", "2001:db8::/129", "example.com", "192.0.2.0/8/8"]
         {
@@ -196,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn private_ranges_admit_neighbours_and_no_stranger() {
+    fn private_networks_admit_neighbours_and_nobody_from_the_internet() {
         for client in [
             "127.0.0.53",
             "10.1.2.3",
@@ -217,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_knows_itself() {
+    fn an_address_that_leads_back_to_a_listener_is_recognised() {
         assert!(own("127.0.0.1:53", "127.0.0.1:53"));
         assert!(own("127.0.0.1:53", "[::ffff:127.0.0.1]:53"));
         assert!(own("0.0.0.0:53", "127.0.0.53:53"));
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_and_nobody_are_not_one_host() {
+    fn multicast_broadcast_and_unspecified_addresses_are_not_one_host() {
         for address in ["0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "ff02::1", "::ffff:0.0.0.0"] {
             assert!(!is_one_host(address.parse().unwrap()), "{address}");
         }
@@ -238,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_is_not_oneself() {
+    fn an_address_of_another_host_or_port_is_not_our_own() {
         assert!(!own("127.0.0.1:53", "127.0.0.53:53"));
         assert!(!own("127.0.0.1:53", "127.0.0.1:5300"));
         assert!(!own("0.0.0.0:53", "192.0.2.1:53"));

@@ -1,7 +1,8 @@
 //! The operator's choices as plain values, in the form in which the core uses them.
 //!
-//! `config` builds these from file, environment and flags, within the limits of `config::limits`;
-//! nothing here has a default of its own. A policy is read-only for the life of a resolver.
+//! The configuration builds a [`Policy`] from file, environment and flags, and keeps every value
+//! within the limits of `config::limits`. Nothing here has a default of its own or checks a range.
+//! A policy does not change during the life of a resolver.
 
 use std::time::Duration;
 
@@ -19,18 +20,18 @@ pub enum LogFormat {
     Json,
 }
 
-/// How long a client with a stale answer in reach waits for a fresh one (RFC 8767 §5, client
-/// response timer).
+/// How long a client waits for a fresh answer while a stale one is at hand (client response timer,
+/// RFC 8767 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientResponseTimer {
-    /// 8 × the upstream's smoothed p99 round-trip time, clamped to the two bounds.
+    /// Eight times the upstream's smoothed p99 round-trip time, clamped to two bounds.
     Adaptive {
         /// The shortest wait.
         at_least: Duration,
         /// The longest wait.
         at_most: Duration,
     },
-    /// Always this long.
+    /// The same time for every upstream.
     Fixed(Duration),
 }
 
@@ -39,73 +40,78 @@ pub enum ClientResponseTimer {
 pub struct StalePolicy {
     /// How long a client waits before it is given the stale answer.
     pub client_response_timer: ClientResponseTimer,
-    /// How long after its expiry an answer may still be served (RFC 8767 §5, maximum stale timer).
+    /// How long an answer that is no longer fresh may still be served (maximum stale timer, RFC
+    /// 8767 §5).
     pub maximum: Duration,
-    /// The TTL of stale answers at the most; never less than 1 s, never more than the original TTL.
+    /// The largest TTL of stale answers. The TTL shown is never more than the original one, and at
+    /// least 1 s.
     pub answer_ttl: Duration,
-    /// The first wait after a failed refresh of a name and type before it is asked again; doubles
-    /// (RFC 8767 §5).
+    /// The failure recheck timer after the first failure of a name and type; each further failure
+    /// doubles it (RFC 8767 §5).
     pub recheck_min: Duration,
-    /// The longest such wait.
+    /// The longest failure recheck timer.
     pub recheck_max: Duration,
-    /// Exceptions by suffix; the longest matching suffix counts.
+    /// Exceptions by suffix, of which the longest that matches counts.
     pub suffixes: Vec<SuffixStale>,
 }
 
-/// What differs for names at or below one suffix.
+/// The choices that differ for names at or below one suffix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuffixStale {
     /// The suffix in lower-cased wire form, with the root label.
     pub suffix: Box<[u8]>,
-    /// Maximum stale for these names.
+    /// The maximum stale timer for these names.
     pub maximum: Duration,
-    /// Whether answers with TTL 0 may be served stale, which RFC 8767 §4 leaves out.
+    /// Whether answers with TTL 0 may be served stale, which RFC 8767 §4 excludes.
     pub ttl_zero: TtlZero,
 }
 
-/// What becomes of an answer with TTL 0 after it was given to who asked.
+/// Whether an answer with TTL 0 is kept after the clients that waited for it have got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TtlZero {
-    /// It is forgotten (RFC 1035 §3.2.1).
+    /// The answer is forgotten (RFC 1035 §3.2.1).
     Forget,
-    /// It is kept for outages: never reused as fresh, but served stale.
+    /// The answer is kept for outages: never reused as fresh, but served stale.
     KeepForOutages,
 }
 
 /// Bounds on how long answers count as fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TtlPolicy {
-    /// Longest life of a positive answer; bounds what a hijack or a bad change can do.
+    /// For how long a positive answer is fresh at the most, which bounds what a hijack or a bad
+    /// change can do.
     pub positive_max: Duration,
-    /// Longest life of a negative answer (RFC 2308 §5).
+    /// For how long a negative answer with SOA is fresh at the most (RFC 2308 §5).
     pub negative_max: Duration,
-    /// Life of a negative answer that came without an SOA.
+    /// For how long a negative answer without SOA is fresh.
     pub negative_without_soa: Duration,
 }
 
 /// When a fresh answer in use is refreshed ahead of its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefetchPolicy {
-    /// Whether names are refreshed ahead at all.
+    /// Whether names are refreshed ahead of their expiry at all.
     pub enabled: bool,
     /// The last part of the TTL in which a hit may start a refresh, in percent.
     pub window_percent: u32,
-    /// The shortest such part.
+    /// The length of that part at the least.
     pub window_min: Duration,
-    /// Hits that a name must have had in this TTL.
+    /// The number of hits that a name must have had in this TTL.
     pub hits: u32,
 }
 
 /// How one resolution spends its sends (RFC 9520 §3.1: at most three).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptPolicy {
-    /// When the second send happens at the latest, counted from the first.
+    /// How long after the first send the second one happens at the latest; also the time for which
+    /// an attempt is waited for before it has timed out.
     pub second_after: Duration,
-    /// When the third send happens.
+    /// How long after the first send the third one happens.
     pub third_after: Duration,
-    /// Sends of one resolution at the most.
+    /// The largest number of sends of one resolution.
     pub sends: u32,
-    /// When a client that nothing can be found for gets SERVFAIL (query resolution timer).
+    /// How long a client waits for an answer to a name of which nothing is remembered, before it
+    /// gets SERVFAIL (query resolution timer, RFC 8767 §5).
     pub deadline: Duration,
     /// How long after its start a resolution still takes a late answer.
     pub linger: Duration,
@@ -114,87 +120,89 @@ pub struct AttemptPolicy {
 /// How many packets go upstream, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetPolicy {
-    /// Packets in any one second, all classes together.
+    /// The largest number of packets in any one second, all classes together.
     pub per_second: u32,
-    /// Of these, prefetches at the most, in percent.
+    /// The share of prefetches in that number at the most, in percent.
     pub prefetch_percent: u32,
-    /// Packets a second of the recovery sweep.
+    /// The largest number of packets in a second for the sweep after an outage.
     pub sweep_per_second: u32,
-    /// Packets a second for names of which nothing is remembered, while all upstreams are down.
+    /// The largest number of packets in a second for names of which nothing is remembered, while
+    /// all upstreams are down.
     pub outage_per_second: u32,
 }
 
 /// When an upstream counts as impaired, down, and healthy again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthPolicy {
-    /// Transport failures in a row without any answer that open the breaker.
+    /// The number of transport failures in a row, without any response between them, that opens the
+    /// breaker.
     pub down_after: u32,
-    /// Share of failures in the window that makes an upstream impaired, in percent.
+    /// The share of failures in the window that makes an upstream impaired, in percent.
     pub impaired_percent: u32,
-    /// Attempts that the window must hold for that share to count.
+    /// The number of attempts that the window must hold for that share to count.
     pub impaired_attempts: u32,
-    /// Length of the window.
+    /// The length of the window.
     pub window: Duration,
-    /// Successes in a row until a recovering upstream counts as healthy.
+    /// The number of successes in a row after which a recovering upstream counts as healthy.
     pub recovery_successes: u32,
-    /// First wait between probes of an upstream that is down.
+    /// The first wait between two probes of an upstream that is down.
     pub probe_min: Duration,
-    /// Longest wait between probes.
+    /// The longest wait between two probes.
     pub probe_max: Duration,
 }
 
-/// What the cache may hold.
+/// How much the cache may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CachePolicy {
-    /// Positive answers at the most.
+    /// The largest number of positive answers.
     pub entries: u64,
-    /// Their weight at the most, bookkeeping included, in bytes.
+    /// The largest size of all positive answers together in bytes, bookkeeping included.
     pub bytes: u64,
-    /// Room for negative answers beside them, in percent of both.
+    /// What negative answers may take beside the positive ones, in percent of both limits.
     pub negative_percent: u32,
 }
 
-/// A name that must never be missing.
+/// A critical name, which must never be missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CriticalName {
     /// The name in lower-cased wire form, with the root label.
     pub name: Box<[u8]>,
-    /// The types of it, each once.
+    /// The types for which the name is watched, each once.
     pub types: Vec<u16>,
-    /// How old its answers may become before that is alarming.
+    /// The age that an answer may reach before an alarm is raised.
     pub max_age: Duration,
 }
 
-/// What may be under way at the same moment.
+/// How much may be under way at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InFlightPolicy {
-    /// Upstream resolutions.
+    /// The largest number of resolutions under way.
     pub resolutions: usize,
-    /// Clients waiting for one of them.
+    /// The largest number of queries that wait for one of them.
     pub waiting: usize,
 }
 
-/// All choices of one resolver.
+/// All choices for one resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Serving stale.
+    /// When and for how long stale answers are served.
     pub stale: StalePolicy,
-    /// Freshness.
+    /// For how long answers count as fresh.
     pub ttl: TtlPolicy,
-    /// Refreshing ahead.
+    /// When answers are refreshed ahead of their expiry.
     pub prefetch: PrefetchPolicy,
-    /// Sends of one resolution.
+    /// How a resolution spends its sends.
     pub attempts: AttemptPolicy,
-    /// Packets upstream.
+    /// How many packets go upstream.
     pub budget: BudgetPolicy,
-    /// Upstream states.
+    /// When an upstream counts as impaired, down and healthy again.
     pub health: HealthPolicy,
-    /// Size of the memory.
+    /// How much the cache may hold.
     pub cache: CachePolicy,
-    /// Names that must never be missing, each once.
+    /// The critical names, each once.
     pub critical: Vec<CriticalName>,
-    /// How long readiness waits for an answer for each of them.
+    /// How long readiness waits for an answer for each critical name.
     pub ready_timeout: Duration,
-    /// Work at the same moment.
+    /// How much may be under way at the same moment.
     pub in_flight: InFlightPolicy,
 }

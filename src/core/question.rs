@@ -1,66 +1,69 @@
-//! Reads a client's query: what it asks, and what an answer to it must look like.
+//! Reads a client's query: which question it asks, and which parts of it a response must repeat.
 //!
-//! | the query | outcome |
+//! The first row that fits decides:
+//!
+//! | packet | outcome |
 //! |---|---|
-//! | under 12 bytes, or QR=1 | dropped: no answer is owed, and answering would reflect |
-//! | opcode other than QUERY | NOTIMP |
-//! | QDCOUNT ≠ 1, unreadable question, two OPTs, unreadable records | FORMERR |
+//! | shorter than 12 bytes, or QR=1 | dropped: a response would go to somebody who did not ask |
+//! | opcode other than QUERY | NOTIMP; FORMERR when the only question cannot be read |
+//! | QDCOUNT ≠ 1, unreadable question | FORMERR |
+//! | two OPTs, OPT outside the additional section or not at the root, unreadable records | FORMERR |
 //! | EDNS version > 0 | BADVERS (RFC 6891 §6.1.3) |
-//! | class other than IN, AXFR, IXFR and other meta types | NOTIMP (RFC 1035 §4.1.1; `version.bind` is off) |
+//! | class other than IN; AXFR, IXFR and other meta types | NOTIMP (RFC 1035 §4.1.1; `version.bind` is off) |
 //! | anything else | a [`Query`] |
 //!
-//! Unknown EDNS options are ignored (RFC 6891 §6.1.2). Nothing allocates; hickory-proto is the
-//! oracle in the tests.
+//! Unknown EDNS options are ignored (RFC 6891 §6.1.2). Nothing here allocates. hickory-proto reads
+//! the same packets in the tests, and both must agree.
 
 use super::key::{Dnssec, Key};
-use super::message::{self, HEADER, Header, Records, Section, TYPE_OPT};
+use super::message::{self, CLASS_IN, HEADER, Header, Records, Section, TYPE_OPT};
 
-/// What the client said about EDNS (RFC 6891).
+/// The client's EDNS parameters (RFC 6891).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edns {
-    /// The largest UDP response it takes, as it stands in its OPT.
+    /// The size of the largest UDP response that the client takes in bytes, as its OPT names it.
     pub udp_size: u16,
-    /// DO.
+    /// DO: the client wants DNSSEC records (RFC 3225).
     pub dnssec_ok: bool,
 }
 
-/// What an answer must repeat of its query.
+/// The parts of a query that its response must repeat or heed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Echo {
     /// The client's message ID.
     pub id: u16,
-    /// The client's flags as they stand.
+    /// The client's flags as they stand in the header.
     pub flags: u16,
-    /// Where the question section ends; 12 when none could be read.
+    /// The offset behind the question section; 12 when no question could be read.
     pub question_end: usize,
-    /// Its OPT, if it sent one.
+    /// The client's EDNS parameters; `None` when the query has no OPT.
     pub edns: Option<Edns>,
 }
 
 /// A query that can be answered by resolving.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// What it asks.
+    /// The question, as the key under which its answer is remembered.
     pub key: Key,
-    /// What its answer repeats.
+    /// The parts of the query that its response repeats.
     pub echo: Echo,
 }
 
-/// Response codes that holdover writes itself (RFC 1035 §4.1.1, RFC 6891 §9).
+/// A response code that holdover sets itself (RFC 1035 §4.1.1, RFC 6891 §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rcode {
-    /// The query could not be read.
+    /// The query cannot be read.
     FormErr,
-    /// No answer could be had.
+    /// No answer could be obtained.
     ServFail,
-    /// This kind of query is not served.
+    /// Queries of this kind are not served.
     NotImp,
-    /// This EDNS version is not known.
+    /// The EDNS version of the query is not supported.
     BadVers,
 }
 
 impl Rcode {
-    /// The code, with its upper eight bits for the OPT (RFC 6891 §6.1.3).
+    /// The code as a number; its bits above the lower four belong into the OPT (RFC 6891 §6.1.3).
     #[must_use]
     pub const fn code(self) -> u16 {
         match self {
@@ -72,12 +75,12 @@ impl Rcode {
     }
 }
 
-/// Why a packet gets no answer at all.
+/// Why a packet gets no response at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreadable {
-    /// Under 12 bytes.
+pub enum DropReason {
+    /// The packet is shorter than a header, 12 bytes.
     Short,
-    /// QR=1: a response.
+    /// The packet is itself a response: QR is 1.
     Response,
 }
 
@@ -88,24 +91,24 @@ pub enum Unreadable {
     reason = "lives on the stack of the thread that received the packet; boxing would allocate"
 )]
 pub enum Received {
-    /// To be resolved.
+    /// A query that is answered from memory or by resolving.
     Query(Query),
-    /// To be answered with this code at once.
+    /// A query that gets a response with this code and no records at once.
     Error(Rcode, Echo),
-    /// Not to be answered.
-    Drop(Unreadable),
+    /// A packet that gets no response.
+    Drop(DropReason),
 }
 
-/// CLASS IN.
-const CLASS_IN: u16 = 1;
-
 /// Reads a packet from a client.
+///
+/// Any bytes may be given.
 #[must_use]
 pub fn read(packet: &[u8]) -> Received {
-    let Ok(header) = Header::read(packet) else { return Received::Drop(Unreadable::Short) };
+    let Ok(header) = Header::read(packet) else { return Received::Drop(DropReason::Short) };
     if header.has(message::FLAG_RESPONSE) {
-        return Received::Drop(Unreadable::Response);
+        return Received::Drop(DropReason::Response);
     }
+    // An error response repeats the question if that can be read, even for an unknown opcode.
     let bare = Echo { id: header.id, flags: header.flags, question_end: HEADER, edns: None };
     if header.questions != 1 {
         let code = if header.has(message::MASK_OPCODE) { Rcode::NotImp } else { Rcode::FormErr };
@@ -120,6 +123,7 @@ pub fn read(packet: &[u8]) -> Received {
     if header.has(message::MASK_OPCODE) {
         return Received::Error(Rcode::NotImp, echo);
     }
+    // Class and type are looked at last, so that their error response carries an OPT as well.
     let edns = match read_edns(packet, header) {
         Ok(edns) => edns,
         Err((code, edns)) => return Received::Error(code, Echo { edns, ..echo }),
@@ -136,7 +140,8 @@ pub fn read(packet: &[u8]) -> Received {
     Received::Query(Query { key: Key::new(name, qtype, qclass, dnssec), echo })
 }
 
-/// Finds the one OPT behind the question.
+/// Finds the OPT of a query, of which there may be one. An error carries the response code, and the
+/// EDNS parameters as far as they were read.
 fn read_edns(packet: &[u8], header: Header) -> Result<Option<Edns>, (Rcode, Option<Edns>)> {
     if header.records == [0, 0, 0] {
         return Ok(None);
@@ -166,8 +171,8 @@ fn read_edns(packet: &[u8], header: Header) -> Result<Option<Edns>, (Rcode, Opti
     }
 }
 
-/// Types that stand for an operation or a pseudo-record rather than data: OPT, TKEY to MAILA (RFC
-/// 6895 §3.1); ANY is served.
+/// Whether a QTYPE stands for an operation or a pseudo-record rather than for data: OPT, and TKEY
+/// to MAILA (RFC 6895 §3.1). ANY (255) is not among them, since it is served.
 const fn is_meta(qtype: u16) -> bool {
     matches!(qtype, TYPE_OPT | 249..=254)
 }
@@ -176,7 +181,8 @@ const fn is_meta(qtype: u16) -> bool {
 mod tests {
     use super::*;
 
-    /// A query for `www.example.com. A` with the given flags and what follows the question.
+    /// A query for `www.example.com. A` with these flags and counts, and these bytes behind the
+    /// question.
     fn packet(flags: u16, counts: [u16; 4], behind: &[u8]) -> Vec<u8> {
         let mut out = vec![0x12, 0x34];
         out.extend(flags.to_be_bytes());
@@ -217,8 +223,8 @@ mod tests {
 
     #[test]
     fn responses_and_fragments_are_dropped() {
-        assert!(matches!(read(&packet(0x8180, [1, 0, 0, 0], b"")), Received::Drop(Unreadable::Response)));
-        assert!(matches!(read(&[0; 11]), Received::Drop(Unreadable::Short)));
+        assert!(matches!(read(&packet(0x8180, [1, 0, 0, 0], b"")), Received::Drop(DropReason::Response)));
+        assert!(matches!(read(&[0; 11]), Received::Drop(DropReason::Short)));
     }
 
     #[test]

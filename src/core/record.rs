@@ -1,27 +1,30 @@
-//! A remembered answer as bytes: what the state file holds, and whatever else carries answers from
-//! one process to another.
+//! A remembered answer as bytes: the form in which the state file and the shared cache hold it.
 //!
-//! | offset | bytes | what |
+//! | offset | bytes | content |
 //! |---|---|---|
 //! | 0 | 1 | version of this format: 1 |
 //! | 1 | 1 | kind: 0 positive, 1 NODATA, 2 NXDOMAIN |
-//! | 2 | 1 | flags: 1 vouched for by an SOA, 2 authentic, 4 without a date: what is stored below is a bound, and whatever has a date is newer |
+//! | 2 | 1 | flags: 1 vouched for by an SOA, 2 authentic, 4 undated |
 //! | 3 | 1 | 0 |
 //! | 4 | 4 | hits, so that the hottest names come first again |
-//! | 8 | 8 | stored, µs since the Unix epoch |
-//! | 16 | 8 | fresh until |
-//! | 24 | 8 | stale until |
+//! | 8 | 8 | stored, µs since the Unix epoch; only a bound when the answer is undated |
+//! | 16 | 8 | fresh until, µs since the Unix epoch |
+//! | 24 | 8 | stale until, µs since the Unix epoch |
 //! | 32 | 4 | cap of the TTLs shown, s |
 //! | 36 | 2 | length of the extended errors |
 //! | 38 | | the extended errors, then the response without OPT |
 //!
-//! Numbers are big-endian. The key is not in it: it lies beside, and the response repeats it. Bytes
-//! that are read may come from anywhere: they are walked and judged like a response, and are
-//! refused unless they say the same as the fields before them. A new version gets a new number and
-//! a reader of its own in [`read`]; the old readers stay.
+//! Numbers are big-endian. The key is not part of the record: it lies beside it, and the response
+//! repeats the question.
+//!
+//! The bytes that are read may come from anywhere. Their response is classified like one from an
+//! upstream, and the record is rejected unless the verdict agrees with the fields before it. A new
+//! version of the format gets a new number and a reader of its own in [`read`]; the old readers
+//! stay.
 
 use super::classify::{self, Kind, Verdict, Vouched};
-use super::entry::{Entry, Times};
+use super::entry::{Entry, StoredParts, Times};
+use super::extended_error;
 use super::key::Key;
 use super::message::{self, Header};
 use super::policy::LIFE_MAX;
@@ -31,43 +34,41 @@ use super::time::Timestamp;
 const VERSION: u8 = 1;
 /// Bytes before the extended errors.
 const FIXED: usize = 38;
-/// Flag: an SOA vouches for it.
+/// The flag of a negative answer with SOA, and of every positive one.
 const VOUCHED: u8 = 1;
-/// Flag: upstream set AD.
+/// The flag of an answer with AD.
 const AUTHENTIC: u8 = 2;
-/// Flag: nobody knows when it came.
+/// The flag of an answer whose time of arrival is unknown.
 const UNDATED: u8 = 4;
-/// Longest extended errors, in bytes.
-const EXTENDED_ERRORS_MAX: usize = 256;
 
-/// An answer and how often it was asked for.
+/// A remembered answer with its popularity, as it was read from bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The answer.
+    /// The remembered answer.
     pub entry: Entry,
-    /// Hits.
+    /// The number of queries that the answer had served when it was written.
     pub hits: u32,
 }
 
-/// Why bytes are no record.
+/// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// Cut off.
+pub enum UnreadableRecord {
+    /// The bytes end before the record does.
     #[error("too short")]
     Short,
-    /// Of a version that is not known here.
+    /// The record has a version that this release cannot read.
     #[error("of an unknown version")]
     Version,
-    /// The fields before the response are out of their range, or contradict it.
+    /// A field before the response is out of its range, or contradicts the response.
     #[error("fields out of range")]
     Fields,
-    /// The response cannot be walked, or answers another question.
+    /// The response cannot be read, or answers another question.
     #[error("not a response to its question")]
     Response,
 }
 
-impl Unreadable {
-    /// The metric label.
+impl UnreadableRecord {
+    /// The word for this reason in metrics and in the log.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -79,7 +80,7 @@ impl Unreadable {
     }
 }
 
-/// Appends an answer as a record.
+/// Appends the record of an answer to `out`.
 pub fn write(entry: &Entry, hits: u32, out: &mut Vec<u8>) {
     let kind = match entry.kind {
         Kind::Positive => 0,
@@ -101,8 +102,8 @@ pub fn write(entry: &Entry, hits: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(entry.wire());
 }
 
-/// When an answer was stored and how often it was asked for, without reading the rest; `None` when
-/// that cannot be told.
+/// When a record's answer was stored and how many hits it had, without reading the rest of it;
+/// `None` when the bytes are too short or have another version.
 #[must_use]
 pub fn glance(bytes: &[u8]) -> Option<(Timestamp, u32)> {
     let number = |at| message::read_u32(bytes, at);
@@ -110,62 +111,67 @@ pub fn glance(bytes: &[u8]) -> Option<(Timestamp, u32)> {
     (bytes.first() == Some(&VERSION)).then_some((stored, number(4)?))
 }
 
-/// Reads a record that lay under this key.
+/// Reads a record that was kept under this key.
 ///
 /// # Errors
-/// [`Unreadable`], whatever the bytes are.
-pub fn read(key: &Key, bytes: &[u8]) -> Result<Record, Unreadable> {
+/// [`UnreadableRecord`] unless the bytes are a whole record whose response answers the question of
+/// `key`. Any bytes may be given.
+pub fn read(key: &Key, bytes: &[u8]) -> Result<Record, UnreadableRecord> {
     match bytes.first() {
-        None => Err(Unreadable::Short),
+        None => Err(UnreadableRecord::Short),
         Some(&VERSION) => read_first(key, bytes),
-        Some(_) => Err(Unreadable::Version),
+        Some(_) => Err(UnreadableRecord::Version),
     }
 }
 
 /// Reads a record of version 1.
-fn read_first(key: &Key, bytes: &[u8]) -> Result<Record, Unreadable> {
-    let &[_, kind, flags, zero, ..] = bytes else { return Err(Unreadable::Short) };
+fn read_first(key: &Key, bytes: &[u8]) -> Result<Record, UnreadableRecord> {
+    // The fixed fields come first, each in its range.
+    let &[_, kind, flags, zero, ..] = bytes else { return Err(UnreadableRecord::Short) };
     let kind = match kind {
         0 => Kind::Positive,
         1 => Kind::NoData,
         2 => Kind::NxDomain,
-        _ => return Err(Unreadable::Fields),
+        _ => return Err(UnreadableRecord::Fields),
     };
     if zero != 0 || flags & !(VOUCHED | AUTHENTIC | UNDATED) != 0 {
-        return Err(Unreadable::Fields);
+        return Err(UnreadableRecord::Fields);
     }
-    let number = |at| message::read_u32(bytes, at).ok_or(Unreadable::Short);
+    let number = |at| message::read_u32(bytes, at).ok_or(UnreadableRecord::Short);
     let time = |at: usize| Ok(Timestamp::from_micros(u64::from(number(at)?) << 32 | u64::from(number(at + 4)?)));
-    let times = Times { stored: time(8)?, fresh_until: time(16)?, stale_until: time(24)?, ttl_cap: number(32)? };
+    let times = Times { stored: time(8)?, fresh_until: time(16)?, stale_until: time(24)? };
     let ordered = times.stored <= times.fresh_until && times.fresh_until <= times.stale_until;
     if !ordered
         || times.fresh_until.since(times.stored) > LIFE_MAX
         || times.stale_until.since(times.fresh_until) > LIFE_MAX
     {
-        return Err(Unreadable::Fields);
+        return Err(UnreadableRecord::Fields);
     }
-    let errors_end = FIXED + usize::from(message::read_u16(bytes, 36).ok_or(Unreadable::Short)?);
+    // The length of the extended errors says where the response begins.
+    let errors_end = FIXED + usize::from(message::read_u16(bytes, 36).ok_or(UnreadableRecord::Short)?);
     let (Some(errors), Some(wire)) = (bytes.get(FIXED..errors_end), bytes.get(errors_end..)) else {
-        return Err(Unreadable::Short);
+        return Err(UnreadableRecord::Short);
     };
-    if errors.len() > EXTENDED_ERRORS_MAX || !classify::is_extended_errors(errors) {
-        return Err(Unreadable::Fields);
+    if errors.len() > extended_error::KEPT_MAX || !classify::is_extended_errors(errors) {
+        return Err(UnreadableRecord::Fields);
     }
-    let header = Header::read(wire).map_err(|_| Unreadable::Response)?;
+    // The fields must say about the response what classifying it says.
+    let header = Header::read(wire).map_err(|_| UnreadableRecord::Response)?;
     if !header.has(message::FLAG_RESPONSE) {
-        return Err(Unreadable::Response);
+        return Err(UnreadableRecord::Response);
     }
     let vouched = flags & VOUCHED != 0;
-    let judged = match classify::classify(key.qtype(), wire) {
+    let classified = match classify::classify(key.qtype(), wire) {
         Verdict::Positive { .. } => (Kind::Positive, true),
         Verdict::Negative { kind, vouched: Vouched::BySoa(_) } => (kind, true),
         Verdict::Negative { kind, vouched: Vouched::Not } => (kind, false),
-        Verdict::Truncated | Verdict::Failed(_) => return Err(Unreadable::Response),
+        Verdict::Truncated | Verdict::Failed(_) => return Err(UnreadableRecord::Response),
     };
-    if judged != (kind, vouched) || header.has(message::FLAG_AUTHENTIC) != (flags & AUTHENTIC != 0) {
-        return Err(Unreadable::Fields);
+    if classified != (kind, vouched) || header.has(message::FLAG_AUTHENTIC) != (flags & AUTHENTIC != 0) {
+        return Err(UnreadableRecord::Fields);
     }
-    let entry = Entry::stored(key, wire, errors, kind, vouched, times).map_err(|_| Unreadable::Response)?;
+    let parts = StoredParts { wire, extended_errors: errors, kind, vouched, times, ttl_cap: number(32)? };
+    let entry = Entry::from_parts(key, parts).map_err(|_| UnreadableRecord::Response)?;
     let entry = if flags & UNDATED == 0 { entry } else { entry.without_date() };
     Ok(Record { entry, hits: number(4)? })
 }
@@ -206,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_record_is_read_back() {
         for entry in examples() {
             assert_eq!(glance(&written(&entry)), Some((entry.stored, 7)));
             assert_eq!(read(&key(), &written(&entry)), Ok(Record { entry, hits: 7 }));
@@ -214,16 +220,16 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_another_name_or_version_is_refused() {
+    fn a_record_of_another_name_or_version_is_rejected() {
         let bytes = written(&examples()[0]);
         let other = Key::new(&name("web.example.com"), 1, 1, Dnssec::default());
-        assert_eq!(read(&other, &bytes), Err(Unreadable::Response));
-        assert_eq!(read(&key(), &[&[2], &bytes[1..]].concat()), Err(Unreadable::Version));
-        assert_eq!(read(&key(), &[]), Err(Unreadable::Short));
+        assert_eq!(read(&other, &bytes), Err(UnreadableRecord::Response));
+        assert_eq!(read(&key(), &[&[2], &bytes[1..]].concat()), Err(UnreadableRecord::Version));
+        assert_eq!(read(&key(), &[]), Err(UnreadableRecord::Short));
     }
 
     #[test]
-    fn every_cut_and_every_flipped_bit_is_refused_or_well_formed() {
+    fn every_cut_and_every_flipped_bit_is_rejected_or_well_formed() {
         for entry in examples() {
             let bytes = written(&entry);
             for length in 0..bytes.len() {
@@ -245,7 +251,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0_u8..3) {
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0_u8..3) {
             let _ = read(&key(), &bytes);
             let mut bytes = bytes;
             if let Some(first) = bytes.first_mut() {

@@ -1,4 +1,6 @@
-//! When a name is asked again: ahead of its expiry while it is in use, and after a failure.
+//! When a name is asked for again: ahead of its expiry while it is in use, and after a failure.
+//!
+//! Critical names are refreshed without any client; see [`super::critical`].
 
 use std::time::Duration;
 
@@ -7,7 +9,8 @@ use super::entry::Entry;
 use super::policy::{PrefetchPolicy, StalePolicy};
 use super::time::Timestamp;
 
-/// Whether a fresh entry with so many hits in this TTL should be refreshed ahead.
+/// Whether a fresh entry that has had this number of hits in its TTL should be refreshed now, ahead
+/// of its expiry.
 #[must_use]
 pub fn prefetch(entry: &Entry, hits: u32, policy: &PrefetchPolicy, now: Timestamp) -> Prefetch {
     let life = entry.fresh_until.since(entry.stored);
@@ -19,8 +22,8 @@ pub fn prefetch(entry: &Entry, hits: u32, policy: &PrefetchPolicy, now: Timestam
     }
 }
 
-/// How long a name is left alone after its `failures`-th failure in a row (RFC 8767 §5, RFC 9520
-/// §3.2): doubles to the maximum.
+/// The failure recheck timer of a name after so many failures in a row: it doubles with each
+/// failure up to its maximum (RFC 8767 §5, RFC 9520 §3.2).
 #[must_use]
 pub fn recheck_after(failures: u32, policy: &StalePolicy) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
@@ -47,11 +50,11 @@ mod tests {
         let (entry, policy) = (entry(300), policy().prefetch);
         assert_eq!(prefetch(&entry, 2, &policy, Timestamp::from_secs(1269)), Prefetch::NotDue);
         assert_eq!(prefetch(&entry, 2, &policy, Timestamp::from_secs(1270)), Prefetch::Due);
-        assert_eq!(prefetch(&entry, 1, &policy, Timestamp::from_secs(1270)), Prefetch::NotDue, "one hit is no use");
+        assert_eq!(prefetch(&entry, 1, &policy, Timestamp::from_secs(1270)), Prefetch::NotDue, "one hit is not enough");
     }
 
     #[test]
-    fn short_ttls_have_a_whole_second() {
+    fn a_short_ttl_is_refreshed_in_its_last_second() {
         let (entry, policy) = (entry(3), policy().prefetch);
         assert_eq!(prefetch(&entry, 2, &policy, Timestamp::from_secs(1002)), Prefetch::Due);
         assert_eq!(prefetch(&entry, 2, &policy, Timestamp::from_secs(1001)), Prefetch::NotDue);

@@ -1,52 +1,54 @@
-//! The text of a `resolv.conf` (resolv.conf(5)): what it says, and who wrote it.
+//! The text of a `resolv.conf` (resolv.conf(5)): what it says, and which program wrote it.
 //!
-//! It is read as glibc reads it: a keyword starts its line, the last `search` or `domain` holds,
-//! options add up, lines that are not understood are passed over. Addresses stay words here,
-//! because the scope of a link-local one (`fe80::1%eth0`) has a number only on the host.
+//! It is read as glibc reads it: a keyword starts its line, the last `search` or `domain` counts,
+//! options add up, and lines that are not understood are passed over. The scope of a link-local
+//! address (`fe80::1%eth0`) stays a word here, because only the host knows its number.
 //!
-//! Who wrote it decides whether a change stays. Generated files say so in their first lines; where
-//! they do not, what they name tells:
+//! The writer decides whether a change of the file stays. The first row that fits tells who it is;
+//! the link is the target of the file where that is a symbolic link:
 //!
-//! | what is seen | writer |
+//! | text or link | writer |
 //! |---|---|
-//! | [`MARK`] in the first line | holdover |
-//! | only `127.0.0.53` or `127.0.0.54`, or a link to `stub-resolv.conf` | systemd-resolved, its stub |
-//! | a link below `/run/systemd/resolve/` | systemd-resolved, its upstreams |
-//! | a comment with the generator's name | NetworkManager, dhclient, dhcpcd, resolvconf, Docker |
-//! | `127.0.0.11` | Docker |
-//! | a search path that ends in `svc.<cluster domain>` | kubelet |
+//! | [`MARK`] at the beginning | holdover |
+//! | only `127.0.0.53` or `127.0.0.54`, or a link to `stub-resolv.conf` of systemd-resolved | systemd-resolved's stub |
+//! | any other link into `systemd/resolve/` | systemd-resolved |
+//! | a comment with "generated" and the generator's name | NetworkManager, dhclient, dhcpcd, resolvconf, Docker |
+//! | a comment that refers to `man:systemd-resolved` | systemd-resolved |
+//! | the name server `127.0.0.11` | Docker |
+//! | a search path whose first domain has `svc` as its second label | kubelet |
+//! | anything else | unknown |
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// How the first line of a file begins that holdover wrote.
+/// The beginning of every file that holdover wrote.
 pub const MARK: &str = "# Written by holdover";
-/// Docker's resolver inside a container.
+/// The address of Docker's resolver inside a container.
 pub const DOCKER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
-/// systemd-resolved's stub listeners (systemd-resolved.service(8)).
+/// The addresses of systemd-resolved's stub listeners (systemd-resolved.service(8)).
 pub const STUBS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53)), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 54))];
 
-/// What a `resolv.conf` says.
+/// The content of a `resolv.conf`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolvConf {
-    /// The name servers as they are written, each once.
+    /// The name servers in the order of the file, each once.
     pub nameservers: Vec<Nameserver>,
-    /// The search path that holds.
+    /// The search path: the domains of the last `search` or `domain` line.
     pub search: Vec<String>,
-    /// All options.
+    /// The options of all `options` lines, in their order.
     pub options: Vec<String>,
 }
 
-/// A name server as it is written.
+/// A name server as it is written in a `resolv.conf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nameserver {
-    /// Its address.
+    /// The address of the name server.
     pub ip: IpAddr,
-    /// The scope of an IPv6 address, a number or the name of an interface.
+    /// The scope of an IPv6 address: a number, or the name of an interface.
     pub scope: Option<String>,
 }
 
 impl Nameserver {
-    /// Reads an address, an IPv6 one perhaps with a scope.
+    /// Reads an address, which may have a scope if it is an IPv6 address.
     fn read(word: &str) -> Option<Self> {
         match word.split_once('%') {
             None => Some(Self { ip: word.parse().ok()?, scope: None }),
@@ -67,7 +69,7 @@ impl std::fmt::Display for Nameserver {
 }
 
 impl ResolvConf {
-    /// Reads a text; every text is one.
+    /// Reads the text of a `resolv.conf`. Any text may be given.
     #[must_use]
     pub fn read(text: &str) -> Self {
         let mut read = Self::default();
@@ -91,40 +93,41 @@ impl ResolvConf {
         read
     }
 
-    /// Whether it names only systemd-resolved's stub, whose own upstreams stand elsewhere.
+    /// Whether all name servers are systemd-resolved's stub, whose upstreams are named in another
+    /// file.
     #[must_use]
     pub fn is_stub(&self) -> bool {
         !self.nameservers.is_empty() && self.nameservers.iter().all(|nameserver| STUBS.contains(&nameserver.ip))
     }
 }
 
-/// Who wrote a `resolv.conf`.
+/// The program that wrote a `resolv.conf`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writer {
-    /// holdover, when it took the file over.
+pub enum ResolvConfWriter {
+    /// holdover wrote it when it took the file over.
     Holdover,
-    /// systemd-resolved; the file names its stub.
+    /// systemd-resolved wrote it; the file names its stub.
     ResolvedStub,
-    /// systemd-resolved; the file names its upstreams.
+    /// systemd-resolved wrote it; the file names its upstreams.
     Resolved,
-    /// NetworkManager.
+    /// NetworkManager wrote it.
     NetworkManager,
-    /// ISC dhclient.
+    /// ISC dhclient wrote it.
     Dhclient,
-    /// dhcpcd.
+    /// dhcpcd wrote it.
     Dhcpcd,
-    /// resolvconf(8) or openresolv.
+    /// resolvconf(8) or openresolv wrote it.
     Resolvconf,
-    /// Docker, for a container.
+    /// Docker wrote it for a container.
     Docker,
-    /// The kubelet, for a pod.
+    /// The kubelet wrote it for a pod.
     Kubelet,
-    /// Nobody who says so.
+    /// Nothing tells who wrote it, so it may be a person.
     Unknown,
 }
 
-impl Writer {
-    /// Recognises the writer by the text and, where the file is a symbolic link, by its target.
+impl ResolvConfWriter {
+    /// Recognises the writer by the text and, if the file is a symbolic link, by the link's target.
     #[must_use]
     pub fn of(text: &str, link: Option<&str>) -> Self {
         let read = ResolvConf::read(text);
@@ -162,7 +165,7 @@ impl Writer {
         Self::Unknown
     }
 
-    /// Its name.
+    /// The name of the writer, for the operator.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -179,44 +182,50 @@ impl Writer {
         }
     }
 
-    /// What will write over a change, and how to make it stay; `None` where nothing is known to.
+    /// Advice for the operator: whether the writer will overwrite a change of the file, and how to
+    /// make the change stay. `None` where nothing is known to overwrite it.
     #[must_use]
     pub const fn advice(self) -> Option<&'static str> {
         match self {
             Self::Holdover | Self::Unknown => None,
             Self::ResolvedStub | Self::Resolved => Some(
-                "systemd-resolved leaves a plain file in place of its link alone, so this stays. Programs that ask systemd-resolved itself \
-                 (nss-resolve, D-Bus) get its answers; with DNS=127.0.0.1 and Domains=~. in /etc/systemd/resolved.conf.d/holdover.conf they come \
-                 here too",
+                "systemd-resolved does not touch a plain file that stands in place of its link, so this change stays. \
+                 Programs that ask systemd-resolved itself (nss-resolve, D-Bus) get its answers; with DNS=127.0.0.1 \
+                 and Domains=~. in /etc/systemd/resolved.conf.d/holdover.conf they are answered by holdover too",
             ),
             Self::NetworkManager => Some(
-                "NetworkManager writes the file anew with every lease. To make this stay, put `[main]` and `dns=none` in \
-                 /etc/NetworkManager/conf.d/holdover.conf and run `nmcli general reload`; its own servers stay readable in \
-                 /run/NetworkManager/resolv.conf, where holdover goes on reading them",
+                "NetworkManager rewrites the file with every lease. To make this change stay, put `[main]` and \
+                 `dns=none` in /etc/NetworkManager/conf.d/holdover.conf and run `nmcli general reload`; \
+                 NetworkManager's own name servers stay readable in /run/NetworkManager/resolv.conf, where holdover \
+                 goes on reading them",
             ),
             Self::Dhclient => Some(
-                "dhclient writes the file anew with every lease. To make this stay, put `supersede domain-name-servers 127.0.0.1;` in \
-                 /etc/dhcp/dhclient.conf (where the second name server was written, append it), or set PEERDNS=no in the interface's file",
+                "dhclient rewrites the file with every lease. To make this change stay, put \
+                 `supersede domain-name-servers 127.0.0.1;` in /etc/dhcp/dhclient.conf (with the second name server \
+                 behind the first, if one was written), or set PEERDNS=no in the interface's file",
             ),
             Self::Dhcpcd => Some(
-                "dhcpcd writes the file anew with every lease. To make this stay, put `nohook resolv.conf` in /etc/dhcpcd.conf",
+                "dhcpcd rewrites the file with every lease. To make this change stay, put `nohook resolv.conf` in \
+                 /etc/dhcpcd.conf",
             ),
             Self::Resolvconf => Some(
-                "resolvconf writes the file anew with every change of the network. To make this stay, run `resolvconf --disable-updates` \
-                 (Debian's), or put `resolvconf=NO` in /etc/resolvconf.conf (openresolv)",
+                "resolvconf rewrites the file with every change of the network. To make this change stay, run \
+                 `resolvconf --disable-updates` (Debian), or put `resolvconf=NO` in /etc/resolvconf.conf (openresolv)",
             ),
             Self::Docker => Some(
-                "Docker leaves a changed file alone until the container is made anew. To have it changed in every new one, let \
-                 `holdover run -- COMMAND` be its entry point",
+                "Docker does not touch a changed file until the container is created again. To have the file changed \
+                 in every new container, make `holdover run -- COMMAND` its entry point",
             ),
             Self::Kubelet => Some(
-                "The kubelet writes one file for all containers of a pod, so this stays until the pod is made anew. To have it changed in every \
-                 new one, set dnsPolicy None and dnsConfig in the pod, or let `holdover run -- COMMAND` be the container's command",
+                "The kubelet writes one file for all containers of a pod, so this change stays until the pod is \
+                 created again. To have the file changed in every new pod, set dnsPolicy None and dnsConfig in the \
+                 pod, or make `holdover run -- COMMAND` the container's command",
             ),
         }
     }
 
-    /// Where the writer keeps what it knows, readable also after its file was replaced.
+    /// The file in which the writer's own name servers stay readable after its `resolv.conf` was
+    /// replaced; `None` where the writer keeps no such file.
     #[must_use]
     pub const fn live_source(self) -> Option<&'static str> {
         match self {
@@ -233,15 +242,17 @@ impl Writer {
     }
 }
 
-/// Whether holdover wrote this text.
+/// Whether a text was written by holdover.
 #[must_use]
 pub fn is_marked(text: &str) -> bool {
     text.starts_with(MARK)
 }
 
 /// The addresses to which Docker's resolver forwards from within the container's own network, as
-/// its comment says; servers of the host (`host(192.0.2.1)`) are asked from the host's network and
-/// left out.
+/// the comment says that Docker writes into the file.
+///
+/// Name servers that Docker asks from the host's network (`host(192.0.2.1)`) are left out: their
+/// addresses mean something else inside the container.
 #[must_use]
 pub fn docker_forwards_to(text: &str) -> Vec<IpAddr> {
     let servers = text.lines().find_map(|line| line.strip_prefix("# ExtServers: [")?.strip_suffix(']'));
@@ -255,10 +266,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_search_holds_and_options_add_up() {
+    fn the_last_search_counts_and_options_add_up() {
         let read = ResolvConf::read(
-            "; a comment\nsearch a.example.com b.example.com\ndomain c.example.com\noptions ndots:2 rotate\noptions timeout:1\nnameserver 192.0.2.1 # x\n\
-             nameserver\nnameserver fe80::1%eth0\nnameserver 192.0.2.1\nsortlist 192.0.2.0\n",
+            "; a comment\nsearch a.example.com b.example.com\ndomain c.example.com\noptions ndots:2 rotate\n\
+             options timeout:1\nnameserver 192.0.2.1 # x\nnameserver\nnameserver fe80::1%eth0\n\
+             nameserver 192.0.2.1\nsortlist 192.0.2.0\n",
         );
         assert_eq!(read.search, ["c.example.com"]);
         assert_eq!(read.options, ["ndots:2", "rotate", "timeout:1"]);
@@ -266,47 +278,53 @@ mod tests {
     }
 
     #[test]
-    fn who_wrote_it_is_recognised() {
+    fn the_writer_is_recognised() {
         let cases = [
-            ("# Written by holdover: x\nnameserver 127.0.0.1\n", None, Writer::Holdover),
-            ("nameserver 127.0.0.53\noptions edns0 trust-ad\n", None, Writer::ResolvedStub),
-            ("nameserver 127.0.0.53\n", Some("../run/systemd/resolve/stub-resolv.conf"), Writer::ResolvedStub),
-            ("nameserver 192.0.2.1\n", Some("/run/systemd/resolve/resolv.conf"), Writer::Resolved),
+            ("# Written by holdover: x\nnameserver 127.0.0.1\n", None, ResolvConfWriter::Holdover),
+            ("nameserver 127.0.0.53\noptions edns0 trust-ad\n", None, ResolvConfWriter::ResolvedStub),
             (
-                "# This is /run/systemd/resolve/resolv.conf managed by man:systemd-resolved(8).\nnameserver 192.0.2.1\n",
-                None,
-                Writer::Resolved,
+                "nameserver 127.0.0.53\n",
+                Some("../run/systemd/resolve/stub-resolv.conf"),
+                ResolvConfWriter::ResolvedStub,
             ),
-            ("# Generated by NetworkManager\nnameserver 192.0.2.1\n", None, Writer::NetworkManager),
+            ("nameserver 192.0.2.1\n", Some("/run/systemd/resolve/resolv.conf"), ResolvConfWriter::Resolved),
+            (
+                "# This is /run/systemd/resolve/resolv.conf managed by man:systemd-resolved(8).\n\
+                 nameserver 192.0.2.1\n",
+                None,
+                ResolvConfWriter::Resolved,
+            ),
+            ("# Generated by NetworkManager\nnameserver 192.0.2.1\n", None, ResolvConfWriter::NetworkManager),
             (
                 "; generated by /usr/sbin/dhclient-script\nsearch ec2.internal\nnameserver 192.0.2.2\n",
                 None,
-                Writer::Dhclient,
+                ResolvConfWriter::Dhclient,
             ),
-            ("# Generated by dhcpcd from eth0.dhcp\nnameserver 192.0.2.1\n", None, Writer::Dhcpcd),
+            ("# Generated by dhcpcd from eth0.dhcp\nnameserver 192.0.2.1\n", None, ResolvConfWriter::Dhcpcd),
             (
                 "# Dynamic resolv.conf(5) file for glibc resolver(3) generated by resolvconf(8)\n",
                 None,
-                Writer::Resolvconf,
+                ResolvConfWriter::Resolvconf,
             ),
-            ("# Generated by Docker Engine.\n\nnameserver 192.0.2.1\n", None, Writer::Docker),
-            ("nameserver 127.0.0.11\noptions ndots:0\n", None, Writer::Docker),
+            ("# Generated by Docker Engine.\n\nnameserver 192.0.2.1\n", None, ResolvConfWriter::Docker),
+            ("nameserver 127.0.0.11\noptions ndots:0\n", None, ResolvConfWriter::Docker),
             (
                 "search shop.svc.cluster.local svc.cluster.local\nnameserver 203.0.113.10\noptions ndots:5\n",
                 None,
-                Writer::Kubelet,
+                ResolvConfWriter::Kubelet,
             ),
-            ("# mine\nnameserver 192.0.2.1\nnameserver 127.0.0.53\n", None, Writer::Unknown),
-            ("", None, Writer::Unknown),
+            ("# mine\nnameserver 192.0.2.1\nnameserver 127.0.0.53\n", None, ResolvConfWriter::Unknown),
+            ("", None, ResolvConfWriter::Unknown),
         ];
         for (text, link, writer) in cases {
-            assert_eq!(Writer::of(text, link), writer, "{text}");
+            assert_eq!(ResolvConfWriter::of(text, link), writer, "{text}");
         }
     }
 
     #[test]
-    fn docker_tells_whom_it_asks_from_within_the_container() {
-        let text = "nameserver 127.0.0.11\n# ExtServers: [127.0.0.1 host(192.0.2.53) 2001:db8::1]\n# Overrides: [nameservers]\n";
+    fn the_comment_of_docker_names_the_servers_asked_from_within_the_container() {
+        let text = "nameserver 127.0.0.11\n# ExtServers: [127.0.0.1 host(192.0.2.53) 2001:db8::1]\n\
+                    # Overrides: [nameservers]\n";
         assert_eq!(docker_forwards_to(text), ["127.0.0.1".parse::<IpAddr>().unwrap(), "2001:db8::1".parse().unwrap()]);
         assert!(docker_forwards_to("nameserver 127.0.0.11\n").is_empty());
     }

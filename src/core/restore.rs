@@ -1,47 +1,63 @@
-//! Brings back what another run remembered: the one place that deals with a clock that moved
-//! between runs.
+//! Restores an answer that another process remembered. This is the only place that deals with a
+//! wall clock that was set between the two processes.
 //!
-//! | the record | becomes |
+//! | the record, once its times are on our timeline | becomes |
 //! |---|---|
-//! | past its maximum stale | nothing |
-//! | from the future (the clock was set back, or another host's runs ahead) | as if it had come now, and stale at once: whoever asks has it refreshed, it cannot live for ever, and whatever has a date replaces it |
-//! | anything else | what it was, with the bounds of the present policy |
+//! | stored now or earlier, within maximum stale | the same answer, with its life bounded by the present policy |
+//! | stored now or earlier, beyond maximum stale | nothing |
+//! | stored in the future | an undated answer that is stale from now on |
 //!
-//! When it is known by how much the wall clock was moved beside the time that really passed
-//! ([`Shift`]), all times are moved with it, so that a clock that was set a day ahead ends nobody's
-//! memory.
+//! A record comes from the future when the clock was set back, or when the clock of another host is
+//! ahead. Its age is unknown, so it must not count as fresh: as a stale answer it is refreshed by
+//! the next query for it. It must not live for ever either, so its maximum stale begins now. And
+//! since it is undated, any answer whose time is known replaces it.
+//!
+//! When it is known by how much the wall clock was set, apart from the time that really passed
+//! ([`Shift`]), all times of the record are moved by that much. So a clock that was set ahead by a
+//! day does not end everything that was remembered.
 
 use std::time::Duration;
 
 use super::classify::Kind;
-use super::entry::{self, Entry};
+use super::entry::{self, Entry, Times};
 use super::key::Key;
 use super::policy::Policy;
 use super::time::Timestamp;
 
-/// By how much the wall clock was moved since a record was written, beside the time that really
+/// By how much the wall clock was set since a record was written, apart from the time that really
 /// passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shift {
-    /// Set ahead by this much, or not at all; also when nothing is known.
+    /// The clock was set ahead by this much; zero also when nothing is known.
     Ahead(Duration),
-    /// Set back by this much.
+    /// The clock was set back by this much.
     Back(Duration),
 }
 
+/// The moment at which the host booted, as two processes of that boot compute it from the wall
+/// clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootTimes {
+    /// The moment according to the process that wrote the record.
+    pub theirs: Timestamp,
+    /// The moment according to this process.
+    pub ours: Timestamp,
+}
+
 impl Shift {
-    /// Not moved, as far as is known.
+    /// The clock was not set, as far as is known.
     pub const NONE: Self = Self::Ahead(Duration::ZERO);
 
-    /// What lies between two ideas of when the host was started: that of the run that wrote, and
-    /// ours.
+    /// The shift that explains why two processes disagree about when the same boot of the host
+    /// began.
     #[must_use]
-    pub fn between(theirs: Timestamp, ours: Timestamp) -> Self {
+    pub fn between(boot: BootTimes) -> Self {
+        let BootTimes { theirs, ours } = boot;
         if ours >= theirs { Self::Ahead(ours.since(theirs)) } else { Self::Back(theirs.since(ours)) }
     }
 
-    /// A time of the run that wrote on our timeline.
-    fn of(self, time: Timestamp) -> Timestamp {
+    /// Moves a time of the process that wrote the record onto our timeline.
+    fn apply(self, time: Timestamp) -> Timestamp {
         match self {
             Self::Ahead(by) => time.plus(by),
             Self::Back(by) => time.minus(by),
@@ -49,21 +65,25 @@ impl Shift {
     }
 }
 
-/// What a record is worth now; `None` when it is past its time.
+/// The answer that a record gives now; `None` when the record is beyond maximum stale.
 #[must_use]
 pub fn restore(key: &Key, record: Entry, shift: Shift, policy: &Policy, now: Timestamp) -> Option<Entry> {
+    // The policy may have changed since the record was written: its bounds hold for old answers
+    // too.
     let at_most = match record.kind {
         Kind::Positive => policy.ttl.positive_max,
         Kind::NoData | Kind::NxDomain => policy.ttl.negative_max,
     };
     let life = record.fresh_until.since(record.stored).min(at_most);
     let (maximum_stale, _) = entry::maximum_stale(key, policy);
-    let stored = shift.of(record.stored);
+    let stored = shift.apply(record.stored);
     let entry = if stored > now {
-        record.at(now, now, now.plus(maximum_stale)).without_date()
+        // Stored and fresh until now, so it never was fresh; see the table above.
+        let times = Times { stored: now, fresh_until: now, stale_until: now.plus(maximum_stale) };
+        record.at(times).without_date()
     } else {
         let fresh_until = stored.plus(life);
-        record.at(stored, fresh_until, fresh_until.plus(maximum_stale))
+        record.at(Times { stored, fresh_until, stale_until: fresh_until.plus(maximum_stale) })
     };
     entry.is_servable(now).then_some(entry)
 }
@@ -109,24 +129,27 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_ahead_by_days_ends_nothing_when_the_host_knows() {
+    fn a_clock_that_was_set_ahead_by_days_ends_nothing_when_the_shift_is_known() {
         let now = THEN.plus(DAY * 3);
         assert_eq!(restored(Shift::NONE, now), None, "three days have passed for all that is known");
-        let shift = Shift::between(THEN.minus(DAY), THEN.plus(DAY * 2).minus(Duration::from_secs(30)));
+        let shift = Shift::between(BootTimes {
+            theirs: THEN.minus(DAY),
+            ours: THEN.plus(DAY * 2).minus(Duration::from_secs(30)),
+        });
         let entry = restored(shift, now).expect("30 seconds have passed");
         assert!(entry.is_fresh(now) && entry.stored == now.minus(Duration::from_secs(30)));
     }
 
     #[test]
-    fn a_clock_that_was_set_back_makes_nothing_younger_when_the_host_knows() {
-        let shift = Shift::between(THEN, THEN.minus(DAY));
+    fn a_clock_that_was_set_back_makes_nothing_younger_when_the_shift_is_known() {
+        let shift = Shift::between(BootTimes { theirs: THEN, ours: THEN.minus(DAY) });
         let now = THEN.minus(DAY).plus(Duration::from_secs(90));
         let entry = restored(shift, now).expect("servable");
         assert!(!entry.is_fresh(now) && entry.stored == THEN.minus(DAY));
     }
 
     #[test]
-    fn a_policy_that_was_tightened_holds_for_what_is_brought_back() {
+    fn a_policy_that_was_tightened_holds_for_restored_answers() {
         let mut tight = policy();
         tight.stale.maximum = Duration::from_secs(60);
         tight.ttl.positive_max = Duration::from_secs(10);

@@ -1,8 +1,8 @@
-//! Which names share their upstreams: the longest matching zone decides.
+//! The routes from names to upstreams: the longest zone that holds a name decides.
 //!
-//! Every zone that any upstream is configured for is an upstream group of its own, and the root is
-//! always one. The table is made once from the configuration and never changes: the host's
-//! `resolv.conf` may replace addresses, but adds no zone.
+//! Every zone for which any upstream is configured is an upstream group of its own, and so is the
+//! root. The routes are made once from the configuration and never change: the host's `resolv.conf`
+//! may replace addresses of upstreams, but adds no zone.
 
 use super::key::is_within;
 use super::upstream::{GroupId, UpstreamPolicy};
@@ -13,12 +13,12 @@ pub const ROOT: &[u8] = b"\x00";
 /// The zones that have upstreams, and the group of each.
 #[derive(Clone, Debug)]
 pub struct Routes {
-    /// Lower-cased wire form, longest first; the last is the root.
+    /// In lower-cased wire form, longest first; the last is the root.
     zones: Vec<Box<[u8]>>,
 }
 
 impl Routes {
-    /// The routes of these upstreams.
+    /// Makes the routes to these upstreams.
     #[must_use]
     pub fn new(upstreams: &[UpstreamPolicy]) -> Self {
         let mut zones: Vec<Box<[u8]>> = upstreams.iter().flat_map(|upstream| upstream.zones.iter().cloned()).collect();
@@ -28,13 +28,13 @@ impl Routes {
         Self { zones }
     }
 
-    /// The group of a name in lower-cased wire form.
+    /// The upstream group of a name in lower-cased wire form.
     #[must_use]
     pub fn group_of(&self, name: &[u8]) -> GroupId {
         GroupId::new(self.zones.iter().position(|zone| is_within(name, zone)).unwrap_or_default())
     }
 
-    /// Every zone in lower-cased wire form, with its group.
+    /// Every zone in lower-cased wire form, with its upstream group.
     pub fn zones(&self) -> impl Iterator<Item = (GroupId, &[u8])> {
         self.zones.iter().enumerate().map(|(index, zone)| (GroupId::new(index), &**zone))
     }

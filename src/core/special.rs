@@ -1,12 +1,18 @@
-//! Names for which no upstream is asked (RFC 6761 §6.3, §6.4): `localhost` and `invalid`; below the
-//! latter, `ready.holdover.invalid`.
+//! Special-use names, for which no upstream is ever asked (RFC 6761 §6.3, §6.4).
 //!
-//! Each is answered from a message made here, in the form in which an upstream's would be stored,
-//! so that it is written like any other entry: TTL, EDNS, truncation and case behave the same.
+//! | name | answer |
+//! |---|---|
+//! | `localhost` and names below it | A and AAAA: the loopback address; other types: NODATA |
+//! | `ready.holdover.invalid` | the same once holdover is ready, NXDOMAIN before |
+//! | `invalid` and all other names below it | NXDOMAIN |
+//!
+//! Each answer is made from a message that is written here in the form in which an upstream's
+//! response is remembered. So it reaches clients like any other entry: TTL, EDNS, truncation and
+//! case behave the same.
 
 use super::entry::Entry;
 use super::key::{Key, is_within};
-use super::message::HEADER;
+use super::message::{HEADER, TYPE_A, TYPE_AAAA};
 use super::policy::Policy;
 use super::time::Timestamp;
 
@@ -14,35 +20,31 @@ use super::time::Timestamp;
 const LOCALHOST: &[u8] = b"\x09localhost\x00";
 /// `invalid.`
 const INVALID: &[u8] = b"\x07invalid\x00";
-/// `ready.holdover.invalid.`: exists once holdover is ready, so that a health check needs no port
-/// of its own.
+/// The wire form of `ready.holdover.invalid.`, a name that exists once holdover is ready, so that a
+/// health check needs no port of its own.
 pub const READY: &[u8] = b"\x05ready\x08holdover\x07invalid\x00";
-/// Who answers for the zones here (the SOA's RNAME); tells a holdover from other resolvers, which
-/// deny `invalid` as well.
+/// The RNAME in the SOA of the answers made here, by which a health check tells holdover from other
+/// resolvers that deny `invalid`.
 pub const RESPONSIBLE: &[u8] = b"\x06nobody\x07invalid\x00";
-/// TTL of these answers and of their SOA, in seconds; short, as they cost nothing.
+/// TTL of these answers and of their SOA, in seconds; short, since they cost no packet.
 const TTL: u32 = 10;
-/// TYPE A.
-const TYPE_A: u16 = 1;
-/// TYPE AAAA.
-const TYPE_AAAA: u16 = 28;
 
-/// Whether holdover has all that it waits for at its start.
+/// Whether holdover has everything that it waits for at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// It has, or has waited long enough.
+    /// holdover has it, or has waited for as long as the operator allows.
     Ready,
-    /// Not yet; queries are answered all the same.
+    /// holdover still waits; queries are answered all the same.
     NotYet,
 }
 
-/// Whether a name in lower-cased wire form is never forwarded.
+/// Whether a name in lower-cased wire form is a special-use name, which is never forwarded.
 #[must_use]
 pub fn is_local(name: &[u8]) -> bool {
     is_within(name, LOCALHOST) || is_within(name, INVALID)
 }
 
-/// The answer for a name that is never forwarded; `None` for every other name.
+/// The answer to a question about a special-use name; `None` for every other name.
 #[must_use]
 pub fn answer(key: &Key, readiness: Readiness, policy: &Policy, now: Timestamp) -> Option<Entry> {
     let ready = readiness == Readiness::Ready && key.name() == READY;
@@ -60,20 +62,23 @@ pub fn answer(key: &Key, readiness: Readiness, policy: &Policy, now: Timestamp) 
     remember(key, &message, policy, now)
 }
 
-/// The entry of a message made here.
+/// Makes an entry from a message that was written by [`positive`] or [`negative`].
 pub(super) fn remember(key: &Key, message: &[u8], policy: &Policy, now: Timestamp) -> Option<Entry> {
     let verdict = super::classify::classify(key.qtype(), message);
     Entry::remember(key, message, verdict, policy, now).ok().map(|remembered| remembered.entry)
 }
 
-/// Whether a packet asks for the name of health checks: they come as long as holdover runs, so the
-/// drain does not wait for their end.
+/// Whether a packet asks for [`READY`], and so comes from a health check.
+///
+/// Health checks come for as long as holdover runs, so the drain at its end does not wait for them
+/// to stop.
 #[must_use]
 pub fn is_health_check(packet: &[u8]) -> bool {
     packet.get(HEADER..HEADER + READY.len()).is_some_and(|name| name.eq_ignore_ascii_case(READY))
 }
 
-/// Header and question.
+/// The header and question of a response; `counts` are the records in the answer and authority
+/// sections.
 fn begin(key: &Key, rcode: u8, counts: [u8; 2]) -> Vec<u8> {
     let [answers, authorities] = counts;
     let mut out = vec![0, 0, 0x81, 0x80 | rcode, 0, 1, 0, answers, 0, authorities, 0, 0];
@@ -83,7 +88,7 @@ fn begin(key: &Key, rcode: u8, counts: [u8; 2]) -> Vec<u8> {
     out
 }
 
-/// Type, class IN, TTL, length and RDATA of a record.
+/// Appends what follows the owner name of a record: type, class IN, TTL, length and RDATA.
 fn end_record(out: &mut Vec<u8>, rtype: u16, data: &[u8]) {
     out.extend_from_slice(&rtype.to_be_bytes());
     out.extend_from_slice(&[0, 1]);
@@ -92,12 +97,13 @@ fn end_record(out: &mut Vec<u8>, rtype: u16, data: &[u8]) {
     out.extend_from_slice(data);
 }
 
-/// An answer with a record of the type asked for of each of these data, up to 255; `None` when
-/// there are none.
+/// A positive response with one record of the type asked for per item of `data` (its RDATA), at
+/// most 255 of them; `None` when there is no item.
 pub(super) fn positive(key: &Key, data: impl Iterator<Item = impl AsRef<[u8]>>) -> Option<Vec<u8>> {
     let mut records = Vec::new();
     let mut count = 0;
     for data in data.take(usize::from(u8::MAX)) {
+        // The owner is a pointer to the QNAME, which stands behind the header.
         records.extend_from_slice(&[0xc0, 12]);
         end_record(&mut records, key.qtype(), data.as_ref());
         count += 1;
@@ -105,7 +111,7 @@ pub(super) fn positive(key: &Key, data: impl Iterator<Item = impl AsRef<[u8]>>) 
     (count > 0).then(|| [begin(key, 0, [count, 0]), records].concat())
 }
 
-/// NODATA or NXDOMAIN with an SOA of the zone itself.
+/// A NODATA response (`rcode` 0) or an NXDOMAIN response (`rcode` 3) with an SOA of the zone.
 pub(super) fn negative(key: &Key, zone: &[u8], rcode: u8) -> Vec<u8> {
     let mut out = begin(key, rcode, [0, 1]);
     out.extend_from_slice(zone);

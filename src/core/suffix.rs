@@ -1,64 +1,70 @@
-//! Notices when a suffix comes back that failed while the rest of the world was answered.
+//! Notices when a suffix recovers that failed while other names were answered.
 //!
-//! An upstream that says SERVFAIL to everything below one suffix is no outage of the upstream: its
-//! breaker stays closed, and each name waits out its own failure recheck, up to 30 s. When the
-//! suffix is mended, nobody should have to wait that long. So the first answers after a row of
-//! failures void the failure notes of the whole suffix.
+//! An upstream that says SERVFAIL to every name below one suffix is not down: its breaker stays
+//! closed, and each name waits for its own failure recheck timer, up to 30 s. When the suffix works
+//! again, clients should not have to wait that long. So the first answers after a row of failures
+//! void the cached failures of all names below the suffix; that the suffix is *mended* means this.
 //!
-//! A suffix in which some names fail for good and others are fine must not use this as a way around
-//! the recheck: it takes a row of failures without any answer between, then a row of answers
-//! without any failure, and each further time within a minute waits twice as long as the last.
-//! Pure: time comes in as `now`.
+//! A suffix in which some names fail for good while others are answered must not get around the
+//! failure recheck timer in this way. Three rules prevent it:
+//!
+//! | rule | number |
+//! |---|---|
+//! | the suffix is broken only after a row of failures without any answer between them | 5 |
+//! | it is mended only by answers without any failure between them | 2 |
+//! | it is not mended again before a wait, which doubles each time that it is used at once | 5 s to 60 s |
+//!
+//! The time comes in as `now`.
 
 use std::time::Duration;
 
 use super::time::Timestamp;
 
-/// Suffixes that are watched; each takes 32 bytes. A new one takes the place of one that is well.
+/// The number of places in which suffixes are watched, at 40 bytes each. A new suffix takes the
+/// place of another one with the same remainder, unless that one is broken.
 pub const PLACES: usize = 64;
 /// Failures in a row that make a suffix broken.
 const BROKEN_AFTER: u32 = 5;
 /// Answers in a row that mend it.
 const MENDED_AFTER: u32 = 2;
-/// The shortest time between two mendings.
+/// The shortest wait between two mendings.
 const APART_MIN: Duration = Duration::from_secs(5);
-/// The longest.
+/// The longest wait between two mendings.
 const APART_MAX: Duration = Duration::from_secs(60);
-/// A suffix that was well for this long starts anew.
+/// A suffix that was not mended for this long after its wait begins with the shortest wait again.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 
-/// The hash of a suffix: of the registrable domain of a name, or nearly so (see
+/// The hash of a suffix, which stands for the nearly registrable domain of a name (see
 /// [`super::key::registrable`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SuffixHash(u64);
 
 impl SuffixHash {
-    /// Takes a hash that somebody has computed; any good one will do.
+    /// Makes the hash of a suffix from a number that the caller has computed with any good hash
+    /// function.
     #[must_use]
     pub const fn new(hash: u64) -> Self {
         Self(hash)
     }
 }
 
-/// What is known of one suffix.
+/// One suffix that failed lately.
 #[derive(Clone, Copy, Debug, Default)]
 struct SuffixState {
     /// Hash of the suffix; 0 when the place is free.
     suffix: SuffixHash,
-    /// Failures without any answer between.
+    /// Failures without any answer between them.
     failures: u32,
-    /// Answers without any failure between, since it broke.
+    /// Answers without any failure between them, since the suffix broke.
     answers: u32,
-    /// When it was mended last.
     mended_at: Timestamp,
-    /// How long after that it may be mended again.
+    /// How long after `mended_at` the suffix may be mended again.
     apart: Duration,
 }
 
-/// The suffixes that failed lately.
+/// The suffixes that failed lately, each in the place that its hash gives it.
 #[derive(Debug)]
 pub struct Suffixes {
-    /// One place per remainder of the hash.
     places: [SuffixState; PLACES],
 }
 
@@ -68,10 +74,9 @@ impl Default for Suffixes {
     }
 }
 
-/// The place of a suffix, by the hash of its name.
+/// The place of a suffix, below [`PLACES`].
 #[must_use]
 pub const fn place(suffix: SuffixHash) -> usize {
-    // Below 64, so nothing is lost.
     #[allow(clippy::cast_possible_truncation, reason = "the mask leaves six bits")]
     {
         (suffix.0 & 63) as usize
@@ -79,10 +84,11 @@ pub const fn place(suffix: SuffixHash) -> usize {
 }
 
 impl Suffixes {
-    /// Takes note that an upstream had no answer for a name below the suffix.
+    /// Records that an upstream had no answer for a name below the suffix.
     pub fn failed(&mut self, suffix: SuffixHash) {
         let Some(own) = self.places.get_mut(place(suffix)) else { return };
         if own.suffix != suffix {
+            // A broken suffix keeps its place until it is mended; others make way.
             if own.failures >= BROKEN_AFTER {
                 return;
             }
@@ -92,7 +98,8 @@ impl Suffixes {
         own.answers = 0;
     }
 
-    /// Takes note of an answer for a name below the suffix; true when that mends it.
+    /// Records an answer for a name below the suffix. True when that mends the suffix, so that the
+    /// cached failures of its names are void.
     pub fn answered(&mut self, suffix: SuffixHash, now: Timestamp) -> bool {
         let Some(own) = self.places.get_mut(place(suffix)).filter(|own| own.suffix == suffix) else { return false };
         if own.failures < BROKEN_AFTER {
@@ -100,6 +107,8 @@ impl Suffixes {
             return false;
         }
         own.answers = own.answers.saturating_add(1);
+        // A suffix that is mended time and again has names that fail for good: it waits longer and
+        // longer. After a quiet time it begins anew.
         let age = now.since(own.mended_at);
         if own.answers < MENDED_AFTER || age < own.apart {
             return false;
@@ -152,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn half_broken_suffixes_mend_ever_more_rarely() {
+    fn a_half_broken_suffix_is_mended_more_and_more_rarely() {
         let mut suffixes = Suffixes::default();
         let mended = (0..600)
             .filter(|second| {
@@ -172,8 +181,8 @@ mod tests {
         suffixes.failed(SuffixHash::new(7 + 64));
         assert!(!suffixes.answered(SuffixHash::new(7 + 64), NOW));
         assert!(!suffixes.answered(SuffixHash::new(7), NOW));
-        assert!(suffixes.answered(SuffixHash::new(7), NOW), "the broken one is not pushed out");
+        assert!(suffixes.answered(SuffixHash::new(7), NOW), "a broken suffix is not pushed out");
         suffixes.failed(SuffixHash::new(7 + 64));
-        assert!(!suffixes.answered(SuffixHash::new(7), NOW), "a mended one is");
+        assert!(!suffixes.answered(SuffixHash::new(7), NOW), "a mended suffix is");
     }
 }

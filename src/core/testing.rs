@@ -1,8 +1,8 @@
-//! Builds small DNS messages for the core's own tests.
+//! Builds small DNS messages for unit tests. It knows the wire format on its own, so that a mistake
+//! in the code under test does not hide in the messages that test it.
 
 /// A response under construction.
 pub(crate) struct Response {
-    /// The message so far.
     bytes: Vec<u8>,
 }
 
@@ -17,7 +17,7 @@ pub(crate) fn name(text: &str) -> Vec<u8> {
     out
 }
 
-/// A query with RD for a name and type.
+/// A query for a name and type, with the ID 0x1234 and RD.
 pub(crate) fn query(text: &str, qtype: u16) -> Vec<u8> {
     let mut out = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     out.extend(name(text));
@@ -26,7 +26,7 @@ pub(crate) fn query(text: &str, qtype: u16) -> Vec<u8> {
     out
 }
 
-/// The same with an OPT.
+/// The same query with an OPT; `flags` is the byte whose highest bit is DO.
 pub(crate) fn query_with_opt(text: &str, qtype: u16, udp_size: u16, flags: u8) -> Vec<u8> {
     let mut out = query(text, qtype);
     out[11] = 1;
@@ -37,7 +37,7 @@ pub(crate) fn query_with_opt(text: &str, qtype: u16, udp_size: u16, flags: u8) -
 }
 
 impl Response {
-    /// A NOERROR response with RD and RA to a question.
+    /// Begins a NOERROR response without records to a question, with RD and RA.
     pub(crate) fn new(text: &str, qtype: u16) -> Self {
         let mut bytes = query(text, qtype);
         bytes[2] = 0x81;
@@ -57,7 +57,8 @@ impl Response {
         self
     }
 
-    /// Appends a record to the section whose count stands at `count_at`.
+    /// Appends a record to the section whose count stands at the offset `count_at`: 6 for the
+    /// answer section, 8 for the authority and 10 for the additional section.
     pub(crate) fn record(mut self, count_at: usize, owner: &str, rtype: u16, ttl: u32, data: &[u8]) -> Self {
         self.bytes[count_at + 1] += 1;
         self.bytes.extend(name(owner));
@@ -69,12 +70,12 @@ impl Response {
         self
     }
 
-    /// Appends 192.0.2.1.
+    /// Appends an A record with the address 192.0.2.1 to the answer section.
     pub(crate) fn a(self, owner: &str, ttl: u32) -> Self {
         self.record(6, owner, 1, ttl, &[192, 0, 2, 1])
     }
 
-    /// Appends an alias.
+    /// Appends a CNAME to the answer section.
     pub(crate) fn cname(self, owner: &str, target: &str, ttl: u32) -> Self {
         let target = name(target);
         self.record(6, owner, 5, ttl, &target)
@@ -88,7 +89,7 @@ impl Response {
         self.record(8, owner, 6, ttl, &data)
     }
 
-    /// Appends an OPT with the upper bits of the response code and raw options.
+    /// Appends an OPT with the upper eight bits of the response code and raw options.
     pub(crate) fn opt(mut self, extended: u8, options: &[u8]) -> Self {
         self.bytes[11] += 1;
         self.bytes.extend([0, 0, 41, 4, 0xd0, extended, 0, 0, 0]);
@@ -97,7 +98,7 @@ impl Response {
         self
     }
 
-    /// The message.
+    /// The finished message.
     pub(crate) fn bytes(self) -> Vec<u8> {
         self.bytes
     }

@@ -1,9 +1,10 @@
-//! One timeline for everything that ages.
+//! The one timeline for everything that ages.
 //!
-//! A [`Timestamp`] is the wall time at process start plus what a monotonic clock has counted since
-//! (`CLOCK_BOOTTIME`, so a suspended host's sleep counts). It never jumps when somebody sets the
-//! wall clock, yet can be stored and read back by another process. The core never reads a clock:
-//! `now` is always the last parameter.
+//! A [`Timestamp`] is the wall-clock time at which the process started, plus what a monotonic clock
+//! has counted since (`CLOCK_BOOTTIME`, so the time for which a host was suspended counts). It
+//! never jumps when somebody sets the wall clock, yet it can be stored and read by another process.
+//!
+//! The core never reads a clock: the present moment is always the last parameter, `now`.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,9 +14,9 @@ use std::time::Duration;
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The Unix epoch; earlier than anything that holdover stores.
+    /// The Unix epoch, which is earlier than anything that holdover stores.
     pub const EPOCH: Self = Self(0);
-    /// Later than any time that is reached.
+    /// A time later than any that is ever reached.
     pub const NEVER: Self = Self(u64::MAX);
 
     /// Makes a timestamp from microseconds since the Unix epoch.
@@ -30,7 +31,7 @@ impl Timestamp {
         Self(seconds.saturating_mul(1_000_000))
     }
 
-    /// Microseconds since the Unix epoch.
+    /// This point as microseconds since the Unix epoch.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
@@ -67,10 +68,9 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Tells the time on holdover's one timeline. The core defines it and never calls it: `now` comes
-/// in as a parameter.
+/// A clock that tells the time on this timeline. The core defines the trait and never calls it.
 pub trait Clock: Send + Sync + 'static {
-    /// The present moment; never goes back.
+    /// The present moment, which is never earlier than one returned before.
     fn now(&self) -> Timestamp;
 }
 
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_future_stamp_has_no_age() {
+    fn a_time_in_the_future_has_no_age() {
         assert_eq!(Timestamp::from_secs(5).since(Timestamp::from_secs(9)), Duration::ZERO);
     }
 

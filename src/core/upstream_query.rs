@@ -1,9 +1,14 @@
-//! Writes the query that goes upstream: our own header and OPT, nothing of the client's but the
-//! question.
+//! Writes the query that goes upstream. Of the client's query it holds only the question; header
+//! and OPT are our own.
 //!
-//! RD is set (we are a stub), AD as well, which asks for the AD bit in the answer (RFC 6840 §5.7);
-//! CD and DO as in the key. The OPT offers 1232 bytes and carries no options: no client subnet, no
-//! cookies passed on (they are hop-by-hop).
+//! | part | content |
+//! |---|---|
+//! | RD | set, since holdover is a stub resolver |
+//! | AD | set, which asks for the AD bit in the response (RFC 6840 §5.7) |
+//! | CD, DO | as in the key |
+//! | OPT | offers 1232 bytes and has no options |
+//!
+//! So no client subnet is added, and no cookie of a client is passed on: cookies are hop-by-hop.
 
 use super::answer::UDP_MAX;
 use super::key::Key;
@@ -12,13 +17,15 @@ use super::message;
 /// Whether a query upstream carries an OPT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extension {
-    /// With EDNS, the rule.
+    /// The query carries an OPT, which is the rule.
     Edns,
-    /// Without, for a server that does not understand it (RFC 6891 §6.2.2).
+    /// The query carries no OPT, for an upstream that does not understand EDNS (RFC 6891 §6.2.2).
     Plain,
 }
 
-/// Writes the query for `key` with this ID.
+/// Writes the query for the question of `key` with this message ID.
+///
+/// DO needs an OPT, so it is lost with [`Extension::Plain`].
 #[must_use]
 pub fn write(key: &Key, id: u16, extension: Extension) -> Vec<u8> {
     let dnssec = key.dnssec();
@@ -55,7 +62,7 @@ mod tests {
     use crate::core::testing::name;
 
     #[test]
-    fn the_query_says_what_the_key_says() {
+    fn the_query_asks_for_what_the_key_says() {
         let key = Key::new(&name("www.example.com"), 65, 1, Dnssec { dnssec_ok: true, checking_disabled: true });
         let with = write(&key, 0xabcd, Extension::Edns);
         assert_eq!(with[..12], [0xab, 0xcd, 0x01, 0x30, 0, 1, 0, 0, 0, 0, 0, 1]);

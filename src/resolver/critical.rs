@@ -25,7 +25,7 @@ use super::readiness::ReadyFlag;
 use super::resolutions::join_or_start;
 use super::watchlist::{Critical, Watched};
 use crate::core::budget::Class;
-use crate::core::critical::{self, CriticalTrouble, Given, Standing};
+use crate::core::critical::{self, CriticalTrouble, ServedAs, Standing};
 use crate::core::decision::{Availability, Recheck, Refresh};
 use crate::core::key::Key;
 use crate::core::special::Readiness;
@@ -82,7 +82,7 @@ impl CriticalNames {
         }
         let mut known = state.known;
         if let Some(cached) = self.context.memory.find_answer(&watched.key, now) {
-            let given = if cached.is_fresh(now) { Given::Fresh } else { Given::Stale };
+            let given = if cached.is_fresh(now) { ServedAs::Fresh } else { ServedAs::Stale };
             known = cached.entry.stored;
             critical.standing = critical::standing(&cached.entry, given, watched.max_age, now);
             critical.kind = Some(cached.entry.kind);

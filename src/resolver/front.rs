@@ -13,10 +13,11 @@ use super::loops::Loops;
 use super::outage::Outages;
 use super::readiness::ReadyFlag;
 use super::refreshes::RefreshQueue;
-use crate::core::answer::{self, Asked, ClientTransport, ExtendedError, Shown};
+use crate::core::answer::{self, Asked, ClientTransport, Shown};
 use crate::core::budget::Class;
 use crate::core::decision::{self, Freshness, KnownAction, UnknownAction};
 use crate::core::entry::Entry;
+use crate::core::extended_error::ExtendedError;
 use crate::core::message::FLAG_RECURSION_DESIRED;
 use crate::core::question::{self, Query, Rcode, Received};
 use crate::core::time::Timestamp;
@@ -202,7 +203,7 @@ impl Front {
             UnknownAction::CachedFailure => {
                 look.tally.count(Answered::CachedFailure);
                 let reason = &failed.reason;
-                let reasons = [Some(ExtendedError::CachedError), Some(extended_error(reason.failure))];
+                let reasons = [Some(ExtendedError::CachedError), Some(reason.failure.extended_error())];
                 let length = answer::write_error(&look.asked(), Rcode::ServFail, reasons, &reason.extended_errors, out);
                 Disposition::Answered(length)
             }
@@ -263,13 +264,5 @@ impl Front {
     fn waited_enough(&self, cached: &CachedAnswer, now: Timestamp) -> bool {
         let timer = self.context.upstreams.timer(cached.group());
         !cached.entry.was_never_fresh() && cached.refresh_began().is_some_and(|began| now.since(began) >= timer)
-    }
-}
-
-/// The extended error that says why there is no answer.
-pub(super) const fn extended_error(failure: crate::core::classify::Failure) -> ExtendedError {
-    match failure.extended_error() {
-        22 => ExtendedError::NoReachableAuthority,
-        _ => ExtendedError::NetworkError,
     }
 }

@@ -8,14 +8,15 @@ use tokio::sync::watch;
 
 use super::context::Context;
 use super::flight::{NoAnswer, Progress};
-use super::front::{Waiting, extended_error};
+use super::front::Waiting;
 use super::outage::Outages;
 use super::refreshes::RefreshQueue;
 use super::resolutions::join_or_start;
-use crate::core::answer::{self, ExtendedError, Shown};
+use crate::core::answer::{self, Shown};
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
 use crate::core::decision::{self, Freshness, KnownAction, Prefetch, UnknownAction};
+use crate::core::extended_error::ExtendedError;
 use crate::core::health::LATE;
 use crate::core::question::Rcode;
 use crate::core::time::Timestamp;
@@ -79,11 +80,11 @@ impl WaitingQueries {
             }
             Reply::Failed(reason) => {
                 tally.count(Answered::Failed);
-                self.write_failure(waiting, &reason, [Some(extended_error(reason.failure)), None])
+                self.write_failure(waiting, &reason, [Some(reason.failure.extended_error()), None])
             }
             Reply::CachedFailure(reason) => {
                 tally.count(Answered::CachedFailure);
-                let reasons = [Some(ExtendedError::CachedError), Some(extended_error(reason.failure))];
+                let reasons = [Some(ExtendedError::CachedError), Some(reason.failure.extended_error())];
                 self.write_failure(waiting, &reason, reasons)
             }
         }

@@ -8,8 +8,9 @@ mod world;
 use std::time::Duration;
 
 use divan::{AllocProfiler, Bencher, black_box};
-use holdover::core::answer::{self, Asked, ClientTransport, ExtendedError, Shown, UDP_MAX};
+use holdover::core::answer::{self, Asked, ClientTransport, Shown, UDP_MAX};
 use holdover::core::decision::{self, Availability, Freshness, Prefetch, Refresh};
+use holdover::core::extended_error::ExtendedError;
 use holdover::core::question::{self, Query, Rcode, Received};
 use holdover::memory::store::Found;
 use holdover::telemetry::tally::Answered;

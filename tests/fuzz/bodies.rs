@@ -10,6 +10,7 @@ use holdover::config::settings::Settings;
 use holdover::core::answer::{self, Asked, ClientTransport, Shown, UDP_MAX, UDP_PLAIN};
 use holdover::core::classify::{self, Verdict};
 use holdover::core::entry::Entry;
+use holdover::core::extended_error::ExtendedError;
 use holdover::core::hosts::{ADDRESSES_MAX, Hosts, MISTAKES_SHOWN, NAMES_MAX};
 use holdover::core::key::{Dnssec, Key};
 use holdover::core::matching;
@@ -71,8 +72,7 @@ pub fn question(packet: &[u8]) {
     for transport in [ClientTransport::Udp, ClientTransport::Stream] {
         let asked = Asked { packet, echo, transport };
         let mut out = vec![0; UDP_MAX];
-        let length =
-            answer::write_error(&asked, code, [Some(answer::ExtendedError::NetworkError), None], &[], &mut out);
+        let length = answer::write_error(&asked, code, [Some(ExtendedError::NetworkError), None], &[], &mut out);
         assert!(length > 0 && length <= asked.limit());
         assert_eq!(Header::read(&out).map(|header| header.id), Ok(echo.id));
         if echo.question_end > 12 {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::config::limits::RESOLV_CONF_MAX;
-use crate::core::resolv_conf::Writer;
+use crate::core::resolv_conf::ResolvConfWriter;
 
 /// Why a `resolv.conf` gives no upstream.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +128,7 @@ pub enum TakeoverError {
         /// The file that was changed.
         file: PathBuf,
         /// The program that wrote it last, as far as its text tells.
-        writer: Writer,
+        writer: ResolvConfWriter,
         /// Where the original is kept.
         kept: PathBuf,
     },

@@ -5,14 +5,14 @@
 //! |---|---|
 //! | beside the file | every container has its own, also where several containers, each with a `resolv.conf` of its own, share one state directory |
 //! | `/var/lib/holdover`, then `/run/holdover` | for a folder in which nothing can be written |
-//! | as comments in the text that holdover wrote ([`Kept::of_text`]) | all copies may be gone while the file stands: in a pod it is mounted into every container, and a container that is started again has a new root |
+//! | as comments in the text that holdover wrote ([`KeptOriginal::of_text`]) | all copies may be gone while the file stands: in a pod it is mounted into every container, and a container that is started again has a new root |
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::config::limits::RESOLV_CONF_MAX;
-use crate::core::takeover::{Kept, Was, kept_in};
+use crate::core::takeover::{KeptOriginal, Was, kept_in};
 
 /// Permissions of a kept original: every user may read it, since holdover reads it as whatever user
 /// it serves as.
@@ -31,24 +31,24 @@ pub fn places(file: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// What the operating system said; [`io::ErrorKind::InvalidData`] when the file is something else.
-pub(super) fn load_kept(path: &Path) -> io::Result<Kept> {
+pub(super) fn load_kept(path: &Path) -> io::Result<KeptOriginal> {
     let mut bytes = Vec::new();
     File::open(path)?.take(3 * RESOLV_CONF_MAX).read_to_end(&mut bytes)?;
-    Kept::read(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    KeptOriginal::read(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Finds the original of `path`, whose present text holdover wrote: the copy that the text names,
 /// else what the text itself carries, else a copy that was kept for the same file under another
 /// path.
-pub(super) fn original_behind(path: &Path, text: &str) -> Option<Kept> {
+pub(super) fn original_behind(path: &Path, text: &str) -> Option<KeptOriginal> {
     let kept = kept_in(text).and_then(|kept| load_kept(Path::new(kept)).ok());
-    let is_of_path = |kept: &Kept| std::path::absolute(path).is_ok_and(|path| path == Path::new(&kept.file));
+    let is_of_path = |kept: &KeptOriginal| std::path::absolute(path).is_ok_and(|path| path == Path::new(&kept.file));
     let (own, other) = if kept.as_ref().is_some_and(is_of_path) { (kept, None) } else { (None, kept) };
-    own.or_else(|| Kept::of_text(text, &path.to_string_lossy(), &READABLE)).or(other)
+    own.or_else(|| KeptOriginal::recover(text, &READABLE, &path.to_string_lossy())).or(other)
 }
 
 /// Finds a copy that was kept for `path` in one of its usual places, whoever wrote the present
 /// text.
-pub(super) fn kept_for(path: &Path) -> Option<Kept> {
+pub(super) fn kept_for(path: &Path) -> Option<KeptOriginal> {
     places(path).iter().find_map(|place| load_kept(place).ok().filter(|kept| Path::new(&kept.file) == path))
 }

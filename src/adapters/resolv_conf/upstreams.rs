@@ -20,8 +20,8 @@ use super::nameservers::nameservers;
 use super::original::{kept_for, original_behind};
 use crate::config::limits::RESOLV_CONF_NAMESERVERS_MAX;
 use crate::core::network;
-use crate::core::resolv_conf::{ResolvConf, Writer};
-use crate::core::takeover::Kept;
+use crate::core::resolv_conf::{ResolvConf, ResolvConfWriter};
+use crate::core::takeover::KeptOriginal;
 
 /// Characters of a line that a message shows.
 const LINE_SHOWN_MAX: usize = 60;
@@ -46,7 +46,8 @@ pub fn read(path: &Path, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolvCo
     // Where the file names only systemd-resolved's stub, the stub's own upstreams stand in another
     // file.
     if ResolvConf::read(&text).is_stub()
-        && let Some(found) = Writer::ResolvedStub.live_source().and_then(|live| live_upstreams(Path::new(live), own))
+        && let Some(found) =
+            ResolvConfWriter::ResolvedStub.live_source().and_then(|live| live_upstreams(Path::new(live), own))
     {
         return Ok(found);
     }
@@ -84,7 +85,7 @@ fn none_named(path: &Path, text: &str) -> ResolvConfError {
 }
 
 /// The upstreams that a kept original stands for; `None` when it names none.
-fn original_upstreams(kept: &Kept, own: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
+fn original_upstreams(kept: &KeptOriginal, own: &[SocketAddr]) -> Option<Vec<SocketAddr>> {
     let own: Vec<SocketAddr> = own.iter().copied().chain(kept.own()).collect();
     // Where the original was a link to a file that its writer keeps up to date, that file may be
     // newer than the kept copy.
@@ -143,7 +144,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resolv.conf");
         let own = ["127.0.0.1:53".parse().unwrap()];
-        let kept = |file: &Path| Kept {
+        let kept = |file: &Path| KeptOriginal {
             file: file.display().to_string(),
             was: Was::File { mode: 0o644, owner: 0, group: 0 },
             live: None,

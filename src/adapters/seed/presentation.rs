@@ -11,7 +11,7 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder, NameEncoding, Restrict};
 
 use crate::core::key::{NAME_MAX, NameText};
-use crate::core::message::Record;
+use crate::core::message::RecordSpan;
 
 /// Types whose RDATA may hold compressed names (RFC 3597 §4): NS, MD, MF, CNAME, SOA, MB, MG, MR,
 /// PTR, MINFO, MX, RP, AFSDB, RT, SIG, PX, NXT, SRV, NAPTR, KX, DNAME.
@@ -81,7 +81,7 @@ pub fn read_type(text: &str) -> Option<u16> {
 }
 
 /// The owner of a record, as a name in wire form without compression.
-pub(super) fn owner(message: &[u8], record: &Record) -> Option<Vec<u8>> {
+pub(super) fn owner(message: &[u8], record: &RecordSpan) -> Option<Vec<u8>> {
     let mut decoder = BinDecoder::new(message).clone(u16::try_from(record.start).ok()?);
     let name = Name::read(&mut decoder).ok()?;
     let mut wire = Vec::new();
@@ -95,7 +95,7 @@ pub(super) fn owner(message: &[u8], record: &Record) -> Option<Vec<u8>> {
 
 /// Writes the RDATA of a record as text; `None` when their bytes mean nothing outside their
 /// message.
-pub(super) fn show_data(message: &[u8], record: &Record) -> Option<String> {
+pub(super) fn show_data(message: &[u8], record: &RecordSpan) -> Option<String> {
     let raw = message.get(record.data..record.end)?;
     match decode(message, record).and_then(|data| Some((encode(&data)?, data))) {
         Some((bytes, data)) => {
@@ -109,7 +109,7 @@ pub(super) fn show_data(message: &[u8], record: &Record) -> Option<String> {
 }
 
 /// The RDATA as hickory-proto reads them, with compressed names resolved.
-fn decode(message: &[u8], record: &Record) -> Option<RData> {
+fn decode(message: &[u8], record: &RecordSpan) -> Option<RData> {
     // hickory-proto takes empty RDATA for part of a dynamic update.
     let length = u16::try_from(record.end.checked_sub(record.data)?).ok().filter(|length| *length > 0)?;
     let mut decoder = BinDecoder::new(message).clone(u16::try_from(record.data).ok()?);

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use crate::core::restore::Shift;
+use crate::core::restore::{BootTimes, Shift};
 use crate::core::time::Timestamp;
 
 /// Smallest difference that counts as a clock that was set, since two clocks never agree exactly.
@@ -43,7 +43,7 @@ impl Host {
         if self.boot.is_none() || self.boot != theirs.boot {
             return Shift::NONE;
         }
-        match Shift::between(theirs.booted_at, self.booted_at) {
+        match Shift::between(BootTimes { theirs: theirs.booted_at, ours: self.booted_at }) {
             Shift::Ahead(by) | Shift::Back(by) if by < SET_MIN => Shift::NONE,
             shift @ (Shift::Ahead(_) | Shift::Back(_)) => shift,
         }

@@ -1,4 +1,4 @@
-//! Each row of the table in [`super`].
+//! Tests each row of the table in [`super`].
 
 use super::*;
 use crate::core::testing::policy;
@@ -29,7 +29,8 @@ fn attempts(upstreams: &[usize]) -> Attempts {
     Attempts::new(policy().attempts, plan, START)
 }
 
-/// Runs silent attempts to its end: every step with the millisecond at which it came.
+/// Runs attempts that get no response to their end, and returns every step with the millisecond at
+/// which it came.
 fn run(attempts: &mut Attempts) -> Vec<(u64, Step)> {
     let mut now = START;
     let mut steps = Vec::new();
@@ -43,9 +44,10 @@ fn run(attempts: &mut Attempts) -> Vec<(u64, Step)> {
         }
         now = attempts.wake_at().max(now.plus(Duration::from_micros(1)));
     }
-    panic!("attempts that does not end: {steps:?}");
+    panic!("the attempts do not end: {steps:?}");
 }
 
+/// The millisecond and the upstream of every send.
 fn sends(steps: &[(u64, Step)]) -> Vec<(u64, usize)> {
     steps
         .iter()
@@ -57,7 +59,7 @@ fn sends(steps: &[(u64, Step)]) -> Vec<(u64, usize)> {
 }
 
 #[test]
-fn silence_costs_three_sends_then_servfail_at_two_seconds_then_lingers() {
+fn silence_costs_three_sends_then_servfail_at_the_deadline_then_lingers() {
     let steps = run(&mut attempts(&[0, 1, 0]));
     assert_eq!(sends(&steps), [(0, 0), (100, 1), (1000, 0)]);
     assert!(steps.contains(&(2000, Step::GiveUp(Failure::Timeout))), "{steps:?}");
@@ -69,7 +71,7 @@ fn silence_costs_three_sends_then_servfail_at_two_seconds_then_lingers() {
 }
 
 #[test]
-fn servfail_is_asked_elsewhere_at_once_and_once() {
+fn after_servfail_one_other_upstream_is_asked_at_once() {
     let mut attempts = attempts(&[0, 1, 0]);
     let _ = attempts.advance(at(0));
     let steps = attempts.failed_response(AttemptId(0), Failure::ServFail, SuffixHash::new(7), at(3));
@@ -91,7 +93,7 @@ fn servfail_is_asked_elsewhere_at_once_and_once() {
 }
 
 #[test]
-fn a_closed_port_moves_to_another_upstream_at_once() {
+fn after_a_closed_port_another_upstream_is_asked_at_once() {
     let mut attempts = attempts(&[0, 1, 0]);
     let _ = attempts.advance(at(0));
     let steps = attempts.failed(AttemptId(0), Failure::Network, at(1));
@@ -99,7 +101,7 @@ fn a_closed_port_moves_to_another_upstream_at_once() {
 }
 
 #[test]
-fn a_closed_port_without_alternative_is_asked_to_the_end_at_once_and_frees_who_has_something_stale() {
+fn a_closed_port_without_alternative_uses_up_the_plan_at_once_and_clients_get_stale_answers() {
     let mut attempts = attempts(&[0, 0, 0]);
     let _ = attempts.advance(at(0));
     let again = |number| {
@@ -119,12 +121,12 @@ fn a_closed_port_without_alternative_is_asked_to_the_end_at_once_and_frees_who_h
     assert_eq!(
         attempts.failed(AttemptId(2), Failure::Network, at(3)),
         end,
-        "everybody has refused: nothing to wait for"
+        "every send was refused, so there is nothing to wait for"
     );
 }
 
 #[test]
-fn a_refusal_moves_up_no_end_while_another_upstream_may_still_answer() {
+fn a_closed_port_ends_nothing_while_another_upstream_may_still_answer() {
     let mut attempts = attempts(&[0, 1, 1]);
     let _ = attempts.advance(at(0));
     let _ = attempts.advance(at(100));
@@ -141,7 +143,7 @@ fn a_refusal_moves_up_no_end_while_another_upstream_may_still_answer() {
 }
 
 #[test]
-fn no_room_of_our_own_waits_for_its_time() {
+fn without_room_on_our_own_side_the_same_upstream_is_asked_at_its_time() {
     let mut attempts = attempts(&[0, 0, 0]);
     let _ = attempts.advance(at(0));
     assert_eq!(attempts.failed(AttemptId(0), Failure::Overload, at(1)), [Step::Trouble]);
@@ -149,7 +151,7 @@ fn no_room_of_our_own_waits_for_its_time() {
 }
 
 #[test]
-fn formerr_is_asked_again_without_opt() {
+fn after_formerr_the_query_is_repeated_without_opt() {
     let mut attempts = attempts(&[0, 0, 0]);
     let _ = attempts.advance(at(0));
     let steps = attempts.failed_response(AttemptId(0), Failure::NotUnderstood, SuffixHash::new(7), at(3));
@@ -158,7 +160,7 @@ fn formerr_is_asked_again_without_opt() {
 }
 
 #[test]
-fn truncation_is_asked_over_tcp_and_a_dead_tcp_ends_it() {
+fn a_truncated_answer_is_asked_for_over_tcp_and_a_dead_tcp_ends_it() {
     let mut attempts = attempts(&[0, 0, 0]);
     let _ = attempts.advance(at(0));
     let steps = attempts.truncated_response(AttemptId(0), at(3));
@@ -174,21 +176,21 @@ fn a_dead_tcp_says_nothing_about_an_upstream_that_answers_over_udp() {
     for millis in [23, 203, 403] {
         steps.extend(attempts.advance(at(millis)));
     }
-    assert!(steps.contains(&Step::GiveUp(Failure::Timeout)), "what came with TC is given after 400 ms: {steps:?}");
+    assert!(steps.contains(&Step::GiveUp(Failure::Timeout)), "the truncated answer is given after 400 ms: {steps:?}");
     steps.extend(attempts.failed(AttemptId(1), Failure::Network, at(450)));
     let reports: Vec<_> = steps.iter().filter(|step| matches!(step, Step::Report(..) | Step::Overdue(..))).collect();
     assert_eq!(reports, [&Step::Report(UpstreamId::new(0), AttemptOutcome::Answered(Duration::from_millis(3)))]);
 }
 
 #[test]
-fn a_second_useless_response_leaves_who_is_still_at_work() {
+fn a_failed_response_does_not_end_attempts_that_are_under_way() {
     let mut attempts = attempts(&[0, 1, 0]);
     let _ = attempts.advance(at(0));
     assert_eq!(sends(&attempts.advance(at(100)).into_iter().map(|step| (100, step)).collect::<Vec<_>>()), [(100, 1)]);
     let steps = attempts.failed_response(AttemptId(0), Failure::ServFail, SuffixHash::new(7), at(120));
     assert!(
         !steps.iter().any(|step| matches!(step, Step::Send(..) | Step::End(_))),
-        "the other one is at work: {steps:?}"
+        "the other attempt is under way: {steps:?}"
     );
     let steps = attempts.failed_response(AttemptId(1), Failure::ServFail, SuffixHash::new(7), at(150));
     assert_eq!(steps.last(), Some(&Step::End(Failure::ServFail)));
@@ -210,7 +212,7 @@ fn an_upstream_without_edns_gets_three_packets_at_the_most() {
 }
 
 #[test]
-fn over_budget_the_send_waits_and_who_has_something_stale_does_not() {
+fn over_budget_the_send_waits_and_clients_get_stale_answers() {
     let mut attempts = attempts(&[0, 0, 0]);
     assert_eq!(attempts.advance(at(0)), [Step::Send(AttemptId(0), target(0))]);
     assert_eq!(attempts.postpone(AttemptId(0), Class::Miss, at(300)), [Step::Trouble]);
@@ -219,7 +221,7 @@ fn over_budget_the_send_waits_and_who_has_something_stale_does_not() {
 }
 
 #[test]
-fn over_budget_beyond_the_deadline_is_the_end() {
+fn over_budget_until_after_the_deadline_is_the_end() {
     let mut attempts = attempts(&[0]);
     let _ = attempts.advance(at(0));
     assert_eq!(attempts.postpone(AttemptId(0), Class::Miss, at(2_500)), [Step::End(Failure::Overload)]);
@@ -236,6 +238,6 @@ fn a_response_after_giving_up_starts_nothing_new() {
 }
 
 #[test]
-fn nobody_to_ask_is_the_end() {
+fn without_a_target_the_attempts_end_at_once() {
     assert_eq!(attempts(&[]).advance(START), [Step::End(Failure::Timeout)]);
 }

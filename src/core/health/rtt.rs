@@ -1,8 +1,9 @@
-//! A smoothed percentile of round-trip times: a histogram on a logarithmic scale whose memory
-//! fades.
+//! A smoothed percentile of round-trip times: a histogram on a logarithmic scale in which older
+//! times count less and less.
 //!
-//! Four steps to the octave from 64 µs to 8 s: an error of at most 19 %. After every 256 answers
-//! all counts are halved, so that the last few hundred decide. 112 bytes, no allocation.
+//! The scale has four steps to the octave from 64 µs to 7 s, which makes an error of at most 19 %.
+//! After every 256 round trips all counts are halved, so that the last few hundred decide. All of
+//! it takes 140 bytes and never allocates.
 
 use std::time::Duration;
 
@@ -10,17 +11,15 @@ use std::time::Duration;
 const STEPS: usize = 68;
 /// The upper end of the first step, in microseconds.
 const FIRST_MICROS: f64 = 64.0;
-/// Answers after which older ones count half.
+/// Round trips after which all earlier ones count half.
 const HALVE_EVERY: u16 = 256;
 
-/// Counts of round-trip times by step.
+/// Counts of round-trip times by step of the scale.
 #[derive(Debug)]
 pub(super) struct RoundTrips {
-    /// Answers in each step.
     counts: [u16; STEPS],
     /// Sum of `counts`.
     total: u16,
-    /// Answers since the last halving.
     since_halving: u16,
 }
 
@@ -31,7 +30,7 @@ impl Default for RoundTrips {
 }
 
 impl RoundTrips {
-    /// Takes one round-trip time in.
+    /// Adds one round-trip time.
     pub(super) fn add(&mut self, time: Duration) {
         if self.since_halving >= HALVE_EVERY {
             self.since_halving = 0;
@@ -47,7 +46,8 @@ impl RoundTrips {
         }
     }
 
-    /// The upper end of the step in which the 99th percentile lies; `None` without any answer.
+    /// The upper end of the step in which the 99th percentile lies; `None` before the first time
+    /// was added.
     pub(super) fn p99(&self) -> Option<Duration> {
         if self.total == 0 {
             return None;
@@ -64,7 +64,7 @@ impl RoundTrips {
     }
 }
 
-/// The step of a time.
+/// The step of the scale in which a time lies; the last one for all longer times.
 fn step(time: Duration) -> usize {
     let micros = time.as_secs_f64() * 1e6;
     if micros <= FIRST_MICROS {
@@ -75,7 +75,6 @@ fn step(time: Duration) -> usize {
     step.min(STEPS - 1)
 }
 
-/// The upper end of a step.
 fn upper_end(step: usize) -> Duration {
     let octaves = f64::from(u32::try_from(step).unwrap_or_default()) / 4.0;
     Duration::from_secs_f64(FIRST_MICROS * octaves.exp2() / 1e6)
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn one_slow_answer_in_two_hundred_does_not_move_it_and_the_old_fade() {
+    fn one_slow_answer_in_two_hundred_does_not_move_the_percentile_and_old_times_fade() {
         let mut times = RoundTrips::default();
         times.add(Duration::from_secs(3));
         for _ in 0..200 {

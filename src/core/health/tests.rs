@@ -1,4 +1,4 @@
-//! Each row of the table in [`super`], and the storms in between.
+//! Tests each row of the table in [`super`], and mixtures of outcomes.
 
 use super::*;
 use crate::core::suffix::SuffixHash;
@@ -34,7 +34,7 @@ fn five_failures_in_a_row_open_the_breaker() {
 }
 
 #[test]
-fn any_answer_between_keeps_the_breaker_closed() {
+fn any_response_between_failures_keeps_the_breaker_closed() {
     let mut health = health();
     for round in 0..20 {
         repeat(&mut health, AttemptOutcome::Failed, 4, round * 100);
@@ -102,10 +102,10 @@ fn servfail_for_one_suffix_is_no_outage() {
 }
 
 #[test]
-fn servfail_for_everything_is_one_and_only_a_real_answer_ends_it() {
+fn servfail_for_everything_is_an_outage_that_only_an_answer_ends() {
     let mut health = health();
-    for group in 0..5 {
-        let _ = health.record(AttemptOutcome::Useless(FAST, SuffixHash::new(group)), at(group));
+    for suffix in 0..5 {
+        let _ = health.record(AttemptOutcome::Useless(FAST, SuffixHash::new(suffix)), at(suffix));
     }
     assert_eq!(health.state(), UpstreamState::Down);
     let _ = health.record(AttemptOutcome::Useless(FAST, SuffixHash::new(9)), at(100));
@@ -155,7 +155,7 @@ fn a_half_healed_upstream_does_not_flap() {
 }
 
 #[test]
-fn an_impairment_nobody_tries_is_forgotten() {
+fn an_impairment_without_attempts_is_forgotten() {
     let mut health = health();
     repeat(&mut health, AttemptOutcome::Failed, 2, 0);
     assert_eq!(health.review(at(20_000)), None);
@@ -212,5 +212,5 @@ fn a_long_row_of_successes_outweighs_a_window_full_of_failures() {
     repeat(&mut health, AttemptOutcome::Answered(FAST), 2, 2_200);
     assert_eq!(health.state(), UpstreamState::Healthy);
     let _ = health.record(AttemptOutcome::Failed, at(2_300));
-    assert_eq!(health.state(), UpstreamState::Healthy, "what was before no longer counts");
+    assert_eq!(health.state(), UpstreamState::Healthy, "the failures from before no longer count");
 }

@@ -1,22 +1,25 @@
-//! What happened to an upstream in the last seconds: ten buckets that are reused in turn.
+//! A sliding window over the outcomes of an upstream's attempts: ten buckets that are reused in
+//! turn.
+//!
+//! Beside the counts it keeps the suffixes of the last few names that got a response without
+//! answer, so that one broken zone is told from an upstream that answers nothing.
 
 use std::time::Duration;
 
 use crate::core::suffix::SuffixHash;
 use crate::core::time::Timestamp;
 
-/// Buckets.
+/// The number of buckets in the window.
 const BUCKETS: usize = 10;
-/// The same, to reckon with times.
+/// The same number, in the type of bucket numbers.
 const STRETCHES: u64 = 10;
-/// Unrelated names with SERVFAIL that are kept apart.
+/// The number of suffixes that are remembered apart from each other.
 const SUFFIXES: usize = 8;
 
-/// What happened in one bucket's time.
+/// Counts of the outcomes within one stretch of time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
-    /// Which stretch of time it counts: microseconds since the epoch divided by the bucket's
-    /// length.
+    /// Microseconds since the epoch, divided by the length of a bucket.
     number: u64,
     /// Answers in time.
     successes: u32,
@@ -26,32 +29,29 @@ struct Bucket {
     servfails: u32,
 }
 
-/// The last seconds.
+/// The outcomes of the last seconds.
 #[derive(Debug)]
 pub(super) struct Window {
     /// Length of one bucket, in microseconds; at least 1.
     bucket_micros: u64,
-    /// The buckets.
     buckets: [Bucket; BUCKETS],
-    /// Groups of names with SERVFAIL lately, and when.
+    /// Suffixes of names that got a response without answer lately, each with the time of the last
+    /// one; the epoch marks a free place.
     suffixes: [(SuffixHash, Timestamp); SUFFIXES],
-    /// Where the next suffix goes.
+    /// The place that the next new suffix takes, in turn.
     next_suffix: usize,
 }
 
-/// Sums over the window.
+/// Sums over all buckets that still count, as in [`Bucket`].
 #[derive(Clone, Copy, Default)]
 struct Sums {
-    /// As in [`Bucket`].
     successes: u32,
-    /// As in [`Bucket`].
     failures: u32,
-    /// As in [`Bucket`].
     servfails: u32,
 }
 
 impl Window {
-    /// A window of this length.
+    /// Makes an empty window of this length.
     pub(super) fn new(length: Duration) -> Self {
         let micros = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
         Self {
@@ -62,7 +62,6 @@ impl Window {
         }
     }
 
-    /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.buckets = [Bucket::default(); BUCKETS];
         self.suffixes = [(SuffixHash::default(), Timestamp::EPOCH); SUFFIXES];
@@ -82,7 +81,7 @@ impl Window {
         }
     }
 
-    /// Counts a response that is no answer, for a name below this suffix.
+    /// Counts a response that is no answer, to a question about a name below this suffix.
     pub(super) fn add_servfail(&mut self, suffix: SuffixHash, now: Timestamp) {
         if let Some(bucket) = self.bucket(now) {
             bucket.servfails += 1;
@@ -95,7 +94,7 @@ impl Window {
         }
     }
 
-    /// Attempts in the window.
+    /// The number of outcomes in the window.
     pub(super) fn attempts(&self, now: Timestamp) -> u32 {
         let sums = self.sums(now);
         sums.successes + sums.failures + sums.servfails
@@ -111,13 +110,13 @@ impl Window {
         percent(self.sums(now).servfails, self.attempts(now))
     }
 
-    /// Unrelated names with such responses.
+    /// The number of suffixes below which a response was no answer.
     pub(super) fn servfail_suffixes(&self, now: Timestamp) -> usize {
         let length = Duration::from_micros(self.bucket_micros.saturating_mul(STRETCHES));
         self.suffixes.iter().filter(|(_, at)| *at > Timestamp::EPOCH && now.since(*at) < length).count()
     }
 
-    /// The bucket of this moment, emptied if it last served another stretch.
+    /// The bucket of this moment, emptied first if it still holds an earlier stretch of time.
     fn bucket(&mut self, now: Timestamp) -> Option<&mut Bucket> {
         let number = now.as_micros() / self.bucket_micros;
         let bucket = self.buckets.get_mut(usize::try_from(number % STRETCHES).ok()?)?;
@@ -127,7 +126,6 @@ impl Window {
         Some(bucket)
     }
 
-    /// Adds up the buckets that still count.
     fn sums(&self, now: Timestamp) -> Sums {
         let number = now.as_micros() / self.bucket_micros;
         let mut sums = Sums::default();
@@ -140,7 +138,7 @@ impl Window {
     }
 }
 
-/// `part` of `whole` in percent; 0 of nothing.
+/// The share of `part` in `whole` in percent; 0 when `whole` is 0.
 fn percent(part: u32, whole: u32) -> u32 {
     u32::try_from(u64::from(part) * 100 / u64::from(whole.max(1))).unwrap_or(100)
 }
@@ -150,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_older_than_the_window_does_not_count() {
+    fn outcomes_older_than_the_window_do_not_count() {
         let mut window = Window::new(Duration::from_secs(10));
         let start = Timestamp::from_secs(1_000);
         window.add_failure(start);
@@ -172,11 +170,11 @@ mod tests {
     }
 
     #[test]
-    fn servfails_count_by_group() {
+    fn responses_without_answer_count_by_suffix() {
         let mut window = Window::new(Duration::from_secs(10));
         let now = Timestamp::from_secs(1_000);
-        for group in [1, 2, 1, 2, 3] {
-            window.add_servfail(SuffixHash::new(group), now);
+        for suffix in [1, 2, 1, 2, 3] {
+            window.add_servfail(SuffixHash::new(suffix), now);
         }
         assert_eq!((window.servfail_suffixes(now), window.servfail_percent(now)), (3, 100));
         assert_eq!(window.servfail_suffixes(now.plus(Duration::from_secs(11))), 0);

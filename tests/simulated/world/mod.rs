@@ -14,7 +14,7 @@ use holdover::config::settings::Settings;
 use holdover::core::answer::ClientTransport;
 use holdover::core::key::Key;
 use holdover::core::record;
-use holdover::core::restore::{Shift, restore};
+use holdover::core::restore::{BootTimes, Shift, restore};
 use holdover::core::routes::Routes;
 use holdover::core::time::Timestamp;
 use holdover::core::upstream::{Endpoint, Role, Transport, UpstreamPolicy};
@@ -273,7 +273,11 @@ impl World {
         };
         self.clock = Arc::new(WorldClock { began: self.clock.began, wall });
         self.restart();
-        let shift = if boot == Boot::Same { Shift::between(saved.booted_at, wall) } else { Shift::NONE };
+        let shift = if boot == Boot::Same {
+            Shift::between(BootTimes { theirs: saved.booted_at, ours: wall })
+        } else {
+            Shift::NONE
+        };
         let now = self.resolver.now();
         for (key, bytes) in &saved.records {
             let record = record::read(key, bytes).unwrap();

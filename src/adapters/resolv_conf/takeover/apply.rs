@@ -8,8 +8,8 @@ use super::target::{KeptCopy, TakeoverTarget};
 use crate::adapters::resolv_conf::error::TakeoverError;
 use crate::adapters::resolv_conf::file::{How, put};
 use crate::adapters::resolv_conf::original::READABLE;
-use crate::core::resolv_conf::{ResolvConf, Writer};
-use crate::core::takeover::{Kept, LeftOut, Second, Was, kept_in};
+use crate::core::resolv_conf::{ResolvConf, ResolvConfWriter};
+use crate::core::takeover::{KeptOriginal, LeftOut, SecondNameserver, Was, kept_in};
 
 /// What happens with a file that holdover took over before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +29,9 @@ pub struct Applied {
     /// made.
     pub kept: Option<PathBuf>,
     /// The second name server in the file, or the reason why it has none.
-    pub second: Second,
+    pub second: SecondNameserver,
     /// The program that wrote the original.
-    pub writer: Writer,
+    pub writer: ResolvConfWriter,
 }
 
 /// Takes the file over, or continues a takeover.
@@ -40,7 +40,7 @@ pub struct Applied {
 /// Those of `Takeover::apply`.
 pub(super) fn apply(target: &TakeoverTarget, wish: &Wish, again: Again) -> Result<Applied, TakeoverError> {
     let found = Inspection::of(target)?;
-    if found.writer != Writer::Holdover {
+    if found.writer != ResolvConfWriter::Holdover {
         return take_over(target, &found, wish);
     }
     match again {
@@ -58,7 +58,7 @@ fn take_over(target: &TakeoverTarget, found: &Inspection, wish: &Wish) -> Result
     let live = found.writer.live_source().map(str::to_owned);
     let (place, text) = target.keep(|place| {
         let text = found.plan(wish, place).text;
-        let kept = Kept {
+        let kept = KeptOriginal {
             file: target.file_as_text(),
             was: found.was.clone(),
             live: live.clone(),
@@ -97,7 +97,7 @@ fn checked_plan(found: &Inspection, wish: &Wish) -> Result<Replacement, Takeover
 fn continue_takeover(target: &TakeoverTarget, found: &Inspection, wish: &Wish) -> Result<Applied, TakeoverError> {
     let Some(kept) = &found.kept else { return Ok(without_original(found, wish)) };
     let was = as_plain_file(&found.was);
-    let renewed = |text: &str| Kept { wrote: text.to_owned(), ..kept.clone() }.write();
+    let renewed = |text: &str| KeptOriginal { wrote: text.to_owned(), ..kept.clone() }.write();
     let unwritable = |file: &Path, cause| TakeoverError::Unwritable { file: file.to_owned(), cause };
 
     // Make the kept copy again where it is gone. Where that is not possible either, the takeover
@@ -141,8 +141,8 @@ fn continue_takeover(target: &TakeoverTarget, found: &Inspection, wish: &Wish) -
 fn without_original(found: &Inspection, wish: &Wish) -> Applied {
     let mut named = ResolvConf::read(&found.text()).nameservers.into_iter();
     let second = named.find(|nameserver| nameserver.ip != wish.own);
-    let second = second.map_or(Second::LeftOut(LeftOut::Nobody), Second::Written);
-    Applied { how: None, kept: None, second, writer: Writer::Unknown }
+    let second = second.map_or(SecondNameserver::LeftOut(LeftOut::Nobody), SecondNameserver::Written);
+    Applied { how: None, kept: None, second, writer: ResolvConfWriter::Unknown }
 }
 
 /// The permissions of holdover's text: those of the file before it, or those of a readable file

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use super::target::{KnownOriginal, TakeoverTarget};
 use crate::adapters::resolv_conf::error::{ResolvConfError, TakeoverError};
 use crate::adapters::resolv_conf::file::{load, load_bytes};
-use crate::core::resolv_conf::{Nameserver, Writer};
-use crate::core::takeover::{self, Fallback, Kept, Readers, Second, Was, is_usable_source, leads_back, upstreams};
+use crate::core::resolv_conf::{Nameserver, ResolvConfWriter};
+use crate::core::takeover::{
+    self, Fallback, KeptOriginal, Readers, SecondNameserver, Was, is_usable_source, leads_back, upstreams,
+};
 
 /// What the operator wants to stand in the file, and what is known of the host.
 #[derive(Clone, Copy, Debug)]
@@ -40,10 +42,10 @@ pub struct Inspection {
     pub(super) bytes: Vec<u8>,
     pub(super) was: Was,
     /// The program that wrote the file, as far as its text or its link tells.
-    pub writer: Writer,
+    pub writer: ResolvConfWriter,
     /// The original that is kept for the file; `None` when it was not taken over, or its original
     /// is lost.
-    pub kept: Option<Kept>,
+    pub kept: Option<KeptOriginal>,
     /// Where the original is kept; `None` where only the file's text carries it.
     pub kept_in: Option<PathBuf>,
 }
@@ -54,13 +56,13 @@ pub struct Replacement {
     /// The text that would be written.
     pub text: String,
     /// The second name server in the text, or the reason why it has none.
-    pub second: Second,
+    pub second: SecondNameserver,
     /// The name servers of the original to which holdover can forward.
     pub upstreams: Vec<Nameserver>,
     /// Whether the original names Docker's resolver, and that would send every query back.
     pub circle: bool,
     /// The program that wrote the original.
-    pub writer: Writer,
+    pub writer: ResolvConfWriter,
 }
 
 impl Inspection {
@@ -73,7 +75,7 @@ impl Inspection {
         let unreadable = |source| ResolvConfError::Unreadable { path: file.clone(), source };
         let bytes = load_bytes(&file)?;
         let was = target.was().map_err(unreadable)?;
-        let writer = Writer::of(&String::from_utf8_lossy(&bytes), link_target(&was));
+        let writer = ResolvConfWriter::of(&String::from_utf8_lossy(&bytes), link_target(&was));
         let KnownOriginal { kept, kept_in } = target.original(&bytes, &was);
         Ok(Self { file, bytes, was, writer, kept, kept_in })
     }
@@ -94,7 +96,8 @@ impl Inspection {
     /// no copy is kept with which it could be compared.
     #[must_use]
     pub fn is_unchanged(&self) -> Option<bool> {
-        let kept = self.kept.as_ref().filter(|_| self.writer == Writer::Holdover && self.kept_in.is_some())?;
+        let kept =
+            self.kept.as_ref().filter(|_| self.writer == ResolvConfWriter::Holdover && self.kept_in.is_some())?;
         Some(kept.wrote.as_bytes() == self.bytes)
     }
 
@@ -115,15 +118,15 @@ impl Inspection {
     pub fn plan(&self, wish: &Wish, place: &Path) -> Replacement {
         // Where holdover wrote the file, the text is made from the original behind it.
         let (original, writer, live) = match &self.kept {
-            Some(kept) if self.writer == Writer::Holdover => {
+            Some(kept) if self.writer == ResolvConfWriter::Holdover => {
                 let original = String::from_utf8_lossy(&kept.original).into_owned();
-                let writer = Writer::of(&original, link_target(&kept.was));
+                let writer = ResolvConfWriter::of(&original, link_target(&kept.was));
                 (original, writer, kept.live.clone())
             }
             Some(_) | None => {
                 // The file of systemd-resolved's stub names no upstream. All other files name their
                 // upstreams themselves and are up to date.
-                let live = if self.writer == Writer::ResolvedStub {
+                let live = if self.writer == ResolvConfWriter::ResolvedStub {
                     self.writer.live_source().map(str::to_owned)
                 } else {
                     None
@@ -136,8 +139,8 @@ impl Inspection {
         let source = live.and_then(|live| load(Path::new(&live)).ok()).filter(|text| is_usable_source(text, wish.own));
         let source = source.as_ref().unwrap_or(&original);
         let upstreams = upstreams(source, wish.own);
-        let second = takeover::second(wish.fallback, wish.readers, &upstreams);
-        let text = takeover::written(&original, writer, wish.own, &second, &place.display().to_string());
+        let second = takeover::second_nameserver(wish.fallback, wish.readers, &upstreams);
+        let text = takeover::replacement(&original, writer, wish.own, &second, &place.display().to_string());
         Replacement { text, second, circle: leads_back(source, wish.own), upstreams, writer }
     }
 }

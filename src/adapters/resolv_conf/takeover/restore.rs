@@ -6,7 +6,7 @@ use super::target::{KnownOriginal, TakeoverTarget};
 use crate::adapters::resolv_conf::error::TakeoverError;
 use crate::adapters::resolv_conf::file::{How, load_bytes, put};
 use crate::adapters::resolv_conf::original::READABLE;
-use crate::core::resolv_conf::{Writer, is_marked};
+use crate::core::resolv_conf::{ResolvConfWriter, is_marked};
 use crate::core::takeover::Was;
 
 /// Whether the original is put back over what somebody else wrote since the takeover.
@@ -63,7 +63,7 @@ pub(super) fn restore(target: &TakeoverTarget, force: Force) -> Result<Restored,
         let written = put(file, &kept.original, &kept.was);
         Restored::Written(written.map_err(|cause| TakeoverError::Unwritable { file: file.to_owned(), cause })?)
     } else {
-        let writer = Writer::of(&text, link.as_deref());
+        let writer = ResolvConfWriter::of(&text, link.as_deref());
         // An original that only the text carries never comes here: such a text is holdover's own.
         return Err(TakeoverError::ChangedSince { file: file.to_owned(), writer, kept: kept_in.unwrap_or_default() });
     };

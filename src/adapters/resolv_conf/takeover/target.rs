@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::adapters::resolv_conf::error::TakeoverError;
 use crate::adapters::resolv_conf::file::put;
 use crate::adapters::resolv_conf::original::{READABLE, load_kept, places};
-use crate::core::takeover::{Kept, Was, kept_in};
+use crate::core::takeover::{KeptOriginal, Was, kept_in};
 
 /// A `resolv.conf` with the places where its original may be kept.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub(super) struct TakeoverTarget {
 /// The original of a file, as far as it is known.
 pub(super) struct KnownOriginal {
     /// The original; `None` when the file was not taken over, or its original is lost.
-    pub(super) kept: Option<Kept>,
+    pub(super) kept: Option<KeptOriginal>,
     /// Where the copy lies; `None` where only the text of the file carries the original.
     pub(super) kept_in: Option<PathBuf>,
 }
@@ -84,12 +84,12 @@ impl TakeoverTarget {
         // holdover writes a plain file. Where there is a link, somebody else has put it there
         // since, and the text behind it says nothing about this file.
         let text = std::str::from_utf8(bytes).ok().filter(|_| matches!(was, Was::File { .. }));
-        let carried = text.and_then(|text| Kept::of_text(text, &self.file_as_text(), was));
+        let carried = text.and_then(|text| KeptOriginal::recover(text, was, &self.file_as_text()));
         KnownOriginal { kept: carried, kept_in: None }
     }
 
     /// Finds the kept copy and its place: where the file's text says, else in one of the places.
-    fn kept(&self, text: &str) -> Option<(PathBuf, Kept)> {
+    fn kept(&self, text: &str) -> Option<(PathBuf, KeptOriginal)> {
         // A place that the operator names is the only one that counts.
         let named = if self.keep.is_none() { kept_in(text).map(PathBuf::from) } else { None };
         named.into_iter().chain(self.places()).find_map(|place| {

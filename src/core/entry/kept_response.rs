@@ -1,0 +1,107 @@
+//! What an entry keeps of a response: its bytes without OPT, the places of its TTLs, and its
+//! extended errors.
+//!
+//! All of it lies in one piece of memory. Ten thousand entries multiply whatever a single one
+//! wastes, and three allocations would cost three headers and three roundings each.
+
+use crate::core::key::Key;
+use crate::core::message::{self, HEADER, Header, MalformedMessage, Records, Section};
+
+/// The kept parts of one response.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct KeptResponse {
+    /// The response without OPT, then the offsets of its TTLs as 16-bit numbers, then its extended
+    /// errors.
+    bytes: Box<[u8]>,
+    /// Where the response ends.
+    wire_end: u16,
+    /// How many offsets there are.
+    offsets: u16,
+}
+
+impl KeptResponse {
+    /// Keeps a response up to its OPT, with these extended errors (raw EDNS options).
+    ///
+    /// Records behind the OPT are left out (additional data may be, RFC 2181 §9): compression
+    /// pointers to names behind it would no longer lead where they should. The question is written
+    /// in lower case, as it stands in the key.
+    ///
+    /// # Errors
+    /// [`MalformedMessage`] when the framing cannot be read, the question is not as long as the
+    /// key's, or an OPT stands outside the additional section.
+    pub(super) fn new(key: &Key, response: &[u8], extended_errors: &[u8]) -> Result<Self, MalformedMessage> {
+        let mut records = Records::new(response)?;
+        let mut end = records.position();
+        let mut offsets = Vec::new();
+        let mut additional: u16 = 0;
+        while let Some(record) = records.next_record()? {
+            match (record.rtype == message::TYPE_OPT, record.section) {
+                (true, Section::Additional) => break,
+                // It would be kept, passed on, and read by clients as ours. RFC 6891 §6.1.1 allows
+                // an OPT in the additional section only.
+                (true, Section::Answer | Section::Authority) => return Err(MalformedMessage),
+                (false, _) => {}
+            }
+            if record.section == Section::Additional {
+                additional = additional.saturating_add(1);
+            }
+            offsets.push(u16::try_from(record.ttl_at).map_err(|_| MalformedMessage)?);
+            end = record.end;
+        }
+        let wire = response.get(..end).ok_or(MalformedMessage)?;
+        let name = key.name();
+        if message::skip_plain_name(wire, HEADER)? != HEADER + name.len() || Header::read(wire)?.questions != 1 {
+            return Err(MalformedMessage);
+        }
+        let mut kept = Self::join(wire, &offsets, extended_errors)?;
+        let wire = kept.wire_mut();
+        wire.get_mut(10..HEADER).ok_or(MalformedMessage)?.copy_from_slice(&additional.to_be_bytes());
+        wire.get_mut(HEADER..HEADER + name.len()).ok_or(MalformedMessage)?.copy_from_slice(name);
+        Ok(kept)
+    }
+
+    /// Puts the parts together in memory of exactly their size: a larger piece that was cut
+    /// afterwards would leave a hole beside every entry.
+    ///
+    /// # Errors
+    /// [`MalformedMessage`] when a part is larger than any response.
+    fn join(wire: &[u8], ttl_offsets: &[u16], extended_errors: &[u8]) -> Result<Self, MalformedMessage> {
+        let counted = |count| u16::try_from(count).map_err(|_| MalformedMessage);
+        let (wire_end, offsets) = (counted(wire.len())?, counted(ttl_offsets.len())?);
+        let mut bytes = Vec::with_capacity(wire.len() + size_of_val(ttl_offsets) + extended_errors.len());
+        bytes.extend_from_slice(wire);
+        bytes.extend(ttl_offsets.iter().flat_map(|offset| offset.to_be_bytes()));
+        bytes.extend_from_slice(extended_errors);
+        Ok(Self { bytes: bytes.into_boxed_slice(), wire_end, offsets })
+    }
+
+    fn wire_mut(&mut self) -> &mut [u8] {
+        let end = usize::from(self.wire_end);
+        self.bytes.get_mut(..end).unwrap_or_default()
+    }
+
+    /// The response without OPT.
+    pub(super) fn wire(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.wire_end)).unwrap_or_default()
+    }
+
+    /// The offsets of the TTL fields in the response, big-endian.
+    pub(super) fn ttl_offsets(&self) -> &[[u8; 2]] {
+        self.bytes.get(usize::from(self.wire_end)..self.offsets_end()).unwrap_or_default().as_chunks::<2>().0
+    }
+
+    /// The extended errors, as raw EDNS options.
+    pub(super) fn extended_errors(&self) -> &[u8] {
+        self.bytes.get(self.offsets_end()..).unwrap_or_default()
+    }
+
+    /// Where the offsets end and the extended errors begin.
+    fn offsets_end(&self) -> usize {
+        usize::from(self.wire_end) + 2 * usize::from(self.offsets)
+    }
+
+    /// The size of all parts together, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+}

@@ -1,0 +1,42 @@
+//! The extended DNS errors that holdover sets itself (RFC 8914).
+//!
+//! An extended error tells a client why an answer is what it is: stale, or missing for a certain
+//! reason. Extended errors that an upstream sent are not read here; they are kept as raw options
+//! (see [`super::classify::extended_errors`]) and passed on as they came.
+
+/// EDNS option code of extended errors (RFC 8914 §2).
+pub const OPTION_EXTENDED_ERROR: u16 = 15;
+/// The largest number of bytes of an upstream's extended errors that is kept beside an answer.
+pub const KEPT_MAX: usize = 256;
+
+/// An extended error that holdover adds to an answer of its own (RFC 8914 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtendedError {
+    /// Stale Answer (3): the data are beyond their TTL.
+    Stale,
+    /// Cached Error (13): the SERVFAIL comes from the failure cache.
+    CachedError,
+    /// Stale NXDOMAIN Answer (19): the denial is beyond its TTL.
+    StaleNxDomain,
+    /// Not Authoritative (20): the query came without RD, and the cache cannot answer it.
+    NotAuthoritative,
+    /// No Reachable Authority (22): upstream responded, but not with an answer.
+    NoReachableAuthority,
+    /// Network Error (23): upstream did not respond, or could not be asked.
+    NetworkError,
+}
+
+impl ExtendedError {
+    /// The INFO-CODE of this error as it stands in the option.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Stale => 3,
+            Self::CachedError => 13,
+            Self::StaleNxDomain => 19,
+            Self::NotAuthoritative => 20,
+            Self::NoReachableAuthority => 22,
+            Self::NetworkError => 23,
+        }
+    }
+}
