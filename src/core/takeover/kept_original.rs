@@ -17,10 +17,9 @@
 use std::net::SocketAddr;
 
 use super::text::carried;
+use crate::core::network::DNS_PORT;
 use crate::core::resolv_conf::{ResolvConf, ResolvConfWriter};
 
-/// The port of DNS; a `resolv.conf` cannot name another one.
-const DNS_PORT: u16 = 53;
 /// First line of a kept original.
 const KEPT_MARK: &str = "# Kept by holdover 1: what stood here before is below; \
                          the rest of this head is for `holdover resolvconf restore`.";

@@ -21,11 +21,11 @@ const RESTING: usize = 64;
 /// All upstreams, in use and retired.
 #[derive(Default)]
 pub(super) struct Registry {
-    held: RwLock<Places>,
+    held: RwLock<Registered>,
 }
 
 #[derive(Default)]
-struct Places {
+struct Registered {
     /// By identifier; retired ones stay until their identifier is used again.
     all: Vec<Arc<Upstream>>,
     /// Free identifiers, longest unused first.
