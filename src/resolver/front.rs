@@ -16,7 +16,7 @@ use crate::core::entry::Entry;
 use crate::core::extended_error::ExtendedError;
 use crate::core::key::Key;
 use crate::core::message::FLAG_RECURSION_DESIRED;
-use crate::core::question::{self, Query, Rcode, Received};
+use crate::core::question::{self, ErrorRcode, Query, Received};
 use crate::core::time::Timestamp;
 use crate::core::{refresh, special};
 use crate::memory::cached::{CachedAnswer, CachedFailure};
@@ -114,7 +114,7 @@ impl Resolver {
             Known::Answer(_) | Known::Failure(_) | Known::Nothing => {
                 look.tally.count(Answered::Rejected);
                 let reason = [Some(ExtendedError::NotAuthoritative), None];
-                Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, reason, &[], out))
+                Disposition::Answered(answer::write_error(&look.asked(), ErrorRcode::ServFail, reason, &[], out))
             }
         }
     }
@@ -151,7 +151,7 @@ impl Resolver {
         let reasons = [Some(ExtendedError::CachedError), Some(extended_error(failed.reason.failure))];
         Disposition::Answered(answer::write_error(
             &look.asked(),
-            Rcode::ServFail,
+            ErrorRcode::ServFail,
             reasons,
             &failed.reason.extended_errors,
             out,
@@ -162,7 +162,13 @@ impl Resolver {
     fn serve_nothing(&self, look: &Look<'_>, out: &mut [u8]) -> Disposition {
         if self.loops.note_arrival(&look.query.key) {
             look.tally.count(Answered::Rejected);
-            return Disposition::Answered(answer::write_error(&look.asked(), Rcode::ServFail, [None, None], &[], out));
+            return Disposition::Answered(answer::write_error(
+                &look.asked(),
+                ErrorRcode::ServFail,
+                [None, None],
+                &[],
+                out,
+            ));
         }
         let Some(entry) = special::answer(&look.query.key, self.readiness(), &self.policy, look.arrival.now) else {
             return look.wait();
@@ -192,7 +198,7 @@ impl Resolver {
             return answer::write_entry(&asked, &cached.entry, shown, now, out);
         }
         tally.count(Answered::Failed);
-        answer::write_error(&asked, Rcode::ServFail, [Some(ExtendedError::NetworkError), None], &[], out)
+        answer::write_error(&asked, ErrorRcode::ServFail, [Some(ExtendedError::NetworkError), None], &[], out)
     }
 
     /// How fresh a remembered answer is; counts the hit.

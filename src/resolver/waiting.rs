@@ -18,7 +18,7 @@ use crate::core::decision::{self, Freshness, KnownAction, Recheck, UnknownAction
 use crate::core::extended_error::ExtendedError;
 use crate::core::health::LATE;
 use crate::core::key::Key;
-use crate::core::question::{Query, Rcode};
+use crate::core::question::{ErrorRcode, Query};
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
 use crate::memory::cached::{CachedAnswer, ResolutionFailure};
@@ -101,8 +101,13 @@ impl Resolver {
                 };
                 self.outages.note_failed(self.group_of(&waiting.query.key));
                 let mut out = vec![0; answer::UDP_PLAIN + reason.extended_errors.len()];
-                let length =
-                    answer::write_error(&waiting.asked(), Rcode::ServFail, reasons, &reason.extended_errors, &mut out);
+                let length = answer::write_error(
+                    &waiting.asked(),
+                    ErrorRcode::ServFail,
+                    reasons,
+                    &reason.extended_errors,
+                    &mut out,
+                );
                 out.truncate(length);
                 out
             }
