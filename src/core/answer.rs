@@ -23,7 +23,7 @@ use super::classify::{self, Kind};
 use super::entry::Entry;
 use super::extended_error::{ExtendedError, OPTION_EXTENDED_ERROR};
 use super::message::{self, HEADER, Records, Section};
-use super::question::{Echo, Rcode};
+use super::question::{Echo, ErrorRcode};
 use super::time::Timestamp;
 
 /// The size of the largest UDP response to a client with EDNS, in bytes (DNS flag day 2020, RFC
@@ -32,7 +32,8 @@ pub const UDP_MAX: usize = 1232;
 /// The size of the largest UDP response to a client without EDNS, in bytes (RFC 1035 §4.2.1). A
 /// client's OPT that names less counts as naming this.
 pub const UDP_PLAIN: usize = 512;
-/// The size of the largest response over a stream, in bytes: what its two-byte length can say.
+/// The size of the largest response over a stream, in bytes: the most that its two-byte length can
+/// express.
 pub const STREAM_MAX: usize = 65_535;
 /// Length of an OPT without options, in bytes.
 const OPT: usize = 11;
@@ -106,8 +107,7 @@ pub fn room(entry: &Entry) -> usize {
 /// even a response without records fits into `out`.
 #[must_use]
 pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestamp, out: &mut [u8]) -> usize {
-    // A stale response says only that it is stale: what upstream said about this answer when it was
-    // fresh may no longer be true.
+    // A stale response says that it is stale. A fresh one passes on what upstream said.
     let own = match (shown, entry.kind) {
         (Shown::Fresh, _) => None,
         (Shown::Stale { .. }, Kind::NxDomain) => Some(ExtendedError::StaleNxDomain),
@@ -149,7 +149,7 @@ pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestam
 #[must_use]
 pub fn write_error(
     asked: &Asked<'_>,
-    rcode: Rcode,
+    rcode: ErrorRcode,
     reasons: [Option<ExtendedError>; 2],
     passed_on: &[u8],
     out: &mut [u8],
@@ -413,10 +413,10 @@ mod tests {
         let asked = Asked { packet: &packet, echo: query.echo, transport: ClientTransport::Udp };
         let mut out = [0; 512];
         let reasons = [Some(ExtendedError::CachedError), Some(ExtendedError::NetworkError)];
-        let length = write_error(&asked, Rcode::ServFail, reasons, &[], &mut out);
+        let length = write_error(&asked, ErrorRcode::ServFail, reasons, &[], &mut out);
         assert_eq!((flags(&out), out[5], out[11]), (0x8182, 1, 1));
         assert_eq!(out[length - 12..length], [0, 15, 0, 2, 0, 13, 0, 15, 0, 2, 0, 23]);
-        let length = write_error(&asked, Rcode::BadVers, [None, None], &[], &mut out);
+        let length = write_error(&asked, ErrorRcode::BadVers, [None, None], &[], &mut out);
         assert_eq!((flags(&out) & 15, out[length - 6]), (0, 1), "BADVERS is 16: its upper bits stand in the OPT");
     }
 }

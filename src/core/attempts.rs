@@ -146,12 +146,12 @@ impl Attempts {
                 attempt.stage = AttemptStage::TimedOut;
                 steps.push(Step::Report(attempt.target.upstream, AttemptOutcome::TimedOut));
             }
-            // The timers of such an attempt run all the same, but nobody hears of it.
+            // The timers of such an attempt run all the same, but are not reported.
             if attempt.reports == HealthReports::Withheld {
                 steps.truncate(before);
             }
         }
-        // At the deadline nothing is sent any more: a response would come too late for the clients.
+        // From the deadline on nothing is sent: a response would come too late for the clients.
         let deadline = self.began.plus(self.plan.deadline);
         if self.next_send.is_some_and(|due| due <= now) && !self.gave_up && now < deadline {
             self.send_next(now, &mut steps);
@@ -189,13 +189,14 @@ impl Attempts {
         self.used = self.used.saturating_sub(1);
         self.next_send = Some(until);
         self.failure = Failure::Overload;
+        // Nothing is under way, and nothing can be sent in time: there is no reason to wait.
         if until >= self.began.plus(self.plan.deadline) && self.is_silent() {
             return self.end();
         }
         if class.is_background() { Vec::new() } else { vec![Step::Trouble] }
     }
 
-    /// Begins anew, because what was postponed is now wanted for something more important: the
+    /// Starts again, because what was postponed is now wanted for something more important: the
     /// deadline counts from now, and the next send is due at once.
     pub fn hurry(&mut self, now: Timestamp) -> Vec<Step> {
         self.began = now;
@@ -215,7 +216,7 @@ impl Attempts {
         let Some((target, age)) = self.close(attempt, now) else { return steps };
         steps.push(Step::Report(target.upstream, AttemptOutcome::Useless(age, suffix)));
         self.failure = failure;
-        // A response code that may be due to EDNS: the same question without it is no new attempt.
+        // The response code may be due to EDNS, so the query is repeated without it at once.
         if failure == Failure::NotUnderstood
             && target.extension == Extension::Edns
             && self.repeated < REPEATS

@@ -281,7 +281,7 @@ impl Entry {
         wire.get(HEADER..end).unwrap_or_default()
     }
 
-    /// What the entry holds on the heap beyond its own fields, in bytes.
+    /// The memory that the entry holds on the heap beyond its own fields, in bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.response.size()

@@ -239,7 +239,7 @@ impl Health {
         }
     }
 
-    /// The smoothed 99th percentile of the round-trip time; `None` before the first answer.
+    /// The smoothed 99th percentile of the round-trip time; `None` before the first response.
     #[must_use]
     pub fn p99(&self) -> Option<Duration> {
         self.round_trips.p99()

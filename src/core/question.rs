@@ -51,7 +51,7 @@ pub struct Query {
 
 /// A response code that holdover sets itself (RFC 1035 §4.1.1, RFC 6891 §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rcode {
+pub enum ErrorRcode {
     /// The query cannot be read.
     FormErr,
     /// No answer could be obtained.
@@ -62,7 +62,7 @@ pub enum Rcode {
     BadVers,
 }
 
-impl Rcode {
+impl ErrorRcode {
     /// The code as a number; its bits above the lower four belong into the OPT (RFC 6891 §6.1.3).
     #[must_use]
     pub const fn code(self) -> u16 {
@@ -94,7 +94,7 @@ pub enum Received {
     /// A query that is answered from memory or by resolving.
     Query(Query),
     /// A query that gets a response with this code and no records at once.
-    Error(Rcode, Echo),
+    Error(ErrorRcode, Echo),
     /// A packet that gets no response.
     Drop(DropReason),
 }
@@ -111,17 +111,19 @@ pub fn read(packet: &[u8]) -> Received {
     // An error response repeats the question if that can be read, even for an unknown opcode.
     let bare = Echo { id: header.id, flags: header.flags, question_end: HEADER, edns: None };
     if header.questions != 1 {
-        let code = if header.has(message::MASK_OPCODE) { Rcode::NotImp } else { Rcode::FormErr };
+        let code = if header.has(message::MASK_OPCODE) { ErrorRcode::NotImp } else { ErrorRcode::FormErr };
         return Received::Error(code, bare);
     }
-    let Ok(name_end) = message::skip_plain_name(packet, HEADER) else { return Received::Error(Rcode::FormErr, bare) };
+    let Ok(name_end) = message::skip_plain_name(packet, HEADER) else {
+        return Received::Error(ErrorRcode::FormErr, bare);
+    };
     let (Some(qtype), Some(qclass)) = (message::read_u16(packet, name_end), message::read_u16(packet, name_end + 2))
     else {
-        return Received::Error(Rcode::FormErr, bare);
+        return Received::Error(ErrorRcode::FormErr, bare);
     };
     let echo = Echo { question_end: name_end + 4, ..bare };
     if header.has(message::MASK_OPCODE) {
-        return Received::Error(Rcode::NotImp, echo);
+        return Received::Error(ErrorRcode::NotImp, echo);
     }
     // Class and type are looked at last, so that their error response carries an OPT as well.
     let edns = match read_edns(packet, header) {
@@ -130,7 +132,7 @@ pub fn read(packet: &[u8]) -> Received {
     };
     let echo = Echo { edns, ..echo };
     if qclass != CLASS_IN || is_meta(qtype) {
-        return Received::Error(Rcode::NotImp, echo);
+        return Received::Error(ErrorRcode::NotImp, echo);
     }
     let dnssec = Dnssec {
         dnssec_ok: edns.is_some_and(|edns| edns.dnssec_ok),
@@ -142,30 +144,30 @@ pub fn read(packet: &[u8]) -> Received {
 
 /// Finds the OPT of a query, of which there may be one. An error carries the response code, and the
 /// EDNS parameters as far as they were read.
-fn read_edns(packet: &[u8], header: Header) -> Result<Option<Edns>, (Rcode, Option<Edns>)> {
+fn read_edns(packet: &[u8], header: Header) -> Result<Option<Edns>, (ErrorRcode, Option<Edns>)> {
     if header.records == [0, 0, 0] {
         return Ok(None);
     }
     let mut found: Option<(Edns, u8)> = None;
-    let mut records = Records::new(packet).map_err(|_| (Rcode::FormErr, None))?;
+    let mut records = Records::new(packet).map_err(|_| (ErrorRcode::FormErr, None))?;
     loop {
         let record = match records.next_record() {
             Ok(Some(record)) => record,
             Ok(None) => break,
-            Err(_) => return Err((Rcode::FormErr, found.map(|(edns, _)| edns))),
+            Err(_) => return Err((ErrorRcode::FormErr, found.map(|(edns, _)| edns))),
         };
         if record.rtype != TYPE_OPT {
             continue;
         }
         let root = packet.get(record.start) == Some(&0);
         if found.is_some() || record.section != Section::Additional || !root {
-            return Err((Rcode::FormErr, found.map(|(edns, _)| edns)));
+            return Err((ErrorRcode::FormErr, found.map(|(edns, _)| edns)));
         }
         let [_, version, flags, _] = record.ttl.to_be_bytes();
         found = Some((Edns { udp_size: record.class, dnssec_ok: flags & 0x80 != 0 }, version));
     }
     match found {
-        Some((edns, version)) if version > 0 => Err((Rcode::BadVers, Some(edns))),
+        Some((edns, version)) if version > 0 => Err((ErrorRcode::BadVers, Some(edns))),
         Some((edns, _)) => Ok(Some(edns)),
         None => Ok(None),
     }
@@ -200,7 +202,7 @@ mod tests {
     }
 
     /// The response code and whether the question was read.
-    fn error(packet: &[u8]) -> Option<(Rcode, bool)> {
+    fn error(packet: &[u8]) -> Option<(ErrorRcode, bool)> {
         match read(packet) {
             Received::Error(code, echo) => Some((code, echo.question_end > HEADER)),
             Received::Query(_) | Received::Drop(_) => None,
@@ -230,14 +232,22 @@ mod tests {
     #[test]
     fn each_kind_of_bad_query_has_its_code() {
         let two = [opt(0, 0), opt(0, 0)].concat();
-        assert_eq!(error(&packet(0x2800, [1, 0, 0, 0], b"")), Some((Rcode::NotImp, true)), "UPDATE");
-        assert_eq!(error(&packet(0x0100, [0, 0, 0, 0], b"")), Some((Rcode::FormErr, false)), "no question");
-        assert_eq!(error(&packet(0x0100, [2, 0, 0, 0], b"")), Some((Rcode::FormErr, false)), "two questions");
-        assert_eq!(error(&packet(0x0100, [0xffff, 0, 0, 0], b"")), Some((Rcode::FormErr, false)), "65535 questions");
-        assert_eq!(error(&packet(0x0100, [1, 0, 0, 2], &two)), Some((Rcode::FormErr, true)), "two OPTs");
-        assert_eq!(error(&packet(0x0100, [1, 0, 0, 1], b"")), Some((Rcode::FormErr, true)), "a missing record");
-        assert_eq!(error(&packet(0x0100, [1, 0, 0, 1], &opt(1, 0))), Some((Rcode::BadVers, true)), "EDNS 1");
-        assert_eq!(error(packet(0x0100, [1, 0, 0, 0], b"").split_at(20).0), Some((Rcode::FormErr, false)), "cut off");
+        assert_eq!(error(&packet(0x2800, [1, 0, 0, 0], b"")), Some((ErrorRcode::NotImp, true)), "UPDATE");
+        assert_eq!(error(&packet(0x0100, [0, 0, 0, 0], b"")), Some((ErrorRcode::FormErr, false)), "no question");
+        assert_eq!(error(&packet(0x0100, [2, 0, 0, 0], b"")), Some((ErrorRcode::FormErr, false)), "two questions");
+        assert_eq!(
+            error(&packet(0x0100, [0xffff, 0, 0, 0], b"")),
+            Some((ErrorRcode::FormErr, false)),
+            "65535 questions"
+        );
+        assert_eq!(error(&packet(0x0100, [1, 0, 0, 2], &two)), Some((ErrorRcode::FormErr, true)), "two OPTs");
+        assert_eq!(error(&packet(0x0100, [1, 0, 0, 1], b"")), Some((ErrorRcode::FormErr, true)), "a missing record");
+        assert_eq!(error(&packet(0x0100, [1, 0, 0, 1], &opt(1, 0))), Some((ErrorRcode::BadVers, true)), "EDNS 1");
+        assert_eq!(
+            error(packet(0x0100, [1, 0, 0, 0], b"").split_at(20).0),
+            Some((ErrorRcode::FormErr, false)),
+            "cut off"
+        );
     }
 
     #[test]
@@ -246,7 +256,7 @@ mod tests {
             let mut query = packet(0x0100, [1, 0, 0, 0], b"");
             let at = query.len() - 4;
             query.splice(at.., [0, qtype, 0, qclass]);
-            assert_eq!(error(&query), Some((Rcode::NotImp, true)), "type {qtype} class {qclass}");
+            assert_eq!(error(&query), Some((ErrorRcode::NotImp, true)), "type {qtype} class {qclass}");
         }
     }
 }

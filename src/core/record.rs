@@ -140,6 +140,7 @@ fn read_first(key: &Key, bytes: &[u8]) -> Result<Record, UnreadableRecord> {
     let number = |at| message::read_u32(bytes, at).ok_or(UnreadableRecord::Short);
     let time = |at: usize| Ok(Timestamp::from_micros(u64::from(number(at)?) << 32 | u64::from(number(at + 4)?)));
     let times = Times { stored: time(8)?, fresh_until: time(16)?, stale_until: time(24)? };
+    // No record may make an answer live longer than the configuration could.
     let ordered = times.stored <= times.fresh_until && times.fresh_until <= times.stale_until;
     if !ordered
         || times.fresh_until.since(times.stored) > LIFE_MAX

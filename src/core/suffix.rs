@@ -3,7 +3,7 @@
 //! An upstream that says SERVFAIL to every name below one suffix is not down: its breaker stays
 //! closed, and each name waits for its own failure recheck timer, up to 30 s. When the suffix works
 //! again, clients should not have to wait that long. So the first answers after a row of failures
-//! void the cached failures of all names below the suffix; that the suffix is *mended* means this.
+//! *mend* the suffix: the cached failures of all names below it are void.
 //!
 //! A suffix in which some names fail for good while others are answered must not get around the
 //! failure recheck timer in this way. Three rules prevent it:
@@ -12,7 +12,7 @@
 //! |---|---|
 //! | the suffix is broken only after a row of failures without any answer between them | 5 |
 //! | it is mended only by answers without any failure between them | 2 |
-//! | it is not mended again before a wait, which doubles each time that it is used at once | 5 s to 60 s |
+//! | it is not mended again before a wait, which doubles unless it then stays well for a minute | 5 s to 60 s |
 //!
 //! The time comes in as `now`.
 
@@ -108,7 +108,7 @@ impl Suffixes {
         }
         own.answers = own.answers.saturating_add(1);
         // A suffix that is mended time and again has names that fail for good: it waits longer and
-        // longer. After a quiet time it begins anew.
+        // longer. After a quiet time the wait is short again.
         let age = now.since(own.mended_at);
         if own.answers < MENDED_AFTER || age < own.apart {
             return false;

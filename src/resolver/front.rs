@@ -19,7 +19,7 @@ use crate::core::decision::{self, Freshness, KnownAction, UnknownAction};
 use crate::core::entry::Entry;
 use crate::core::extended_error::ExtendedError;
 use crate::core::message::FLAG_RECURSION_DESIRED;
-use crate::core::question::{self, Query, Rcode, Received};
+use crate::core::question::{self, ErrorRcode, Query, Received};
 use crate::core::time::Timestamp;
 use crate::core::{refresh, special};
 use crate::memory::cached::{CachedAnswer, CachedFailure};
@@ -98,7 +98,7 @@ impl Look<'_> {
     }
 
     /// Answers with an error of our own.
-    fn reject(&self, code: Rcode, reason: Option<ExtendedError>, out: &mut [u8]) -> Disposition {
+    fn reject(&self, code: ErrorRcode, reason: Option<ExtendedError>, out: &mut [u8]) -> Disposition {
         self.tally.count(Answered::Rejected);
         Disposition::Answered(answer::write_error(&self.asked(), code, [reason, None], &[], out))
     }
@@ -167,7 +167,7 @@ impl Front {
             Known::Nothing if recursion => self.serve_nothing(look, out),
             // RD=0 gets what is fresh, and nothing else.
             Known::Answer(_) | Known::Failure(_) | Known::Nothing => {
-                look.reject(Rcode::ServFail, Some(ExtendedError::NotAuthoritative), out)
+                look.reject(ErrorRcode::ServFail, Some(ExtendedError::NotAuthoritative), out)
             }
         }
     }
@@ -204,7 +204,8 @@ impl Front {
                 look.tally.count(Answered::CachedFailure);
                 let reason = &failed.reason;
                 let reasons = [Some(ExtendedError::CachedError), Some(reason.failure.extended_error())];
-                let length = answer::write_error(&look.asked(), Rcode::ServFail, reasons, &reason.extended_errors, out);
+                let length =
+                    answer::write_error(&look.asked(), ErrorRcode::ServFail, reasons, &reason.extended_errors, out);
                 Disposition::Answered(length)
             }
         }
@@ -214,7 +215,7 @@ impl Front {
     fn serve_nothing(&self, look: &Look<'_>, out: &mut [u8]) -> Disposition {
         let key = &look.query.key;
         if self.loops.note_arrival(key) {
-            return look.reject(Rcode::ServFail, None, out);
+            return look.reject(ErrorRcode::ServFail, None, out);
         }
         match special::answer(key, self.ready.get(), &self.context.policy, look.arrival.now) {
             Some(entry) => look.give_local(&entry, out),
@@ -234,7 +235,13 @@ impl Front {
         let asked = waiting.asked();
         let Some(cached) = self.context.memory.find_answer(&waiting.query.key, now) else {
             tally.count(Answered::Failed);
-            return answer::write_error(&asked, Rcode::ServFail, [Some(ExtendedError::NetworkError), None], &[], out);
+            return answer::write_error(
+                &asked,
+                ErrorRcode::ServFail,
+                [Some(ExtendedError::NetworkError), None],
+                &[],
+                out,
+            );
         };
         let shown = if cached.is_fresh(now) {
             tally.count(Answered::Fresh);

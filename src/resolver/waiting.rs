@@ -18,7 +18,7 @@ use crate::core::classify::Failure;
 use crate::core::decision::{self, Freshness, KnownAction, Prefetch, UnknownAction};
 use crate::core::extended_error::ExtendedError;
 use crate::core::health::LATE;
-use crate::core::question::Rcode;
+use crate::core::question::ErrorRcode;
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
 use crate::memory::cached::{CachedAnswer, ResolutionFailure};
@@ -99,7 +99,8 @@ impl WaitingQueries {
     ) -> Vec<u8> {
         self.outages.note_failed(self.context.group_of(&waiting.query.key));
         let mut out = vec![0; answer::UDP_PLAIN + reason.extended_errors.len()];
-        let length = answer::write_error(&waiting.asked(), Rcode::ServFail, reasons, &reason.extended_errors, &mut out);
+        let length =
+            answer::write_error(&waiting.asked(), ErrorRcode::ServFail, reasons, &reason.extended_errors, &mut out);
         out.truncate(length);
         out
     }

@@ -11,7 +11,7 @@ use divan::{AllocProfiler, Bencher, black_box};
 use holdover::core::answer::{self, Asked, ClientTransport, Shown, UDP_MAX};
 use holdover::core::decision::{self, Availability, Freshness, Prefetch, Refresh};
 use holdover::core::extended_error::ExtendedError;
-use holdover::core::question::{self, Query, Rcode, Received};
+use holdover::core::question::{self, ErrorRcode, Query, Received};
 use holdover::memory::store::Found;
 use holdover::telemetry::tally::Answered;
 use world::{World, query};
@@ -128,7 +128,7 @@ mod step {
         let mut out = [0; UDP_MAX];
         bencher.bench_local(|| {
             let asked = Asked { packet: black_box(&packet), echo: query.echo, transport: ClientTransport::Udp };
-            answer::write_error(&asked, Rcode::ServFail, reasons, &[], &mut out)
+            answer::write_error(&asked, ErrorRcode::ServFail, reasons, &[], &mut out)
         });
     }
 }

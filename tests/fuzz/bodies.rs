@@ -66,7 +66,7 @@ pub fn question(packet: &[u8]) {
         Received::Error(code, echo) => (echo, code),
         Received::Query(query) => {
             assert!(query.key.name().len() <= 255);
-            (query.echo, question::Rcode::ServFail)
+            (query.echo, question::ErrorRcode::ServFail)
         }
     };
     for transport in [ClientTransport::Udp, ClientTransport::Stream] {

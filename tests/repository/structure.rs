@@ -84,6 +84,11 @@ fn paths(code: &str) -> Vec<String> {
     let mut rest = String::new();
     let mut lines = code.lines();
     while let Some(line) = lines.next() {
+        // A visibility such as `pub(in crate::app)` imports nothing.
+        let line = match line.trim_start().strip_prefix("pub(in ") {
+            Some(rest) => rest.split_once(')').map_or(rest, |(_, rest)| rest),
+            None => line,
+        };
         let declared = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
         let Some(tree) = declared.trim_start_matches("pub ").strip_prefix("use ") else {
             rest.push_str(line);
@@ -94,7 +99,13 @@ fn paths(code: &str) -> Vec<String> {
         while !tree.contains(';') {
             tree.push_str(lines.next().unwrap_or(";"));
         }
-        found.extend(expand(tree.split(';').next().unwrap_or_default()));
+        let named = expand(tree.split(';').next().unwrap_or_default());
+        // An indented declaration stands in a module within this file, whose `super` is the file.
+        let is_within = line.starts_with(' ');
+        found.extend(named.into_iter().map(|path| match path.strip_prefix("super::") {
+            Some(rest) if is_within => format!("self::{rest}"),
+            Some(_) | None => path,
+        }));
     }
     let is_part = |character: char| character.is_alphanumeric() || character == '_' || character == ':';
     found.extend(rest.split(|character| !is_part(character)).filter(|word| word.contains("::")).map(str::to_owned));
