@@ -23,17 +23,17 @@ labelled! {
     /// What a packet is sent for, most important first.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Class {
-        /// Looking whether an upstream is back.
+        /// A probe checks whether an upstream answers again.
         Probe = "probe",
-        /// A client waits, or was given a stale answer.
+        /// A client waits for the answer, or has just got a stale one.
         Miss = "miss",
-        /// A client waits, all upstreams are down, and nothing is remembered.
+        /// A client waits while all upstreams are down and no answer is remembered.
         Outage = "outage",
-        /// A name that must never be missing is resolved or refreshed, though nobody waits.
+        /// A critical name is resolved or refreshed, although no client waits.
         Critical = "critical",
-        /// A fresh answer in use nears its end.
+        /// A fresh answer that is in use is refreshed before its TTL ends.
         Prefetch = "prefetch",
-        /// Stale answers are renewed after an outage.
+        /// A stale answer is refreshed after an outage.
         Sweep = "sweep",
     }
 }

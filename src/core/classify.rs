@@ -27,26 +27,27 @@ pub enum Kind {
 }
 
 labelled! {
-    /// Why a response is no answer.
+    /// Why a resolution or one of its attempts got no answer; the reason in metrics and in
+    /// `last_failure` of critical names.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Failure {
-        /// SERVFAIL.
+        /// The response is SERVFAIL.
         ServFail = "servfail",
-        /// REFUSED.
+        /// The response is REFUSED.
         Refused = "refused",
-        /// FORMERR, NOTIMP or BADVERS: perhaps on account of EDNS.
+        /// The response is FORMERR, NOTIMP or BADVERS, perhaps because the upstream does not know EDNS.
         NotUnderstood = "not_understood",
-        /// NOERROR from a server that does not serve recursion for us.
+        /// The response is NOERROR without data, from an upstream that does not offer recursion.
         Lame = "lame",
-        /// Any other response code.
+        /// The response has another code that is no answer.
         OtherRcode = "other_rcode",
-        /// The framing of the message cannot be read.
+        /// The response cannot be parsed.
         Garbage = "malformed",
-        /// Nothing came in time.
+        /// No response came in time.
         Timeout = "timeout",
-        /// ICMP error, reset, no route.
+        /// The network reported an error: ICMP, a reset connection, no route.
         Network = "network_error",
-        /// Our own limits left no room to ask.
+        /// No query was sent, because one of holdover's own limits was reached.
         Overload = "local_limit",
     }
 }

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | an answer within its TTL and not too old (addresses, or that there are none of this type) | fresh |
 //! | any other answer | stale |
-//! | NXDOMAIN | denied |
+//! | NXDOMAIN | denied (`nxdomain` in metrics and status) |
 //! | nothing that may be served | missing |
 //!
 //! A chain of CNAMEs is one answer, and its shortest TTL counts (see [`super::classify`]).
@@ -29,16 +29,16 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_WITHOUT_TTL: Duration = Duration::from_secs(30);
 
 labelled! {
-    /// How a critical name and type stands.
+    /// The state of the answer for a critical name and type.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Standing {
-        /// An answer within its TTL, not too old.
+        /// An answer is remembered that is within its TTL and not older than `max_age`.
         Fresh = "fresh",
-        /// An answer beyond its TTL, or too old.
+        /// An answer is remembered whose TTL has ended, or that is older than `max_age`.
         Stale = "stale",
-        /// Its last answer says that the name does not exist.
+        /// The last answer is NXDOMAIN.
         Denied = "nxdomain",
-        /// Nothing is known that could be served.
+        /// No answer is remembered that could be served.
         Missing = "missing",
     }
 }

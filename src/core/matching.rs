@@ -32,18 +32,18 @@ pub enum Acceptance {
 }
 
 labelled! {
-    /// The first thing that does not fit.
+    /// The first reason for which a datagram is not the response to a query.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Mismatch {
-        /// Shorter than a header.
+        /// It is shorter than a header.
         Short = "too_short",
-        /// A query: QR is 0.
+        /// It is a query: QR is 0.
         NotAResponse = "not_a_response",
-        /// Another ID.
+        /// Its ID is another one.
         Id = "wrong_id",
-        /// Another opcode.
+        /// Its opcode is another one.
         Opcode = "wrong_opcode",
-        /// No question, several, or another one.
+        /// It has no question, several, or another one.
         Question = "wrong_question",
     }
 }

@@ -21,18 +21,18 @@ use crate::core::labelled::labelled;
 const CHANGES_MAX: usize = 10_000;
 
 labelled! {
-    /// Where an answer came from.
+    /// Where a remembered answer came from.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Origin {
-        /// An upstream gave it just now.
+        /// An upstream has just answered with it.
         Upstream = "upstream",
-        /// Another run left it in the state file.
+        /// An earlier run wrote it to the state file.
         StateFile = "state_file",
-        /// A seed had it.
+        /// A seed contained it at the start.
         Seed = "seed",
-        /// Somebody imported it while we run.
+        /// It was imported over the admin interface.
         Import = "import",
-        /// The fleet's memory had it.
+        /// The shared cache had it.
         SharedCache = "shared_cache",
     }
 }
