@@ -1,5 +1,5 @@
-//! The command line: it reads the arguments, runs one subcommand, and turns its result into the exit
-//! code of the process.
+//! The command line: it reads the arguments, runs one subcommand, and turns its result into the
+//! exit code of the process.
 //!
 //! | exit code | meaning |
 //! |---|---|

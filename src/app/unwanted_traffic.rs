@@ -2,8 +2,8 @@
 //! however many come.
 //!
 //! The threads that receive only count. This task compares the counters every few seconds, so that
-//! a flood of malformed packets costs one addition each, and one line. The first of a kind is logged
-//! within seconds, and those that follow once a minute, as a sum.
+//! a flood of malformed packets costs one addition each, and one line. The first of a kind is
+//! logged within seconds, and those that follow once a minute, as a sum.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ const QUIET_FOR: Duration = Duration::from_secs(60);
 pub(super) struct LastRejectedClient(Mutex<Option<IpAddr>>);
 
 impl LastRejectedClient {
-    /// Takes note of a client, unless another thread is just taking note of one: any of them will do.
+    /// Takes note of a client, unless another thread is just taking note of one: any of them will
+    /// do.
     pub(super) fn note(&self, client: IpAddr) {
         if let Some(mut last) = self.0.try_lock() {
             *last = Some(client);

@@ -1,5 +1,5 @@
-//! What the subcommands that ask a running sidecar have in common: the flags that say where its admin
-//! interface is, and the messages when it cannot be reached.
+//! What the subcommands that ask a running sidecar have in common: the flags that say where its
+//! admin interface is, and the messages when it cannot be reached.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,7 +32,8 @@ pub(super) struct AdminArguments {
 fn admin(text: &str) -> Result<Admin, String> {
     Admin::read(text).ok_or_else(|| {
         format!(
-            "allowed: an absolute path, or an IP address with an optional port ({}), such as /run/holdover/admin.sock or 127.0.0.1:{0}",
+            "allowed: an absolute path, or an IP address with an optional port ({}), such as \
+             /run/holdover/admin.sock or 127.0.0.1:{0}",
             limits::ADMIN_PORT
         )
     })
@@ -40,8 +41,9 @@ fn admin(text: &str) -> Result<Admin, String> {
 
 /// The message when no flag, variable or file says where the admin interface is.
 const NOWHERE: &str = "no admin interface is configured, so the sidecar cannot be asked. Start it with \
-                       `holdover serve --admin /run/holdover/admin.sock` (or [admin] address, or HOLDOVER_ADMIN_ADDRESS), and give the same address \
-                       here with --admin, --config or the variable.";
+                       `holdover serve --admin /run/holdover/admin.sock` (or [admin] address, or \
+                       HOLDOVER_ADMIN_ADDRESS), and give the same address here with --admin, --config or the \
+                       variable.";
 
 impl AdminArguments {
     /// A client of the configured interface. The error is an exit code, after a message.

@@ -1,5 +1,5 @@
-//! `holdover cache`: exports what a running sidecar remembers as a seed, imports a seed into a running
-//! sidecar, and flushes names.
+//! `holdover cache`: exports what a running sidecar remembers as a seed, imports a seed into a
+//! running sidecar, and flushes names.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -106,7 +106,8 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
                 |came| {
                     let (learned, older, expired) = (came.learned, came.older, came.expired);
                     console::say(&format!(
-                        "{learned} learned, {older} not newer than what is remembered, {expired} past their maximum stale\n"
+                        "{learned} learned, {older} not newer than what is remembered, {expired} past their maximum \
+                         stale\n"
                     ))?;
                     if came.invalid == 0 {
                         return Ok(ExitCode::SUCCESS);
@@ -123,7 +124,8 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
                 console::say(&format!("{} flushed\n", flushed.flushed))?;
                 let Some(reason) = flushed.may_return else { return Ok(ExitCode::SUCCESS) };
                 console::complain(format_args!(
-                    "the state file still has what was flushed, because it cannot be written ({reason}); if the sidecar crashes now, its next start remembers it again"
+                    "the state file still has what was flushed, because it cannot be written ({reason}); if the \
+                     sidecar crashes now, its next start remembers it again"
                 ));
                 Ok(ExitCode::FAILURE)
             },

@@ -1,5 +1,5 @@
-//! `holdover resolvconf`: points `/etc/resolv.conf` at holdover, puts the original back, or shows what
-//! is there.
+//! `holdover resolvconf`: points `/etc/resolv.conf` at holdover, puts the original back, or shows
+//! what is there.
 //!
 //! This file holds the flags and the output. `core::takeover` decides what is written, and
 //! `adapters::resolv_conf` writes it. The keys of `show --json` are part of the interface.
@@ -54,8 +54,8 @@ enum ResolvconfCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Shows what the file is, what wrote it, what `apply` would write, and which upstreams holdover
-    /// would use
+    /// Shows what the file is, what wrote it, what `apply` would write, and which upstreams
+    /// holdover would use
     Show {
         #[command(flatten)]
         file: FileArguments,
@@ -119,8 +119,8 @@ impl From<FallbackArgument> for Fallback {
 /// Holdover listens only on ports that `resolv.conf` cannot name.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "holdover listens on {0}, and resolv.conf can name no other port than 53: let holdover listen on port 53, or give the address at which it is \
-     reached on port 53 with --nameserver"
+    "holdover listens on {0}, and resolv.conf can name no other port than 53: let holdover listen on port 53, or \
+     give the address at which it is reached on port 53 with --nameserver"
 )]
 pub(super) struct NoSuchPort(SocketAddr);
 
@@ -160,7 +160,7 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
             };
             let place = Takeover::new(&file.file, file.keep.as_deref())?;
             let applied = place.apply(&wish, Again::Refused)?;
-            console::say(&format!("{}\n", told(place.file(), &wish, &applied)))?;
+            console::say(&format!("{}\n", written_words(place.file(), &wish, &applied)))?;
             if let Some(advice) = applied.writer.advice() {
                 console::say(&format!("{advice}.\n"))?;
             }
@@ -204,8 +204,8 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is to be written, as flags, environment and configuration file say. A wrong configuration is
-/// written to standard error, and is an exit code.
+/// What is to be written, as flags, environment and configuration file say. A wrong configuration
+/// is written to standard error, and is an exit code.
 fn from_configuration(arguments: WishArguments) -> anyhow::Result<Result<Wish, ExitCode>> {
     match config::load(Flags { config: arguments.config, ..Flags::default() }, std::env::vars_os()) {
         Ok(settings) => Ok(Ok(wish(arguments.nameserver, arguments.fallback, &settings)?)),
@@ -223,7 +223,7 @@ fn is_there(own: IpAddr) -> bool {
 }
 
 /// What was written, in one line for people.
-pub(super) fn told(file: &Path, wish: &Wish, applied: &Applied) -> String {
+pub(super) fn written_words(file: &Path, wish: &Wish, applied: &Applied) -> String {
     let second = match &applied.second {
         SecondNameserver::Written(nameserver) => format!(", then at {nameserver} in case holdover does not answer"),
         SecondNameserver::LeftOut(why) => format!(" only ({})", why.reason()),
@@ -318,6 +318,10 @@ fn as_json(sight: &Inspection, plan: &Replacement, wish: &Wish) -> Value {
     let names = |nameservers: &[crate::core::resolv_conf::Nameserver]| {
         nameservers.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
+    let (second, left_out) = match &plan.second {
+        SecondNameserver::Written(nameserver) => (Some(nameserver.to_string()), None),
+        SecondNameserver::LeftOut(why) => (None, Some(why.reason())),
+    };
     json!({
         "file": sight.file,
         "symlink_to": sight.link(),
@@ -333,8 +337,8 @@ fn as_json(sight: &Inspection, plan: &Replacement, wish: &Wish) -> Value {
         "upstreams": names(&plan.upstreams),
         "docker_loop": plan.circle,
         "nameserver": wish.own,
-        "second_nameserver": match &plan.second { SecondNameserver::Written(nameserver) => Some(nameserver.to_string()), SecondNameserver::LeftOut(_) => None },
-        "second_nameserver_left_out": match &plan.second { SecondNameserver::Written(_) => None, SecondNameserver::LeftOut(why) => Some(why.reason()) },
+        "second_nameserver": second,
+        "second_nameserver_left_out": left_out,
         "advice": plan.writer.advice(),
         "would_write": plan.text,
     })

@@ -3,8 +3,8 @@
 //! set name servers, as on ECS with Fargate.
 //!
 //! There are three processes: this one, which waits and forwards signals; the sidecar, started from
-//! the same binary; the application. The sidecar is a process and not a thread, so that nothing that
-//! can happen to it (a crash, the kernel's OOM killer) takes the application along.
+//! the same binary; the application. The sidecar is a process and not a thread, so that nothing
+//! that can happen to it (a crash, the kernel's OOM killer) takes the application along.
 //!
 //! | what goes wrong | what happens |
 //! |---|---|

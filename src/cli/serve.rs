@@ -1,9 +1,9 @@
 //! `holdover serve`: runs the sidecar until a signal ends it.
 //!
-//! It puts the settings together, starts the log, and lets [`app::start`] do the rest. Then it waits
-//! for signals: SIGHUP reads files again, SIGTERM and SIGINT begin the drain, in which queries are
-//! still answered, and a second one ends it at once. A service manager is told when the sidecar is
-//! ready, alive, and about to end.
+//! It puts the settings together, starts the log, and lets [`app::start`] do the rest. Then it
+//! waits for signals: SIGHUP reads files again, SIGTERM and SIGINT begin the drain, in which
+//! queries are still answered, and a second one ends it at once. A service manager is told when the
+//! sidecar is ready, alive, and about to end.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -50,8 +50,8 @@ pub struct ServeArguments {
     /// 1800ms [default: adaptive]
     #[arg(long, value_name = "DURATION")]
     client_response_timer: Option<String>,
-    /// How long after its TTL has ended an answer may be served stale while upstreams fail: 0s to 7d
-    /// [default: 24h]
+    /// How long after its TTL has ended an answer may be served stale while upstreams fail: 0s to
+    /// 7d [default: 24h]
     #[arg(long, value_name = "DURATION")]
     maximum_stale: Option<String>,
     /// File of answers to remember at the start, as `holdover cache export` writes it; may be

@@ -1,8 +1,9 @@
 //! `holdover status`: shows the state of a running sidecar, as text or with `--json` as JSON.
 //!
-//! The text begins with what is wrong at present, an outage first, and goes on with what the sidecar
-//! has done since its start. Words in capitals are those that an operator should act on. The text
-//! may change with any version; programs read `--json`, which is the JSON of `/status` unchanged.
+//! The text begins with what is wrong at present, an outage first, and goes on with what the
+//! sidecar has done since its start. Words in capitals are those that an operator should act on.
+//! The text may change with any version; programs read `--json`, which is the JSON of `/status`
+//! unchanged.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -183,7 +184,8 @@ fn shared_cache_words(cache: &SharedCacheReading) -> String {
     let problem = (!cache.working).then(|| cache.problem.as_deref().unwrap_or("cause unknown"));
     let working = working_words(problem, cache.failing_seconds);
     format!(
-        "{}, group {}: {working}; lookups {} hit, {} miss, {} timed out; writes {} written, {} rejected; {} entries ignored",
+        "{}, group {}: {working}; lookups {} hit, {} miss, {} timed out; writes {} written, {} rejected; {} entries \
+         ignored",
         cache.url,
         cache.group,
         count(&cache.lookups, Counted::Found),
@@ -238,12 +240,14 @@ mod tests {
         assert_eq!(lines[2], "OUTAGE       for 12 min 1 s (.): 943 stale answers for 30 names, 2 failed answers");
         assert_eq!(lines[3], "             the first name reaches its maximum stale in 23 h 14 min: db.example.com. A");
         for words in [
-            "upstream     vpc@192.0.2.2:53: down, p99 2.1 ms; 1 answered, 4 timed out, 3 network errors, 2 unusable responses; 5 overdue",
+            "upstream     vpc@192.0.2.2:53: down, p99 2.1 ms; 1 answered, 4 timed out, 3 network errors, 2 unusable \
+             responses; 5 overdue",
             "queries      1 fresh, 1 stale, 0 failed",
             "NOT WORKING for 15 s (no space left), written 31 s ago",
             "critical     db.example.com. A: STALE, learned 1 min 30 s ago, last failure: timeout",
             "learned from seed 4, upstream 60",
-            "shared cache redis://cache.example.com, group web: NOT WORKING for 1 min 15 s (the server cannot be reached); lookups 3 hit",
+            "shared cache redis://cache.example.com, group web: NOT WORKING for 1 min 15 s (the server cannot be \
+             reached); lookups 3 hit",
             "writes 40 written",
         ] {
             assert!(text.contains(words), "{words:?} is not in\n{text}");

@@ -30,7 +30,7 @@ labelled! {
     pub enum Class {
         /// A probe finds out whether an upstream is back.
         Probe = "probe",
-        /// A client waits, or was given a stale answer.
+        /// A client waits for the answer, or has just got a stale one.
         Miss = "miss",
         /// A client waits for a name of which nothing is remembered, while all upstreams are down.
         Outage = "outage",

@@ -58,7 +58,7 @@ labelled! {
         Timeout = "timeout",
         /// The network reported an error: ICMP, a TCP reset, no route.
         Network = "network_error",
-        /// Our own limits left no room to ask.
+        /// No query was sent, because one of holdover's own limits was reached.
         Overload = "local_limit",
     }
 }

@@ -3,8 +3,7 @@
 //! An enum whose variants are counted needs a list of its variants, one word for each of them, and
 //! a position for each in an array of counters. Kept by hand, the list and the positions have to be
 //! changed with every new variant, and the compiler notices only some of the mistakes. The macro
-//! `labelled!` derives all three from the definition, where the
-//! word stands beside its variant.
+//! `labelled!` derives all three from the definition, where the word stands beside its variant.
 //!
 //! The word is the only name of a variant outside the code: metric labels, log fields and the keys
 //! of `--json` all use it. It is part of the interface and does not change with the variant's name.

@@ -2,8 +2,8 @@
 //! standard error.
 //!
 //! `println!` and `eprintln!` panic when they cannot write. A sidecar, a health check or the first
-//! process of a container must not end because nobody reads its output, so all printing goes through
-//! this module, and clippy forbids those macros in this crate.
+//! process of a container must not end because nobody reads its output, so all printing goes
+//! through this module, and clippy forbids those macros in this crate.
 //!
 //! | what is wrong | standard output | standard error |
 //! |---|---|---|

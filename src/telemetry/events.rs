@@ -1,5 +1,5 @@
-//! Everything that holdover writes to its log, as types: code says what happened by making an event,
-//! and only this module knows the words.
+//! Everything that holdover writes to its log, as types: code says what happened by making an
+//! event, and only this module knows the words.
 //!
 //! An event is a struct with the facts and a method `emit` that writes one line. That keeps the
 //! texts and the field names in one place, where they can be read side by side, and keeps them out

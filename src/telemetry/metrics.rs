@@ -167,7 +167,12 @@ macro_rules! metrics {
     ($($name:literal $kind:ident $measure:ident [$($label:literal)*] $help:literal $samples:expr;)+) => {
         /// All metrics, in the order in which they are shown.
         pub const METRICS: &[Metric] = &[$(Metric {
-            name: $name, kind: MetricKind::$kind, measure: Measure::$measure, help: $help, labels: &[$($label),*], samples: $samples,
+            name: $name,
+            kind: MetricKind::$kind,
+            measure: Measure::$measure,
+            help: $help,
+            labels: &[$($label),*],
+            samples: $samples,
         }),+];
     };
 }
@@ -179,7 +184,9 @@ metrics! {
         |own| real(own.uptime_seconds);
     "ready" Gauge Count [] "1 once the start is complete: critical names have an answer, or [ready] timeout is over."
         |own| whole(u64::from(own.ready));
-    "queries" Counter Count ["outcome"] "Queries of clients by outcome: stale ones are answered in spite of an upstream's failure, failed and cached_failure are SERVFAIL."
+    "queries" Counter Count ["outcome"]
+        "Queries of clients by outcome: stale ones are answered in spite of an upstream's failure, failed and \
+         cached_failure are SERVFAIL."
         |own| by("outcome", &own.queries);
     "stale_age" Histogram Seconds [] "How long ago stale answers had expired when they were given."
         stale_ages;
@@ -189,49 +196,69 @@ metrics! {
         |own| zones(own, |outage| outage.begun);
     "outage_duration" Gauge Seconds ["zone"] "Time since the current outage began; absent without an outage."
         |own| outages(own, |current| Some(Value::Real(current.duration_seconds)));
-    "outage_stale_answers" Gauge Count ["zone"] "Queries that got a stale answer in the current outage; absent without an outage."
+    "outage_stale_answers" Gauge Count ["zone"]
+        "Queries that got a stale answer in the current outage; absent without an outage."
         |own| outages(own, |current| Some(Value::Whole(current.stale_answers)));
-    "outage_names_served_stale" Gauge Count ["zone"] "Different names and types that were answered stale in the current outage; absent without an outage."
+    "outage_names_served_stale" Gauge Count ["zone"]
+        "Different names and types that were answered stale in the current outage; absent without an outage."
         |own| outages(own, |current| Some(Value::Whole(current.names_served_stale)));
-    "outage_failed_answers" Gauge Count ["zone"] "Queries that got SERVFAIL in the current outage; absent without an outage."
+    "outage_failed_answers" Gauge Count ["zone"]
+        "Queries that got SERVFAIL in the current outage; absent without an outage."
         |own| outages(own, |current| Some(Value::Whole(current.failed_answers)));
-    "time_to_cliff" Gauge Seconds ["zone"] "Time until the first name served stale in the current outage reaches its maximum stale and is not answered any more; absent without such a name."
+    "time_to_cliff" Gauge Seconds ["zone"]
+        "Time until the first name served stale in the current outage reaches its maximum stale and is not \
+         answered any more; absent without such a name."
         |own| outages(own, |current| current.time_to_cliff_seconds.map(Value::Real));
-    "upstream_state" Gauge Count ["upstream" "state"] "1 for the state in which the upstream is: healthy, impaired or down."
+    "upstream_state" Gauge Count ["upstream" "state"]
+        "1 for the state in which the upstream is: healthy, impaired or down."
         states;
-    "upstream_looping" Gauge Count ["upstream"] "1 while the upstream is not used because it sends holdover's own queries back."
+    "upstream_looping" Gauge Count ["upstream"]
+        "1 while the upstream is not used because it sends holdover's own queries back."
         |own| own.upstreams.iter().map(|own| labelled("upstream", &own.upstream, u64::from(own.looping))).collect();
-    "upstream_rtt_p99" Gauge Seconds ["upstream"] "99th percentile of the round-trip times; absent before the first answers."
+    "upstream_rtt_p99" Gauge Seconds ["upstream"]
+        "99th percentile of the round-trip times; absent before the first answers."
         round_trips;
-    "upstream_attempts" Counter Count ["upstream" "outcome"] "Attempts to get a response from the upstream, by what they came to."
+    "upstream_attempts" Counter Count ["upstream" "outcome"]
+        "Attempts to get a response from the upstream, by what they came to."
         attempts;
-    "upstream_overdue_attempts" Counter Count ["upstream"] "Attempts that were not answered within 200 ms, whatever they came to in the end."
+    "upstream_overdue_attempts" Counter Count ["upstream"]
+        "Attempts that were not answered within 200 ms, whatever they came to in the end."
         |own| own.upstreams.iter().map(|own| labelled("upstream", &own.upstream, own.overdue_attempts)).collect();
     "upstream_packets" Counter Count ["class"] "Queries sent to upstreams, by class of the packet budget."
         |own| own.packets.iter().map(|(class, packets)| labelled("class", class, packets.sent)).collect();
-    "upstream_packets_over_budget" Counter Count ["class"] "Queries that the packet budget did not allow when they were due; they were sent later, or not at all."
+    "upstream_packets_over_budget" Counter Count ["class"]
+        "Queries that the packet budget did not allow when they were due; they were sent later, or not at all."
         |own| own.packets.iter().map(|(class, packets)| labelled("class", class, packets.over_budget)).collect();
     "upstream_queries" Counter Count ["transport"] "Queries sent to upstreams, by transport."
-        |own| vec![labelled("transport", "udp", traffic(own, Carried::Datagram)), labelled("transport", "tcp", traffic(own, Carried::Streamed))];
+        |own| {
+            let queries = [("udp", Carried::Datagram), ("tcp", Carried::Streamed)];
+            queries.map(|(transport, carried)| labelled("transport", transport, traffic(own, carried))).into()
+        };
     "upstream_tcp_connections" Counter Count [] "TCP connections to upstreams that were begun."
         |own| whole(traffic(own, Carried::Connection));
     "upstream_responses" Counter Count [] "Responses of upstreams that belong to a query."
         |own| whole(traffic(own, Carried::Accepted));
-    "upstream_unusable_responses" Counter Count ["reason"] "Responses of upstreams that belong to a query and do not answer it, by reason."
+    "upstream_unusable_responses" Counter Count ["reason"]
+        "Responses of upstreams that belong to a query and do not answer it, by reason."
         |own| by("reason", &own.unusable_responses);
-    "upstream_ignored_responses" Counter Count ["reason"] "Responses that were ignored because they belong to no query, by reason: forged, malformed, or a duplicate after a retry."
+    "upstream_ignored_responses" Counter Count ["reason"]
+        "Responses that were ignored because they belong to no query, by reason: forged, malformed, or a \
+         duplicate after a retry."
         |own| by("reason", &own.ignored_responses);
     "tcp_connections" Counter Count ["outcome"] "TCP connections of clients, by whether they were accepted."
         |own| by("outcome", own.tcp_connections.iter().filter(|(event, _)| *event != ConnectionEvent::Evicted.label()));
-    "tcp_connections_evicted" Counter Count [] "Accepted TCP connections of clients that were closed to accept a new one within listen.tcp_connections."
+    "tcp_connections_evicted" Counter Count []
+        "Accepted TCP connections of clients that were closed to accept a new one within listen.tcp_connections."
         |own| whole(own.tcp_connections.get(ConnectionEvent::Evicted.label()).copied().unwrap_or_default());
     "resolutions_in_flight" Gauge Count [] "Resolutions in flight."
         |own| whole(own.resolutions_in_flight);
-    "cache_entries" Gauge Count ["kind"] "Remembered answers, by kind: positive, negative, and failures of names without an answer."
+    "cache_entries" Gauge Count ["kind"]
+        "Remembered answers, by kind: positive, negative, and failures of names without an answer."
         |own| answers_of(own, |size| size.entries);
     "cache" Gauge Bytes ["kind"] "Memory that remembered answers take, bookkeeping included."
         |own| answers_of(own, |size| size.bytes);
-    "cache_limit" Gauge Bytes [] "Limit of the memory for positive answers; negative ones have a share of as much again."
+    "cache_limit" Gauge Bytes []
+        "Limit of the memory for positive answers; negative ones have a share of as much again."
         |own| whole(own.cache.limit_bytes);
     "cache_expired_entries" Gauge Count [] "Remembered answers whose TTL has ended and that can be served stale."
         |own| whole(own.cache.expired_entries);
@@ -239,7 +266,8 @@ metrics! {
         |own| by("origin", &own.answers_learned);
     "state_file_working" Gauge Count [] "1 while the state file can be written; absent without one."
         |own| state_file(own, |file| Some(Value::Whole(u64::from(file.working))));
-    "state_file_last_write_age" Gauge Seconds [] "Time since the state file was last written; absent before the first time."
+    "state_file_last_write_age" Gauge Seconds []
+        "Time since the state file was last written; absent before the first time."
         |own| state_file(own, |file| file.last_write_age_seconds.map(Value::Real));
     "state_file_failing" Gauge Seconds [] "Time for which the state file could not be written; absent while it works."
         |own| state_file(own, |file| file.failing_seconds.map(Value::Real));
@@ -251,15 +279,20 @@ metrics! {
         |own| own.shared_cache.iter().flat_map(|cache| whole(u64::from(cache.working))).collect();
     "shared_cache_failing" Gauge Seconds [] "Time for which the shared cache could not be used; absent while it works."
         |own| own.shared_cache.iter().filter_map(|cache| cache.failing_seconds).flat_map(real).collect();
-    "shared_cache_lookups" Counter Count ["outcome"] "Lookups in the shared cache of names that were not remembered while upstreams failed; absent without a shared cache."
+    "shared_cache_lookups" Counter Count ["outcome"]
+        "Lookups in the shared cache of names that were not remembered while upstreams failed; absent without a \
+         shared cache."
         |own| own.shared_cache.iter().flat_map(|cache| by("outcome", &cache.lookups)).collect();
     "shared_cache_writes" Counter Count ["outcome"] "Answers to be published in the shared cache; absent without one."
         |own| own.shared_cache.iter().flat_map(|cache| by("outcome", &cache.writes)).collect();
-    "shared_cache_ignored_entries" Counter Count ["reason"] "Entries of the shared cache that were ignored, by reason; absent without one."
+    "shared_cache_ignored_entries" Counter Count ["reason"]
+        "Entries of the shared cache that were ignored, by reason; absent without one."
         |own| own.shared_cache.iter().flat_map(|cache| by("reason", &cache.ignored_entries)).collect();
-    "critical_fresh" Gauge Count ["name" "type"] "1 while the answer for the critical name is within its TTL and not older than max_age."
+    "critical_fresh" Gauge Count ["name" "type"]
+        "1 while the answer for the critical name is within its TTL and not older than max_age."
         |own| critical(own, |own| Some(Value::Whole(u64::from(own.fresh))));
-    "critical_age" Gauge Seconds ["name" "type"] "Time since the answer for the critical name was learned; absent while no answer is remembered."
+    "critical_age" Gauge Seconds ["name" "type"]
+        "Time since the answer for the critical name was learned; absent while no answer is remembered."
         |own| critical(own, |own| own.age_seconds.map(Value::Real));
 }
 

@@ -6,10 +6,10 @@
 //! `holdover status` into text.
 //!
 //! Its fields are the keys of the JSON of `/status` and `holdover status --json`, which are part of
-//! the interface: keys may be added, and neither renamed nor removed. Numbers name their unit, times
-//! are in seconds, and `null` means that there is no such value at present. Ages and durations are
-//! measured by the sidecar at the moment of the reading, so they stay right when the wall clock of
-//! its host jumps.
+//! the interface: keys may be added, and neither renamed nor removed. Numbers name their unit,
+//! times are in seconds, and `null` means that there is no such value at present. Ages and
+//! durations are measured by the sidecar at the moment of the reading, so they stay right when the
+//! wall clock of its host jumps.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The state of the state file: one vocabulary for the log, for metrics and for `holdover status`.
 //!
-//! Queries are answered whatever the state file does. Its troubles are shown to operators, and never
-//! become the error of a query.
+//! Queries are answered whatever the state file does. Its troubles are shown to operators, and
+//! never become the error of a query.
 
 use crate::core::labelled::labelled;
 use crate::core::time::Timestamp;

@@ -1,5 +1,5 @@
-//! Log lines of `holdover run`: about `resolv.conf`, which is pointed at holdover and given back, and
-//! about the sidecar, which is started again when it ends.
+//! Log lines of `holdover run`: about `resolv.conf`, which is pointed at holdover and given back,
+//! and about the sidecar, which is started again when it ends.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use tracing::{info, warn};
 #[derive(Debug)]
 pub struct Pointed<'a> {
     /// What was written and where the original is kept, in words.
-    pub told: &'a str,
+    pub words: &'a str,
 }
 
 impl Pointed<'_> {
     /// Writes the line.
     pub fn emit(&self) {
-        info!("{}", self.told);
+        info!("{}", self.words);
     }
 }
 

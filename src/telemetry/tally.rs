@@ -174,7 +174,8 @@ labelled! {
         Accepted = "accepted",
         /// It was closed at once, because its client's address is not allowed.
         NotAllowed = "not_allowed",
-        /// It had been accepted, and was closed so that a new one could be accepted within the limit.
+        /// It had been accepted, and was closed so that a new one could be accepted within the
+        /// limit.
         Evicted = "evicted",
         /// It was closed at once, because the limit was reached and no other connection could be
         /// closed for it.

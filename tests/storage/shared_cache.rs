@@ -232,8 +232,8 @@ fn a_full_server_is_read_although_it_takes_nothing() {
     server.say::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(first.addresses("more.example.com"), ["192.0.2.1"]);
     first.wait_until("it is refused", |status| status["writes"]["rejected"].as_u64() >= Some(1));
-    assert!(first.process.wait_for("does not take what is published").unwrap().contains("OOM"));
-    assert_eq!(first.status()["reached"], true);
+    assert!(first.process.wait_for("the shared cache rejects writes").unwrap().contains("OOM"));
+    assert_eq!(first.status()["working"], true);
     let silent = silent();
     let second = Instance::start(silent.address, &server.url(), ASKS);
     second.wait_until_reached();

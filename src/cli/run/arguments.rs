@@ -19,8 +19,8 @@ pub struct RunArguments {
     /// port 53]
     #[arg(long, value_name = "ADDR")]
     pub(super) nameserver: Option<IpAddr>,
-    /// Whether one of the original name servers stays in resolv.conf as the second one: auto
-    /// leaves it out for musl and systemd-resolved
+    /// Whether one of the original name servers stays in resolv.conf as the second one: auto leaves
+    /// it out for musl and systemd-resolved
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) fallback: FallbackArgument,
     /// Where the original resolv.conf is kept [default: beside it, else below /var/lib/holdover,

@@ -9,7 +9,7 @@
 
 use crate::adapters::resolv_conf::takeover::{Again, Force, Takeover, Wish};
 use crate::adapters::resolv_conf::{TakeoverError, names};
-use crate::cli::resolvconf::told;
+use crate::cli::resolvconf::written_words;
 use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, Why};
 
 /// What was done to `resolv.conf`.
@@ -62,7 +62,7 @@ impl HeldFile {
         match self.place.apply(&self.wish, Again::TakenUp) {
             Ok(applied) => {
                 (self.hold, self.said) = (Hold::Taken, false);
-                Pointed { told: &told(self.place.file(), &self.wish, &applied) }.emit();
+                Pointed { words: &written_words(self.place.file(), &self.wish, &applied) }.emit();
                 Ok(())
             }
             Err(TakeoverError::OnlyHoldover { .. }) => {

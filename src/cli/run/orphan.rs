@@ -2,8 +2,8 @@
 //! that started it was killed.
 //!
 //! A pipe from that process tells: it ends with the process, however that ends. The application may
-//! live on and resolve names, and no other process knows that `resolv.conf` was pointed at holdover.
-//! So the original is put back first, and then the sidecar drains as it does on SIGTERM.
+//! live on and resolve names, and no other process knows that `resolv.conf` was pointed at
+//! holdover. So the original is put back first, and then the sidecar drains as it does on SIGTERM.
 
 use std::process::ExitCode;
 
@@ -28,7 +28,8 @@ pub(super) fn serve(arguments: RunArguments) -> anyhow::Result<ExitCode> {
             // Names are resolved by this sidecar already, so it is better to go on than to end.
             Err(error) => {
                 console::complain(format_args!(
-                    "standard input is not a pipe from holdover run ({error}): the end of holdover run will not be noticed"
+                    "standard input is not a pipe from holdover run ({error}): the end of holdover run will not be \
+                     noticed"
                 ));
                 std::future::pending().await
             }

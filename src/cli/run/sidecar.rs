@@ -1,8 +1,8 @@
-//! The sidecar that runs beside the application of `holdover run`, and the `resolv.conf` that points
-//! at it.
+//! The sidecar that runs beside the application of `holdover run`, and the `resolv.conf` that
+//! points at it.
 //!
-//! It starts the sidecar as a child process, asks it again and again whether it answers, and carries
-//! out what [`super::supervision`] decides: start it again, kill it when it hangs, and give
+//! It starts the sidecar as a child process, asks it again and again whether it answers, and
+//! carries out what [`super::supervision`] decides: start it again, kill it when it hangs, and give
 //! `resolv.conf` back while nothing answers. Where another holdover answers already, that one is
 //! used, and no child is started.
 
@@ -106,16 +106,15 @@ impl SidecarProcess {
         let mut seen = look(self.server).await;
         while seen == Seen::Silent && self.own.is_some() && self.clock.now().since(began) < READY_WITHIN {
             tokio::select! {
-                kind = signals.next() => match kind == SignalKind::child() {
-                    true => {
+                kind = signals.next() => {
+                    if kind == SignalKind::child() {
                         self.collect();
+                    } else if kind != SignalKind::window_change() {
+                        // The application that the signal would be passed on to does not run yet.
+                        let signal = u8::try_from(kind.as_raw_value()).unwrap_or(0);
+                        return Err(ExitCode::from(End::Signal(signal).exit_code()));
                     }
-                    // The application that the signal would be passed on to does not run yet.
-                    false if kind != SignalKind::window_change() => {
-                        return Err(ExitCode::from(End::Signal(u8::try_from(kind.as_raw_value()).unwrap_or(0)).exit_code()));
-                    }
-                    false => {}
-                },
+                }
                 () = tokio::time::sleep(READY_EVERY) => {}
             }
             seen = look(self.server).await;
@@ -193,8 +192,8 @@ impl SidecarProcess {
             .arg(format!("--sidecar-of={}", std::process::id()))
             .args(std::env::args_os().skip(2));
         // The service manager waits for the application and not for the sidecar, and signals of a
-        // terminal are for the application: hence no notification socket and a process group of
-        // its own.
+        // terminal are for the application: hence no notification socket and a process group of its
+        // own.
         command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").process_group(0).stdout(Stdio::null());
         self.supervision.started(self.clock.now());
         match children::start_on_line(&mut command) {

@@ -1,5 +1,5 @@
-//! The signals that `holdover run` receives: those that it passes on to the application, and SIGCHLD,
-//! which says that a child process has ended.
+//! The signals that `holdover run` receives: those that it passes on to the application, and
+//! SIGCHLD, which says that a child process has ended.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,5 +1,6 @@
 //! Decides what `holdover run` does about its sidecar: start it again, kill it, give `resolv.conf`
-//! back while it does not answer. It has no I/O and no clock, so that each case is one line in a test.
+//! back while it does not answer. It has no I/O and no clock, so that each case is one line in a
+//! test.
 //!
 //! | what is seen | what is done |
 //! |---|---|

@@ -63,7 +63,12 @@ impl CriticalNameTroubled<'_> {
         let (name, age_seconds, max_age_seconds) = (self.name, self.age.as_secs_f64(), self.max_age.as_secs_f64());
         match self.trouble {
             CriticalTrouble::TooOld => {
-                warn!(%name, age_seconds, max_age_seconds, "critical name is too old: no upstream has answered for it within max_age");
+                warn!(
+                    %name,
+                    age_seconds,
+                    max_age_seconds,
+                    "critical name is too old: no upstream has answered for it within max_age"
+                );
             }
             CriticalTrouble::Denied => {
                 warn!(%name, "critical name does not exist: its upstream answers NXDOMAIN");

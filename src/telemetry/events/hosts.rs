@@ -24,7 +24,13 @@ impl HostsRead<'_> {
         if invalid == 0 {
             info!(%path, names, "hosts file read");
         } else {
-            warn!(%path, names, invalid, mistakes = self.mistakes.join("; "), "hosts file read, without its invalid lines");
+            warn!(
+                %path,
+                names,
+                invalid,
+                mistakes = self.mistakes.join("; "),
+                "hosts file read, without its invalid lines"
+            );
         }
     }
 }
@@ -41,6 +47,10 @@ pub struct HostsUnusable<'a> {
 impl HostsUnusable<'_> {
     /// Writes the line.
     pub fn emit(&self) {
-        warn!(path = %self.path.display(), reason = self.reason, "hosts file not read: names are answered as it had them last, if it was ever read");
+        warn!(
+            path = %self.path.display(),
+            reason = self.reason,
+            "hosts file not read: names are answered as it had them last, if it was ever read"
+        );
     }
 }

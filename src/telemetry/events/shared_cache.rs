@@ -116,8 +116,8 @@ impl SharedCacheWrongEntries<'_> {
             url = self.url,
             entries = self.entries,
             last = %self.last,
-            "entries of the shared cache were ignored, because they are not signed with this instance's key or are malformed: \
-             somebody else writes there, or an instance has another key"
+            "entries of the shared cache were ignored, because they are malformed or not signed with this instance's \
+             key: another program writes there, or an instance has another key"
         );
     }
 }

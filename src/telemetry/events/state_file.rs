@@ -24,7 +24,8 @@ impl StateLoaded<'_> {
     /// Writes the line.
     pub fn emit(&self) {
         let took_seconds = self.took.as_secs_f64();
-        info!(path = %self.path.display(), entries = self.entries, dropped = self.dropped, took_seconds, "state file loaded");
+        let (path, entries, dropped) = (self.path.display(), self.entries, self.dropped);
+        info!(%path, entries, dropped, took_seconds, "state file loaded");
     }
 }
 
@@ -67,11 +68,13 @@ impl StateWorking<'_> {
     /// Writes the line.
     pub fn emit(&self) {
         let failed_for_seconds = self.failed_for.as_secs_f64();
-        info!(path = %self.path.display(), entries = self.entries, failed_for_seconds, "the state file can be used again");
+        let (path, entries) = (self.path.display(), self.entries);
+        info!(%path, entries, failed_for_seconds, "the state file can be used again");
     }
 }
 
-/// The file at the configured path is not a state file that can be used, and was renamed to be kept.
+/// The file at the configured path is not a state file that can be used, and was renamed to be
+/// kept.
 #[derive(Debug)]
 pub struct StateSetAside<'a> {
     /// The configured path.

@@ -49,7 +49,8 @@ impl UnwantedTrafficSeen {
                 info!(
                     kind,
                     count,
-                    "queries were rejected: malformed (FORMERR), of a kind that is not served (NOTIMP, BADVERS), or RD=0 for a name that is not fresh"
+                    "queries were rejected: malformed (FORMERR), of a kind that is not served (NOTIMP, BADVERS), or \
+                     RD=0 for a name that is not fresh"
                 );
             }
             UnwantedTraffic::NotAllowed => {

@@ -99,7 +99,8 @@ impl LoopFound<'_> {
     pub fn emit(&self) {
         error!(
             upstream = self.upstream,
-            "forwarding loop: this upstream sends holdover's own queries back, so it is not used; name the resolver behind it with --upstream"
+            "forwarding loop: this upstream sends holdover's own queries back, so it is not used; name the resolver \
+             behind it with --upstream"
         );
     }
 }
@@ -116,7 +117,8 @@ pub struct HostUpstreamsChanged<'a> {
 impl HostUpstreamsChanged<'_> {
     /// Writes the line.
     pub fn emit(&self) {
-        info!(path = %self.path.display(), upstreams = self.upstreams.join(", "), "other upstreams are used from now on");
+        let (path, upstreams) = (self.path.display(), self.upstreams.join(", "));
+        info!(%path, upstreams, "other upstreams are used from now on");
     }
 }
 
@@ -138,7 +140,11 @@ impl HostUpstreamsUnusable<'_> {
         if self.kept > 0 {
             warn!(%path, reason, "resolv.conf cannot be used: the last good upstreams are kept");
         } else {
-            warn!(%path, reason, "there is no upstream yet: only remembered names are answered, and the file is read again every 2 s");
+            warn!(
+                %path,
+                reason,
+                "there is no upstream yet: only remembered names are answered, and the file is read again every 2 s"
+            );
         }
     }
 }

@@ -76,12 +76,12 @@ fn a_seed_never_replaces_what_is_newer() {
     for (name, text) in [("unknown.json", one(8, "")), ("old.json", one(9, ",\"stored\":\"2026-01-01T00:00:00Z\""))] {
         let path = file(&folder, name, &text);
         let done = sidecar.run(&["cache", "import", &path]);
-        assert!(done.stdout.starts_with("0 taken"), "{done:?}");
+        assert!(done.stdout.starts_with("0 learned"), "{done:?}");
         assert_eq!(addresses(&sidecar.ask("www.example.com.", RecordType::A)), ["192.0.2.7"], "{name}");
     }
     // Of two answers without a date, the first is kept.
     let newborn = Sidecar::start(dead(), &[]);
-    for (name, text, taken) in [("first.json", one(8, ""), "1 taken"), ("second.json", one(9, ""), "0 taken")] {
+    for (name, text, taken) in [("first.json", one(8, ""), "1 learned"), ("second.json", one(9, ""), "0 learned")] {
         let path = file(&folder, name, &text);
         let done = newborn.run(&["cache", "import", &path]);
         assert!(done.stdout.starts_with(taken), "{done:?}");
@@ -96,7 +96,7 @@ fn an_import_with_mistakes_takes_the_rest_and_fails_with_their_lines() {
     let done = sidecar.run(&["cache", "import", &path]);
     assert_eq!(done.code(), 1);
     assert!(
-        done.stdout.starts_with("2 taken")
+        done.stdout.starts_with("2 learned")
             && done.stderr.contains("line 3: name \"a..b.example.com\" is no domain name"),
         "{done:?}"
     );

@@ -34,7 +34,7 @@ fn a_mount_point_is_written_in_place_and_a_read_only_one_is_said() {
     fs::write(file.beside("mounted"), ORIGINAL).unwrap();
     let script = "mount --bind $D/mounted $D/resolv.conf
         inode=$(stat -c %i $D/resolv.conf)
-        $H resolvconf show --json --file $D/resolv.conf | grep -q '\"mounted\": true'
+        $H resolvconf show --json --file $D/resolv.conf | grep -q '\"mount_point\": true'
         $H resolvconf apply --file $D/resolv.conf --fallback yes >&2
         grep -q '^nameserver 127.0.0.1' $D/mounted
         $H resolvconf restore --file $D/resolv.conf >&2

@@ -39,7 +39,8 @@ fn nothing_is_believed_that_does_not_bear_the_signature_of_its_group_and_name() 
     assert_eq!(second.addresses("www.example.com"), ["192.0.2.1"], "what is ours is");
     let ignored = second.count("ignored_entries", "wrong_signature") + second.count("ignored_entries", "malformed");
     assert!(ignored >= 6, "{}", second.status());
-    let told = second.process.log().iter().filter(|line| line.contains("nobody with our key has signed")).count();
+    let told =
+        second.process.log().iter().filter(|line| line.contains("entries of the shared cache were ignored")).count();
     assert_eq!(told, 1, "once a minute");
     // An instance that learns the true answer overwrites the false one.
     assert_eq!(first.addresses("replayed.example.com"), ["192.0.2.1"]);
