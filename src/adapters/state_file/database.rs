@@ -202,7 +202,7 @@ impl StateDatabase {
             edit(&mut rows)?;
             (rows.table.len()?, rows.changed)
         };
-        // Another host is worth a write as well: it is part of what the times mean.
+        // A new boot is written even when no row has changed, since the times are read with it.
         if !changed && current && self.host == Some(*host) {
             transaction.abort()?;
             return Ok(entries);
