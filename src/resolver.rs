@@ -1,9 +1,9 @@
 //! Resolves and answers: composes the parts that turn a query into an answer.
 //!
 //! The story of one query, in reading order: it arrives ([`front`]) and is answered from the
-//! [memory](crate::memory) or waits ([`waiting`]) for a [`flight`] that a [`resolution`] reports to,
-//! which asks the [`upstreams`]. What goes on without clients is in [`background`], [`probing`] and
-//! [`critical`].
+//! [memory](crate::memory) or waits ([`waiting`]) for a [`flight`] that a [`resolution`] reports
+//! to, which asks the [`upstreams`]. What goes on without clients is in [`background`], [`probing`]
+//! and [`critical`].
 //!
 //! | part | uses |
 //! |---|---|

@@ -45,8 +45,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/telemetry/metrics.rs"]),
 ];
 
-/// Words by which the core would use the clock, the network, files or threads.
-/// The one adapter that others may import: several protocols run over TLS.
+/// Words by which the core would use the clock, the network, files or threads. The one adapter that
+/// others may import: several protocols run over TLS.
 const SHARED_ADAPTER: &str = "tls";
 
 /// Words with which the core would touch the world.

@@ -114,19 +114,23 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         ),
         (
             "[stael]\nmaximum = \"24h\"",
-            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] [[upstream]] [stale] [[stale.suffix]] [cache] [hosts] [state] [shared_cache] [prefetch] [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
+            "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] \
+             [[upstream]] [stale] [[stale.suffix]] [cache] [hosts] [state] [shared_cache] [prefetch] [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
         ),
         (
             "[stale]\n\nmaximum = \"30d\"",
-            "holdover.toml:3: stale.maximum = \"30d\" is out of range. Allowed: 0s to 7d. Change it, or delete the key to get the default.",
+            "holdover.toml:3: stale.maximum = \"30d\" is out of range. Allowed: 0s to 7d. Change it, or delete the \
+             key to get the default.",
         ),
         (
             "[stale]\nmaximum = 30",
-            "holdover.toml:2: stale.maximum = 30 is not a duration with a unit, such as \"200ms\", \"30s\" or \"24h\". Allowed: 0s to 7d. Change it, or delete the key to get the default.",
+            "holdover.toml:2: stale.maximum = 30 is not a duration with a unit, such as \"200ms\", \"30s\" or \
+             \"24h\". Allowed: 0s to 7d. Change it, or delete the key to get the default.",
         ),
         (
             "[cache]\nsize = \"8MB\"",
-            "holdover.toml:2: cache.size = \"8MB\" is not a size with a unit, such as \"512KiB\" or \"8MiB\". Allowed: 1MiB to 4GiB. Change it, or delete the key to get the default.",
+            "holdover.toml:2: cache.size = \"8MB\" is not a size with a unit, such as \"512KiB\" or \"8MiB\". \
+             Allowed: 1MiB to 4GiB. Change it, or delete the key to get the default.",
         ),
         (
             "[[upstream]]\nname = \"vpc\"",
@@ -134,19 +138,23 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         ),
         (
             "[[upstream]]\naddresses = [\"dns.example.com\"]",
-            "holdover.toml:2: upstream.addresses = \"dns.example.com\" is not an IP address with an optional port, such as 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it.",
+            "holdover.toml:2: upstream.addresses = \"dns.example.com\" is not an IP address with an optional port, \
+             such as 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it.",
         ),
         (
             "[[upstream]]\naddresses = [\"127.0.0.1\"]",
-            "holdover.toml:2: upstream.addresses = [\"127.0.0.1\"] names an address on which holdover itself listens, so that every query would come back to it. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it.",
+            "holdover.toml:2: upstream.addresses = [\"127.0.0.1\"] names an address on which holdover itself listens, \
+             so that every query would come back to it. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it.",
         ),
         (
             "[state]\npath = \"/var/lib/holdover/\"",
-            "holdover.toml:2: state.path = \"/var/lib/holdover/\" is not the path of a file. Allowed: auto, off or a path. Change it, or delete the key to get the default.",
+            "holdover.toml:2: state.path = \"/var/lib/holdover/\" is not the path of a file. Allowed: auto, off or a \
+             path. Change it, or delete the key to get the default.",
         ),
         (
             "[log]\nlevel = \"loud\"",
-            "holdover.toml:2: log.level = \"loud\" is not a word that this key takes. Allowed: error, warn, info, debug or trace. Change it, or delete the key to get the default.",
+            "holdover.toml:2: log.level = \"loud\" is not a word that this key takes. Allowed: error, warn, info, \
+             debug or trace. Change it, or delete the key to get the default.",
         ),
         (
             "[upstream]\naddresses = [\"192.0.2.1\"]",
@@ -154,15 +162,18 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         ),
         (
             "[attempts]\nsecond_after = \"2s\"",
-            "holdover.toml:2: attempts.second_after = \"2s\" makes attempts.second_after (2s) longer than attempts.third_after (1s). Allowed: 20ms to 5s. Change it, or delete the key to get the default.",
+            "holdover.toml:2: attempts.second_after = \"2s\" makes attempts.second_after (2s) longer than \
+             attempts.third_after (1s). Allowed: 20ms to 5s. Change it, or delete the key to get the default.",
         ),
         (
             "[admin]\naddress = \"localhost\"",
-            "holdover.toml:2: admin.address = \"localhost\" is neither a path nor an address. Allowed: off, an absolute path of up to 90 bytes, or an IP address with an optional port (9053). Change it, or delete the key to get the default.",
+            "holdover.toml:2: admin.address = \"localhost\" is neither a path nor an address. Allowed: off, an \
+             absolute path of up to 90 bytes, or an IP address with an optional port (9053). Change it, or delete the key to get the default.",
         ),
         (
             "[cache]\nseed = [\"/a.json\", 7]",
-            "holdover.toml:2: cache.seed = 7 is not a path. Allowed: up to 16 paths. Change it, or delete the key to get the default.",
+            "holdover.toml:2: cache.seed = 7 is not a path. Allowed: up to 16 paths. Change it, or delete the key to \
+             get the default.",
         ),
     ];
     for (text, expected) in cases {
@@ -212,7 +223,8 @@ fn the_hosts_file_is_off_unless_named() {
 
 #[test]
 fn critical_names_have_types_and_an_age() {
-    let text = "[ready]\ntimeout = \"0s\"\n[[critical]]\nname = \"DB.example.com.\"\n[[critical]]\nname = \"api.example.com\"\ntypes = [\"https\", \"TYPE1234\"]\nmax_age = \"5m\"\n";
+    let text = "[ready]\ntimeout = \"0s\"\n[[critical]]\nname = \"DB.example.com.\"\n[[critical]]\nname = \
+                \"api.example.com\"\ntypes = [\"https\", \"TYPE1234\"]\nmax_age = \"5m\"\n";
     let policy = read(text).unwrap().policy;
     assert!(policy.ready_timeout.is_zero());
     let critical = &policy.critical;
@@ -234,7 +246,8 @@ fn wrong_critical_names_say_what_is_allowed() {
         ("name = \"a..b\"", "holdover.toml:2: critical.name = \"a..b\" is not a domain name. Allowed: a domain name"),
         (
             "name = \"db.localhost\"",
-            "holdover.toml:2: critical.name = \"db.localhost\" is answered by holdover itself, which never asks an upstream for it. Allowed: ",
+            "holdover.toml:2: critical.name = \"db.localhost\" is answered by holdover itself, which never asks an \
+             upstream for it. Allowed: ",
         ),
         (
             "name = \"a.test\"\n[[critical]]\nname = \"A.test.\"",

@@ -1,11 +1,11 @@
 //! A hit allocates nothing: fresh answers, stale answers in an outage and cached failures through
 //! [`Resolver::receive`], counted by the allocator itself.
 //!
-//! Without the thread cache (`memory::thread_cache`) that would not hold: moka does its bookkeeping on
-//! the thread of every 64th hit, and what crossbeam-epoch retires there is pushed in a node from
-//! the heap. Once an entry was ever replaced, 8 to 30 of 1 000 hits allocate.
-//! The allocator counts for each thread by itself, so that tests on other threads of this binary do
-//! not disturb the counts.
+//! Without the thread cache (`memory::thread_cache`) that would not hold: moka does its bookkeeping
+//! on the thread of every 64th hit, and what crossbeam-epoch retires there is pushed in a node from
+//! the heap. Once an entry was ever replaced, 8 to 30 of 1 000 hits allocate. The allocator counts
+//! for each thread by itself, so that tests on other threads of this binary do not disturb the
+//! counts.
 
 #![allow(
     unsafe_code,

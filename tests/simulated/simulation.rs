@@ -1,9 +1,8 @@
 //! Days of queries, packet loss, wrong answers, slowness, stops and restarts within seconds: the
 //! real resolver in a random world, with every answer checked.
 //!
-//! Everything follows from one seed, which a failure names.
-//! `SIMULATION_SEED=17 cargo test --test simulated simulation` runs that world alone, and
-//! `SIMULATION_SEEDS=1000` runs more worlds.
+//! Everything follows from one seed, which a failure names. `SIMULATION_SEED=17 cargo test --test
+//! simulated simulation` runs that world alone, and `SIMULATION_SEEDS=1000` runs more worlds.
 
 mod critical;
 mod play;

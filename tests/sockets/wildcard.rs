@@ -31,7 +31,8 @@ fn answers_leave_from_the_address_that_was_asked_ipv4_and_ipv6() {
     };
     if !inside("true").is_ok_and(|output| output.status.success()) {
         eprintln!(
-            "SKIPPED answers_leave_from_the_address_that_was_asked_ipv4_and_ipv6: no network namespace with two addresses can be made here"
+            "SKIPPED answers_leave_from_the_address_that_was_asked_ipv4_and_ipv6: no network namespace with two \
+             addresses can be made here"
         );
         return;
     }

@@ -32,8 +32,8 @@ pub struct TcpLimits {
 }
 
 impl TcpLimits {
-    /// The limits of a configuration that names none; a client may take 5 s to receive an answer, and
-    /// draining may take 5 s.
+    /// The limits of a configuration that names none; a client may take 5 s to receive an answer,
+    /// and draining may take 5 s.
     #[must_use]
     pub fn new(allowed: AccessList) -> Self {
         Self {

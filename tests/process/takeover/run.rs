@@ -43,7 +43,8 @@ fn run_tells_how_the_application_ended_as_a_shell_does() {
 #[test]
 fn run_passes_signals_on_and_gives_the_file_back() {
     let file = File::of(ORIGINAL);
-    let script = "for s in HUP INT QUIT USR1 USR2 WINCH; do trap \"echo got-$s >&2\" $s; done; trap 'echo got-TERM >&2; exit 3' TERM
+    let script = "for s in HUP INT QUIT USR1 USR2 WINCH; do trap \"echo got-$s >&2\" $s; done; trap 'echo got-TERM \
+                  >&2; exit 3' TERM
                   echo is-up >&2; while :; do sleep 0.02; done";
     let mut shim = Running::spawn(file.run(loopback(), &[]).args(["sh", "-c", script]));
     shim.wait_for("is-up").expect("it starts");

@@ -162,7 +162,8 @@ fn a_flood_that_takes_every_place_leaves_some_for_refreshing_critical_names() {
         assert!(full > 25_000, "there was no place for most of the time: {full}");
         let asked = play.world.resolver.sends().total(Class::Critical);
         println!(
-            "places taken in {full} of 30 000 moments, {asked} packets for critical names, which were {oldest:?} old at the most"
+            "places taken in {full} of 30 000 moments, {asked} packets for critical names, which were {oldest:?} old \
+             at the most"
         );
         // Without reserved places these names get 15 refreshes in this world.
         assert!(asked >= 20, "{asked} packets for three names that may be five seconds old, in half a minute");

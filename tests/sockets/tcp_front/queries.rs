@@ -122,7 +122,8 @@ async fn a_client_that_does_not_fetch_its_answers_holds_little_and_is_closed() {
     let mut other = front.connect().await;
     tokio::select! {
         ended = timeout(Duration::from_secs(5), ask_for_ever) => ended.expect("closed after the write timeout"),
-        () = async { while works(&mut other).await { sleep(Duration::from_millis(20)).await; } } => panic!("the other client suffers"),
+        () = async { while works(&mut other).await { sleep(Duration::from_millis(20)).await; } } => panic!("the other \
+                                                            client suffers"),
     }
     // As many answers as the kernel buffers (some megabytes on loopback) were written, and at most
     // the allowed number of queries waits behind them.

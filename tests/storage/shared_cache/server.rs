@@ -167,11 +167,17 @@ impl Certificates {
         let own = Self { folder: tempfile::tempdir().unwrap() };
         let extensions = "subjectAltName=IP:127.0.0.1,DNS:cache.example.com\nbasicConstraints=critical,CA:FALSE\n";
         std::fs::write(own.file("server.ext"), extensions).unwrap();
-        own.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test -keyout ca.key -out ca.pem");
+        own.openssl(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test -keyout \
+                     ca.key -out ca.pem",
+        );
         own.openssl(
             "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=cache -keyout server.key -out server.csr",
         );
-        own.openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.pem");
+        own.openssl(
+            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext \
+                     -out server.pem",
+        );
         own
     }
 
