@@ -115,7 +115,8 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         (
             "[stael]\nmaximum = \"24h\"",
             "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] \
-             [[upstream]] [stale] [[stale.suffix]] [cache] [hosts] [state] [shared_cache] [prefetch] [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
+             [[upstream]] [stale] [[stale.suffix]] [cache] [hosts] [state] [shared_cache] [prefetch] \
+             [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
         ),
         (
             "[stale]\n\nmaximum = \"30d\"",
@@ -139,12 +140,14 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         (
             "[[upstream]]\naddresses = [\"dns.example.com\"]",
             "holdover.toml:2: upstream.addresses = \"dns.example.com\" is not an IP address with an optional port, \
-             such as 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it.",
+             such as 192.0.2.1, 192.0.2.1:5353 or [2001:db8::1]:53. \
+             Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it.",
         ),
         (
             "[[upstream]]\naddresses = [\"127.0.0.1\"]",
             "holdover.toml:2: upstream.addresses = [\"127.0.0.1\"] names an address on which holdover itself listens, \
-             so that every query would come back to it. Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it.",
+             so that every query would come back to it. \
+             Allowed: 1 to 8 IP addresses, each with an optional port, none of them holdover's own. Change it.",
         ),
         (
             "[state]\npath = \"/var/lib/holdover/\"",
@@ -168,7 +171,8 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         (
             "[admin]\naddress = \"localhost\"",
             "holdover.toml:2: admin.address = \"localhost\" is neither a path nor an address. Allowed: off, an \
-             absolute path of up to 90 bytes, or an IP address with an optional port (9053). Change it, or delete the key to get the default.",
+             absolute path of up to 90 bytes, or an IP address with an optional port (9053). \
+             Change it, or delete the key to get the default.",
         ),
         (
             "[cache]\nseed = [\"/a.json\", 7]",
@@ -356,7 +360,14 @@ proptest! {
 
     #[test]
     fn no_value_of_a_known_key_panics(value in "[\"\\[\\]a-z0-9.:,%\\-]{0,30}") {
-        for key in ["[stale]\nmaximum", "[listen]\naddresses", "[[upstream]]\naddresses", "[[upstream]]\naddresses=[\"192.0.2.1\"]\nzones", "[cache]\nsize", "[listen]\nclients"] {
+        for key in [
+            "[stale]\nmaximum",
+            "[listen]\naddresses",
+            "[[upstream]]\naddresses",
+            "[[upstream]]\naddresses=[\"192.0.2.1\"]\nzones",
+            "[cache]\nsize",
+            "[listen]\nclients",
+        ] {
             let _ = read(&format!("{key} = {value}"));
             let _ = read(&format!("{key} = \"{value}\""));
         }

@@ -80,15 +80,18 @@ fn examples(target: &str) -> Vec<Vec<u8>> {
         ],
         "seed" => vec![
             br#"{"format":"holdover-seed","version":1,"answers":[
-{"name":"www.example.com.","type":"A","stored":"2026-11-24T12:00:00Z","hits":3,"dnssec":"do \
-  cd","records":[{"ttl":60,"data":"192.0.2.1"}]},
-{"name":"x.example.com.","type":"TYPE65280","records":[{"name":"x.example.com.","type":"TYPE65280","ttl":5,"data":"\\# 4 c0000201"}]},
-{"name":"no.example.com.","type":"A","rcode":"NXDOMAIN","authority":[{"name":"example.com.","type":"SOA","data":"ns.example.com. root.example.com. 1 2 3 4 30"}]}]}"#
+{"name":"www.example.com.","type":"A","stored":"2026-11-24T12:00:00Z","hits":3,"dnssec":"do cd",
+ "records":[{"ttl":60,"data":"192.0.2.1"}]},
+{"name":"x.example.com.","type":"TYPE65280","records":[{"name":"x.example.com.","type":"TYPE65280","ttl":5,
+ "data":"\\# 4 c0000201"}]},
+{"name":"no.example.com.","type":"A","rcode":"NXDOMAIN",
+ "authority":[{"name":"example.com.","type":"SOA","data":"ns.example.com. root.example.com. 1 2 3 4 30"}]}]}"#
                 .to_vec(),
         ],
         "hosts" => vec![
             b"127.0.0.1 localhost\n192.0.2.1\tdb.example.com db www.example.com # both\r\n2001:db8::1 db\nfe80::1%lo \
-              x\n".to_vec(),
+              x\n"
+            .to_vec(),
             b"192.0.2.1 WWW.example.com.\n192.0.2.2 www.example.com\n# nothing\n".to_vec(),
         ],
         "record" => {

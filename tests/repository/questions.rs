@@ -199,7 +199,8 @@ proptest! {
             && theirs.queries[0].query_class() == DNSClass::IN
             && theirs.edns.as_ref().is_none_or(|edns| edns.version() == 0);
         // hickory follows compression pointers in a question, which no client of a resolver needs.
-        let compressed = walked(&packet).is_none() || Header::read(&packet).is_ok() && packet[12..].iter().any(|byte| *byte >= 0xc0);
+        let compressed = walked(&packet).is_none()
+            || Header::read(&packet).is_ok() && packet[12..].iter().any(|byte| *byte >= 0xc0);
         let meta = theirs.queries.first().is_some_and(|query| {
             let code = u16::from(query.query_type());
             code == 0 || code == 41 || (128..=255).contains(&code)
@@ -233,7 +234,8 @@ proptest! {
         let shown = if stale { Shown::Stale { ttl: Duration::from_secs(30) } } else { Shown::Fresh };
         let mut out = vec![0; answer::room(&entry)];
         let asked = Asked { packet: &packet, echo: read.echo, transport: ClientTransport::Stream };
-        let length = answer::write_entry(&asked, &entry, shown, NOW.plus(Duration::from_secs(u64::from(age))), &mut out);
+        let later = NOW.plus(Duration::from_secs(u64::from(age)));
+        let length = answer::write_entry(&asked, &entry, shown, later, &mut out);
         let given = Message::from_vec(&out[..length]).expect("hickory reads our answer");
         prop_assert_eq!(given.metadata.id, 99);
         prop_assert_eq!(given.metadata.response_code, theirs.metadata.response_code);
@@ -254,11 +256,17 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_survived(bytes in near(prop_oneof![any_query().boxed(), response().prop_map(|(_, bytes)| bytes).boxed(), vec(any::<u8>(), 1..600).boxed()])) {
+    fn any_bytes_are_survived(bytes in near(prop_oneof![
+        any_query().boxed(),
+        response().prop_map(|(_, bytes)| bytes).boxed(),
+        vec(any::<u8>(), 1..600).boxed(),
+    ])) {
         let policy = policy();
         let key = match question::read(&bytes) {
             Received::Query(query) => query.key,
-            Received::Error(..) | Received::Drop(_) => Key::new(&[4, b't', b'e', b's', b't', 0], 1, 1, Default::default()),
+            Received::Error(..) | Received::Drop(_) => {
+                Key::new(&[4, b't', b'e', b's', b't', 0], 1, 1, Default::default())
+            }
         };
         let verdict = classify(key.qtype(), &bytes);
         let _ = Entry::remember(&key, &bytes, verdict, &policy, NOW);

@@ -214,7 +214,9 @@ fn functions_are_short() {
     let mut wrong = Vec::new();
     for path in sources().iter().filter(|path| !is_test(path)) {
         let text = fs::read_to_string(path).unwrap();
-        let production = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let tests = ["\n#[cfg(test)]\nmod ", "\n#[cfg(test)]\npub(crate) mod "];
+        let end = tests.iter().filter_map(|tests| text.find(tests)).min().unwrap_or(text.len());
+        let production = &text[..end];
         let lines: Vec<&str> = production.lines().collect();
         for (start, line) in lines.iter().enumerate() {
             let indent = line.len() - line.trim_start().len();

@@ -67,7 +67,8 @@ fn a_seed_never_replaces_what_is_newer() {
     let folder = tempfile::tempdir().unwrap();
     let one = |last: u8, stored: &str| {
         format!(
-            "{{\"format\":\"holdover-seed\",\"version\":1,\"answers\":[{{\"name\":\"www.example.com\",\"type\":\"A\"{stored},\"records\":[{{\"data\":\"192.0.2.{last}\"}}]}}]}}"
+            "{{\"format\":\"holdover-seed\",\"version\":1,\"answers\":[\
+             {{\"name\":\"www.example.com\",\"type\":\"A\"{stored},\"records\":[{{\"data\":\"192.0.2.{last}\"}}]}}]}}"
         )
     };
     let upstream = upstream(60, 7);

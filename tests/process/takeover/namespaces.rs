@@ -42,7 +42,8 @@ fn a_mount_point_is_written_in_place_and_a_read_only_one_is_said() {
         mount -o remount,bind,ro $D/resolv.conf
         if $H resolvconf apply --file $D/resolv.conf; then exit 99; fi
         ls $D
-        $H run --listen 127.0.0.1:5399 --nameserver 127.0.0.1 --resolv-conf $D/resolv.conf -- echo the application runs";
+        $H run --listen 127.0.0.1:5399 --nameserver 127.0.0.1 --resolv-conf $D/resolv.conf \\
+            -- echo the application runs";
     let finished = in_namespaces(&["--mount", "--net"], file.folder.path(), &format!("ip link set lo up; {script}"));
     assert_eq!(finished.code(), 0, "{finished:?}");
     assert!(

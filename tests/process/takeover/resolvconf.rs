@@ -168,7 +168,7 @@ fn show_says_what_is_there_and_what_would_be() {
     for words in [
         "written by          holdover",
         "another program has changed the file since",
-        "to make it stay     NetworkManager writes",
+        "to make it stay     NetworkManager rewrites",
     ] {
         assert!(text.contains(words), "{text}");
     }
