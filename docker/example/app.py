@@ -1,6 +1,7 @@
-"""An application that resolves a name and calls what is behind it ten times a second, and says each second how that goes.
+"""An application that resolves a name and calls the service behind it ten times a second.
 
-Calls are due whether or not earlier ones have ended: a slow resolver cannot hide behind a slow client.
+It prints the results every second. Each call starts when it is due, even if earlier ones have not
+ended, so that a slow resolver is not hidden by a slow client.
 """
 
 import os
@@ -10,12 +11,12 @@ import time
 
 HOST, PORT = os.environ.get("SERVICE", "shop.example.com"), 8080
 PERIOD = 0.1  # seconds
-PATIENCE = 1.0  # seconds for the call itself, not for the lookup, which libc decides about
+PATIENCE = 1.0  # seconds for the call itself; libc decides how long the lookup may take
 UNDER_WAY_MAX = 500
 
 
 class Tally:
-    """What became of the calls that ended in this second."""
+    """Counts the results of the calls that ended in the present second."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -23,11 +24,11 @@ class Tally:
         self.clear()
 
     def clear(self):
-        """Begins the next second."""
+        """Resets the counts for the next second."""
         self.good, self.unresolved, self.failed, self.slowest = 0, 0, 0, 0.0
 
     def end(self, outcome, lookup):
-        """One call ended."""
+        """Counts the end of one call."""
         with self.lock:
             self.under_way -= 1
             setattr(self, outcome, getattr(self, outcome) + 1)
@@ -35,7 +36,7 @@ class Tally:
 
 
 def call(tally):
-    """One lookup and one call."""
+    """Looks the name up and calls the service once."""
     began = time.monotonic()
     try:
         address = socket.getaddrinfo(HOST, PORT, socket.AF_INET, socket.SOCK_STREAM)[0][4]
@@ -52,7 +53,7 @@ def call(tally):
 
 
 def main():
-    """Calls, and tells."""
+    """Starts the calls when they are due, and prints the counts every second."""
     tally, due, told = Tally(), time.monotonic(), time.monotonic()
     while True:
         with tally.lock:
@@ -65,7 +66,7 @@ def main():
         if time.monotonic() - told >= 1:
             told += 1
             with tally.lock:
-                # A call that just began is not one that waits.
+                # The call that has just begun does not count as waiting.
                 print(f"{time.strftime('%H:%M:%S')}  {tally.good:2} good  {tally.unresolved:2} without an address  {tally.failed:2} failed  "
                       f"{max(0, tally.under_way - 1):3} waiting  slowest lookup {tally.slowest * 1e3:7.1f} ms", flush=True)
                 tally.clear()

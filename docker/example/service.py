@@ -1,10 +1,10 @@
-"""The service that the application calls: it says hello and hangs up."""
+"""The service that the application calls: it sends "hello" and closes the connection."""
 
 import socketserver
 
 
 class Hello(socketserver.BaseRequestHandler):
-    """One call."""
+    """Answers one call."""
 
     def handle(self):
         self.request.settimeout(1)
@@ -13,7 +13,7 @@ class Hello(socketserver.BaseRequestHandler):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """A thread a call."""
+    """Runs each call in its own thread."""
 
     allow_reuse_address = True
     daemon_threads = True

@@ -1,4 +1,4 @@
-"""The Compose demonstration: types the README's commands, as they stand there, and holds what the README says of them."""
+"""The Compose demonstration: runs the README's commands, and checks what the README says."""
 
 import os
 import re
@@ -11,14 +11,15 @@ SETTLE_SECONDS = 8
 BUILDS = 3
 BUILD_AGAIN_SECONDS = 20
 PAUSE_SECONDS = 18
-# From then on no lookup without holdover can be one that began before the pause, or was answered from anywhere.
+# Seconds of the pause after which no call without holdover can still use a lookup that began before
+# the pause or that a cache answered.
 BARE_AFTER = 3
 LINE = re.compile(r"\d\d:\d\d:\d\d +(\d+) good +(\d+) without an address +(\d+) failed +(\d+) waiting +slowest lookup +([\d.]+) ms")
 VERBS = ["up", "logs", "pause", "logs", "unpause", "down"]
 
 
 def commands():
-    """The README's Compose commands in their order."""
+    """Returns the README's Compose commands in their order."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     found = [line for block in blocks for line in block.splitlines() if line.startswith("docker compose ")]
     verbs = [next(word for word in shlex.split(line)[2:] if word in VERBS) for line in found]
@@ -27,13 +28,19 @@ def commands():
 
 
 def type_command(line):
-    """Runs a line of the README, in the repository's root; with docker-compose where the engine has no plugin."""
+    """Runs a line of the README in the root of the repository.
+
+    Where Docker has no Compose plugin, docker-compose runs it.
+    """
     words = [*engine.compose(), *shlex.split(line)[2:]]
     return run(words, 2400, cwd=ROOT, env={**os.environ, "PATH": engine.PATH, "COMPOSE_PROJECT_NAME": PREFIX})
 
 
 def build_images():
-    """Builds the demonstration's images ahead, more than once where a mirror of packages does not answer; `up` finds them done."""
+    """Builds the demonstration's images, so that `up` finds them.
+
+    The build is repeated, because a package mirror may fail to respond.
+    """
     for attempt in range(BUILDS):
         try:
             return type_command("docker compose -f docker/compose.yaml build")
@@ -44,18 +51,22 @@ def build_images():
 
 
 def container(service):
-    """A service's container, however this Compose joins names."""
+    """Returns the name of a service's container; versions of Compose join names with - or _."""
     names = docker("ps", "--format", "{{.Names}}").split()
     return next(name for name in names if re.fullmatch(rf"{PREFIX}[-_]{service}[-_]1", name))
 
 
 def seconds_of(service):
-    """What the application said, a line a second: good, without an address, failed, waiting, slowest lookup in ms."""
+    """Returns what the application printed each second.
+
+    These are its numbers of calls: good, without an address, failed and waiting, and then the
+    slowest lookup in milliseconds.
+    """
     return [tuple(float(part) for part in match.groups()) for match in map(LINE.search, docker("logs", container(service)).splitlines()) if match]
 
 
 def check(made):
-    """The demonstration from up to down; gives what it showed."""
+    """Runs the demonstration from `up` to `down`, and returns its results."""
     check_loop(made)
     up, logs, pause, logs_again, unpause, down = commands()
     build_images()
@@ -86,7 +97,10 @@ def check(made):
 
 
 def check_loop(made):
-    """The hazard that compose.yaml avoids: without an upstream of its own the sidecar asks Docker's resolver, which asks the sidecar."""
+    """Checks that holdover notices the loop that compose.yaml avoids.
+
+    Without an upstream of its own, the sidecar asks Docker's resolver, which asks the sidecar.
+    """
     network, app, sidecar = (f"{PREFIX}-loop-{name}" for name in ("network", "app", "sidecar"))
     docker("network", "create", "--internal", network)
     docker("run", "--detach", "--name", app, "--network", network, "--dns", "127.0.0.1", made["glibc"], "5", "shop.example.com")

@@ -1,4 +1,4 @@
-"""What the README promises of the image, held against the image that docker/Dockerfile makes."""
+"""Checks that the image from docker/Dockerfile is as the README promises."""
 
 import tempfile
 import time
@@ -6,15 +6,15 @@ import time
 from engine import PREFIX, demand, docker, inspect, run, wait, wait_for
 
 SIZE_MAX = 8 * 1000 * 1000  # bytes
-DRAIN_IDLE = 5.0  # seconds: on SIGTERM it goes on until nobody has asked for as long; an exec may take a second or two
-DRAIN_MAX = 15.0  # seconds, with what the engine needs
-# How often the engine looks, in this test.
+DRAIN_IDLE = 5.0  # seconds without a query before it ends; an exec may take a second or two
+DRAIN_MAX = 15.0  # seconds from the last query to its end, including the time of the engine
+# How often the engine runs the health check in this test.
 HEALTH_INTERVAL = "3s"
 STATE = "/var/lib/holdover"
 
 
 def check(image, revision):
-    """All of it; gives the facts in words."""
+    """Runs all checks, and returns size, version, and the times to healthy and to the end."""
     facts = inspect(image)
     size = facts["Size"]
     demand(size <= SIZE_MAX, f"the image has {size} bytes, more than {SIZE_MAX}")
@@ -34,16 +34,17 @@ def check(image, revision):
 
 
 def check_files(image):
-    """One static executable and an empty folder for the state: nothing else of ours."""
+    """Checks that the image holds one static executable and an empty folder for the state file."""
     container = docker("create", "--name", f"{PREFIX}-files", image)
     with tempfile.TemporaryDirectory() as folder:
         listing = run(["sh", "-c", f"docker export {container} | tar -t"]).split()
         ours = {name.strip("/") for name in listing} - {""}
-        # The engine's own mount points.
+        # These are mount points of the engine.
         ours = {name for name in ours if name.split("/")[0] not in ("dev", "etc", "proc", "sys", ".dockerenv")}
         demand(ours == {"holdover", "var", "var/lib", "var/lib/holdover"}, f"the image holds {sorted(ours)}")
         docker("cp", f"{container}:/holdover", f"{folder}/holdover")
-        # PT_INTERP names a dynamic executable's loader; readelf is binutils', which need not be here.
+        # A dynamic executable has a PT_INTERP header (type 3). The headers are read here, because
+        # readelf is in binutils, which may not be installed.
         data = open(f"{folder}/holdover", "rb").read()
     demand(data[:4] == b"\x7fELF" and data[4] == 2, "/holdover is no 64-bit executable")
     table, size, count = int.from_bytes(data[32:40], "little"), int.from_bytes(data[54:56], "little"), int.from_bytes(data[56:58], "little")
@@ -52,7 +53,7 @@ def check_files(image):
 
 
 def check_life(image):
-    """Starts on port 53 with nothing but what it needs, becomes healthy, and ends with 0 on SIGTERM."""
+    """Checks that it starts on port 53 without privileges, becomes healthy, and ends with 0."""
     name = f"{PREFIX}-image"
     docker("run", "--detach", "--name", name, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
            "--memory", "32m", "--network", "none", "--health-interval", HEALTH_INTERVAL,
@@ -65,7 +66,7 @@ def check_life(image):
     demand(all(int(status[key], 16) == 0 for key in ("CapEff", "CapPrm", "CapBnd", "CapAmb")), "it holds capabilities")
     docker("kill", "--signal", "TERM", name)
     for _ in range(3):
-        # Within the time that it waits for queries; health checks themselves do not hold up its end.
+        # These checks come while it still waits for queries. They do not delay its end.
         demand("ready" in docker("exec", name, "/holdover", "check"), "it does not answer while it drains")
         wait(DRAIN_IDLE * 0.2)
     began = time.monotonic()

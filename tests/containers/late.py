@@ -1,8 +1,10 @@
-"""A resolver's late answers, where the kernel has no netem: queries that iptables sends here reach the resolver as late as told.
+"""Delays queries to a resolver, where the kernel has no netem.
 
     late.py PORT SECONDS_MIN SECONDS_MAX
 
-Runs in the network namespace of the resolver, beside it on loopback. Prints a line when it listens.
+iptables redirects queries to this relay, which holds each of them back for a random time between
+the two limits and then sends it to the resolver. It runs in the network namespace of the resolver
+and reaches it over loopback. It prints a line when it listens.
 """
 
 import ctypes
@@ -15,14 +17,14 @@ import sys
 import time
 
 RESOLVER = ("127.0.0.1", 53)
-HELD_MAX = 20_000  # queries that wait; more are dropped, as a router would
+HELD_MAX = 20_000  # queries that wait; more are dropped, as a router would drop them
 ASKED_MAX = 500  # queries that the resolver has not answered yet
-PATIENCE = 5.0  # seconds: what it has not answered by then it will not answer
+PATIENCE = 5.0  # seconds after which a response is not expected any more
 PR_SET_PDEATHSIG = 1
 
 
 def main():
-    """Serves until its parent ends."""
+    """Relays queries until the parent process ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     port, least, most = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
     front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,4 +1,4 @@
-"""The faults: what is done to the upstreams, for how long, and what must hold with holdover and without."""
+"""The scenarios: which fault the upstreams get, for how long, and what must hold during it."""
 
 import time
 from collections.abc import Callable
@@ -7,50 +7,53 @@ from dataclasses import dataclass, field
 from engine import Failed, demand, wait
 from world import LIBCS, NAMES, SIDES, TTL, World
 
-WARM_SECONDS = 8  # every name is looked up once a second; the TTLs run out twice
+WARM_SECONDS = 8  # every name is looked up once a second, and the TTLs run out twice
 HEAL_SECONDS = 9
-IN_TIME = 1.0  # seconds: within it counts as answered
-PROMPT = 0.25  # seconds: what the strictest client library waits
-PROMPT_SHARE = 0.99  # of lookups with holdover: two cores run all of this
-READY_MAX = 5.0  # seconds until ready, with what the engine needs to say so
-FRESH_MAX = 6.0  # seconds from the heal to the last stale answer: five, and one between two lookups of a name
+IN_TIME = 1.0  # seconds within which a lookup counts as answered
+PROMPT = 0.25  # seconds that the strictest client library waits
+PROMPT_SHARE = 0.99  # of the lookups with holdover; two cores run everything
+READY_MAX = 5.0  # seconds until ready, including the time that the engine takes
+FRESH_MAX = 6.0  # seconds from the heal to the last stale answer: 5, and 1 between two lookups
 DENIED = NAMES[:5]
 EMPTIED = NAMES[5:10]
-# How getaddrinfo says that there is no such name, or no address: EAI_NONAME, EAI_NODATA.
+# Return codes of getaddrinfo for a name that does not exist or has no address: EAI_NONAME,
+# EAI_NODATA.
 DENIALS = (-2, -5)
 
 
 @dataclass
 class Scenario:
-    """One fault."""
+    """A scenario: one fault, and what is expected during it."""
 
     key: str
     fault: str
     seconds: int
-    # Breaks and mends. While it is broken `inject` may go on doing things; it returns when the fault's time is over.
+    # `inject` causes the fault, may change it while it lasts, and returns when its time is over.
+    # `heal` ends the fault.
     inject: Callable[[World, int], None]
     heal: Callable[[World], None]
-    # The most that may be answered without holdover: above it the fault was none.
+    # Largest share that may be answered without holdover. Above it, the fault had no effect.
     without_max: float = 0.5
-    # What else must hold, of the phases of each application.
+    # Further checks of the outcome.
     also: Callable[["Outcome"], None] = field(default=lambda _: None)
-    # Known names are answered with holdover.
+    # Whether all names are known before the fault, and must be answered with holdover.
     known: bool = True
     cold: bool = False
-    # What becomes of the sidecars after a third of the fault.
+    # What happens to the sidecars after a third of the fault.
     strike: Callable[[World], None] | None = None
-    # A Valkey or Redis that both sidecars share.
+    # Whether both sidecars use a shared cache in one Redis.
     shares: bool = False
 
 
 @dataclass
 class Outcome:
-    """What came of a scenario."""
+    """The outcome of a scenario."""
 
     scenario: Scenario
-    # By libc and side: all lookups, in the order in which they were due.
+    # All lookups by libc and side, in the order in which they were due.
     lookups: dict
-    # When the fault began, was mended, and when everything ended. With a strike, the fault's part before it is apart.
+    # When the fault began, when it was healed, and when the scenario ended. `struck` and `back` are
+    # when the sidecars were killed or replaced, and when they were ready again.
     began: float
     healed: float
     ended: float
@@ -59,17 +62,17 @@ class Outcome:
     ready_seconds: float | None = None
     restarts: dict = field(default_factory=dict)
     remembers: bool = False
-    # Seconds that mending took, and what did not hold.
+    # Seconds that the healing took, and the check that failed.
     mending: float = 0.0
     failure: str | None = None
 
     def during(self, libc, side, start=None, end=None):
-        """The lookups that were due in the fault, or in another stretch."""
+        """Returns the lookups that were due between two times; without them, during the fault."""
         start = start or self.back or self.began
         return [lookup for lookup in self.lookups[libc, side] if start <= lookup.due < (end or self.healed)]
 
     def figures(self, libc, side):
-        """The fault as this application saw it."""
+        """Returns the figures of one application during the fault."""
         lookups = self.during(libc, side)
         took = sorted(lookup.took if lookup.took is not None else float("inf") for lookup in lookups)
         quantile = lambda share: None if (value := took[min(int(share * len(took)), len(took) - 1)]) == float("inf") else value * 1e3
@@ -77,7 +80,10 @@ class Outcome:
                 "failed": sum(lookup.code not in (0, None) for lookup in lookups), "pending": sum(lookup.took is None for lookup in lookups)}
 
     def seconds_to_fresh(self, libc, side):
-        """From the heal until no lookup fails or gets an address from before the fault any more; none if it never came to that."""
+        """Returns the seconds from the heal to the last lookup that failed or got a stale address.
+
+        The result is None if such lookups went on until the end.
+        """
         after = [lookup for lookup in self.lookups[libc, side] if self.healed <= lookup.due]
         bad = [lookup.due for lookup in after if not lookup.within(IN_TIME) or not lookup.generation]
         if after and bad and bad[-1] >= after[-1].due - 1:
@@ -86,12 +92,12 @@ class Outcome:
 
 
 def share(lookups, seconds):
-    """Which share got the right addresses in time."""
+    """Returns the share of lookups that got the right addresses within so many seconds."""
     return sum(lookup.within(seconds) for lookup in lookups) / len(lookups) if lookups else 0.0
 
 
 def steady(act):
-    """Breaks once, then waits."""
+    """Returns an `inject` that acts once and then waits."""
     def inject(world, seconds):
         act(world)
         wait(seconds)
@@ -99,7 +105,11 @@ def steady(act):
 
 
 def seoul(world, seconds):
-    """Loss climbs to 95 % over a fifth of the time, stays for half, falls; the survivors are 0.5 to 3 s late. A second's steps."""
+    """Plays the Seoul outage in steps of one second.
+
+    Loss rises to 95 % over a fifth of the time, stays there for half of it, and falls. The packets
+    that are not lost are 0.5 to 3 s late.
+    """
     began = time.monotonic()
     while (passed := (time.monotonic() - began) / seconds) < 1:
         loss = 0.95 * min(passed / 0.2, 1.0, max(0.0, (1 - passed) / 0.3))
@@ -108,7 +118,7 @@ def seoul(world, seconds):
 
 
 def closed_and_silent(world, seconds):
-    """Closed and silent in turns of five seconds."""
+    """Closes the ports and silences them in turns of five seconds."""
     began, turn = time.monotonic(), 0
     while time.monotonic() < began + seconds:
         if turn % 2:
@@ -122,25 +132,28 @@ def closed_and_silent(world, seconds):
 
 
 def open_ports(world):
-    """No rule any more."""
+    """Removes all firewall rules."""
     world.firewall("mangle", "PREROUTING")
     world.firewall("filter", "INPUT")
 
 
 def deny(world):
-    """The upstreams deny a quarter of the names, and say of another quarter that they have no address."""
+    """Makes the upstreams answer NXDOMAIN or NODATA, each for a quarter of the names."""
     world.denied, world.empty = set(DENIED), set(EMPTIED)
     world.publish()
 
 
 def allow(world):
-    """All names are back."""
+    """Makes all names exist again."""
     world.denied, world.empty = set(), set()
     world.publish()
 
 
 def obeyed(outcome):
-    """What is denied is denied, with holdover as without, after a TTL; all else is not touched; and what is back is back after the denial's TTL."""
+    """Checks that negative responses are obeyed, and that the other names are not affected.
+
+    After a TTL, a name that does not exist any more fails with holdover as it fails without.
+    """
     for libc in LIBCS:
         for side in SIDES:
             lookups = outcome.during(libc, side)
@@ -153,18 +166,24 @@ def obeyed(outcome):
 
 
 def failed_fast(outcome):
-    """Nothing is known, so nothing is answered; but nobody waits for that as long as without holdover, where libc hears a SERVFAIL at all."""
+    """Checks that unknown names fail sooner with holdover than without.
+
+    This holds for glibc, which passes SERVFAIL on.
+    """
     for libc in LIBCS:
         demand(outcome.restarts[libc] == 0, f"S13 {libc}: the sidecar was started again")
         demand(outcome.figures(libc, "with")["answered"] == 0, f"S13 {libc}: answers out of nothing")
     demand(outcome.ready_seconds <= READY_MAX, f"S13: ready after {outcome.ready_seconds:.1f} s")
-    # musl takes a SERVFAIL for no answer and waits its own five seconds.
+    # musl treats SERVFAIL as no answer, and waits its own five seconds.
     p99 = outcome.figures("glibc", "with")["p99_ms"]
     demand(p99 is not None and p99 < 4500, f"S13 glibc: a failure took {p99} ms at p99")
 
 
 def unnoticed(outcome, remembers):
-    """Before the strike nobody noticed the fault; where what is known outlives it, nobody does after it either."""
+    """Checks that all lookups were answered before the sidecars were struck.
+
+    If the sidecars still have their answers afterwards, all later lookups must be answered, too.
+    """
     for libc in LIBCS:
         before = outcome.during(libc, "with", outcome.began, outcome.struck - IN_TIME)
         demand(before and share(before, IN_TIME) == 1.0, f"{outcome.scenario.key} {libc}: {share(before, IN_TIME):.2%} before the strike")
@@ -173,14 +192,14 @@ def unnoticed(outcome, remembers):
 
 
 def started_again(outcome):
-    """The engine started each once more; what they knew lies in their state files."""
+    """Checks that the engine started each sidecar once more, and that it used its state file."""
     for libc in LIBCS:
         demand(outcome.restarts[libc] == 1, f"S12 {libc}: {outcome.restarts[libc]} restarts")
     unnoticed(outcome, outcome.remembers)
 
 
 def replaced(outcome):
-    """New ones, which know nothing but what their group does."""
+    """Checks that the new sidecars answered from the shared cache."""
     for libc in LIBCS:
         demand(outcome.restarts[libc] == 0, f"S12b {libc}: {outcome.restarts[libc]} restarts")
     unnoticed(outcome, True)
@@ -205,7 +224,7 @@ SCENARIOS = [
 
 
 def play(scenario, images, netem):
-    """One scenario from its network to its outcome."""
+    """Plays one scenario, and returns its outcome."""
     world = World(scenario.key, images, netem, scenario.shares)
     try:
         return _play(scenario, world, bool(images["state"]))
@@ -214,7 +233,7 @@ def play(scenario, images, netem):
 
 
 def _play(scenario, world, remembers):
-    """The phases."""
+    """Plays the phases of one scenario."""
     ready = struck = back = None
     world.start_upstreams()
     if scenario.cold:
@@ -224,7 +243,8 @@ def _play(scenario, world, remembers):
     if not scenario.cold:
         wait(WARM_SECONDS)
     if scenario.known:
-        # From here on an old address is a stale one. The upstreams are healthy for as long as they need to read their zones.
+        # From here on, an old address is a stale one. The upstreams stay healthy for as long as
+        # they need to read their zones.
         world.next_generation()
         wait(0.3)
     began = time.time()
@@ -245,7 +265,8 @@ def _play(scenario, world, remembers):
     scenario.heal(world)
     if scenario.key == "S8":
         world.next_generation()
-    # A fault ends when its mending begins; that takes the engine a moment, and fresh counts from when it is done.
+    # The fault counts until the healing begins. The healing takes the engine a moment, and the time
+    # to fresh answers counts from its end.
     healed = time.time()
     wait(HEAL_SECONDS)
     ended = time.time() - IN_TIME
@@ -260,7 +281,7 @@ def _play(scenario, world, remembers):
 
 
 def judge(outcome):
-    """Fails with what did not hold."""
+    """Fails with a message if a check of the scenario does not hold."""
     scenario = outcome.scenario
     for libc in LIBCS:
         healthy = outcome.during(libc, "with", outcome.began - WARM_SECONDS / 2, outcome.began - IN_TIME) if not scenario.cold else []
@@ -277,7 +298,7 @@ def judge(outcome):
 
 
 def table(outcomes):
-    """All of it in Markdown."""
+    """Returns all outcomes as a Markdown table."""
     rows = ["| | fault of both upstreams | libc | without holdover: answered | p50 | p99 | with holdover: answered | p50 | p99 | fresh after the heal |",
             "|---|---|---|---:|---:|---:|---:|---:|---:|---:|"]
     for outcome in outcomes:
@@ -292,17 +313,17 @@ def table(outcomes):
 
 
 def percent(part):
-    """A share; never rounded up to 100 %."""
+    """Formats a share, which is never rounded up to 100 %."""
     return f"{min(100 * part, 99.99) if part < 1 else 100:.2f} %"
 
 
 def milliseconds(number):
-    """A time that somebody waited; none is one that did not end."""
+    """Formats a time that a client waited; None means that the lookup never ended."""
     return "never" if number is None else f"{number:.1f} ms" if number < 100 else f"{number / 1e3:.1f} s"
 
 
 def report(outcomes):
-    """The same for machines."""
+    """Returns all outcomes as data for JSON."""
     return [{"scenario": outcome.scenario.key, "fault": outcome.scenario.fault, "seconds": outcome.healed - outcome.began, "failure": outcome.failure,
              "ready_seconds": outcome.ready_seconds,
              "applications": [{"libc": libc, "holdover": side == "with", **outcome.figures(libc, side), "seconds_to_fresh": outcome.seconds_to_fresh(libc, side)}

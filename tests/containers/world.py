@@ -1,4 +1,8 @@
-"""One private network: two upstreams, and an application with glibc and with musl, each with a sidecar and without; what breaks it."""
+"""The private network of one scenario, and the faults that can happen to it.
+
+On the network are two upstreams, and an application linked with glibc and one linked with musl,
+each of them once with a sidecar and once without.
+"""
 
 import ipaddress
 import itertools
@@ -15,31 +19,35 @@ import time
 
 from engine import HERE, PATH, PREFIX, RUN, Failed, demand, docker, inspect, run, wait, wait_for
 
-# RFC 2544: networks for tests of network equipment. A /24 each.
+# The addresses are those that RFC 2544 reserves for tests of network equipment. Each scenario gets
+# a /24 network.
 SUBNETS = [str(network) for network in ipaddress.ip_network("198.18.0.0/15").subnets(new_prefix=24)][1:]
 _subnets, _subnet_lock = itertools.count(RUN % 256), threading.Lock()
 RATE = 20  # lookups a second of each application
 NAMES = [f"n{index}.known.test" for index in range(20)]
-TTL = 4  # seconds, of answers and of denials
+TTL = 4  # seconds, of positive and negative answers
 RELAY_PORT = 5300
 LIBCS = ("glibc", "musl")
 SIDES = ("without", "with")
-# The change of all addresses that tells a fresh answer from a stale one.
+# What is added to the last byte of all addresses, so that a fresh answer differs from a stale one.
 GENERATION = 100
 
 
 def zone(lines):
-    """A zone file: what every one begins with, and these lines."""
+    """Returns the text of a zone file with these lines."""
     return "\n".join([f"$TTL {TTL}", f"@ SOA ns.example.test. hostmaster.example.test. 1 3600 600 86400 {TTL}", "@ NS ns.example.test.", *lines, ""])
 
 
 def has_v6(name):
-    """Every second name has an IPv6 address as well; of the others the denial of one has to be remembered."""
+    """Returns whether a name has an IPv6 address, as every second one has.
+
+    For the others, NODATA has to be remembered.
+    """
     return NAMES.index(name) % 2 == 0
 
 
 class World:
-    """Everything of one scenario."""
+    """Everything that belongs to one scenario."""
 
     def __init__(self, key, images, netem, shares=False):
         self.key, self.images, self.netem, self.shares = key, images, netem, shares
@@ -50,10 +58,10 @@ class World:
         self.generation, self.denied, self.empty = 0, set(), set()
         self.upstreams, self.relays = {}, {}
 
-    # Setting up.
+    # Methods that set the scenario up.
 
     def start_upstreams(self):
-        """The network, both upstreams, and what the sidecars share."""
+        """Starts the network, both upstreams, and the Redis of the shared cache."""
         self._network()
         self.publish()
         for index in (1, 2):
@@ -61,13 +69,13 @@ class World:
             self.upstreams[f"up{index}"] = f"{self.prefix}.5{index}"
         if self.shares:
             self._run("shared", "--ip", f"{self.prefix}.60", self.images["shared"])
-            # The key of the fleet: for the test alone, and read by another user.
+            # The key of the fleet is for this test alone. Another user has to read it.
             (self.path / "fleet.key").write_text(secrets.token_hex(32))
         for name in self.upstreams:
             wait_for(f"{name} listens", 20, lambda name=name: ":0035 " in run(["nsenter", "-t", self.pid(name), "-n", "cat", "/proc/net/udp"]))
 
     def _network(self):
-        """A network whose addresses nobody has, without a way out."""
+        """Creates a network with unused addresses and no route to other networks."""
         for _ in range(len(SUBNETS)):
             with _subnet_lock:
                 subnet = SUBNETS[next(_subnets) % len(SUBNETS)]
@@ -80,24 +88,25 @@ class World:
         raise Failed("every network of 198.18.0.0/15 is taken")
 
     def start_applications(self):
-        """All four, and the sidecars beside two of them."""
+        """Starts all four applications, and the sidecars of two of them."""
         threads = [Checked(self._start_application, libc, side) for libc in LIBCS for side in SIDES]
         for thread in threads:
             thread.wait()
 
     def _start_application(self, libc, side):
-        """One application; what its resolv.conf says is all that differs."""
+        """Starts one application. The four differ only in libc and resolv.conf."""
         name = f"{libc}-{side}"
         servers = ["127.0.0.1"] if side == "with" else list(self.upstreams.values())
         resolv_conf = self.path / f"{name}.conf"
-        # As a cluster sets it: each name is tried in the search domain first, so that a lookup takes four answers, two of them denials.
+        # Clusters set search and ndots like this. Each name is tried in the search domain first, so
+        # a lookup takes four answers, two of which are NXDOMAIN.
         resolv_conf.write_text("".join(f"nameserver {server}\n" for server in servers) + "search search.test\noptions ndots:5\n")
         self._run(name, "-v", f"{resolv_conf}:/etc/resolv.conf:ro", self.images[libc], RATE, *NAMES)
         if side == "with":
             self._start_sidecar(libc)
 
     def _start_sidecar(self, libc):
-        """The sidecar of one: everything taken away that it does not need, as in the manifests."""
+        """Starts a sidecar without any privilege that it does not need, as in the manifests."""
         shared = ["-v", f"{self.path}/fleet.key:/fleet.key:ro", "-e", "HOLDOVER_SHARED_CACHE_KEY_FILE=/fleet.key",
                   "-e", f"HOLDOVER_SHARED_CACHE_URL=redis://{self.prefix}.60"] if self.shares else []
         self._run(f"{libc}-sidecar", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "32m", "--restart", "always", *shared,
@@ -109,17 +118,17 @@ class World:
         docker("run", "--detach", "--name", f"{self.name}-{name}", "--network", network or self.name, *map(str, arguments))
 
     def wait_ready(self, seconds):
-        """Waits until every sidecar is ready; gives the seconds of the slowest."""
+        """Waits until every sidecar is ready, and returns how long the slowest one took."""
         return max(wait_for(f"the sidecar of {libc} is ready", seconds, lambda libc=libc: self.ready(libc)) for libc in LIBCS)
 
     def ready(self, libc):
-        """Whether a sidecar says that it is ready."""
+        """Returns whether a sidecar reports that it is ready."""
         return docker("exec", f"{self.name}-{libc}-sidecar", "/holdover", "check", check=False) == "ready"
 
-    # What the upstreams know.
+    # Methods that change the zones of the upstreams.
 
     def publish(self):
-        """Writes the zones."""
+        """Writes the zone files, and makes the upstreams read them."""
         lines = []
         for index, name in enumerate(NAMES):
             label, last = name.split(".")[0], index + 1 + self.generation * GENERATION
@@ -139,27 +148,27 @@ class World:
             docker("kill", "--signal", "HUP", f"{self.name}-{name}", check=False)
 
     def next_generation(self):
-        """All addresses change: from now on an old one is a stale one."""
+        """Changes all addresses, so that from now on an old address is a stale one."""
         self.generation += 1
         self.publish()
 
-    # What breaks.
+    # Methods that cause faults.
 
     def pid(self, name):
-        """A container's process, as the host counts."""
+        """Returns the process ID of a container on the host."""
         return inspect(f"{self.name}-{name}")["State"]["Pid"]
 
     def each(self, *arguments):
-        """The same call of the engine for both upstreams."""
+        """Calls docker with these arguments for both upstreams."""
         for name in self.upstreams:
             docker(*arguments, f"{self.name}-{name}")
 
     def inside(self, name, *command):
-        """A command of the host in the network namespace of a container."""
+        """Runs a command of the host in the network namespace of a container."""
         return run(["nsenter", "-t", self.pid(name), "-n", *command])
 
     def firewall(self, table, chain, *rule):
-        """For both upstreams this rule for DNS, in place of whatever was in the chain; none without one."""
+        """Replaces the rules of a chain of both upstreams by this rule for DNS, or by none."""
         for name in self.upstreams:
             self.inside(name, "iptables", "-w", "-t", table, "-F", chain)
             for protocol in ("udp", "tcp") if rule else ():
@@ -167,15 +176,15 @@ class World:
                 self.inside(name, "iptables", "-w", "-t", table, "-A", chain, "-p", protocol, "--dport", "53", *of_protocol)
 
     def drop(self):
-        """Everything for the upstreams vanishes."""
+        """Drops every packet to the upstreams."""
         self.firewall("mangle", "PREROUTING", "-j", "DROP")
 
     def reject(self):
-        """The upstreams' ports are closed."""
+        """Rejects packets to the upstreams, as closed ports do."""
         self.firewall("filter", "INPUT", "-j", "REJECT", "--reject-with", "PORT-UNREACHABLE")
 
     def weather(self, loss=0.0, late=None):
-        """A share of all packets is lost, the rest late by as many seconds."""
+        """Loses a share of all packets, and delays the rest by a time between two limits."""
         if self.netem:
             for name in self.upstreams:
                 self.inside(name, "tc", "qdisc", "replace", "dev", "eth0", "root", "netem", "loss", f"{100 * loss:.1f}%",
@@ -193,7 +202,10 @@ class World:
                 self.inside(name, "iptables", "-w", "-t", "nat", "-F", "PREROUTING")
 
     def _relay(self, late):
-        """What arrives for either upstream over UDP goes through a relay that holds it back; what loopback brings does not."""
+        """Sends UDP packets to either upstream through a relay that holds them back.
+
+        Packets on loopback, such as those of the relay itself, are not redirected.
+        """
         self.relays[late] = []
         for name in self.upstreams:
             relay = subprocess.Popen(["nsenter", "-t", str(self.pid(name)), "-n", sys.executable, str(HERE / "late.py"), str(RELAY_PORT), *map(str, late)],
@@ -203,41 +215,44 @@ class World:
             self.inside(name, "iptables", "-w", "-t", "nat", "-A", "PREROUTING", "-p", "udp", "--dport", "53", "-j", "REDIRECT", "--to-ports", RELAY_PORT)
 
     def disconnect(self):
-        """Pulls the upstreams' plug."""
+        """Disconnects the upstreams from the network."""
         self.each("network", "disconnect", self.name)
 
     def reconnect(self):
-        """Puts it back: the same addresses."""
+        """Connects the upstreams again, with the same addresses."""
         for name, address in self.upstreams.items():
             docker("network", "connect", "--ip", address, self.name, f"{self.name}-{name}")
 
     def kill_sidecars(self):
-        """`kill -9`, not by the engine: it restarts what was not stopped through itself."""
+        """Kills the sidecars with SIGKILL.
+
+        `docker kill` would not do, because the engine does not restart what it stopped itself.
+        """
         for libc in LIBCS:
             os.kill(self.pid(f"{libc}-sidecar"), signal.SIGKILL)
 
     def replace_sidecars(self):
-        """New ones in their place, whose volumes are new and empty."""
+        """Replaces the sidecars by new ones with new and empty volumes."""
         for libc in LIBCS:
             docker("rm", "--force", "--volumes", f"{self.name}-{libc}-sidecar")
             self._start_sidecar(libc)
 
-    # What came of it.
+    # Methods that read the results.
 
     def lookups(self, libc, side, until):
-        """All lookups of an application: also those that never came back."""
+        """Returns all lookups of an application, also those that never ended."""
         return read_lookups(docker("logs", f"{self.name}-{libc}-{side}"), until)
 
     def restarts(self, libc):
-        """How often the engine had to start a sidecar again."""
+        """Returns how often the engine has restarted a sidecar."""
         return inspect(f"{self.name}-{libc}-sidecar")["RestartCount"]
 
     def log(self, libc):
-        """What a sidecar said."""
+        """Returns the log of a sidecar."""
         return docker("logs", f"{self.name}-{libc}-sidecar")
 
     def end(self):
-        """Removes all of it."""
+        """Removes everything of this scenario."""
         for relay in itertools.chain(*self.relays.values()):
             relay.kill()
             relay.wait()
@@ -248,7 +263,7 @@ class World:
 
 
 class Checked(threading.Thread):
-    """A thread whose failure is that of who waits for it."""
+    """A thread whose exception is raised again in the thread that waits for it."""
 
     def __init__(self, function, *arguments):
         super().__init__(daemon=True)
@@ -262,7 +277,7 @@ class Checked(threading.Thread):
             self.failure = failure
 
     def wait(self):
-        """Its result."""
+        """Waits for the end of the thread, and returns its result."""
         self.join()
         if self.failure:
             raise self.failure
@@ -270,7 +285,7 @@ class Checked(threading.Thread):
 
 
 class Lookup:
-    """One lookup of an application."""
+    """One lookup of an application, and whether it got the right addresses."""
 
     __slots__ = ("due", "took", "code", "name", "right", "generation")
 
@@ -280,12 +295,12 @@ class Lookup:
         self.right = code == 0 and v4 == 1 and v6 == has_v6(name) and index == NAMES.index(name)
 
     def within(self, seconds):
-        """Whether the right addresses came in time."""
+        """Returns whether the right addresses came within so many seconds."""
         return self.right and self.took <= seconds
 
 
 def read_lookups(text, until):
-    """The application's lines; a number without a line is a lookup that is not back yet."""
+    """Reads the application's lines. A number without a line is a lookup that has not ended."""
     found = {}
     for line in text.splitlines():
         number, due, took, code, v4, v6, last, name = line.split()
@@ -298,7 +313,7 @@ def read_lookups(text, until):
 
 
 def has_netem(images):
-    """Whether this kernel has netem: its module may be missing."""
+    """Returns whether this kernel has netem, whose module may be missing."""
     name = f"{PREFIX}-netem"
     docker("run", "--detach", "--name", name, "--network", "none", images["glibc"], "1", "localhost")
     tried = subprocess.run(["nsenter", "-t", str(inspect(name)["State"]["Pid"]), "-n", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "loss", "1%"],

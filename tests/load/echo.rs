@@ -1,4 +1,4 @@
-//! The floor of what a UDP answer costs: sends every query back as its own response.
+//! Measures the lowest possible cost of a UDP answer: sends every query back as its own response.
 //!
 //! Batches, threads and socket options are those of holdover's front, so that the difference
 //! between the two is what holdover itself costs: reading, looking up, deciding, writing. Run by
@@ -36,7 +36,7 @@ fn main() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// Opens one of the sockets that share the address.
+/// Opens one of several sockets with the same address.
 fn bind(address: SocketAddr) -> UdpSocket {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP)).unwrap();
     socket.set_reuse_port(true).unwrap();
@@ -45,7 +45,7 @@ fn bind(address: SocketAddr) -> UdpSocket {
     socket.into()
 }
 
-/// Sends back what comes, until the process ends.
+/// Sends every packet back, until the process ends.
 fn serve(socket: &UdpSocket) {
     let mut payload = vec![[0_u8; QUERY_MAX]; BATCH];
     // SAFETY: plain C data for which all-zero bytes are valid.

@@ -1,4 +1,4 @@
-"""Draws the results as SVG: one panel a server over a shared time, or lines over a shared scale."""
+"""Draws results as SVG: a panel for each server on one time axis, or lines with one scale."""
 
 import html
 
@@ -8,31 +8,32 @@ WIDTH = 860
 
 
 def text(x, y, words, size=12, anchor="start", fill=INK, weight="normal", extra=""):
-    """A line of text."""
+    """Returns a line of text."""
     return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{fill}" font-weight="{weight}" {extra}>{html.escape(words)}</text>'
 
 
 def line(x1, y1, x2, y2, stroke=GRID, extra=""):
-    """A thin line."""
+    """Returns a thin straight line."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{stroke}" {extra}/>'
 
 
 def path(points, stroke, width=2.0, extra=""):
-    """A line through points."""
+    """Returns a line through points."""
     return f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}" fill="none" stroke="{stroke}" stroke-width="{width}" stroke-linejoin="round" {extra}/>'
 
 
 def document(height, title, parts):
-    """The whole drawing, on white so that it reads on dark pages too."""
+    """Returns the whole drawing, on white so that it is readable on dark pages, too."""
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" {FONT}>\n'
             f"<title>{html.escape(title)}</title>\n"
             f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>\n' + "\n".join(parts) + "\n</svg>\n")
 
 
 def panels(title, subtitle, axis, rows, shaded, marks, length):
-    """Shares in percent over seconds, one panel a row.
+    """Draws shares in percent over seconds, with one panel for each row.
 
-    `rows`: (label, note, shares by second; None where there is none). `shaded`: (start, end, words). `marks`: (second, words).
+    `rows` are (label, note, shares by second), with None for a second without a share. `shaded` are
+    (start, end, words), and `marks` are (second, words).
     """
     left, right, top, panel, gap = 60, 190, 84, 44, 16
     height = top + len(rows) * (panel + gap) + 44
@@ -75,7 +76,10 @@ def panels(title, subtitle, axis, rows, shaded, marks, length):
 
 
 def lines(title, subtitle, axis, series, limits, length, unit="seconds after the heal"):
-    """Numbers over seconds. `series`: (label, colour, [(second, number)]). `limits`: (number, words)."""
+    """Draws numbers over seconds.
+
+    `series` are (label, colour, [(second, number)]), and `limits` are (number, words).
+    """
     left, right, top, bottom, height = 84, 24, 70, 340, 400
     highest = max([number for _, _, points in series for _, number in points] + [number for number, _ in limits] + [1]) * 1.08
     across = lambda second: left + (WIDTH - left - right) * second / length

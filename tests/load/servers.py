@@ -1,4 +1,4 @@
-"""The servers under load: how each is configured for serving stale, started, killed, and what it costs."""
+"""The servers under load: how each one is configured, started, killed and measured."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ PACKAGES = {
     "pdns_recursor": "pdns-recursor",
     "dnsdist": "dnsdist",
 }
-# What each says its version with.
+# The arguments with which each program prints its version.
 VERSIONS = {
     "unbound": ["-V"],
     "dnsmasq": ["--version"],
@@ -39,26 +39,26 @@ DAY = 86_400
 
 
 def install(programs):
-    """Installs what is missing, without letting it start services."""
+    """Installs missing programs, without letting their packages start services."""
     missing = sorted({PACKAGES[program] for program in programs if program in PACKAGES and not shutil.which(program, path=PATH)})
     if not missing:
         return
     if os.geteuid() != 0:
         sys.exit(f"missing: {', '.join(missing)}; install them, or run this as root")
-    # RUNLEVEL keeps packages from starting services of their own.
+    # With RUNLEVEL=1, packages do not start their services.
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     for arguments in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
         subprocess.run(["apt-get", "-q", *arguments], env=quiet, check=True, timeout=900, stdout=sys.stderr)
 
 
 def build():
-    """Builds holdover; gives its path."""
+    """Builds holdover, and returns the path of the binary."""
     subprocess.run(["cargo", "build", "--release", "--locked", "--bin", "holdover"], cwd=ROOT, check=True, timeout=1800, stdout=sys.stderr)
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "holdover"
 
 
 def free_port():
-    """A loopback port that is free for UDP and TCP."""
+    """Returns a loopback port that is free for UDP and TCP."""
     while True:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
             udp.bind(("127.0.0.1", 0))
@@ -68,25 +68,25 @@ def free_port():
 
 
 def version(program):
-    """A program's version number, or what it says of itself."""
+    """Returns the version number of a program, or "?" if it prints none."""
     done = subprocess.run([program, *VERSIONS.get(pathlib.Path(program).name, ["--version"])], env={"PATH": PATH}, capture_output=True, text=True, timeout=10)
     found = re.search(r"\d+\.\d+(\.\d+)?", done.stdout + done.stderr)
     return found[0] if found else "?"
 
 
 def holdover(folder, port, upstream):
-    """holdover as it comes, with its state in a file."""
+    """holdover with its default settings and a state file."""
     return [BINARY, "serve", "--listen", f"127.0.0.1:{port}", "--upstream", f"127.0.0.1:{upstream}", *state(folder)]
 
 
 def state(folder):
-    """The flags with which holdover remembers across a restart; none in a version that has none."""
+    """Returns the flags for a state file; versions without state files have none."""
     told = subprocess.run([BINARY, "serve", "--help"], capture_output=True, text=True, timeout=10).stdout
     return ["--state", folder / "holdover.state"] if "--state" in told else []
 
 
 def unbound(folder, port, upstream, timer):
-    """Unbound's serve-expired; its client timeout is 1.8 s unless told."""
+    """Unbound with serve-expired; `timer` is its client timeout in milliseconds."""
     path = folder / "unbound.conf"
     path.write_text(f"""server:
   interface: 127.0.0.1@{port}
@@ -112,14 +112,14 @@ forward-zone:
 
 
 def dnsmasq(_folder, port, upstream):
-    """dnsmasq's use-stale-cache."""
+    """dnsmasq with use-stale-cache."""
     return ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--no-resolv", "--no-hosts", "--bind-interfaces",
             "--listen-address=127.0.0.1", f"--port={port}", f"--server=127.0.0.1#{upstream}", "--cache-size=10000", f"--use-stale-cache={DAY}",
             "--user=root"]
 
 
 def bind(folder, port, upstream, timer):
-    """BIND's stale-answer-enable; its client timeout is off unless told."""
+    """BIND with stale-answer-enable; `timer` is its client timeout in milliseconds, or "off"."""
     path = folder / "named.conf"
     path.write_text(f"""options {{
   directory "{folder}";
@@ -142,7 +142,7 @@ controls {{ }};
 
 
 def knot(folder, port, upstream):
-    """Knot Resolver's serve_stale module; its cache is a file by nature."""
+    """Knot Resolver with the module serve_stale; it always keeps its cache in a file."""
     path = folder / "kresd.conf"
     path.write_text(f"""net.listen('127.0.0.1', {port}, {{ kind = 'dns' }})
 modules = {{ 'serve_stale < cache' }}
@@ -154,7 +154,7 @@ policy.add(policy.all(policy.FORWARD({{'127.0.0.1@{upstream}'}})))
 
 
 def recursor(folder, port, upstream):
-    """PowerDNS Recursor's serve-stale-extensions: a day in steps of 30 s."""
+    """PowerDNS Recursor with serve-stale-extensions: a day in steps of 30 s."""
     path = folder / "recursor.conf"
     path.write_text(f"""local-address=127.0.0.1
 local-port={port}
@@ -171,7 +171,10 @@ threads=1
 
 
 def dnsdist(folder, port, upstream):
-    """dnsdist's packet cache with stale entries, which it serves while no server is up by its health checks."""
+    """dnsdist with stale entries in its packet cache, served while no server is up.
+
+    Its health checks decide whether a server is up.
+    """
     path = folder / "dnsdist.conf"
     path.write_text(f"""setLocal('127.0.0.1:{port}')
 setACL('127.0.0.0/8')
@@ -184,7 +187,7 @@ setStaleCacheEntriesTTL(30)
 
 
 BINARY = "holdover"
-# By the key with which `--only` chooses: the label, the program, its command.
+# Label, program and command of each server, by the key that `--only` takes.
 CONTENDERS = {
     "holdover": ("holdover", None, holdover),
     "unbound": ("Unbound, serve-expired", "unbound", lambda *a: unbound(*a, 1800)),
@@ -199,7 +202,7 @@ CONTENDERS = {
 
 
 class Server:
-    """A server on a loopback port of its own, with a folder that outlives its processes."""
+    """A server on its own loopback port, with a folder that is kept when it is started again."""
 
     def __init__(self, key, folder, upstream):
         self.folder, self.port = folder, free_port()
@@ -208,7 +211,7 @@ class Server:
         self.process = None
 
     def start(self):
-        """Starts it; gives the seconds until it listens."""
+        """Starts the server, and returns the seconds until it listens."""
         began = time.monotonic()
         with self.log.open("ab") as log:
             environment = {"PATH": PATH, "HOME": str(self.folder)}
@@ -221,26 +224,26 @@ class Server:
         sys.exit(f"{self.command[0]} does not listen:\n{self.log.read_text(errors='replace')[-4000:]}")
 
     def kill(self):
-        """Ends it without a warning."""
+        """Kills the server with SIGKILL."""
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)
 
     def cpu(self):
-        """Seconds of user and system time so far."""
+        """Returns the user and system time so far, in seconds."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self):
-        """Resident memory in MiB."""
+        """Returns the resident memory in MiB."""
         return int(re.search(r"VmRSS:\s+(\d+)", self._status())[1]) / 1024
 
     def threads(self):
-        """Threads."""
+        """Returns the number of threads."""
         return int(re.search(r"Threads:\s+(\d+)", self._status())[1])
 
     def descriptors(self):
-        """Open file descriptors."""
+        """Returns the number of open file descriptors."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def _status(self):
@@ -248,7 +251,7 @@ class Server:
 
 
 class Canary:
-    """A client that looks into the answers: how old are they?"""
+    """A client that returns whole responses, so that the age of an answer can be read from it."""
 
     def __init__(self, port):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -256,7 +259,7 @@ class Canary:
         self.number = 0
 
     def ask(self, name, seconds):
-        """Asks once; gives the response, or none in time."""
+        """Sends one query, and returns the response, or None if none comes in time."""
         self.number = (self.number + 1) & 0xFFFF
         until = time.monotonic() + seconds
         with contextlib.suppress(OSError):
@@ -269,5 +272,5 @@ class Canary:
         return None
 
     def close(self):
-        """Ends it."""
+        """Closes the socket."""
         self.socket.close()

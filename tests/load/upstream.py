@@ -1,8 +1,10 @@
-"""A small upstream resolver for the load tests: it knows every name, can fall silent, and can drop what exceeds a rate.
+"""An upstream resolver for the load tests that knows every name and can fall silent.
 
-Each A record tells when it was made: 10.x.y.z holds tenths of a second since the upstream's epoch. Whoever gets one through a cache
-can tell from it alone how old it is, whatever the cache says about it. Names below `absent.example.com` do not exist; other types
-have no data. It runs in a process of its own, which ends with its parent.
+It can also drop packets that exceed a rate. Each A record says when it was made: in 10.x.y.z, x.y.z
+is the number of tenths of a second since the start of the upstream. So a client that gets the
+record through a cache can tell its age, whatever the cache says about it. Names below
+`absent.example.com` do not exist, and names have no data of other types. The upstream runs in its
+own process, which ends with its parent.
 """
 
 import collections
@@ -15,7 +17,7 @@ import struct
 import time
 
 HEALTHY, SILENT = 0, 1
-SECONDS_MAX = 7200  # of statistics
+SECONDS_MAX = 7200  # seconds for which statistics are kept
 TCP_MAX = 256  # connections
 TYPE_A, TYPE_SOA, TYPE_OPT = 1, 6, 41
 NXDOMAIN = 3
@@ -25,22 +27,22 @@ FORK = multiprocessing.get_context("fork")
 
 
 def die_with_parent():
-    """Has the kernel end this process when its parent ends, however that ends."""
+    """Makes the kernel end this process when its parent ends, however the parent ends."""
     LIBC.prctl(1, signal.SIGKILL)
 
 
 def encode(name):
-    """A name in wire form."""
+    """Returns a name in wire format."""
     return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".") if label) + b"\0"
 
 
 def query(name, number, rtype=TYPE_A):
-    """A query with RD."""
+    """Returns a query with RD=1."""
     return struct.pack("!6H", number, 0x0100, 1, 0, 0, 0) + encode(name) + struct.pack("!2H", rtype, 1)
 
 
 def skip_name(packet, at):
-    """The offset behind a name."""
+    """Returns the offset behind a name."""
     while packet[at]:
         if packet[at] >= 0xC0:
             return at + 2
@@ -49,7 +51,7 @@ def skip_name(packet, at):
 
 
 def first_address(response):
-    """The RCODE of a response, and its first A record as a number (none: None)."""
+    """Returns the RCODE of a response, and its first address as a number, or None."""
     _, flags, questions, answers, _, _ = struct.unpack_from("!6H", response)
     at = 12
     for _ in range(questions):
@@ -64,18 +66,19 @@ def first_address(response):
 
 
 class Upstream:
-    """The upstream, seen from the test.
+    """The upstream as the test sees it.
 
-    `cap`: packets that it takes in any one second (a sliding one); more are dropped and counted, as a cloud's per-interface limit does.
+    `cap` is the number of packets that it accepts in any sliding second. Further packets are
+    dropped and counted, as a cloud's limit for each network interface does.
     """
 
     def __init__(self, ttl, cap=None, delay=0.0):
         self.ttl, self.cap, self.delay = ttl, cap, delay
         self.epoch = time.monotonic()
         self.mode = FORK.Value("i", HEALTHY)
-        # By second since the epoch: everything that arrived, and what the cap dropped of it.
+        # For each second since the epoch: all packets that arrived, and those that the cap dropped.
         self.arrived, self.dropped = FORK.Array("I", SECONDS_MAX), FORK.Array("I", SECONDS_MAX)
-        # The most that arrived in any second, wherever it begins.
+        # The most packets that arrived in any second, whenever it began.
         self.peak = FORK.Value("I", 0)
         self.udp, self.tcp = self._open()
         self.port = self.udp.getsockname()[1]
@@ -86,7 +89,7 @@ class Upstream:
 
     @staticmethod
     def _open():
-        """A port that is free for both transports."""
+        """Opens sockets on a port that is free for both transports."""
         for _ in range(100):
             udp, tcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
@@ -102,24 +105,24 @@ class Upstream:
         raise OSError("no port is free for both transports")
 
     def set(self, mode):
-        """Makes it answer, or fall silent."""
+        """Makes the upstream answer (HEALTHY) or fall silent (SILENT)."""
         self.mode.value = mode
 
     def packets(self, start, end):
-        """Packets that arrived between two times of `time.monotonic`, by second."""
+        """Returns the packets that arrived between two times of `time.monotonic`, by second."""
         return self.arrived[int(start - self.epoch):int(end - self.epoch)]
 
     def age(self, address):
-        """Seconds since an address was made."""
+        """Returns the seconds since an address was made."""
         return time.monotonic() - self.epoch - (address & 0xFFFFFF) / 10
 
     def stop(self):
-        """Ends it."""
+        """Ends the process of the upstream."""
         self.process.kill()
         self.process.join(5)
 
     def _serve(self):
-        """The upstream's own process."""
+        """Answers queries in the upstream's own process."""
         die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         selector = selectors.DefaultSelector()
@@ -144,7 +147,7 @@ class Upstream:
                     self._stream(key.fileobj, connections, selector)
 
     def _take(self, window):
-        """Counts one packet; false when the cap drops it."""
+        """Counts one packet, and returns False if the cap drops it."""
         now = time.monotonic()
         second = min(int(now - self.epoch), SECONDS_MAX - 1)
         self.arrived[second] += 1
@@ -159,7 +162,7 @@ class Upstream:
         return True
 
     def _drain(self, window):
-        """Answers all datagrams that wait."""
+        """Answers all datagrams that are waiting."""
         while True:
             try:
                 packet, client = self.udp.recvfrom(4096)
@@ -174,7 +177,7 @@ class Upstream:
                     pass
 
     def _stream(self, connection, connections, selector):
-        """Answers what a TCP connection has sent; says nothing while silent."""
+        """Answers the queries of a TCP connection, unless the upstream is silent."""
         try:
             data = connection.recv(65536)
         except OSError:
@@ -195,7 +198,7 @@ class Upstream:
             del connections[connection]
 
     def _answer(self, packet):
-        """The response to a query; none to what is not one."""
+        """Returns the response to a query, or None if the packet is not a query."""
         try:
             number, flags, questions, _, _, additional = struct.unpack_from("!6H", packet)
             if flags & 0x8000 or questions != 1:

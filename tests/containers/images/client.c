@@ -1,9 +1,13 @@
-/* An application that resolves names at a steady rate, as libc's getaddrinfo does it for everybody, and tells how it went.
+/* An application that resolves names with libc's getaddrinfo at a steady rate, and prints results.
  *
- * client RATE NAME...    a line per lookup on standard output: when it was due (ms since the epoch), how long it took from
- * then (µs), getaddrinfo's return code, how many IPv4 and IPv6 addresses came, the last byte of the first IPv4 address, the
- * name. Lookups are due whether or not earlier ones have returned, so a slow resolver cannot hide behind a slow client; the
- * threads suffice for a libc that takes 20 s. A lookup that never returns has no line: its reader counts the gaps in "number".
+ *     client RATE NAME...
+ *
+ * It prints one line for each lookup: its number, when it was due (ms since the epoch), how long it
+ * took from then (µs), the return code of getaddrinfo, the numbers of IPv4 and IPv6 addresses, the
+ * last byte of the first IPv4 address, and the name. Each lookup starts when it is due, even if
+ * earlier ones have not returned, so that a slow resolver is not hidden by a slow client. There are
+ * enough threads for a libc that takes 20 s. A lookup that never returns has no line, and the
+ * reader finds it by the gap in the numbers.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -52,7 +56,7 @@ static void look_up(unsigned long number, const struct timespec *due) {
     if (found) freeaddrinfo(found);
     length = snprintf(line, sizeof line, "%lu %lld %lld %d %d %d %d %s\n", number,
                       due->tv_sec * 1000LL + due->tv_nsec / 1000000, took, code, v4, v6, last, name);
-    /* One write a line: lines of several threads do not mix. */
+    /* Each line is one write, so that lines of several threads do not mix. */
     if (length > 0 && write(1, line, (size_t)length) < 0) _exit(1);
 }
 
