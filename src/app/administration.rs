@@ -46,7 +46,7 @@ impl Administered for Administration {
             uptime_seconds: seconds(now.since(self.started)),
             listen: self.listen.clone(),
             ignored_responses: self.upstream.ignored_responses().by_label(),
-            upstream_traffic: self.upstream.carried().by_label(),
+            upstream_traffic: self.upstream.traffic().by_label(),
             tcp_connections: self.connections.by_label(),
             state_file: self.state_file.as_ref().map(|state_file| state_file.read(now)),
             shared_cache: self.shared_cache.as_ref().map(|shared_cache| shared_cache.read(now)),

@@ -75,7 +75,8 @@ impl HostsFileWatch {
         match found {
             Ok((stamp, ParsedHosts { hosts, mistakes, wrong })) => {
                 let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-                events::HostsRead { path: &self.path, names: hosts.names(), wrong, mistakes: &mistakes }.emit();
+                events::HostsRead { path: &self.path, names: hosts.names(), invalid: wrong, mistakes: &mistakes }
+                    .emit();
                 resolver.replace_hosts(hosts);
                 (self.seen, self.complaint) = (Some(stamp), None);
             }

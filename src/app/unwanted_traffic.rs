@@ -100,7 +100,7 @@ impl UnwantedTrafficWatch {
                 resolver::sum(&self.tallies, Answered::NotAllowed) + self.connections.total(ConnectionEvent::NotAllowed)
             }
             UnwantedTraffic::ConnectionLimit => {
-                self.connections.total(ConnectionEvent::Evicted) + self.connections.total(ConnectionEvent::NoRoom)
+                self.connections.total(ConnectionEvent::Evicted) + self.connections.total(ConnectionEvent::OverLimit)
             }
             UnwantedTraffic::UnmatchedResponse => {
                 Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum()

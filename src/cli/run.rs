@@ -31,7 +31,7 @@ use tokio::signal::unix::SignalKind;
 
 use crate::adapters::children;
 use crate::telemetry::console;
-use crate::telemetry::takeover::Without;
+use crate::telemetry::takeover::RunsWithoutHoldover;
 
 mod arguments;
 mod hold;
@@ -89,7 +89,7 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
                     sidecar.end().await;
                     return Ok(ExitCode::from(EXIT_UNAVAILABLE));
                 }
-                Without { reason: &reason }.emit();
+                RunsWithoutHoldover { reason: &reason }.emit();
             }
         }
         let code = live(&arguments.command, &mut signals, sidecar.as_mut()).await;

@@ -188,11 +188,11 @@ fn shared_cache_words(cache: &SharedCacheReading) -> String {
          ignored",
         cache.url,
         cache.group,
-        count(&cache.lookups, Counted::Found),
-        count(&cache.lookups, Counted::Missing),
-        count(&cache.lookups, Counted::Late),
-        count(&cache.writes, Counted::Published),
-        count(&cache.writes, Counted::Refused),
+        count(&cache.lookups, Counted::Hit),
+        count(&cache.lookups, Counted::Miss),
+        count(&cache.lookups, Counted::TimedOut),
+        count(&cache.writes, Counted::Written),
+        count(&cache.writes, Counted::Rejected),
         cache.ignored_entries.values().sum::<u64>(),
     )
 }

@@ -10,7 +10,7 @@
 use crate::adapters::resolv_conf::takeover::{Again, Force, Takeover, Wish};
 use crate::adapters::resolv_conf::{TakeoverError, names};
 use crate::cli::resolvconf::written_words;
-use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, Why};
+use crate::telemetry::takeover::{FileGivenBack, FileLeft, FilePointed, GiveBackReason};
 
 /// What was done to `resolv.conf`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl HeldFile {
         match self.place.apply(&self.wish, Again::TakenUp) {
             Ok(applied) => {
                 (self.hold, self.said) = (Hold::Taken, false);
-                Pointed { words: &written_words(self.place.file(), &self.wish, &applied) }.emit();
+                FilePointed { words: &written_words(self.place.file(), &self.wish, &applied) }.emit();
                 Ok(())
             }
             Err(TakeoverError::OnlyHoldover { .. }) => {
@@ -85,14 +85,14 @@ impl HeldFile {
     ///
     /// # Errors
     /// Why the application has to run without holdover from now on.
-    pub(super) fn give_back(&mut self, why: Why) -> Result<(), String> {
+    pub(super) fn give_back(&mut self, why: GiveBackReason) -> Result<(), String> {
         if self.hold != Hold::Taken {
             return Ok(());
         }
         match self.place.restore(Force::No) {
             Ok(_) => {
                 self.hold = Hold::Original;
-                GivenBack { path: self.place.file(), why }.emit();
+                FileGivenBack { path: self.place.file(), why }.emit();
             }
             Err(error) if names(self.place.file(), self.wish.own) => {
                 // Reported once while the sidecar is silent, however often it is tried.

@@ -24,7 +24,7 @@ use crate::cli::check::{CheckResult, ask, reachable};
 use crate::cli::resolvconf::wish;
 use crate::cli::serve::{resolve_settings, start_log};
 use crate::resolver::ports::Clock;
-use crate::telemetry::takeover::{FileLeft, SidecarEnded, Why, Without};
+use crate::telemetry::takeover::{FileLeft, GiveBackReason, RunsWithoutHoldover, SidecarEnded};
 
 /// Exit code when `--strict` keeps the application from running (`EX_UNAVAILABLE` of sysexits.h).
 pub(super) const EXIT_UNAVAILABLE: u8 = 69;
@@ -138,7 +138,7 @@ impl SidecarProcess {
         if point && let Err(reason) = self.file.point() {
             return self.go_without(&reason);
         }
-        if give_back && let Err(reason) = self.file.give_back(Why::Silent) {
+        if give_back && let Err(reason) = self.file.give_back(GiveBackReason::Silent) {
             return self.go_without(&reason);
         }
         if kill && let Some(own) = self.own {
@@ -164,7 +164,7 @@ impl SidecarProcess {
 
     /// Gives the file back, then ends the sidecar, which may first save what it remembers.
     pub(super) async fn end(&mut self) {
-        if let Err(reason) = self.file.give_back(Why::Ended) {
+        if let Err(reason) = self.file.give_back(GiveBackReason::Ended) {
             FileLeft { reason: &reason }.emit();
         }
         self.retire();
@@ -205,7 +205,7 @@ impl SidecarProcess {
     /// Takes note that the child has ended or could not be started.
     fn ended(&mut self, end: &str) {
         let again_after = self.supervision.ended(self.clock.now());
-        SidecarEnded { end, again_after }.emit();
+        SidecarEnded { end, restart_after: again_after }.emit();
     }
 
     /// Ends the child for good: the file cannot name it, and a sidecar that nobody asks would only
@@ -221,7 +221,7 @@ impl SidecarProcess {
 
     /// Leaves the application without holdover from now on.
     fn go_without(&mut self, reason: &str) {
-        Without { reason }.emit();
+        RunsWithoutHoldover { reason }.emit();
         self.retire();
     }
 }
