@@ -1,4 +1,4 @@
-//! The command line: it reads the arguments, runs one subcommand, and turns its result into the
+//! The command line, which reads the arguments, runs one subcommand, and turns its result into the
 //! exit code of the process.
 //!
 //! | exit code | meaning |
@@ -38,7 +38,6 @@ struct Arguments {
     command: Command,
 }
 
-/// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the sidecar: answers queries until a signal ends it

@@ -1,9 +1,10 @@
 //! The sidecar process of `holdover run`: it serves, and puts `resolv.conf` back when the process
 //! that started it was killed.
 //!
-//! A pipe from that process tells: it ends with the process, however that ends. The application may
-//! live on and resolve names, and no other process knows that `resolv.conf` was pointed at
-//! holdover. So the original is put back first, and then the sidecar drains as it does on SIGTERM.
+//! A pipe from that process shows its end: the pipe is closed with the process, however the process
+//! ends. The application may live on and resolve names, and no other process knows that
+//! `resolv.conf` was pointed at holdover. So the original is put back first, and then the sidecar
+//! drains as it does on SIGTERM.
 
 use std::process::ExitCode;
 
