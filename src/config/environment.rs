@@ -1,6 +1,6 @@
-//! Reads the environment variables that concern holdover.
+//! The environment variables that concern holdover, read into a layer of the configuration.
 //!
-//! | variable | what it sets |
+//! | variable | meaning |
 //! |---|---|
 //! | `HOLDOVER_SECTION_KEY` | `key` in `[section]`; lists are comma-separated |
 //! | `HOLDOVER_CONFIG` | the path of the configuration file |
@@ -32,7 +32,8 @@ const SHARED_CACHE_PASSWORD: &str = "HOLDOVER_SHARED_CACHE_PASSWORD";
 /// (systemd.exec(5)), separated by colons. The first one counts.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
-/// What the environment says: the path of the configuration file, and a layer of values.
+/// The part of the environment that concerns the configuration: the path of the file, and a layer
+/// of values.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// Path of the configuration file, if a variable names it.
@@ -49,7 +50,8 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
     let mut environment = Environment::default();
     let mut problems = Vec::new();
     for (name, value) in variables {
-        // Variables without our prefix are not ours, except for the one of systemd.
+        // Variables without the prefix of holdover are of no concern, except for the one of
+        // systemd.
         if name == STATE_DIRECTORY {
             let first = value.to_string_lossy().split(':').next().map(PathBuf::from);
             environment.layer.state_directory = first.filter(|directory| directory.is_absolute());
@@ -88,7 +90,8 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
 
 /// Asks whether the known variable that is most like `name` was meant; empty when none is like it.
 fn hint(name: &str) -> String {
-    // The prefix is left out of the comparison: it alone would make any two variables alike.
+    // The prefix is left out of the comparison, since the prefix alone would make any two variables
+    // alike.
     let tail = |name: &str| name.get(PREFIX.len()..).unwrap_or_default().to_owned();
     let others = [CONFIG, UPSTREAM, CRITICAL, SHARED_CACHE_PASSWORD].map(tail);
     let known: Vec<String> = variables_of_keys().map(|(variable, _)| tail(&variable)).chain(others).collect();
