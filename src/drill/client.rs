@@ -1,10 +1,11 @@
-//! One lookup as a stub resolver makes it: a socket of its own, a second to wait, one retry.
+//! One lookup as a stub resolver makes it, with a socket of its own, a second to wait and one
+//! retry.
 //!
 //! That is what glibc does with `options timeout:1 attempts:2`, which is common in the field. Like
 //! glibc, the client goes on to its second attempt at once after a closed port or SERVFAIL.
 //!
-//! The client knows the zone, so it can tell a wrong answer from a right one and a stale answer
-//! from a fresh one, whichever resolver it asks.
+//! The client knows the zone, so it can distinguish a wrong answer from a right one and a stale
+//! answer from a fresh one, whichever resolver it asks.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::core::key::{Dnssec, Key};
 use crate::core::message::{self, Header, Records, Section};
 use crate::core::upstream_query::{self, Extension};
 
-/// How long the client waits for a response to one attempt.
+/// Time for which the client waits for a response to one attempt.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u16 = 2;
 /// Largest response that is read, in bytes.
