@@ -75,7 +75,7 @@ mod with {
         }
     }
 
-    /// Starts the shared cache, where one is configured. It ends with the resolver.
+    /// Starts the shared cache, where one is configured. The shared cache ends with the resolver.
     pub(in crate::app) fn start(
         settings: &Settings,
         chance: &Arc<dyn Chance>,

@@ -14,8 +14,8 @@ use crate::resolver::ports::PortFuture;
 use crate::telemetry::reading::{StateFileReading, seconds};
 use crate::telemetry::state_file::{Durable, StateFileStatus};
 
-/// Brings back what an earlier run remembered, and writes to the state file from then on; `None`
-/// where none is configured.
+/// Restores the answers that an earlier run remembered, and writes changes to the state file from
+/// then on; `None` where no state file is configured.
 ///
 /// # Errors
 /// [`StartError::Thread`] when its thread cannot be started. A file that cannot be used is no

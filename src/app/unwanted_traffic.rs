@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const QUIET_FOR: Duration = Duration::from_secs(60);
 
 /// The last client whose address was not allowed. An operator who wonders why a client gets no
-/// answer needs its address.
+/// answer needs the address of that client.
 #[derive(Debug, Default)]
 pub(super) struct LastRejectedClient(Mutex<Option<IpAddr>>);
 

@@ -16,9 +16,9 @@
 //! | this process and the sidecar are killed | the next `holdover run` finds the kept original and uses it |
 //!
 //! Signals are passed on, except those that a terminal has already sent to the application too.
-//! Ctrl-Z stops this process and the application, but not the sidecar, which goes on answering; it
-//! is not looked after until `fg`. The exit code is the application's: 128 and the number for a
-//! signal, 127 when the command was not found, 126 when it cannot be executed, as from a shell.
+//! Ctrl-Z stops this process and the application, but not the sidecar, which goes on answering; the
+//! sidecar is not supervised until `fg`. The exit code is the application's: 128 and the number for
+//! a signal, 127 when the command was not found, 126 when it cannot be executed, as from a shell.
 //! Orphans are collected, so this may be the first process of a container.
 
 use std::ffi::OsString;
@@ -106,7 +106,7 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Runs the application until it ends, looks after the sidecar meanwhile, and returns the
+/// Runs the application until it ends, supervises the sidecar meanwhile, and returns the
 /// application's exit code.
 async fn live(command: &[OsString], signals: &mut Signals, mut sidecar: Option<&mut SidecarProcess>) -> u8 {
     let Some((program, arguments)) = command.split_first() else { return EXIT_NOT_FOUND };

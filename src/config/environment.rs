@@ -88,7 +88,8 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
     if problems.is_empty() { Ok(environment) } else { Err(ConfigError::Wrong(problems)) }
 }
 
-/// Asks whether the known variable that is most like `name` was meant; empty when none is like it.
+/// The question whether the known variable that is most like `name` was meant; empty when no known
+/// variable is like `name`.
 fn hint(name: &str) -> String {
     // The prefix is left out of the comparison, since the prefix alone would make any two variables
     // alike.
@@ -102,7 +103,8 @@ fn hint(name: &str) -> String {
 /// Makes one upstream of each address in a comma-separated list.
 ///
 /// An empty list is a variable that somebody forgot to fill, not a wish to do without the upstreams
-/// of the file. It becomes one upstream with an empty address, which validation then rejects.
+/// of the file. Such a list becomes one upstream with an empty address, which validation then
+/// rejects.
 #[must_use]
 pub fn upstreams(list: &str, source: &ValueSource) -> Vec<GivenTable> {
     tables(keys::UPSTREAM_ADDRESSES, source, list)
@@ -134,8 +136,8 @@ fn variables_of_keys() -> impl Iterator<Item = (String, &'static str)> {
     })
 }
 
-/// Whether Kubernetes sets such a variable for a service whose name is `holdover`, or begins with
-/// it.
+/// Whether Kubernetes sets a variable of this name for a service whose name is `holdover`, or
+/// begins with `holdover`.
 fn is_service_link(name: &str) -> bool {
     let words: Vec<&str> = name.split('_').collect();
     let is_number = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());

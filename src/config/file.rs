@@ -2,8 +2,8 @@
 //! its line.
 //!
 //! Sections and keys that are not known are rejected here, with the known name that is most like
-//! them. Values are only taken over; whether they are allowed is decided later, together with those
-//! of the environment and the flags.
+//! them. Values are only read; whether they are allowed is decided later, together with those of
+//! the environment and the flags.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -138,7 +138,7 @@ impl FileParser<'_> {
         values
     }
 
-    /// Takes over a value as it was written.
+    /// Converts a TOML value to a raw value, without any regard to its key.
     fn raw(&self, value: &Spanned<DeValue<'_>>) -> Raw {
         match value.get_ref() {
             DeValue::String(text) => Raw::Text(text.to_string()),

@@ -49,7 +49,7 @@ pub(super) struct PlainKey {
     pub(super) text: &'static str,
     /// The default as TOML; for a key of an array of tables, an example.
     pub(super) toml: &'static str,
-    /// Writes what is allowed; a function, so that it can name the numbers of `limits`.
+    /// Writes the allowed values; a function, so that the text can name the numbers of `limits`.
     pub(super) allowed: fn() -> String,
     pub(super) presence: Presence,
 }

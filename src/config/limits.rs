@@ -271,7 +271,7 @@ pub const SHARED_CACHE_USERNAME_MAX: usize = 256;
 pub const SHARED_CACHE_KEY_MIN: usize = 32;
 /// Bytes of a key or password of the shared cache at the most.
 pub const SHARED_CACHE_SECRET_MAX: u64 = 4096;
-/// Names in the index of what a group asks for most often, at the most.
+/// Names in the index of those that a group asks for most often, at the most.
 pub const SHARED_CACHE_NAMES_MAX: usize = 4096;
 /// Problems that one message shows.
 pub const PROBLEMS_SHOWN: usize = 5;

@@ -93,9 +93,9 @@ pub struct SharedCacheSettings {
     pub url: String,
     /// The servers that the URL names.
     pub servers: SharedCacheServers,
-    /// The group whose instances share what they have learned.
+    /// The group whose instances share the answers that they have learned.
     pub group: String,
-    /// File with the key that signs what is published.
+    /// File with the key that signs published entries.
     pub key_file: PathBuf,
     /// File with the former key, which is still accepted but no longer signs.
     pub former_key_file: Option<PathBuf>,
@@ -195,6 +195,6 @@ pub enum Level {
     Info,
     /// A state has changed in a way that is frequent.
     Debug,
-    /// Everything else, for those who debug holdover.
+    /// Everything else, for debugging holdover.
     Trace,
 }

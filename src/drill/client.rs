@@ -94,7 +94,7 @@ impl PreparedQuery {
         }
     }
 
-    /// Compares a response with what the zone has for the question.
+    /// Compares a response with the answer that the zone has for the question.
     fn classify_reply(&self, response: &[u8], now: Generation) -> LookupOutcome {
         let Ok(header) = Header::read(response) else { return LookupOutcome::Failed };
         let rcode = header.rcode();
@@ -131,7 +131,7 @@ pub fn with_id(mut packet: Vec<u8>, id: u16) -> Vec<u8> {
     packet
 }
 
-/// A name in wire format; it is given without the dot at the end.
+/// A name in wire format; the argument has no dot at the end.
 #[must_use]
 pub fn wire_name(name: &str) -> Vec<u8> {
     let mut out = Vec::new();

@@ -79,7 +79,7 @@ pub enum Timeline {
 /// State of the upstream's port during a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
-    /// Packets arrive, whatever becomes of them.
+    /// Packets arrive at the upstream, which then answers them or not.
     Open,
     /// Nothing listens, and the kernel rejects each packet.
     Closed,
@@ -150,7 +150,7 @@ impl Scenario {
         }
     }
 
-    /// Clause that says what happens during the fault, for the introduction of the drill.
+    /// Clause that describes the fault, for the introduction of the drill.
     #[must_use]
     pub const fn story(self) -> &'static str {
         match self {

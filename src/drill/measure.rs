@@ -229,7 +229,7 @@ impl ClientResults {
     }
 
     /// Seconds from the heal to the first half second from which on at least 99 % of all answers
-    /// were fresh; `None` if they were not even at the end.
+    /// were fresh; `None` if so many were not fresh even at the end.
     #[must_use]
     pub fn seconds_to_fresh(&self) -> Option<f64> {
         let is_not_fresh = |bucket: &HealBucket| {

@@ -30,7 +30,7 @@ pub struct Report<'a> {
     pub checks: &'a [Check],
 }
 
-/// Text that says what is about to happen; `subject` names the resolver under test.
+/// Introduction that describes the drill before it begins; `subject` names the resolver under test.
 #[must_use]
 pub fn introduction(options: &DrillOptions, subject: &str) -> String {
     let phases = options.phases();

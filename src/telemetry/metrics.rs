@@ -35,7 +35,7 @@ pub enum MetricKind {
     Histogram,
 }
 
-/// The unit of a metric, which ends its name.
+/// The unit of a metric, with which the metric's name ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// A plain number without a unit, which adds nothing to the name.
@@ -320,6 +320,7 @@ impl Metric {
 
     /// Writes the metric and its samples.
     fn encode(&self, reading: &Reading, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        // The encoder appends the unit to the name, and `_total` to the samples of a counter.
         let unit = match self.measure {
             Measure::Count => None,
             Measure::Seconds => Some(Unit::Seconds),
@@ -330,6 +331,8 @@ impl Metric {
             MetricKind::Gauge => MetricType::Gauge,
             MetricKind::Histogram => MetricType::Histogram,
         };
+
+        // Write the descriptor, then one line or histogram for each sample.
         let mut metric = encoder.encode_descriptor(self.name, self.help, unit.as_ref(), kind)?;
         for Sample { labels, value } in (self.samples)(reading) {
             let mut sample = metric.encode_family(&labels)?;

@@ -253,20 +253,23 @@ pub(crate) mod testing {
     use super::super::tally::{AttemptEnd, UpstreamCounters};
     use super::*;
 
-    /// A sidecar in an outage, with a value for every field.
-    pub(crate) fn in_an_outage() -> Reading {
-        let tally = Tally::default();
-        tally.count(Answered::Fresh);
-        tally.count_stale(Duration::from_secs(61));
-        let attempts = AttemptEnd::ALL.map(AttemptEnd::label);
-        let current = CurrentOutageReading {
+    fn current_outage() -> CurrentOutageReading {
+        CurrentOutageReading {
             duration_seconds: 720.5,
             stale_answers: 943,
             names_served_stale: 30,
             failed_answers: 2,
             cliff_name: Some("db.example.com. A".to_owned()),
             time_to_cliff_seconds: Some(83_640.0),
-        };
+        }
+    }
+
+    /// A sidecar in an outage, with a value for every field.
+    pub(crate) fn in_an_outage() -> Reading {
+        let tally = Tally::default();
+        tally.count(Answered::Fresh);
+        tally.count_stale(Duration::from_secs(61));
+        let attempts = AttemptEnd::ALL.map(AttemptEnd::label);
         let mut reading = Reading {
             version: "0.1.0".to_owned(),
             uptime_seconds: 3723.0,
@@ -285,7 +288,7 @@ pub(crate) mod testing {
             unusable_responses: BTreeMap::from([("servfail".to_owned(), 2)]),
             ignored_responses: BTreeMap::from([("wrong_id".to_owned(), 3)]),
             tcp_connections: BTreeMap::from([("accepted".to_owned(), 1)]),
-            outages: vec![OutageReading { zone: ".".to_owned(), begun: 1, current: Some(current) }],
+            outages: vec![OutageReading { zone: ".".to_owned(), begun: 1, current: Some(current_outage()) }],
             cache: CacheReading {
                 positive: StoreSizeReading { entries: 30, bytes: 12_000 },
                 limit_bytes: 8 << 20,

@@ -56,7 +56,7 @@ labelled! {
         NoSpace = "no_space",
         /// The folder of the file does not exist.
         NoFolder = "no_folder",
-        /// What lies at the path is not a regular file.
+        /// The path names something else than a regular file, such as a folder or a device.
         NotAFile = "not_a_file",
         /// The file is damaged, and could not be kept aside under another name.
         Damaged = "damaged",

@@ -34,7 +34,7 @@ pub struct FileGivenBack<'a> {
 pub enum GiveBackReason {
     /// The application has ended.
     Ended,
-    /// The sidecar does not answer. The file is pointed at it again when it does.
+    /// The sidecar does not answer. The file is pointed at the sidecar again when it does.
     Silent,
     /// The `holdover run` that pointed the file at holdover was killed.
     Orphaned,

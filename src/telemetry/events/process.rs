@@ -72,7 +72,7 @@ impl Draining<'_> {
     }
 }
 
-/// The process ends.
+/// The process ends in order, after the drain.
 #[derive(Debug)]
 pub struct Stopped {
     /// Number of queries that got a response since the start.
