@@ -1,9 +1,9 @@
-//! The composition root: makes a running sidecar from settings, and takes it apart again.
+//! The composition root, which makes a running sidecar from settings and takes it apart again.
 //!
-//! This is the only place that knows all of memory, resolver and adapters. [`start`] puts them
-//! together, each after the parts that it needs; [`Running`] holds them, and ends them in order.
+//! This is the only place that knows all of memory, resolver and adapters. [`start`] makes the
+//! parts, each after those that it needs; [`Running`] holds the parts, and ends them in order.
 //!
-//! | part | what it does |
+//! | part | task |
 //! |---|---|
 //! | `listeners` | opens the listen addresses |
 //! | `transport` | makes the transport to the upstreams, with as many sockets as may be open (`descriptors`) |

@@ -1,4 +1,4 @@
-//! The command line: it reads the arguments, runs one subcommand, and turns its result into the
+//! The command line, which reads the arguments, runs one subcommand, and turns its result into the
 //! exit code of the process.
 //!
 //! | exit code | meaning |
@@ -38,7 +38,6 @@ struct Arguments {
     command: Command,
 }
 
-/// The subcommands.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the sidecar: answers queries until a signal ends it
@@ -46,13 +45,13 @@ enum Command {
     /// Runs an application with a sidecar beside it and resolv.conf pointing at it, as the entry
     /// point of a container
     Run(run::RunArguments),
-    /// Points resolv.conf at holdover, puts the original back, or shows what is there
+    /// Points resolv.conf at holdover, puts the original back, or shows the state of the file
     Resolvconf(resolvconf::ResolvconfArguments),
     /// Asks a sidecar whether it is ready, for health checks
     Check(check::CheckArguments),
     /// Shows the state of a running sidecar: outages, upstreams, cache
     Status(status::StatusArguments),
-    /// Exports, imports or flushes what a running sidecar remembers
+    /// Exports, imports or flushes the answers that a running sidecar remembers
     Cache(cache::CacheArguments),
     /// Rehearses an outage: an upstream that fails, clients with and without holdover, a verdict
     Drill(drill::DrillArguments),

@@ -1,5 +1,5 @@
-//! The configuration: flags, environment variables and the file are merged and validated once, and
-//! from then on known to be valid.
+//! The configuration, which is merged from flags, environment variables and the file, and validated
+//! once; from then on it is known to be valid.
 //!
 //! | source | overrides |
 //! |---|---|
@@ -36,7 +36,8 @@ use error::ConfigError;
 use layer::Layer;
 use settings::Settings;
 
-/// What the command line says: the path of the configuration file, and a layer of values.
+/// The part of the command line that concerns the configuration: the path of the file, and a layer
+/// of values.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
     /// Path of the configuration file, if a flag names it.

@@ -49,7 +49,7 @@ pub fn run(options: &DrillOptions) -> anyhow::Result<ExitCode> {
 }
 
 async fn rehearse(options: &DrillOptions) -> anyhow::Result<ExitCode> {
-    // The test bed, with the cache filled first if the scenario needs a full one.
+    // Set up the test bed, and fill the cache first if the scenario needs a full one.
     let zone_began = Instant::now();
     let bed = TestBed::set_up(options, zone_began)?;
     let subject = options.target.map_or_else(|| "holdover".to_owned(), |target| target.address.to_string());
@@ -62,12 +62,12 @@ async fn rehearse(options: &DrillOptions) -> anyhow::Result<ExitCode> {
         Incident::None | Incident::Restart => {}
     }
 
-    // The phases.
+    // Play the phases.
     let observed = phases::play(options, &bed, &load).await?;
     let ByGroup { with, without, newcomer } = load.into_results();
     let newcomer = options.shared_cache.is_some().then_some(&newcomer);
 
-    // The verdict and the report.
+    // Compare the measurements with the promises, and print the report.
     let evidence = Evidence {
         with: &with,
         newcomer,

@@ -1,8 +1,8 @@
-//! What holdover reports about itself: log lines, counters, metrics and `/status`.
+//! Everything that holdover reports about itself: log lines, counters, metrics and `/status`.
 //!
-//! Other rooms emit an event of [`events`] or count in [`tally`]; only this room knows the words.
-//! Those words are an interface: the README says which of them stay as they are within a major
-//! version.
+//! Other layers emit an event of [`events`] or count in [`tally`]; only this layer knows the words
+//! that operators read. Those words are an interface: the README says which of them stay as they
+//! are within a major version.
 
 pub mod console;
 pub mod counters;

@@ -111,7 +111,7 @@ fn supervise(admin: &Admin, sidecar: &Arc<dyn Administered>, stopped: &watch::Re
             Ok(Err(error)) => error.to_string(),
             Err(_) => "panicked".to_owned(),
         };
-        events::PartRestarted { part: "admin", reason: &reason }.emit();
+        events::ThreadRestarted { thread: "admin", reason: &reason }.emit();
         if stopped.has_changed().is_err() {
             return;
         }

@@ -118,7 +118,7 @@ impl SharedCache for SharedCacheClient {
             match tokio::time::timeout(timeout, replied).await {
                 Ok(Ok(record)) => record,
                 Ok(Err(_)) | Err(_) => {
-                    status.counters.count(Counted::Late);
+                    status.counters.count(Counted::TimedOut);
                     None
                 }
             }

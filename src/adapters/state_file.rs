@@ -83,7 +83,7 @@ impl StateFile {
             let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
         }
         let status =
-            Arc::new(Mutex::new(StateFileStatus::Failing { since: memory.now(), reason: StateFileTrouble::Slow }));
+            Arc::new(Mutex::new(StateFileStatus::Failing { since: memory.now(), reason: StateFileTrouble::Timeout }));
         let (orders, ordered) = mpsc::sync_channel::<FlushOrder>(ORDERS_MAX);
         let (tell_end, ended) = oneshot::channel();
         let (tell_loaded, loaded) = mpsc::sync_channel(1);
@@ -107,7 +107,7 @@ impl StateFile {
         // The sockets are open already, so the queries of this time wait in them.
         if loaded.recv_timeout(LOAD_WAIT).is_err() {
             let what = format!("nothing within {} seconds", LOAD_WAIT.as_secs());
-            events::StateFailing { path: &path, reason: StateFileTrouble::Slow, what: &what }.emit();
+            events::StateFailing { path: &path, reason: StateFileTrouble::Timeout, error: &what }.emit();
         }
         Ok(Self { orders: Arc::new(orders), ended, status })
     }
@@ -147,12 +147,12 @@ impl StateFile {
 async fn write_flush(orders: Weak<SyncSender<FlushOrder>>, scope: Scope, at: Timestamp) -> Durable {
     let (reply, replied) = oneshot::channel();
     // Without a sender the thread is about to write for the last time.
-    let Some(orders) = orders.upgrade() else { return Durable::Behind(StateFileTrouble::Slow) };
+    let Some(orders) = orders.upgrade() else { return Durable::Behind(StateFileTrouble::Timeout) };
     let ordered = orders.try_send(FlushOrder { scope, at, reply });
     // Dropped before the wait, or this flush would keep the thread from ending.
     drop(orders);
     match tokio::time::timeout(WRITE_WAIT, replied).await {
         Ok(Ok(durable)) if ordered.is_ok() => durable,
-        Ok(_) | Err(_) => Durable::Behind(StateFileTrouble::Slow),
+        Ok(_) | Err(_) => Durable::Behind(StateFileTrouble::Timeout),
     }
 }

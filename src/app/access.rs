@@ -1,4 +1,4 @@
-//! Decides which clients may ask, and remembers the last one that may not.
+//! The check that decides which clients are answered, and the note of the last client that is not.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::adapters::udp::Admission;
 use crate::core::network::{self, IpNetwork};
 
 /// Makes the check that both fronts apply to every client, from the networks that the operator
-/// names; and the note of the last client that it turned away, for the log.
+/// names. Also gives the note of the last client that the check rejected, for the log.
 pub(super) fn admission(clients: Vec<IpNetwork>) -> (Admission, Arc<LastRejectedClient>) {
     let last_rejected = Arc::new(LastRejectedClient::default());
     let note = Arc::clone(&last_rejected);

@@ -1,4 +1,4 @@
-//! The sidecar as its admin interface shows and changes it.
+//! The side of the sidecar that its admin interface shows and changes.
 //!
 //! What is remembered is exported, imported and flushed in the memory; the resolver is asked only
 //! for its part of the reading and for its readiness.
@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::export::Export;
 use super::flush_request::FlushRequest;
+use super::seeds;
+use super::shared_cache::AdministeredSharedCache;
 use super::state_file::AdministeredStateFile;
-use super::{seeds, shared_cache};
 use crate::adapters::admin::{Administered, Flush, FlushScope, Imported};
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
@@ -25,17 +26,17 @@ use crate::telemetry::tally::{Connections, Tally, UpstreamCounters};
 pub(super) struct Administration {
     pub(super) memory: Arc<Memory>,
     pub(super) resolver: Arc<Resolver>,
-    /// The counters of everything that answers queries.
+    /// The counters of each UDP thread and of TCP.
     pub(super) tallies: Vec<Arc<Tally>>,
-    /// The counters of clients' TCP connections.
     pub(super) connections: Arc<Connections>,
     /// The counters of the transport to the upstreams.
     pub(super) upstream: Arc<UpstreamCounters>,
-    /// The listen addresses, as they are shown.
+    /// The listen addresses with their final ports, as text.
     pub(super) listen: Vec<String>,
+    /// When the process started.
     pub(super) started: Timestamp,
     pub(super) state_file: Option<AdministeredStateFile>,
-    pub(super) shared_cache: Option<shared_cache::Shown>,
+    pub(super) shared_cache: Option<AdministeredSharedCache>,
 }
 
 impl Administered for Administration {
@@ -46,7 +47,7 @@ impl Administered for Administration {
             uptime_seconds: seconds(now.since(self.started)),
             listen: self.listen.clone(),
             ignored_responses: self.upstream.ignored_responses().by_label(),
-            upstream_traffic: self.upstream.carried().by_label(),
+            upstream_traffic: self.upstream.traffic().by_label(),
             tcp_connections: self.connections.by_label(),
             state_file: self.state_file.as_ref().map(|state_file| state_file.read(now)),
             shared_cache: self.shared_cache.as_ref().map(|shared_cache| shared_cache.read(now)),
@@ -65,7 +66,7 @@ impl Administered for Administration {
     }
 
     fn import(&self, text: &str) -> Result<Imported, String> {
-        let imported = seeds::take_in(text, &self.memory, Origin::Import).map_err(|error| error.to_string())?;
+        let imported = seeds::import(text, &self.memory, Origin::Import).map_err(|error| error.to_string())?;
         events::CacheImported { learned: imported.learned, older: imported.older }.emit();
         Ok(imported)
     }
@@ -77,15 +78,15 @@ impl Administered for Administration {
     fn flush(&self, scope: &FlushScope) -> Result<Flush, String> {
         let request = FlushRequest::read(scope)?;
         let words = request.words().to_owned();
-        // The memory comes first, so that no answer is given any more that was flushed; the state
-        // file is told next, so that none comes back after a crash.
-        let flushed: Scope = Arc::new(move |key| request.covers(key));
-        let forgotten = self.memory.flush_all(&flushed);
-        events::CacheFlushed { scope: &words, flushed: forgotten }.emit();
+        // The memory is flushed first, so that no flushed answer is given from here on. The flush
+        // is written to the state file next, so that no flushed answer comes back after a crash.
+        let scope: Scope = Arc::new(move |key| request.covers(key));
+        let flushed = self.memory.flush_all(&scope);
+        events::CacheFlushed { scope: &words, flushed }.emit();
         let durable = match &self.state_file {
-            Some(state_file) => state_file.flush(flushed, self.memory.now()),
+            Some(state_file) => state_file.flush(scope, self.memory.now()),
             None => Box::pin(std::future::ready(Durable::Off)),
         };
-        Ok(Flush { forgotten, durable })
+        Ok(Flush { flushed, durable })
     }
 }

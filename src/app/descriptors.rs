@@ -1,10 +1,10 @@
-//! The limit on open files of the process, which bounds how many attempts upstream can run at the
-//! same time: each is a socket of its own.
+//! The limit on open files of the process, which bounds how many attempts to get a response from an
+//! upstream can run at the same time: each attempt has a socket of its own.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit to `wanted`, as far as the hard limit allows, and gives the number of
-/// descriptors that the process may have then. The limit is never lowered.
+/// Raises the soft limit to `wanted` descriptors, as far as the hard limit allows, and returns the
+/// number of descriptors that the process may then have. The limit is never lowered.
 #[must_use]
 pub(super) fn raise(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);

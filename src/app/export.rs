@@ -1,4 +1,4 @@
-//! Writes everything that is remembered as the text of a seed, piece by piece.
+//! The export of all remembered answers as the text of a seed, piece by piece.
 
 use std::sync::Arc;
 use std::vec;
@@ -11,8 +11,8 @@ use crate::memory::cached::CachedAnswer;
 /// Bytes of one piece of an export. A piece ends with a whole answer, so it may be a little longer.
 const PIECE: usize = 16 << 10;
 
-/// An export under way. It holds pointers to the answers that were remembered when it began, so it
-/// does not see later changes.
+/// An export under way. The export holds pointers to the answers that were remembered when it
+/// began, so later changes are not part of it.
 pub(super) struct Export {
     /// The answers that are still to be written.
     answers: vec::IntoIter<Arc<CachedAnswer>>,

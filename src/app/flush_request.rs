@@ -1,4 +1,4 @@
-//! Reads which names and types an operator wants flushed.
+//! The names and types that an operator wants flushed, read from a request to the admin interface.
 
 use crate::adapters::admin::FlushScope;
 use crate::adapters::seed;
@@ -6,7 +6,7 @@ use crate::core::key::{Key, is_within};
 
 /// Names and types that are to be flushed.
 pub(super) struct FlushRequest {
-    /// The name in wire form, in lower case.
+    /// The name in wire format, in lower case.
     name: Vec<u8>,
     extent: Extent,
     /// The type; `None` for all types.
@@ -18,17 +18,17 @@ pub(super) struct FlushRequest {
 /// How much of the tree of names a request covers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Extent {
-    /// The name itself.
+    /// The name itself, and no other name.
     Name,
     /// The name itself and all names below it.
     Subtree,
 }
 
 impl FlushRequest {
-    /// Reads a request.
+    /// Reads the names and types that a request covers.
     ///
     /// # Errors
-    /// What is wrong with it, in words for the operator: not exactly one of name and below, no
+    /// A message for the operator, when the request names not exactly one of name and below, no
     /// domain name, or no known type.
     pub(super) fn read(scope: &FlushScope) -> Result<Self, String> {
         let (text, extent) = match (&scope.name, &scope.below) {
@@ -61,7 +61,7 @@ impl FlushRequest {
         &self.words
     }
 
-    /// Whether the request covers what is remembered under this key.
+    /// Whether the request covers the answer that is remembered under this key.
     pub(super) fn covers(&self, key: &Key) -> bool {
         let is_named = match self.extent {
             Extent::Name => key.name() == self.name,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_said() {
+    fn a_request_that_cannot_be_meant_is_rejected_with_what_is_allowed() {
         for (own, below, rtype) in [
             (None, None, None),
             (Some("a"), Some("b"), None),

@@ -16,12 +16,12 @@ use crate::resolver::{self, Resolver};
 use crate::telemetry::events;
 use crate::telemetry::tally::{Answered, Connections, Tally};
 
-/// The running fronts.
+/// The running UDP and TCP fronts, with the counters that both keep.
 pub(super) struct Fronts {
     udp: UdpFront,
     /// One task for each listen address.
     tcp: JoinSet<()>,
-    /// Tells these tasks to take no more queries.
+    /// Tells the tasks of the TCP front whether they still accept queries.
     tcp_phase: watch::Sender<TcpPhase>,
     answerer: Arc<StreamAnswerer>,
     connections: Arc<Connections>,
@@ -31,14 +31,14 @@ impl Fronts {
     /// Starts to receive queries on the open addresses, from clients that `admission` lets in.
     ///
     /// # Errors
-    /// [`StartError::Thread`].
+    /// [`StartError::Thread`] when a UDP thread cannot be started.
     pub(super) fn start(
         settings: &Settings,
         bound: Vec<OpenAddress>,
         resolver: &Arc<Resolver>,
         admission: &Admission,
     ) -> Result<Self, StartError> {
-        // TCP needs tokio tasks only, so it cannot fail.
+        // The TCP front consists of tokio tasks only, so its start cannot fail.
         let listen = &settings.listen;
         let (tcp_phase, phases) = watch::channel(TcpPhase::Serving);
         let answerer = StreamAnswerer::new(resolver);
@@ -57,13 +57,13 @@ impl Fronts {
             events::Listening { address: open.address, threads: listen.threads }.emit();
         }
 
-        // UDP has threads of its own.
+        // The UDP front has threads of its own, whose start can fail.
         let udp = UdpFront::start(sockets, resolver, admission, settings.policy.in_flight.waiting)
             .map_err(StartError::Thread)?;
         Ok(Self { udp, tcp, tcp_phase, answerer, connections })
     }
 
-    /// The counters of everything that answers: one set for each UDP thread, and one for TCP.
+    /// The query counters of both fronts: one tally for each UDP thread, and one for TCP.
     pub(super) fn tallies(&self) -> Vec<Arc<Tally>> {
         self.udp.tallies().iter().chain([self.answerer.tally()]).cloned().collect()
     }
@@ -91,7 +91,7 @@ impl Fronts {
         // second at most.
         let _ = self.tcp_phase.send(TcpPhase::Draining);
         self.udp.stop();
-        // Both answer at the same time what they have taken.
+        // Both fronts finish at the same time the queries that they have received.
         let tcp = &mut self.tcp;
         tokio::join!(async { while tcp.join_next().await.is_some() {} }, self.udp.finish());
     }

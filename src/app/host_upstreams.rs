@@ -1,10 +1,11 @@
-//! Watches the host's `resolv.conf` from which the upstreams come, and applies its changes.
+//! The watch over the host's `resolv.conf` from which the upstreams come: its changes are applied
+//! while holdover runs.
 //!
 //! | the file | what happens |
 //! |---|---|
-//! | names other upstreams than before, and says the same a moment later | they take the place of the former ones; upstreams that are in both keep their state, and nothing remembered is lost |
+//! | names other upstreams than before, and is the same 200 ms later | the new upstreams take the place of the former ones; upstreams that are in both keep their state, and nothing remembered is lost |
 //! | is empty, cut off, gone, unreadable, or names only holdover | the last good upstreams are kept, and that is logged once |
-//! | is so at the start already | remembered answers are served; health checks wait for an upstream as they do for critical names |
+//! | is empty, cut off, gone or unreadable at the start already | remembered answers are served; health checks wait for an upstream as they do for critical names |
 //! | is unchanged | nothing |
 //!
 //! The file is read again and again rather than watched for events: it may be replaced by rename
@@ -42,8 +43,9 @@ pub fn upstream(addresses: Vec<SocketAddr>) -> UpstreamPolicy {
     }
 }
 
-/// Watches the file as long as the resolver runs, if the upstreams come from one; `own` are the
-/// addresses on which holdover listens. Notifying what this returns has the file read at once.
+/// Watches the `resolv.conf` for as long as the resolver runs, if the upstreams come from one;
+/// `own` are the addresses on which holdover listens. A notification of the returned handle has the
+/// file read at once.
 pub(super) fn start(settings: &Settings, own: &[SocketAddr], resolver: &Arc<Resolver>) -> Arc<Notify> {
     let look_again = Arc::new(Notify::new());
     if let Some(path) = &settings.resolv_conf {
@@ -66,8 +68,9 @@ struct HostUpstreamsWatch {
 }
 
 impl HostUpstreamsWatch {
-    /// Watches until it is dropped; `look_again` has the file read at once.
+    /// Watches the file until the task is dropped; `look_again` has the file read at once.
     async fn run(mut self, resolver: Arc<Resolver>, look_again: Arc<Notify>) {
+        // The error that was logged last, until the file can be read again.
         let mut complaint = None;
         let mut wait = if self.current.is_empty() { Duration::ZERO } else { LOOK_EVERY };
         loop {
@@ -78,7 +81,8 @@ impl HostUpstreamsWatch {
                 complaint = None;
                 continue;
             }
-            // Read it once more after a moment; only what was the same both times counts.
+            // The file has changed or cannot be read. Read it once more after a moment; only a
+            // result that is the same both times counts.
             tokio::time::sleep(SETTLE).await;
             match (found, self.read().await) {
                 (Ok(before), Ok(found)) if before == found => {

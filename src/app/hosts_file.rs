@@ -1,8 +1,8 @@
-//! Reads the hosts file at the start, and again when it changes.
+//! The watch over the hosts file, which is read at the start and again when it changes.
 //!
 //! | the file | what happens |
 //! |---|---|
-//! | is another one than before, and still the same a moment later | its content takes the place of the former |
+//! | has another stamp than before, and the same stamp 200 ms later | its content takes the place of the former content |
 //! | is gone, unreadable, or too large | its last good content is still answered, and that is logged once |
 //! | has lines that are not understood | these lines are left out, and logged once with their numbers |
 //!
@@ -43,7 +43,7 @@ struct HostsFileWatch {
 }
 
 impl HostsFileWatch {
-    /// Watches until it is dropped.
+    /// Watches the file until the task is dropped.
     async fn run(mut self, resolver: Arc<Resolver>) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -70,12 +70,13 @@ impl HostsFileWatch {
         }
     }
 
-    /// Has the content answered from now on, or logs why it cannot be used.
+    /// Lets the resolver answer from the new content, or logs why the file cannot be used.
     fn apply(&mut self, resolver: &Resolver, found: Result<(Stamp, ParsedHosts), HostsError>) {
         match found {
             Ok((stamp, ParsedHosts { hosts, mistakes, wrong })) => {
                 let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-                events::HostsRead { path: &self.path, names: hosts.names(), wrong, mistakes: &mistakes }.emit();
+                events::HostsRead { path: &self.path, names: hosts.names(), invalid: wrong, mistakes: &mistakes }
+                    .emit();
                 resolver.replace_hosts(hosts);
                 (self.seen, self.complaint) = (Some(stamp), None);
             }

@@ -1,4 +1,5 @@
-//! Opens the listen addresses, each for UDP and TCP, before anything is served on them.
+//! The sockets of the listen addresses, each for UDP and TCP, which are opened before anything is
+//! served on them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,8 +33,8 @@ pub(super) fn open(listen: &Listen) -> Result<Vec<OpenAddress>, StartError> {
     listen.addresses.iter().map(|address| bind(*address, listen.threads)).collect()
 }
 
-/// Refuses upstreams that are holdover itself. Settings are checked for that, too; but only here
-/// the final ports are known.
+/// Rejects upstreams that are holdover itself. Validation of the configuration does the same, but
+/// only here the final ports are known.
 ///
 /// # Errors
 /// [`StartError::OwnAddress`] for the first such upstream.
@@ -46,7 +47,7 @@ pub(super) fn refuse_own(listening: &[SocketAddr], upstreams: &[UpstreamPolicy])
 }
 
 /// Opens one listen address. Port 0 stands for any port that is free for both protocols: a port
-/// that the operating system gives for TCP may be taken for UDP, so several are tried.
+/// that the operating system gives for TCP may be in use for UDP, so several ports are tried.
 fn bind(address: SocketAddr, threads: usize) -> Result<OpenAddress, StartError> {
     let mut left = if address.port() == 0 { ANY_PORT_TRIES } else { 1 };
     loop {

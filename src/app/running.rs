@@ -1,4 +1,4 @@
-//! A running sidecar, from the outside: what it is asked while it runs, how it drains, how it ends.
+//! A running sidecar as its owner sees it: its addresses and its resolver, its drain and its end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Running {
         self.look_again.notify_one();
     }
 
-    /// The resolver, for whoever wants to look at its upstreams or its memory.
+    /// The resolver, through which the drill and tests look at upstreams and memory.
     #[must_use]
     pub const fn resolver(&self) -> &Arc<Resolver> {
         &self.resolver

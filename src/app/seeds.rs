@@ -1,5 +1,5 @@
-//! Remembers answers that this process did not learn itself: from seeds at the start, and from
-//! imports while it runs.
+//! Answers that this process did not learn itself: seeds that are read at the start, and imports
+//! while the process runs.
 //!
 //! Nothing here can prevent the start or fail a query: a seed that is missing, wrong or too large
 //! is logged and left out. A seed never replaces a newer answer. An answer without a date replaces
@@ -27,11 +27,11 @@ pub(super) fn size_max(policy: &Policy) -> usize {
     usize::try_from(policy.cache.bytes.saturating_mul(2).clamp(SIZE_MIN, SIZE_MAX)).unwrap_or(usize::MAX)
 }
 
-/// Reads each seed of the configuration into memory, and logs what came of it.
+/// Reads each seed of the configuration into memory, and logs how many of its answers were learned.
 pub(super) fn load(paths: &[PathBuf], memory: &Memory) {
     for path in paths {
         let text = seed::read_file(path, size_max(memory.policy()));
-        match text.and_then(|text| take_in(&text, memory, Origin::Seed)) {
+        match text.and_then(|text| import(&text, memory, Origin::Seed)) {
             Ok(Imported { learned, older, expired, invalid, mistakes }) => {
                 events::SeedRead { path, learned, older, expired, invalid, mistakes: &mistakes }.emit();
             }
@@ -40,20 +40,20 @@ pub(super) fn load(paths: &[PathBuf], memory: &Memory) {
     }
 }
 
-/// Restores the answers of a seed into memory, and counts what became of each.
+/// Restores the answers of a seed into memory, and counts those that were learned and left out.
 ///
 /// # Errors
 /// [`SeedError::Shape`] when the text as a whole is no seed.
-pub(super) fn take_in(text: &str, memory: &Memory, origin: Origin) -> Result<Imported, SeedError> {
+pub(super) fn import(text: &str, memory: &Memory, origin: Origin) -> Result<Imported, SeedError> {
     let now = memory.now();
     let (mut learned, mut older) = (0, 0);
     let left = seed::read_text(text, memory.policy(), now, |answer| {
-        // The memory itself keeps what is as new or newer. Of an answer without a date nobody knows
-        // whether it is newer, so any answer that is there is kept.
+        // The memory itself keeps an answer that is as new or newer. Nobody knows whether an answer
+        // without a date is newer, so any remembered answer is kept in its place.
         let known = || matches!(memory.find(&answer.key, now), Found::Answer(_));
-        let is_taken =
+        let is_learned =
             !(answer.entry.undated && known()) && memory.restore(&answer.key, answer.entry, answer.hits, origin);
-        if is_taken { learned += 1 } else { older += 1 }
+        if is_learned { learned += 1 } else { older += 1 }
     })?;
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let mistakes = left.mistakes.iter().map(ToString::to_string).collect();

@@ -1,9 +1,9 @@
-//! Joins the resolver and the shared cache, where one is configured and the program was compiled
-//! with it; and shows its status to the admin interface.
+//! The connection between the resolver and the shared cache, where a shared cache is configured and
+//! the program was compiled with one; and the view of the shared cache for the admin interface.
 //!
-//! The shared cache needs the memory, and the resolver's answers to queries for its server's name.
-//! The resolver asks the shared cache when no upstream answers, and owns its task. The two know
-//! each other only by ports, and are joined here.
+//! The shared cache needs the memory, and the resolver's answers to queries for the name of its
+//! server. The resolver asks the shared cache when no upstream answers, and owns the task of the
+//! shared cache. Resolver and shared cache know each other only by ports, and are joined here.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::resolver::ports::Chance;
 #[cfg(feature = "shared-cache")]
 pub(crate) use with::complaint;
 #[cfg(feature = "shared-cache")]
-pub(super) use with::{Shown, start};
+pub(super) use with::{AdministeredSharedCache, start};
 #[cfg(not(feature = "shared-cache"))]
 pub(crate) use without::complaint;
 #[cfg(not(feature = "shared-cache"))]
-pub(super) use without::{Shown, start};
+pub(super) use without::{AdministeredSharedCache, start};
 
 /// For a program that was compiled with the shared cache.
 #[cfg(feature = "shared-cache")]
@@ -34,14 +34,14 @@ mod with {
     use crate::telemetry::tally::Tally;
 
     /// The shared cache as the admin interface sees it.
-    pub(in crate::app) struct Shown {
+    pub(in crate::app) struct AdministeredSharedCache {
         url: String,
         group: String,
         cache: Arc<SharedCacheClient>,
     }
 
-    impl Shown {
-        /// Its status and counters now.
+    impl AdministeredSharedCache {
+        /// Status and counters of the shared cache, as JSON and metrics show them.
         pub(in crate::app) fn read(&self, now: Timestamp) -> SharedCacheReading {
             let counters = self.cache.counters();
             let (problem, failing_seconds) = match self.cache.reach() {
@@ -75,12 +75,12 @@ mod with {
         }
     }
 
-    /// Starts the shared cache, where one is configured. It ends with the resolver.
+    /// Starts the shared cache, where one is configured. The shared cache ends with the resolver.
     pub(in crate::app) fn start(
         settings: &Settings,
         chance: &Arc<dyn Chance>,
         resolver: &Arc<Resolver>,
-    ) -> Option<Shown> {
+    ) -> Option<AdministeredSharedCache> {
         let own = settings.shared_cache.as_ref()?;
         let answer = OwnQueries { resolver: Arc::clone(resolver), tally: Arc::new(Tally::default()) };
         let ports = SharedCachePorts {
@@ -91,11 +91,11 @@ mod with {
         let (cache, task) = SharedCacheClient::new(own, ports);
         resolver.share(Arc::clone(&cache) as Arc<dyn SharedCache>);
         resolver.spawn(task);
-        Some(Shown { url: own.url.clone(), group: own.group.clone(), cache })
+        Some(AdministeredSharedCache { url: own.url.clone(), group: own.group.clone(), cache })
     }
 
-    /// What is wrong with the files that the shared cache needs; `None` when they can be used, or
-    /// none is configured.
+    /// The problem with a key, password or certificate file of the shared cache, in words; `None`
+    /// when the files can be used, or no shared cache is configured.
     pub(crate) fn complaint(settings: &Settings) -> Option<String> {
         shared_cache::check(settings.shared_cache.as_ref()?).err().map(|unusable| unusable.to_string())
     }
@@ -110,22 +110,27 @@ mod without {
     use crate::core::time::Timestamp;
     use crate::telemetry::reading::SharedCacheReading;
 
-    /// The shared cache as the admin interface sees it. There is none, so this has no value.
-    pub(in crate::app) struct Shown(Infallible);
+    /// The shared cache as the admin interface sees it. Without a shared cache, the type has no
+    /// value.
+    pub(in crate::app) struct AdministeredSharedCache(Infallible);
 
-    impl Shown {
-        /// Cannot be called, since there is no value to call it on.
+    impl AdministeredSharedCache {
+        /// Cannot be called, because no value of this type exists.
         pub(in crate::app) fn read(&self, _now: Timestamp) -> SharedCacheReading {
             match self.0 {}
         }
     }
 
-    /// Starts nothing.
-    pub(in crate::app) fn start(_: &Settings, _: &Arc<dyn Chance>, _: &Arc<Resolver>) -> Option<Shown> {
+    /// Starts nothing, because this program has no shared cache.
+    pub(in crate::app) fn start(
+        _: &Settings,
+        _: &Arc<dyn Chance>,
+        _: &Arc<Resolver>,
+    ) -> Option<AdministeredSharedCache> {
         None
     }
 
-    /// There are no files that could be wrong.
+    /// No problem, because this program has no shared cache and so reads no files for one.
     pub(crate) fn complaint(_: &Settings) -> Option<String> {
         None
     }

@@ -1,4 +1,4 @@
-//! Why a sidecar cannot start, and what the operator can do about it.
+//! The reasons why a sidecar cannot start, each with the remedy of the operator.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ pub enum StartError {
         address: SocketAddr,
         /// The protocol, `UDP` or `TCP`.
         protocol: &'static str,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// An upstream is an address on which holdover listens.

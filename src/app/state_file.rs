@@ -1,4 +1,4 @@
-//! Starts the state file, if one is configured, and shows it to the admin interface.
+//! The start of the state file, if one is configured, and the view of it for the admin interface.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,11 +14,12 @@ use crate::resolver::ports::PortFuture;
 use crate::telemetry::reading::{StateFileReading, seconds};
 use crate::telemetry::state_file::{Durable, StateFileStatus};
 
-/// Brings back what an earlier run remembered, and writes to the state file from then on; `None`
-/// where none is configured.
+/// Restores the answers that an earlier run remembered, and writes changes to the state file from
+/// then on; `None` where no state file is configured.
 ///
 /// # Errors
-/// [`StartError::Thread`]. A file that cannot be used is no error: it is logged and tried again.
+/// [`StartError::Thread`] when its thread cannot be started. A file that cannot be used is no
+/// error: that is logged, and the file is tried again.
 pub(super) fn start(
     settings: &Settings,
     clock: &SystemClock,
@@ -45,13 +46,13 @@ impl AdministeredStateFile {
         Some(Self { path, status: Box::new(state_file.watch()), flush: Box::new(state_file.flusher()) })
     }
 
-    /// Writes at once that everything in `scope` was flushed at this time, and says whether that is
-    /// on the disk.
+    /// Writes to the state file at once that everything in `scope` was flushed at this time, and
+    /// returns whether that is on the disk.
     pub(super) fn flush(&self, scope: Scope, at: Timestamp) -> PortFuture<Durable> {
         (self.flush)(scope, at)
     }
 
-    /// Its status, as JSON and metrics show it.
+    /// Status of the state file, as JSON and metrics show it.
     pub(super) fn read(&self, now: Timestamp) -> StateFileReading {
         let reading = StateFileReading { path: self.path.display().to_string(), ..StateFileReading::default() };
         match (self.status)() {

@@ -1,4 +1,4 @@
-//! Answers the queries that the TCP front receives.
+//! The part of the TCP front that has the resolver answer the queries of clients.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

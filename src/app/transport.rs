@@ -4,12 +4,13 @@ use super::descriptors;
 use crate::adapters::upstream::{SocketTransport, StreamLimits, UpstreamLimits};
 use crate::config::settings::Settings;
 
-/// Descriptors for everything that is neither an attempt upstream nor a client's connection: the
-/// listeners, the log, connections to upstreams.
+/// Descriptors for everything that is neither an attempt nor a client's connection: the listeners,
+/// the log, connections to upstreams.
 const DESCRIPTORS_RESERVED: usize = 64;
 
-/// Makes the transport, and raises the limit on open files for it. Each attempt upstream is a
-/// socket of its own; where the limit is too low for all attempts, fewer run at the same time.
+/// Makes the transport, and raises the limit on open files for its sockets. Each attempt to get a
+/// response has a socket of its own; where the limit is too low for all attempts, fewer of them run
+/// at the same time.
 pub(super) fn open(settings: &Settings) -> SocketTransport {
     let attempts = usize::try_from(settings.policy.attempts.sends).unwrap_or(1);
     let wanted = settings.policy.in_flight.resolutions.saturating_mul(attempts);

@@ -1,5 +1,5 @@
-//! Logs packets and connections that nobody should send: at most one line per kind and minute,
-//! however many come.
+//! The log lines about packets and connections that nobody should send: at most one line per kind
+//! and minute, however many come.
 //!
 //! The threads that receive only count. This task compares the counters every few seconds, so that
 //! a flood of malformed packets costs one addition each, and one line. The first of a kind is
@@ -24,13 +24,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const QUIET_FOR: Duration = Duration::from_secs(60);
 
 /// The last client whose address was not allowed. An operator who wonders why a client gets no
-/// answer needs its address.
+/// answer needs the address of that client.
 #[derive(Debug, Default)]
 pub(super) struct LastRejectedClient(Mutex<Option<IpAddr>>);
 
 impl LastRejectedClient {
-    /// Takes note of a client, unless another thread is just taking note of one: any of them will
-    /// do.
+    /// Takes note of a client, unless another thread is just taking note of another client: either
+    /// of them serves the operator.
     pub(super) fn note(&self, client: IpAddr) {
         if let Some(mut last) = self.0.try_lock() {
             *last = Some(client);
@@ -48,13 +48,13 @@ pub(super) struct UnwantedTrafficWatch {
     logged: Logged,
 }
 
-/// The last line about each kind: the count at that time, and the time; in the order of
+/// The count and the time of the last line about each kind, in the order of
 /// [`UnwantedTraffic::ALL`].
 #[derive(Default)]
 struct Logged([(u64, Option<Timestamp>); UnwantedTraffic::ALL.len()]);
 
 impl Logged {
-    /// The kinds about which a line is due, and how many came since the last line.
+    /// The kinds about which a line is due, each with the number since its last line.
     fn take_news(&mut self, counts: [u64; UnwantedTraffic::ALL.len()], now: Timestamp) -> Vec<(UnwantedTraffic, u64)> {
         let mut news = Vec::new();
         for ((kind, count), (logged, at)) in UnwantedTraffic::ALL.into_iter().zip(counts).zip(&mut self.0) {
@@ -91,7 +91,7 @@ impl UnwantedTrafficWatch {
         }
     }
 
-    /// How many of this kind came since the start.
+    /// The number of packets or connections of this kind since the start.
     fn count(&self, kind: UnwantedTraffic) -> u64 {
         match kind {
             UnwantedTraffic::NotAQuery => resolver::sum(&self.tallies, Answered::Dropped),
@@ -100,7 +100,7 @@ impl UnwantedTrafficWatch {
                 resolver::sum(&self.tallies, Answered::NotAllowed) + self.connections.total(ConnectionEvent::NotAllowed)
             }
             UnwantedTraffic::ConnectionLimit => {
-                self.connections.total(ConnectionEvent::Evicted) + self.connections.total(ConnectionEvent::NoRoom)
+                self.connections.total(ConnectionEvent::Evicted) + self.connections.total(ConnectionEvent::OverLimit)
             }
             UnwantedTraffic::UnmatchedResponse => {
                 Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum()

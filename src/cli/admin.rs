@@ -1,5 +1,5 @@
-//! What the subcommands that ask a running sidecar have in common: the flags that say where its
-//! admin interface is, and the messages when it cannot be reached.
+//! The common part of the subcommands that ask a running sidecar: the flags that say where its
+//! admin interface is, and the messages when the interface cannot be reached.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,14 +39,15 @@ fn admin(text: &str) -> Result<Admin, String> {
     })
 }
 
-/// The message when no flag, variable or file says where the admin interface is.
+/// The message when neither flag, variable nor file says where the admin interface is.
 const NOWHERE: &str = "no admin interface is configured, so the sidecar cannot be asked. Start it with \
                        `holdover serve --admin /run/holdover/admin.sock` (or [admin] address, or \
                        HOLDOVER_ADMIN_ADDRESS), and give the same address here with --admin, --config or the \
                        variable.";
 
 impl AdminArguments {
-    /// A client of the configured interface. The error is an exit code, after a message.
+    /// A client of the configured interface. The error is the exit code, after a message was
+    /// written to standard error.
     fn client(self) -> Result<Client, ExitCode> {
         let admin = match self.admin {
             Some(admin) => Some(admin),

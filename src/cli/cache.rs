@@ -1,4 +1,4 @@
-//! `holdover cache`: exports what a running sidecar remembers as a seed, imports a seed into a
+//! `holdover cache`: exports the answers of a running sidecar as a seed, imports a seed into a
 //! running sidecar, and flushes names.
 
 use std::io::{self, Read};
@@ -23,7 +23,6 @@ pub struct CacheArguments {
     command: CacheCommand,
 }
 
-/// The subcommands.
 #[derive(Debug, Subcommand)]
 enum CacheCommand {
     /// Writes everything that a sidecar remembers as a seed, for --seed or for another sidecar
@@ -77,6 +76,7 @@ struct FlushArguments {
 pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         CacheCommand::Export(ExportArguments { output: None, admin }) => {
+            // Standard output may be a pipe whose reader wants only the first answers.
             let export = async |client: &Client| match client.export(io::stdout().lock()).await {
                 Err(ClientError::Output(error)) if console::is_reader_gone(&error) => Ok(0),
                 exported => exported,
@@ -84,7 +84,8 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
             admin.ask(export, |_| Ok(ExitCode::SUCCESS))
         }
         CacheCommand::Export(ExportArguments { output: Some(path), admin }) => {
-            // An export that fails must not replace an earlier whole one.
+            // The export is written beside the file and renamed at the end, since an export that
+            // fails must not replace an earlier whole one.
             let beside = beside(&path);
             let file = std::fs::File::create(&beside).with_context(|| format!("cannot write {}", beside.display()))?;
             let out = io::BufWriter::new(file);
@@ -100,20 +101,21 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
             done
         }
         CacheCommand::Import(ImportArguments { file, admin }) => {
+            // The sidecar says what became of each answer; an import with invalid answers failed.
             let text = read(&file)?;
             admin.ask(
                 async |client| client.import(text).await,
-                |came| {
-                    let (learned, older, expired) = (came.learned, came.older, came.expired);
+                |imported| {
+                    let (learned, older, expired) = (imported.learned, imported.older, imported.expired);
                     console::say(&format!(
                         "{learned} learned, {older} not newer than what is remembered, {expired} past their maximum \
                          stale\n"
                     ))?;
-                    if came.invalid == 0 {
+                    if imported.invalid == 0 {
                         return Ok(ExitCode::SUCCESS);
                     }
-                    console::complain(format_args!("{} answers of {} are invalid:", came.invalid, file.display()));
-                    came.mistakes.iter().for_each(|mistake| console::remark(format_args!("  {mistake}")));
+                    console::complain(format_args!("{} answers of {} are invalid:", imported.invalid, file.display()));
+                    imported.mistakes.iter().for_each(|mistake| console::remark(format_args!("  {mistake}")));
                     Ok(ExitCode::FAILURE)
                 },
             )
@@ -121,6 +123,7 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
         CacheCommand::Flush(FlushArguments { name, below, rtype, admin }) => admin.ask(
             async |client| client.flush(&FlushScope { name, below, rtype }).await,
             |flushed| {
+                // A flush is complete only when the state file cannot bring the answers back.
                 console::say(&format!("{} flushed\n", flushed.flushed))?;
                 let Some(reason) = flushed.may_return else { return Ok(ExitCode::SUCCESS) };
                 console::complain(format_args!(
@@ -133,14 +136,14 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The path of a temporary file in the same folder.
+/// The path of the temporary file in the same folder, to which an export is written first.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     name.into()
 }
 
-/// Reads a seed file or standard input.
+/// Reads a seed from a file, or from standard input if the path is `-`.
 fn read(path: &Path) -> anyhow::Result<String> {
     let unreadable = || format!("cannot read {}", path.display());
     let source: Box<dyn Read> = if path == Path::new("-") {

@@ -55,7 +55,7 @@ pub struct CheckArguments {
     config: Option<PathBuf>,
 }
 
-/// What answers at an address.
+/// The kind of program that answers at an address.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CheckResult {
     /// Holdover answers and is ready.
@@ -87,6 +87,7 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Standard output cannot be written.
 pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
+    // Without a flag, the address is the one at which a sidecar with this configuration listens.
     let server = match arguments.server {
         Some(server) => server,
         None => match config::load(Flags { config: arguments.config, ..Flags::default() }, std::env::vars_os()) {
@@ -97,6 +98,7 @@ pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
             }
         },
     };
+    // Only a sidecar that answers as it should gives success; everything else is a problem.
     let problem = match ask(server, arguments.timeout) {
         Ok(CheckResult::Ready) => {
             console::say("ready\n")?;
@@ -131,8 +133,9 @@ pub(super) fn reachable(listen: Option<SocketAddr>) -> SocketAddr {
     address
 }
 
-/// Sends the query and says what answers it.
+/// Sends the query for readiness, and returns which kind of program answers it.
 pub(super) fn ask(server: SocketAddr, timeout: Duration) -> io::Result<CheckResult> {
+    // A connected socket reports a closed port at once, and takes no datagrams of others.
     let any_port = if server.is_ipv4() {
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
     } else {
@@ -153,9 +156,9 @@ pub(super) fn ask(server: SocketAddr, timeout: Duration) -> io::Result<CheckResu
         let mut answer = [0; ANSWER_MAX];
         match socket.recv(&mut answer) {
             Ok(length) if answer.get(..2) == query.get(..2) => {
-                return Ok(judge(answer.get(..length).unwrap_or_default()));
+                return Ok(read_response(answer.get(..length).unwrap_or_default()));
             }
-            // The socket is connected, so this is a late response to the query of the first try.
+            // The socket is connected, so this is a belated response to the query of the first try.
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(error),
             Err(error) => last = error,
@@ -164,7 +167,7 @@ pub(super) fn ask(server: SocketAddr, timeout: Duration) -> io::Result<CheckResu
     Err(last)
 }
 
-fn judge(answer: &[u8]) -> CheckResult {
+fn read_response(answer: &[u8]) -> CheckResult {
     let Ok(header) = Header::read(answer) else { return CheckResult::NotHoldover };
     let [answers, ..] = header.records;
     match (header.rcode(), answers) {
@@ -197,10 +200,10 @@ mod tests {
     }
 
     #[test]
-    fn another_resolver_that_denies_the_name_is_told_apart() {
+    fn another_resolver_that_denies_the_name_is_not_holdover() {
         let denial = [0, 1, 0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0];
-        assert_eq!(judge(&denial), CheckResult::NotHoldover);
-        assert_eq!(judge(&[0; 3]), CheckResult::NotHoldover);
-        assert_eq!(judge(&[&denial[..], RESPONSIBLE].concat()), CheckResult::NotReady);
+        assert_eq!(read_response(&denial), CheckResult::NotHoldover);
+        assert_eq!(read_response(&[0; 3]), CheckResult::NotHoldover);
+        assert_eq!(read_response(&[&denial[..], RESPONSIBLE].concat()), CheckResult::NotReady);
     }
 }

@@ -16,7 +16,6 @@ pub struct ConfigArguments {
     command: ConfigCommand,
 }
 
-/// The subcommands.
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Checks whether configuration file and environment are valid

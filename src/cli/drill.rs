@@ -59,7 +59,6 @@ pub struct DrillArguments {
 
 /// Shortest run: each of the three phases takes at least a second.
 const DURATION_MIN: Duration = Duration::from_secs(4);
-/// Longest run.
 const DURATION_MAX: Duration = Duration::from_secs(3600);
 
 /// Reads the length of the run.
@@ -103,6 +102,7 @@ pub fn run(arguments: DrillArguments) -> anyhow::Result<ExitCode> {
 
 /// Checks the arguments against each other; the error is a message for the operator.
 fn options(arguments: DrillArguments) -> Result<DrillOptions, String> {
+    // A drill sends packets to this host only.
     let target =
         arguments.target.zip(arguments.upstream_listen).map(|(address, upstream)| OtherResolver { address, upstream });
     let addresses = target.into_iter().flat_map(|target| [target.address, target.upstream]);
@@ -111,6 +111,8 @@ fn options(arguments: DrillArguments) -> Result<DrillOptions, String> {
             "{outside} is not a loopback address. A drill is a load test, and sends packets to this host only."
         ));
     }
+    // Some arguments belong to the scenario that kills and restarts holdover, or cannot be combined
+    // with it.
     let restarts = arguments.scenario.incident() == Incident::Restart;
     if target.is_some() && restarts {
         return Err("--scenario restart kills the resolver that it tests, and can start only holdover again; \

@@ -1,5 +1,5 @@
 //! `holdover resolvconf`: points `/etc/resolv.conf` at holdover, puts the original back, or shows
-//! what is there.
+//! the state of the file.
 //!
 //! This file holds the flags and the output. `core::takeover` decides what is written, and
 //! `adapters::resolv_conf` writes it. The keys of `show --json` are part of the interface.
@@ -36,7 +36,6 @@ pub struct ResolvconfArguments {
     command: ResolvconfCommand,
 }
 
-/// The subcommands.
 #[derive(Debug, Subcommand)]
 enum ResolvconfCommand {
     /// Points the file at holdover and keeps the original
@@ -67,7 +66,7 @@ enum ResolvconfCommand {
     },
 }
 
-/// Flags for the file.
+/// Flags that name the file and its kept original.
 #[derive(Debug, Args)]
 struct FileArguments {
     /// The resolv.conf to read or write
@@ -79,7 +78,7 @@ struct FileArguments {
     keep: Option<PathBuf>,
 }
 
-/// Flags for what is written.
+/// Flags that decide what `apply` writes.
 #[derive(Debug, Args)]
 pub(super) struct WishArguments {
     /// Address at which holdover is reached [default: the first listen address with port 53 of
@@ -95,14 +94,14 @@ pub(super) struct WishArguments {
     config: Option<PathBuf>,
 }
 
-/// Whether one of the original name servers stays in the file.
+/// Whether one of the original name servers stays in the file as the second one.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum FallbackArgument {
-    /// Unless it would do harm: with musl or systemd-resolved.
+    /// Keep one, unless that would do harm: with musl or systemd-resolved
     Auto,
-    /// Always.
+    /// Always keep one
     Yes,
-    /// Never.
+    /// Never keep one
     No,
 }
 
@@ -124,7 +123,7 @@ impl From<FallbackArgument> for Fallback {
 )]
 pub(super) struct NoSuchPort(SocketAddr);
 
-/// What is to be written, as flags and settings say.
+/// The wish of the operator for the file, from flags and settings.
 ///
 /// # Errors
 /// [`NoSuchPort`] when no address is known at which holdover is reached on port 53.
@@ -154,6 +153,7 @@ pub(super) fn wish(
 pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         ResolvconfCommand::Apply { file, wish } => {
+            // Write the file.
             let wish = match from_configuration(wish)? {
                 Ok(wish) => wish,
                 Err(code) => return Ok(code),
@@ -161,10 +161,12 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
             let place = Takeover::new(&file.file, file.keep.as_deref())?;
             let applied = place.apply(&wish, Again::Refused)?;
             console::say(&format!("{}\n", written_words(place.file(), &wish, &applied)))?;
+            // Say what the operator should know now: who may overwrite the file, and that holdover
+            // does not answer yet.
             if let Some(advice) = applied.writer.advice() {
                 console::say(&format!("{advice}.\n"))?;
             }
-            if !is_there(wish.own) {
+            if !is_answering(wish.own) {
                 console::complain(format_args!(
                     "holdover does not answer on {} yet: until `holdover serve` runs there, {}",
                     wish.own,
@@ -191,6 +193,7 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
             };
             let place = Takeover::new(&file.file, file.keep.as_deref())?;
             let sight = place.inspect()?;
+            // The plan names the file in which the original is kept now, or else would be kept.
             let keep = sight.kept_in.clone().or(file.keep);
             let keep = keep.unwrap_or_else(|| places(place.file()).into_iter().next().unwrap_or_default());
             let plan = sight.plan(&wish, &keep);
@@ -204,8 +207,8 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is to be written, as flags, environment and configuration file say. A wrong configuration
-/// is written to standard error, and is an exit code.
+/// The wish of the operator for the file, from flags, environment and configuration file. A wrong
+/// configuration is reported on standard error, and gives an exit code.
 fn from_configuration(arguments: WishArguments) -> anyhow::Result<Result<Wish, ExitCode>> {
     match config::load(Flags { config: arguments.config, ..Flags::default() }, std::env::vars_os()) {
         Ok(settings) => Ok(Ok(wish(arguments.nameserver, arguments.fallback, &settings)?)),
@@ -216,13 +219,13 @@ fn from_configuration(arguments: WishArguments) -> anyhow::Result<Result<Wish, E
     }
 }
 
-/// Whether holdover answers at the address.
-fn is_there(own: IpAddr) -> bool {
+/// Whether a holdover answers at the address, ready or not.
+fn is_answering(own: IpAddr) -> bool {
     let found: io::Result<CheckResult> = ask(SocketAddr::new(own, DNS_PORT), ASK);
     matches!(found, Ok(CheckResult::Ready | CheckResult::NotReady))
 }
 
-/// What was written, in one line for people.
+/// The new content of the file, in one line for people.
 pub(super) fn written_words(file: &Path, wish: &Wish, applied: &Applied) -> String {
     let second = match &applied.second {
         SecondNameserver::Written(nameserver) => format!(", then at {nameserver} in case holdover does not answer"),
@@ -233,6 +236,7 @@ pub(super) fn written_words(file: &Path, wish: &Wish, applied: &Applied) -> Stri
     format!("{} points at holdover on {}{second}{kept}", file.display(), wish.own)
 }
 
+/// The kind of the file, in words: how it has to be written depends on it.
 fn kind(sight: &Inspection) -> String {
     match (sight.link(), sight.is_mounted()) {
         (Some(target), _) => format!("a symbolic link to {target}"),
@@ -243,6 +247,7 @@ fn kind(sight: &Inspection) -> String {
 
 /// The output of `show` for people.
 fn as_text(sight: &Inspection, plan: &Replacement, wish: &Wish) -> String {
+    // Each line has a label and a value; further lines of a value stand below its first one.
     let read = ResolvConf::read(&sight.text());
     let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(", ") };
     let names = |nameservers: &[crate::core::resolv_conf::Nameserver]| {
@@ -254,6 +259,8 @@ fn as_text(sight: &Inspection, plan: &Replacement, wish: &Wish) -> String {
             text.push_str(&format!("  {:<20}{part}\n", if index == 0 { label } else { "" }));
         }
     };
+
+    // The file as it is now.
     line("is", &kind(sight));
     line("written by", if sight.writer == ResolvConfWriter::Unknown { "unknown" } else { sight.writer.name() });
     line("name servers", &names(&read.nameservers));
@@ -282,6 +289,8 @@ fn as_text(sight: &Inspection, plan: &Replacement, wish: &Wish) -> String {
     if sight.is_unchanged() == Some(false) {
         line("", "another program has changed the file since holdover wrote it");
     }
+
+    // The file as `apply` would write it, and the upstreams that holdover would use.
     line("upstreams", &names(&plan.upstreams));
     if plan.circle {
         line("", &format!("without 127.0.0.11: Docker's resolver forwards to {}, which is holdover", wish.own));

@@ -6,19 +6,19 @@
 //! the same binary; the application. The sidecar is a process and not a thread, so that nothing
 //! that can happen to it (a crash, the kernel's OOM killer) takes the application along.
 //!
-//! | what goes wrong | what happens |
+//! | failure | consequence |
 //! |---|---|
-//! | the configuration is wrong, the port is taken, the file cannot be written | a warning, and the application runs without holdover; with `--strict` it does not run |
+//! | the configuration is wrong, the port is in use, the file cannot be written | a warning, and the application runs without holdover; with `--strict` it does not run |
 //! | the sidecar crashes or hangs | it is started again; meanwhile the original name servers are back ([`supervision`]) |
-//! | another holdover answers at the address | that one is used: containers of an ECS task share loopback, but not `resolv.conf`. If it is gone for some time, a sidecar of our own takes its place |
-//! | another program writes the file meanwhile | it stays as that program wrote it; a sidecar that it does not name any more is ended ([`hold`]) |
+//! | another holdover answers at the address | the other holdover is used: containers of an ECS task share loopback, but not `resolv.conf`. If it is gone for some time, a sidecar of our own takes its place |
+//! | another program writes `resolv.conf` meanwhile | the file stays as that program wrote it; a sidecar that the file does not name any more is ended ([`hold`]) |
 //! | this process is killed | the sidecar gives the file back, drains, and ends within the drain's maximum; the application goes on ([`orphan`]) |
-//! | both are killed | the next `holdover run` finds the kept original and uses it |
+//! | this process and the sidecar are killed | the next `holdover run` finds the kept original and uses it |
 //!
 //! Signals are passed on, except those that a terminal has already sent to the application too.
-//! Ctrl-Z stops this process and the application, but not the sidecar, which goes on answering; it
-//! is not looked after until `fg`. The exit code is the application's: 128 and the number for a
-//! signal, 127 when the command was not found, 126 when it cannot be executed, as from a shell.
+//! Ctrl-Z stops this process and the application, but not the sidecar, which goes on answering; the
+//! sidecar is not supervised until `fg`. The exit code is the application's: 128 and the number for
+//! a signal, 127 when the command was not found, 126 when it cannot be executed, as from a shell.
 //! Orphans are collected, so this may be the first process of a container.
 
 use std::ffi::OsString;
@@ -31,7 +31,7 @@ use tokio::signal::unix::SignalKind;
 
 use crate::adapters::children;
 use crate::telemetry::console;
-use crate::telemetry::takeover::Without;
+use crate::telemetry::takeover::RunsWithoutHoldover;
 
 mod arguments;
 mod hold;
@@ -41,7 +41,7 @@ mod signals;
 mod supervision;
 
 pub use arguments::RunArguments;
-use sidecar::{EXIT_UNAVAILABLE, READY_EVERY, SidecarProcess, look_after};
+use sidecar::{EXIT_UNAVAILABLE, READY_EVERY, SidecarProcess, supervise};
 use signals::Signals;
 
 /// Exit code when the command cannot be executed, as from a shell.
@@ -62,6 +62,8 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     let strict = arguments.strict;
     runtime.block_on(async {
+        // Read the settings and find the file. What is wrong with them keeps the application from
+        // running only with `--strict`.
         let mut signals = Signals::listen()?;
         let mut sidecar = match SidecarProcess::prepare(&arguments) {
             Ok(sidecar) => Some(sidecar),
@@ -69,12 +71,14 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
                 console::complain(&reason);
                 return Ok(ExitCode::from(code));
             }
-            // Not to the log, which may not have been started.
+            // This goes to standard error and not to the log, which may not have been started.
             Err((reason, _)) => {
                 console::complain(format_args!("{reason}; the application runs without holdover"));
                 None
             }
         };
+
+        // Start the sidecar and point the file at it.
         if let Some(sidecar) = &mut sidecar {
             let ready = match sidecar.get_ready(&mut signals).await {
                 Ok(ready) => ready,
@@ -89,9 +93,11 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
                     sidecar.end().await;
                     return Ok(ExitCode::from(EXIT_UNAVAILABLE));
                 }
-                Without { reason: &reason }.emit();
+                RunsWithoutHoldover { reason: &reason }.emit();
             }
         }
+
+        // Run the application, then put the file back and end the sidecar.
         let code = live(&arguments.command, &mut signals, sidecar.as_mut()).await;
         if let Some(sidecar) = &mut sidecar {
             sidecar.end().await;
@@ -100,7 +106,7 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Runs the application until it ends, looks after the sidecar meanwhile, and returns the
+/// Runs the application until it ends, supervises the sidecar meanwhile, and returns the
 /// application's exit code.
 async fn live(command: &[OsString], signals: &mut Signals, mut sidecar: Option<&mut SidecarProcess>) -> u8 {
     let Some((program, arguments)) = command.split_first() else { return EXIT_NOT_FOUND };
@@ -111,32 +117,35 @@ async fn live(command: &[OsString], signals: &mut Signals, mut sidecar: Option<&
             return if error.kind() == io::ErrorKind::NotFound { EXIT_NOT_FOUND } else { EXIT_NOT_EXECUTABLE };
         }
     };
-    let mut looking = Box::pin(look_after(sidecar.as_ref().and_then(|sidecar| sidecar.looked_after()), Duration::ZERO));
+    // From here on two things happen: signals arrive, and the sidecar is asked whether it answers.
+    let mut looking = Box::pin(supervise(sidecar.as_ref().and_then(|sidecar| sidecar.supervised()), Duration::ZERO));
     loop {
         tokio::select! {
             kind = signals.next() => {
+                // All signals but SIGCHLD are for the application.
                 if kind != SignalKind::child() {
                     if !signals::has_reached_all(kind) {
                         children::signal(application, kind.as_raw_value());
                     }
                     continue;
                 }
+                // A child has ended. When that is the application, so does this process.
                 let ran = sidecar.as_ref().is_some_and(|sidecar| sidecar.runs());
                 let ended = sidecar.as_mut().map_or_else(children::collect, |sidecar| sidecar.collect());
                 if let Some((_, end)) = ended.iter().find(|(child, _)| *child == application) {
                     return end.exit_code();
                 }
-                // The sidecar has just ended: look soon, so that it is started again without delay.
+                // The sidecar has just ended: ask soon, so that it is started again without delay.
                 if let Some(sidecar) = sidecar.as_ref().filter(|sidecar| ran && !sidecar.runs()) {
-                    looking = Box::pin(look_after(sidecar.looked_after(), READY_EVERY));
+                    looking = Box::pin(supervise(sidecar.supervised(), READY_EVERY));
                 }
             }
             seen = &mut looking => {
                 let (server, pause) = sidecar.as_mut().map_or((None, Duration::MAX), |sidecar| {
                     sidecar.attend(seen);
-                    (sidecar.looked_after(), sidecar.pause())
+                    (sidecar.supervised(), sidecar.pause())
                 });
-                looking = Box::pin(look_after(server, pause));
+                looking = Box::pin(supervise(server, pause));
             }
         }
     }

@@ -1,9 +1,9 @@
 //! `holdover serve`: runs the sidecar until a signal ends it.
 //!
-//! It puts the settings together, starts the log, and lets [`app::start`] do the rest. Then it
-//! waits for signals: SIGHUP reads files again, SIGTERM and SIGINT begin the drain, in which
-//! queries are still answered, and a second one ends it at once. A service manager is told when the
-//! sidecar is ready, alive, and about to end.
+//! [`run`] puts the settings together, starts the log, lets [`app::start`] do the rest, and waits
+//! for signals. SIGHUP has the host's `resolv.conf` read again. SIGTERM and SIGINT begin the drain,
+//! in which queries are still answered, and a second signal ends the drain at once. A service
+//! manager is notified when the sidecar is ready, alive, and about to end.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -81,10 +81,10 @@ pub struct ServeArguments {
     log_format: Option<String>,
 }
 
-/// Why there are no settings to run with.
+/// Why no settings to run with could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The configuration is wrong.
+    /// The file, the environment or a flag says something that cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// No upstream is configured, and `resolv.conf` names only holdover itself or is too large.
@@ -111,6 +111,7 @@ impl ServeArguments {
 
     /// The flags as a layer of the configuration.
     fn flags(&self) -> Flags {
+        // Flags of which the last one counts.
         let mut layer = Layer::default();
         let singles = [
             ("--client-response-timer", "stale.client_response_timer", &self.client_response_timer),
@@ -126,6 +127,8 @@ impl ServeArguments {
                 layer.values.insert(key, GivenValue { raw: Raw::Word(value.clone()), source: ValueSource::Flag(flag) });
             }
         }
+
+        // Flags that may be repeated, each of which is one list.
         if !self.listen.is_empty() {
             let raw = Raw::Word(self.listen.join(","));
             layer.values.insert(keys::LISTEN_ADDRESSES, GivenValue { raw, source: ValueSource::Flag("--listen") });
@@ -134,6 +137,8 @@ impl ServeArguments {
             let raw = Raw::Word(self.seed.join(","));
             layer.values.insert(keys::CACHE_SEED, GivenValue { raw, source: ValueSource::Flag("--seed") });
         }
+
+        // Flags that stand for arrays of tables, with one table for each value.
         if !self.upstream.is_empty() {
             let tables = environment::upstreams(&self.upstream.join(","), &ValueSource::Flag("--upstream"));
             layer.tables.insert("upstream", tables);
@@ -160,8 +165,8 @@ pub fn resolve_settings(
     if !settings.upstreams.iter().any(covers_all) {
         let found = match resolv_conf::read(&arguments.resolv_conf, &settings.listen.addresses) {
             Ok(found) => found,
-            // The file may be written soon, and what is remembered can be served until then. The
-            // task that watches the file logs what is wrong with it.
+            // The file may be written soon, and remembered answers can be served until then. The
+            // task that watches the file logs the problem.
             Err(
                 ResolvConfError::Unreadable { .. } | ResolvConfError::Empty(_) | ResolvConfError::NotUnderstood { .. },
             ) => Vec::new(),
@@ -175,16 +180,17 @@ pub fn resolve_settings(
     Ok(settings)
 }
 
-/// Serves until a signal ends it.
+/// Runs the sidecar until a signal ends it.
 ///
 /// # Errors
-/// Signals cannot be received, or no async runtime can be made. A wrong configuration is written to
-/// standard error, and is an exit code.
+/// Signals cannot be received, or no async runtime can be made. A wrong configuration is reported
+/// on standard error, and gives an exit code.
 pub fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
     run_until(arguments, std::future::pending())
 }
 
-/// Serves until a signal ends it, or until `otherwise` is done, whose result then names the reason.
+/// Runs the sidecar until a signal ends it or the future `otherwise` is done; the output of
+/// `otherwise` is then logged as the reason.
 pub(super) fn run_until(
     arguments: ServeArguments,
     otherwise: impl Future<Output = &'static str>,
@@ -215,6 +221,7 @@ pub(super) fn start_log(settings: &Settings) {
 }
 
 async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str>) -> anyhow::Result<ExitCode> {
+    // Listen for signals before the start, so that none is lost.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
@@ -225,8 +232,10 @@ async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
+
+    // Serve until a signal arrives.
     let manager = ServiceManager::from_environment();
-    tell(manager.as_ref(), Message::Ready);
+    notify(manager.as_ref(), Message::Ready);
     let mut otherwise = std::pin::pin!(otherwise);
     let name = loop {
         tokio::select! {
@@ -237,7 +246,9 @@ async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str
             () = keep_alive(manager.as_ref()) => {}
         }
     };
-    tell(manager.as_ref(), Message::Stopping);
+
+    // Drain, then stop.
+    notify(manager.as_ref(), Message::Stopping);
     events::Draining { signal: name, idle: settings.drain.idle, at_most: settings.drain.at_most }.emit();
     tokio::select! {
         () = running.drain(&settings.drain) => {}
@@ -250,13 +261,14 @@ async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(manager: Option<&ServiceManager>, message: Message) {
+fn notify(manager: Option<&ServiceManager>, message: Message) {
     if let Some(manager) = manager {
         manager.tell(message);
     }
 }
 
-/// Tells the service manager again and again that the process is alive, while it is polled.
+/// Notifies the service manager again and again that the process is alive, for as long as the
+/// future is polled.
 async fn keep_alive(manager: Option<&ServiceManager>) {
     match manager {
         Some(manager) => manager.keep_alive().await,

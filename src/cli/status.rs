@@ -77,12 +77,12 @@ fn show(reading: &Reading) -> String {
     out
 }
 
-/// Adds one line: its subject, then what there is to say about it.
+/// Adds one line: a subject, then the words about that subject.
 fn line(out: &mut String, subject: &str, words: &str) {
     let _ = writeln!(out, "{subject:<12} {words}");
 }
 
-/// The count of one variant, 0 when the sidecar is of a version that does not know it.
+/// The count of one variant; 0 when the sidecar is of a version that does not know the variant.
 fn count<L: Labelled>(counts: &BTreeMap<String, u64>, variant: L) -> u64 {
     counts.get(variant.label()).copied().unwrap_or_default()
 }
@@ -188,11 +188,11 @@ fn shared_cache_words(cache: &SharedCacheReading) -> String {
          ignored",
         cache.url,
         cache.group,
-        count(&cache.lookups, Counted::Found),
-        count(&cache.lookups, Counted::Missing),
-        count(&cache.lookups, Counted::Late),
-        count(&cache.writes, Counted::Published),
-        count(&cache.writes, Counted::Refused),
+        count(&cache.lookups, Counted::Hit),
+        count(&cache.lookups, Counted::Miss),
+        count(&cache.lookups, Counted::TimedOut),
+        count(&cache.writes, Counted::Written),
+        count(&cache.writes, Counted::Rejected),
         cache.ignored_entries.values().sum::<u64>(),
     )
 }

@@ -1,6 +1,6 @@
-//! Reads the environment variables that concern holdover.
+//! The environment variables that concern holdover, read into a layer of the configuration.
 //!
-//! | variable | what it sets |
+//! | variable | meaning |
 //! |---|---|
 //! | `HOLDOVER_SECTION_KEY` | `key` in `[section]`; lists are comma-separated |
 //! | `HOLDOVER_CONFIG` | the path of the configuration file |
@@ -32,7 +32,8 @@ const SHARED_CACHE_PASSWORD: &str = "HOLDOVER_SHARED_CACHE_PASSWORD";
 /// (systemd.exec(5)), separated by colons. The first one counts.
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
-/// What the environment says: the path of the configuration file, and a layer of values.
+/// The part of the environment that concerns the configuration: the path of the file, and a layer
+/// of values.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// Path of the configuration file, if a variable names it.
@@ -49,7 +50,8 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
     let mut environment = Environment::default();
     let mut problems = Vec::new();
     for (name, value) in variables {
-        // Variables without our prefix are not ours, except for the one of systemd.
+        // Variables without the prefix of holdover are of no concern, except for the one of
+        // systemd.
         if name == STATE_DIRECTORY {
             let first = value.to_string_lossy().split(':').next().map(PathBuf::from);
             environment.layer.state_directory = first.filter(|directory| directory.is_absolute());
@@ -86,9 +88,11 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
     if problems.is_empty() { Ok(environment) } else { Err(ConfigError::Wrong(problems)) }
 }
 
-/// Asks whether the known variable that is most like `name` was meant; empty when none is like it.
+/// The question whether the known variable that is most like `name` was meant; empty when no known
+/// variable is like `name`.
 fn hint(name: &str) -> String {
-    // The prefix is left out of the comparison: it alone would make any two variables alike.
+    // The prefix is left out of the comparison, since the prefix alone would make any two variables
+    // alike.
     let tail = |name: &str| name.get(PREFIX.len()..).unwrap_or_default().to_owned();
     let others = [CONFIG, UPSTREAM, CRITICAL, SHARED_CACHE_PASSWORD].map(tail);
     let known: Vec<String> = variables_of_keys().map(|(variable, _)| tail(&variable)).chain(others).collect();
@@ -99,7 +103,8 @@ fn hint(name: &str) -> String {
 /// Makes one upstream of each address in a comma-separated list.
 ///
 /// An empty list is a variable that somebody forgot to fill, not a wish to do without the upstreams
-/// of the file. It becomes one upstream with an empty address, which validation then rejects.
+/// of the file. Such a list becomes one upstream with an empty address, which validation then
+/// rejects.
 #[must_use]
 pub fn upstreams(list: &str, source: &ValueSource) -> Vec<GivenTable> {
     tables(keys::UPSTREAM_ADDRESSES, source, list)
@@ -131,8 +136,8 @@ fn variables_of_keys() -> impl Iterator<Item = (String, &'static str)> {
     })
 }
 
-/// Whether Kubernetes sets such a variable for a service whose name is `holdover`, or begins with
-/// it.
+/// Whether Kubernetes sets a variable of this name for a service whose name is `holdover`, or
+/// begins with `holdover`.
 fn is_service_link(name: &str) -> bool {
     let words: Vec<&str> = name.split('_').collect();
     let is_number = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! What is wrong with the configuration, in the words of somebody who wants to correct it.
+//! The errors of the configuration, in the words of somebody who wants to correct a mistake.
 //!
 //! One message names place, key, value, allowed range and next step. Several mistakes are reported
 //! at once, up to [`PROBLEMS_SHOWN`], so that nobody has to start the process once for each of
@@ -32,7 +32,7 @@ pub enum ConfigError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// The file is larger than any configuration needs to be.
+    /// The configuration file is larger than any configuration needs to be.
     #[error(
         "{}: the configuration file is larger than {} KiB. Check that it is the right file.",
         .path.display(),
@@ -75,7 +75,7 @@ pub struct Problem {
     source: ValueSource,
     /// Place, key and value, with which the message begins.
     subject: String,
-    /// What is wrong, what is allowed and what to do, to follow the subject.
+    /// The mistake, the allowed values and the next step, to follow the subject.
     complaint: String,
 }
 
@@ -99,8 +99,8 @@ impl Problem {
         Self { source, subject, complaint: complaint.into() }
     }
 
-    /// Reports something wrong that is not one value, or whose value must not be shown. In the file
-    /// it is called `what`; a flag or variable is called by its own name.
+    /// Reports a mistake that is not one value, or whose value must not be shown. The message calls
+    /// a mistake in the file `what`, and one in a flag or variable by the name of that source.
     #[must_use]
     pub fn place(what: &str, source: &ValueSource, complaint: impl Into<String>) -> Self {
         let subject = match source {
@@ -137,8 +137,8 @@ impl fmt::Display for ProblemList<'_> {
     }
 }
 
-/// What to do about a wrong value, as the last sentence of a message. Leaving a key out is no
-/// advice where the key is required.
+/// The next step of the operator after a wrong value, as the last sentence of a message. A key that
+/// is required can only be changed, and not left out.
 #[must_use]
 pub fn next_step(source: &ValueSource, presence: Presence) -> &'static str {
     match (source, presence) {

@@ -1,8 +1,9 @@
-//! Reads the configuration file: TOML becomes a [`Layer`] in which each value has its line.
+//! The reader of the configuration file, which makes a [`Layer`] of TOML, in which each value has
+//! its line.
 //!
 //! Sections and keys that are not known are rejected here, with the known name that is most like
-//! them. Values are only taken over; whether they are allowed is decided later, together with those
-//! of the environment and the flags.
+//! them. Values are only read; whether they are allowed is decided later, together with those of
+//! the environment and the flags.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use super::keys;
 use super::layer::{GivenTable, GivenValue, Layer, Raw, ValueSource};
 use super::sections::{ConfigSection, SECTIONS, SectionShape};
 
-/// Reads the text of a configuration file; the path is only used in messages.
+/// Parses the text of a configuration file; the path is only used in messages.
 ///
 /// # Errors
 /// [`ConfigError::Wrong`] when the text is not TOML, or has a section or key that is not known.
@@ -37,7 +38,7 @@ pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Layer, ConfigError> {
     if parser.problems.is_empty() { Ok(parser.layer) } else { Err(ConfigError::Wrong(parser.problems)) }
 }
 
-/// A file that is being read: what has been found in it, and what has been found wrong.
+/// A file that is being read, with the values and the problems that were found so far.
 struct FileParser<'a> {
     path: Arc<str>,
     text: &'a str,
@@ -116,6 +117,7 @@ impl FileParser<'_> {
                 self.section(&nested, name, value);
                 continue;
             }
+            // A key that is not known gets a message with the nearest key of the same section.
             let source = self.source(name.span().start);
             match keys::of_section(section).find(|key| key.name() == name.get_ref()) {
                 Some(key) => {
@@ -136,7 +138,7 @@ impl FileParser<'_> {
         values
     }
 
-    /// Takes over a value as it was written.
+    /// Converts a TOML value to a raw value, without any regard to its key.
     fn raw(&self, value: &Spanned<DeValue<'_>>) -> Raw {
         match value.get_ref() {
             DeValue::String(text) => Raw::Text(text.to_string()),

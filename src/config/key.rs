@@ -1,4 +1,4 @@
-//! What every key of the configuration can say about itself, whatever kind of value it takes.
+//! The common interface of all keys of the configuration, whatever kind of value a key takes.
 //!
 //! The file, the environment, the messages and the default file all ask a key by way of
 //! [`ConfigKey`]. Keys with a range are [`Bounded`](super::limits::Bounded); lists, words and paths
@@ -9,13 +9,13 @@ pub trait ConfigKey: Sync {
     /// Section and name of the key, such as `stale.maximum`.
     fn full_name(&self) -> &'static str;
 
-    /// What the key is for and why, as one paragraph.
+    /// Purpose of the key and the reason for its default, as one paragraph.
     fn text(&self) -> String;
 
     /// The default as TOML; for a key of an array of tables, an example.
     fn default_toml(&self) -> String;
 
-    /// What may be written, in words, to follow "Allowed: ".
+    /// The allowed values in words, to follow "Allowed: " in a message.
     fn allowed(&self) -> String;
 
     /// Whether the key may be left out.
@@ -43,15 +43,14 @@ pub enum Presence {
 
 /// A key whose value has no range: a list, a word, a path or a name.
 pub(super) struct PlainKey {
-    /// Section and name.
+    /// Section and name of the key, such as `listen.addresses`.
     pub(super) key: &'static str,
-    /// What it is for and why.
+    /// Purpose of the key and the reason for its default.
     pub(super) text: &'static str,
     /// The default as TOML; for a key of an array of tables, an example.
     pub(super) toml: &'static str,
-    /// Writes what is allowed; a function, so that it can name the numbers of `limits`.
+    /// Writes the allowed values; a function, so that the text can name the numbers of `limits`.
     pub(super) allowed: fn() -> String,
-    /// Whether it may be left out.
     pub(super) presence: Presence,
 }
 

@@ -253,10 +253,10 @@ pub fn find(full_name: &str) -> Option<&'static dyn ConfigKey> {
     all().find(|key| key.full_name() == full_name)
 }
 
-/// Likeness (Jaro-Winkler, 0 to 1) below which a known word is no guess at what was meant.
+/// Likeness (Jaro-Winkler, 0 to 1) from which a known word is guessed to be the one that was meant.
 const LIKENESS_MIN: f64 = 0.75;
 
-/// The known word that is most like `word`, if one of them is like it at all.
+/// The known word that is most like `word`; `None` when no known word is like it.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let likeness = known.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
     likeness

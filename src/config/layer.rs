@@ -1,5 +1,5 @@
-//! What one source of configuration says, before it is validated: raw values by key, each with the
-//! place where it was written.
+//! The layers of the configuration: the raw values of one source by key, before they are validated,
+//! each with the place where it was written.
 //!
 //! The file, the environment and the flags each become a [`Layer`]. A higher layer replaces the
 //! values of a lower one key by key, lists and arrays of tables (`[[upstream]]`,
@@ -28,16 +28,16 @@ pub enum ValueSource {
     },
 }
 
-/// A value as a source wrote it, before its key has decided what it means.
+/// A value as a source wrote it, before it is known what kind of value its key takes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Raw {
     /// Text of a flag or an environment variable, which may stand for a value of any kind.
     Word(String),
-    /// A TOML string.
+    /// A TOML string of the file.
     Text(String),
-    /// A TOML integer.
+    /// A TOML integer of the file.
     Integer(i64),
-    /// A TOML boolean.
+    /// A TOML boolean of the file.
     Switch(bool),
     /// A TOML array, or the values of a flag that was repeated.
     List(Vec<GivenValue>),
@@ -50,20 +50,20 @@ pub enum Raw {
 pub struct GivenValue {
     /// The value as it was written.
     pub raw: Raw,
-    /// Where it was written.
+    /// The place where the value was written.
     pub source: ValueSource,
 }
 
 /// One table of an array of tables, such as one `[[upstream]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GivenTable {
-    /// Where the table begins.
+    /// The place where the table begins.
     pub source: ValueSource,
     /// The values of the table by full key, such as `upstream.name`.
     pub values: BTreeMap<&'static str, GivenValue>,
 }
 
-/// Everything that one source says, or several of them after they have been merged.
+/// All values of one source, or of several sources after they have been merged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layer {
     /// Values outside arrays of tables, by full key, such as `stale.maximum`.
@@ -77,7 +77,7 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Replaces what this layer says by what `higher` says, wherever `higher` says something.
+    /// Replaces the values of this layer by those of `higher`, wherever `higher` has a value.
     pub fn cover(&mut self, higher: Self) {
         self.values.extend(higher.values);
         self.tables.extend(higher.tables);

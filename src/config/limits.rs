@@ -3,8 +3,8 @@
 //! A [`Bounded`] holds the key in the configuration, its default, its smallest and its largest
 //! value. Its docstring is also what `holdover config default` prints above the key, so that the
 //! reason and the RFC are written once. Where the core needs one of the numbers as well, it is
-//! defined in the core and only referred to here. Sizes that the wire format fixes (512, 1232, 65
-//! 535 bytes) are with the code that writes answers.
+//! defined in the core and only referred to here. Sizes that the wire format fixes (512, 1232 and
+//! 65,535 bytes) are with the code that writes answers.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ pub const PATH_MAX: usize = 4096;
 pub struct Bounded<T: 'static> {
     /// Section and name of the key, such as `stale.maximum`.
     pub key: &'static str,
-    /// The value when no source says anything.
+    /// The value that counts when no source gives one.
     pub default: T,
     /// The smallest value allowed.
     pub min: T,
     /// The largest value allowed.
     pub max: T,
-    /// What the key is for and why, as the lines of its docstring.
+    /// Purpose of the key and the reason for its default, as the lines of its docstring.
     pub lines: &'static [&'static str],
 }
 
@@ -121,8 +121,9 @@ bounds! {
     CACHE_ENTRIES: u64 = "cache.entries" (10_000; 100 => 1_000_000);
     /// Memory that the cached answers may take, bookkeeping included.
     CACHE_SIZE: Size = "cache.size" (Size(8 << 20); Size(1 << 20) => Size(4 << 30));
-    /// Room for negative answers beside the positive ones, as a share of entries and size. Queries
-    /// for random names cannot evict positive answers, since they have a room of their own.
+    /// Limit of the negative answers that are kept beside the positive ones, as a share of entries
+    /// and size. Since negative answers have a limit of their own, queries for random names cannot
+    /// evict positive answers.
     CACHE_NEGATIVES: Percent = "cache.negatives" (Percent(25); Percent(1) => Percent(90));
     /// Longest time that a positive answer counts as fresh, whatever its TTL. It bounds how long a
     /// hijack or a mistaken change has an effect (RFC 8767 §4: at most 7 days).
@@ -225,8 +226,7 @@ bounds! {
 /// stale.
 pub const ADAPTIVE_TIMER_MIN: Duration = ms(20);
 /// Longest adaptive client response timer. It lies below the 250 ms after which the quickest
-/// clients (c-ares) ask again, and is also the time after which an upstream's answer counts as
-/// late.
+/// clients (c-ares) ask again, and is also the time after which an attempt counts as overdue.
 pub const ADAPTIVE_TIMER_MAX: Duration = LATE;
 /// Threads that "auto" takes at the most, since a sidecar leaves the cores to its application.
 pub const AUTOMATIC_THREADS_MAX: usize = 4;
@@ -271,7 +271,7 @@ pub const SHARED_CACHE_USERNAME_MAX: usize = 256;
 pub const SHARED_CACHE_KEY_MIN: usize = 32;
 /// Bytes of a key or password of the shared cache at the most.
 pub const SHARED_CACHE_SECRET_MAX: u64 = 4096;
-/// Names in the index of what a group asks for most often, at the most.
+/// Names in the index of those that a group asks for most often, at the most.
 pub const SHARED_CACHE_NAMES_MAX: usize = 4096;
 /// Problems that one message shows.
 pub const PROBLEMS_SHOWN: usize = 5;

@@ -1,4 +1,4 @@
-//! Values that have a range: how they are read from the configuration, and how they are shown.
+//! The kinds of values that have a range, each with the way in which its values are read and shown.
 //!
 //! | kind | written as |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | share | a string with a percent sign: `"25%"` |
 //! | count | a plain number: `512` |
 //!
-//! Units are required, so that nobody has to guess whether 30 means seconds. What
+//! Units are required, so that nobody has to guess whether 30 means seconds. A text that
 //! [`Quantity::toml`] writes is read back as the same value.
 
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub struct Bounds<T> {
 
 /// A kind of value that can have bounds.
 pub trait Quantity: Copy + Send + Sync + 'static {
-    /// What such a value is, with examples, to follow "is not".
-    const WHAT: &'static str;
+    /// Description of such a value with examples, to follow "is not" in a message.
+    const KIND: &'static str;
 
     /// Reads a value as a source wrote it; `None` when it is of another kind.
     fn read(raw: &Raw) -> Option<Self>;
@@ -155,7 +155,7 @@ pub fn show_size(size: Size) -> String {
 }
 
 impl Quantity for Duration {
-    const WHAT: &'static str = r#"a duration with a unit, such as "200ms", "30s" or "24h""#;
+    const KIND: &'static str = r#"a duration with a unit, such as "200ms", "30s" or "24h""#;
 
     fn read(raw: &Raw) -> Option<Self> {
         read_duration(raw.text()?)
@@ -171,7 +171,7 @@ impl Quantity for Duration {
 }
 
 impl Quantity for Size {
-    const WHAT: &'static str = r#"a size with a unit, such as "512KiB" or "8MiB""#;
+    const KIND: &'static str = r#"a size with a unit, such as "512KiB" or "8MiB""#;
 
     fn read(raw: &Raw) -> Option<Self> {
         read_size(raw.text()?)
@@ -187,7 +187,7 @@ impl Quantity for Size {
 }
 
 impl Quantity for Percent {
-    const WHAT: &'static str = r#"a share in percent, such as "25%""#;
+    const KIND: &'static str = r#"a share in percent, such as "25%""#;
 
     fn read(raw: &Raw) -> Option<Self> {
         let share = digits(raw.text()?.trim_ascii().strip_suffix('%')?.trim_ascii_end())?;
@@ -208,7 +208,7 @@ impl Quantity for Percent {
 macro_rules! counts {
     ($($count:ty),+) => {
         $(impl Quantity for $count {
-            const WHAT: &'static str = "a whole number without unit, such as 100";
+            const KIND: &'static str = "a whole number without unit, such as 100";
 
             fn read(raw: &Raw) -> Option<Self> {
                 Some(Self::try_from(number(raw)?).unwrap_or(Self::MAX))
@@ -227,7 +227,7 @@ macro_rules! counts {
 counts!(u32, u64, usize);
 
 impl Quantity for Timer {
-    const WHAT: &'static str = r#""adaptive" or a duration with a unit, such as "200ms""#;
+    const KIND: &'static str = r#""adaptive" or a duration with a unit, such as "200ms""#;
 
     fn read(raw: &Raw) -> Option<Self> {
         match raw.text()?.trim_ascii() {
@@ -256,7 +256,7 @@ impl Quantity for Timer {
 }
 
 impl Quantity for Threads {
-    const WHAT: &'static str = r#""auto" or a whole number without unit, such as 2"#;
+    const KIND: &'static str = r#""auto" or a whole number without unit, such as 2"#;
 
     fn read(raw: &Raw) -> Option<Self> {
         if raw.text().is_some_and(|text| text.trim_ascii() == AUTOMATIC) {

@@ -1,6 +1,6 @@
 //! The sections of the configuration file, in the order in which the default file shows them.
 
-/// How a section is written in the file.
+/// The way in which a section is written in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SectionShape {
     /// A table, which is written once: `[stale]`.
@@ -13,9 +13,9 @@ pub enum SectionShape {
 pub struct ConfigSection {
     /// The name of the section, such as `stale.suffix`.
     pub name: &'static str,
-    /// How it is written in the file.
+    /// The way in which the section is written in the file.
     pub shape: SectionShape,
-    /// What the section is about, as one paragraph.
+    /// Subject of the section, as one paragraph.
     pub text: &'static str,
 }
 

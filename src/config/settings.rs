@@ -1,8 +1,8 @@
-//! What the operator has decided, in the form in which the program uses it.
+//! The decisions of the operator, in the form in which the program uses them.
 //!
 //! Only [`validate`](super::validate) makes these values, within the bounds of
-//! [`limits`](super::limits), so whoever has them need not check them again. How the resolver
-//! decides is a [`Policy`] of the core; the rest of what a process needs stands here.
+//! [`limits`](super::limits), so no other code has to check them again. The numbers by which the
+//! resolver decides are a [`Policy`] of the core; everything else that a process needs stands here.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,39 +13,39 @@ use crate::core::network::IpNetwork;
 use crate::core::policy::{LogFormat, Policy};
 use crate::core::upstream::UpstreamPolicy;
 
-/// Everything that a sidecar is started with.
+/// All settings with which a sidecar is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where clients are answered, and which of them.
+    /// The addresses on which clients are answered, and the clients that are.
     pub listen: Listen,
     /// The upstreams that the operator has named. When none of them is a primary for all names, the
     /// name servers of `/etc/resolv.conf` are added before the start.
     pub upstreams: Vec<UpstreamPolicy>,
-    /// The `resolv.conf` that the upstreams for all names come from, and which is watched; `None`
-    /// when the operator has named such upstreams.
+    /// Path of the `resolv.conf` that the upstreams for all names come from, and which is watched;
+    /// `None` when the operator has named such upstreams.
     pub resolv_conf: Option<PathBuf>,
     /// The numbers by which the resolver decides.
     pub policy: Policy,
     /// Files of answers that are read at the start, in this order.
     pub seeds: Vec<PathBuf>,
-    /// Where the admin interface is; `None` when it is off.
+    /// Address of the admin interface; `None` when the interface is off.
     pub admin: Option<Admin>,
-    /// The hosts file that is answered from; `None` when that is off.
+    /// Path of the hosts file that is answered from; `None` when no hosts file is used.
     pub hosts: Option<PathBuf>,
-    /// Where cached answers are kept across restarts.
+    /// The file in which cached answers are kept across restarts.
     pub state: StateFileSettings,
-    /// The cache that is shared with other instances; `None` when that is off.
+    /// The cache that is shared with other instances; `None` when none is.
     pub shared_cache: Option<SharedCacheSettings>,
     /// How the process ends after SIGTERM.
     pub drain: Drain,
-    /// What is logged, and how.
+    /// Level and format of the log.
     pub log: Log,
 }
 
-/// Where clients are answered, and which of them.
+/// The addresses on which clients are answered, the clients that are, and the limits of both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Addresses for UDP and TCP alike.
+    /// Addresses on which queries are received over UDP and TCP.
     pub addresses: Vec<SocketAddr>,
     /// Threads that read UDP queries, for each address.
     pub threads: usize,
@@ -59,7 +59,7 @@ pub struct Listen {
     pub clients: Vec<IpNetwork>,
 }
 
-/// Where the admin interface is reached.
+/// The address of the admin interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admin {
     /// The path of a Unix socket.
@@ -77,12 +77,12 @@ impl std::fmt::Display for Admin {
     }
 }
 
-/// Where cached answers are kept across restarts.
+/// The file in which cached answers are kept across restarts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateFileSettings {
-    /// Path of the state file; `None` when nothing is kept.
+    /// Path of the state file; `None` when no state file is used.
     pub path: Option<PathBuf>,
-    /// How often changes are written to it.
+    /// Time between two writes of changes to the state file.
     pub write_every: Duration,
 }
 
@@ -93,22 +93,22 @@ pub struct SharedCacheSettings {
     pub url: String,
     /// The servers that the URL names.
     pub servers: SharedCacheServers,
-    /// The group whose instances share what they have learned.
+    /// The group whose instances share the answers that they have learned.
     pub group: String,
-    /// File with the key that signs what is published.
+    /// File with the key that signs published entries.
     pub key_file: PathBuf,
     /// File with the former key, which is still accepted but no longer signs.
     pub former_key_file: Option<PathBuf>,
-    /// The user; `None` for the default user.
+    /// The user of the server; `None` for the default user.
     pub username: Option<String>,
-    /// Where the password is; `None` when none is needed.
+    /// The source of the password; `None` when none is needed.
     pub password: Option<Password>,
     /// File with the certificates of the authorities that vouch for the servers; `None` for those
     /// of the system.
     pub ca_file: Option<PathBuf>,
-    /// How long a query may wait for the shared cache.
+    /// Longest time that a query may wait for the shared cache.
     pub timeout: Duration,
-    /// Names that a new instance fetches at its start.
+    /// Number of names that a new instance fetches at its start.
     pub start_names: usize,
 }
 
@@ -121,7 +121,7 @@ pub struct SharedCacheServers {
     pub hosts: Vec<Server>,
     /// Whether connections to the hosts use TLS.
     pub transport: SharedCacheTransport,
-    /// Number of the database.
+    /// Number of the database on the server.
     pub database: u32,
 }
 
@@ -144,7 +144,7 @@ pub enum Topology {
 pub enum SharedCacheTransport {
     /// Connections are neither encrypted nor authenticated.
     Plain,
-    /// Connections use TLS.
+    /// Connections are encrypted and authenticated with TLS.
     Tls,
 }
 
@@ -153,11 +153,11 @@ pub enum SharedCacheTransport {
 pub struct Server {
     /// An IP address without brackets, or a full name.
     pub host: String,
-    /// The TCP port.
+    /// The TCP port, never 0.
     pub port: u16,
 }
 
-/// Where the password of the shared cache is.
+/// The source of the shared cache's password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Password {
     /// The password is the content of this file.
@@ -175,12 +175,12 @@ pub struct Drain {
     pub at_most: Duration,
 }
 
-/// What is logged, and in which form.
+/// Level and format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The least severe level that is written.
     pub level: Level,
-    /// The form of a log line.
+    /// The format of a log line: text or JSON.
     pub format: LogFormat,
 }
 
@@ -195,6 +195,6 @@ pub enum Level {
     Info,
     /// A state has changed in a way that is frequent.
     Debug,
-    /// Everything else, for those who debug holdover.
+    /// Everything else, for debugging holdover.
     Trace,
 }

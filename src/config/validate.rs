@@ -1,11 +1,11 @@
-//! Validates what all sources together say, and makes [`Settings`] of it.
+//! The validation of the merged layers, which makes [`Settings`] of them.
 //!
 //! Every mistake is collected before the first one is reported, so that an operator sees them all
 //! at once. A value that is wrong is replaced by its default for the rest of the validation, which
 //! therefore finds mistakes in other values as well. Files that a value names are not read here:
 //! they may change while the process runs, and are read where they are used.
 //!
-//! Each child validates one group of sections; what they share is in `validator`.
+//! Each child validates one group of sections; their common rules are in `validator`.
 
 mod addresses;
 mod admin;
@@ -30,7 +30,7 @@ use validator::Validator;
 /// Makes settings of the merged layers.
 ///
 /// # Errors
-/// [`ConfigError::Wrong`] with everything that is wrong.
+/// [`ConfigError::Wrong`] with all mistakes that were found.
 pub fn validate(layer: &Layer) -> Result<Settings, ConfigError> {
     let mut validator = Validator::new(layer);
     let listen = validator.listen();

@@ -1,10 +1,11 @@
-//! One lookup as a stub resolver makes it: a socket of its own, a second to wait, one retry.
+//! One lookup as a stub resolver makes it, with a socket of its own, a second to wait and one
+//! retry.
 //!
 //! That is what glibc does with `options timeout:1 attempts:2`, which is common in the field. Like
 //! glibc, the client goes on to its second attempt at once after a closed port or SERVFAIL.
 //!
-//! The client knows the zone, so it can tell a wrong answer from a right one and a stale answer
-//! from a fresh one, whichever resolver it asks.
+//! The client knows the zone, so it can distinguish a wrong answer from a right one and a stale
+//! answer from a fresh one, whichever resolver it asks.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::core::key::{Dnssec, Key};
 use crate::core::message::{self, Header, Records, Section};
 use crate::core::upstream_query::{self, Extension};
 
-/// How long the client waits for a response to one attempt.
+/// Time for which the client waits for a response to one attempt.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u16 = 2;
 /// Largest response that is read, in bytes.
@@ -93,7 +94,7 @@ impl PreparedQuery {
         }
     }
 
-    /// Compares a response with what the zone has for the question.
+    /// Compares a response with the answer that the zone has for the question.
     fn classify_reply(&self, response: &[u8], now: Generation) -> LookupOutcome {
         let Ok(header) = Header::read(response) else { return LookupOutcome::Failed };
         let rcode = header.rcode();
@@ -130,7 +131,7 @@ pub fn with_id(mut packet: Vec<u8>, id: u16) -> Vec<u8> {
     packet
 }
 
-/// A name in wire format; it is given without the dot at the end.
+/// A name in wire format; the argument has no dot at the end.
 #[must_use]
 pub fn wire_name(name: &str) -> Vec<u8> {
     let mut out = Vec::new();

@@ -1,5 +1,5 @@
-//! The faults that can be rehearsed: what each does to queries, what else happens during it, and
-//! what is promised under it.
+//! The faults that can be rehearsed: for each, the effect on queries, the incidents besides, and
+//! the promises that hold under it.
 //!
 //! Each method of [`Scenario`] answers one question about all scenarios, and matches every variant.
 //! A new scenario is a new variant; the compiler then points at each question that is still open.
@@ -8,12 +8,12 @@
 //!
 //! | method | question |
 //! |---|---|
-//! | [`label`](Scenario::label), [`story`](Scenario::story) | What do reports call it? |
+//! | [`label`](Scenario::label), [`story`](Scenario::story) | What do reports call the scenario? |
 //! | [`timeline`](Scenario::timeline) | How long is the fault? |
 //! | [`port`](Scenario::port) | Does the upstream's port stay open? |
 //! | [`incident`](Scenario::incident) | What happens besides the upstream's failure? |
-//! | [`expects`](Scenario::expects) | What is promised under it? |
-//! | [`Fault::fate`] | What becomes of a query? |
+//! | [`expects`](Scenario::expects) | What is promised under the scenario? |
+//! | [`Fault::fate`] | What happens to a query? |
 //!
 //! The fate of a query is a pure function of the fault, the time, the name and a random number, so
 //! that it can be tested without a socket. The drill's upstream carries it out.
@@ -52,7 +52,7 @@ pub enum Scenario {
     Seoul,
 }
 
-/// What happens to one query that arrives at the upstream.
+/// The treatment of one query that arrives at the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The upstream answers at once.
@@ -67,7 +67,7 @@ pub enum Fate {
     NxDomain,
 }
 
-/// How long the fault of a scenario is.
+/// The length of a scenario's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timeline {
     /// A share of the run's length, which the operator chooses.
@@ -79,16 +79,16 @@ pub enum Timeline {
 /// State of the upstream's port during a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
-    /// Packets arrive, whatever becomes of them.
+    /// Packets arrive at the upstream, which then answers them or not.
     Open,
     /// Nothing listens, and the kernel rejects each packet.
     Closed,
 }
 
-/// What happens during a fault besides the failure of the upstream.
+/// An event during a fault besides the failure of the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incident {
-    /// Nothing else happens.
+    /// The upstream fails, and nothing else happens.
     None,
     /// Clients ask for thousands of unknown names per second.
     Flood,
@@ -99,7 +99,7 @@ pub enum Incident {
 /// A scenario that is under way, with the operator's choices.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
-    /// Kind of outage.
+    /// Kind of outage that is under way.
     pub scenario: Scenario,
     /// Length of the whole fault.
     pub length: Duration,
@@ -150,7 +150,7 @@ impl Scenario {
         }
     }
 
-    /// Clause that says what happens during the fault, for the introduction of the drill.
+    /// Clause that describes the fault, for the introduction of the drill.
     #[must_use]
     pub const fn story(self) -> &'static str {
         match self {
@@ -178,7 +178,7 @@ impl Scenario {
         }
     }
 
-    /// How long the fault is.
+    /// Length of the fault, or how it is chosen.
     #[must_use]
     pub const fn timeline(self) -> Timeline {
         match self {
@@ -212,7 +212,7 @@ impl Scenario {
         }
     }
 
-    /// What happens during the fault besides the failure of the upstream.
+    /// The event during the fault besides the failure of the upstream.
     #[must_use]
     pub const fn incident(self) -> Incident {
         match self {
@@ -271,7 +271,7 @@ impl Scenario {
 }
 
 impl Fault {
-    /// What happens to a query that arrives at this time after the fault began.
+    /// The treatment of a query that arrives at this time after the fault began.
     #[must_use]
     pub fn fate(&self, into: Duration, packet: Packet) -> Fate {
         match self.scenario {
@@ -301,7 +301,8 @@ impl Packet {
     }
 }
 
-/// What happened to a query in the Seoul outage at this time after its beginning, uncompressed.
+/// The treatment of a query in the Seoul outage at this time after its beginning, at the speed of
+/// the real outage.
 #[must_use]
 pub fn seoul(at: Duration, packet: Packet) -> Fate {
     let severity = if at < SEOUL_HEALS {
@@ -312,7 +313,7 @@ pub fn seoul(at: Duration, packet: Packet) -> Fate {
     if f64::from(packet.permille()) < severity * f64::from(SEOUL_LOSS) {
         return Fate::Drop;
     }
-    // The responses that come are late as long as most packets are lost; when the outage is nearly
+    // The responses that come are slow as long as most packets are lost; when the outage is nearly
     // over, they are on time.
     if severity < SEOUL_QUICK {
         Fate::Answer

@@ -43,7 +43,7 @@ const FILL_MAX: usize = 42_000;
 const FILL_FROM: usize = 1_000_000;
 /// How often the flood's thread looks at the clock.
 const TICK: Duration = Duration::from_millis(1);
-/// Most queries that the flood's thread makes up for at once after it was late.
+/// Most queries that the flood's thread sends at once after it was delayed.
 const BURST_MAX: u64 = 1_000;
 /// How long the flood's thread waits for the last responses.
 const LAST_RESPONSES: Duration = Duration::from_secs(3);
@@ -53,9 +53,9 @@ const RESPONSE_MAX: usize = 512;
 /// Measurements of a flood.
 #[derive(Debug, Default)]
 pub struct FloodResults {
-    /// Queries that were sent.
+    /// Number of queries that were sent.
     pub sent: u64,
-    /// Responses that came, of any kind.
+    /// Number of responses that came, of any kind.
     pub answered: u64,
     /// Time for which the flood was sent.
     pub lasted: Duration,
@@ -73,7 +73,7 @@ pub struct FloodResults {
 }
 
 impl FloodResults {
-    /// Queries that were sent per second.
+    /// Average number of queries that were sent per second.
     #[must_use]
     pub fn per_second(&self) -> u64 {
         let millis = u64::try_from(self.lasted.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -139,18 +139,21 @@ pub(super) async fn fill(options: &DrillOptions, resolver: SocketAddr) -> std::i
     Ok(())
 }
 
-/// Asks for the critical names in turn until the fault, which is this long, is over. No client has
-/// asked for them before.
+/// Asks for the critical names in turn until the fault, whose length is `fault`, is over. No client
+/// has asked for these names before.
 pub(super) async fn ask_for_critical(
     options: &DrillOptions,
     resolver: SocketAddr,
     zone_began: Instant,
     fault: Duration,
 ) -> ClientResults {
+    // Only holdover has critical names, so another resolver is not asked.
     let mut results = ClientResults::default();
     if options.target.is_some() {
         return results;
     }
+
+    // Ask one question at a time, at an even pace.
     let queries: Vec<PreparedQuery> = critical_names(options)
         .flat_map(|name| AddressType::ALL.map(|rtype| ZoneQuestion::new(name.clone(), rtype)))
         .map(|question| PreparedQuery::new(question, Extension::Edns))
@@ -169,13 +172,13 @@ pub(super) async fn ask_for_critical(
     results
 }
 
-/// A flood that is being sent.
+/// A flood that is under way, sent by a thread of its own.
 pub(super) struct Flood {
-    /// Set to end it.
+    /// Set to true to end the flood.
     stop: Arc<AtomicBool>,
     counts: Arc<FloodCounts>,
     began: Instant,
-    /// Time for which it was sent, once it has ended.
+    /// Time for which the flood was sent; zero until it has ended.
     lasted: Duration,
     thread: JoinHandle<()>,
 }
@@ -188,8 +191,8 @@ struct FloodCounts {
 }
 
 impl Flood {
-    /// Begins to send so many queries per second. The seed makes the names differ from those of
-    /// other drills, which a resolver under test may still have in its cache.
+    /// Begins to send `per_second` queries per second. The seed makes the names differ from those
+    /// of other drills, which a resolver under test may still have in its cache.
     pub(super) fn start(resolver: SocketAddr, per_second: u32, seed: u64) -> std::io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(resolver)?;
@@ -208,8 +211,8 @@ impl Flood {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for the last responses; gives the results with what the flood itself measures: the
-    /// queries that were sent, the responses, and the time.
+    /// Waits for the last responses; gives the measurements of the flood itself: the queries that
+    /// were sent, the responses, and the time.
     pub(super) fn finish(self) -> FloodResults {
         let _ = self.thread.join();
         FloodResults {
@@ -221,8 +224,8 @@ impl Flood {
     }
 }
 
-/// Sends queries until it is stopped, and counts responses until all have come or it has waited for
-/// long enough.
+/// Sends queries until `stop` is set, and counts responses until all have come or
+/// [`LAST_RESPONSES`] is over.
 fn send_until_stopped(socket: &UdpSocket, per_second: u32, seed: u64, stop: &AtomicBool, counts: &FloodCounts) {
     let began = Instant::now();
     let mut response = [0; RESPONSE_MAX];
@@ -231,6 +234,8 @@ fn send_until_stopped(socket: &UdpSocket, per_second: u32, seed: u64, stop: &Ato
             counts.answered.fetch_add(1, Ordering::Relaxed);
         }
     };
+
+    // Send all queries that are due, then count the responses that have come.
     let mut count = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or_default();
@@ -245,6 +250,8 @@ fn send_until_stopped(socket: &UdpSocket, per_second: u32, seed: u64, stop: &Ato
         count_responses();
         std::thread::sleep(TICK);
     }
+
+    // Wait for the last responses.
     let until = Instant::now() + LAST_RESPONSES;
     while Instant::now() < until && counts.answered.load(Ordering::Relaxed) < counts.sent.load(Ordering::Relaxed) {
         count_responses();

@@ -108,9 +108,12 @@ impl Load {
             let extension = if position.is_multiple_of(2) { Extension::Edns } else { Extension::Plain };
             Rc::new(PreparedQuery::new(question, extension))
         };
+        // Names are kept in the order of their rank, with all queries of each.
         let names = (0..options.names)
             .map(|index| zone::questions(index).into_iter().enumerate().map(prepare).collect())
             .collect();
+        // The weight of a name is 1 divided by its rank; sums of the weights make the choice one
+        // search.
         let mut sum = 0.0;
         let weights = (1..=options.names)
             .map(|rank| {
@@ -257,7 +260,7 @@ impl Load {
     }
 }
 
-/// Query of a drill without names.
+/// The query of a drill without names, which the arguments do not allow.
 fn fallback() -> PreparedQuery {
     PreparedQuery::new(ZoneQuestion::new(zone::name(0), AddressType::A), Extension::Edns)
 }

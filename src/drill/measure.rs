@@ -1,5 +1,5 @@
-//! Measurements of what clients got in each phase of the drill, how long it took, and how soon
-//! their answers were fresh again after the heal.
+//! The measurements of the drill: the answers that clients got in each phase, their latency, and
+//! the time until answers were fresh again after the heal.
 //!
 //! The latency of a query counts from the moment at which it was due, not from the moment at which
 //! it was sent, so that a client that falls behind does not hide the delay.
@@ -20,21 +20,21 @@ const BUCKETS_MAX: usize = 10_000;
 /// Share of answers after the heal that may be stale or missing where the rest counts as fresh, in
 /// percent.
 const NOT_FRESH_MAX: f64 = 1.0;
-/// Largest latency that is told apart from larger ones, in microseconds.
+/// Largest latency that is recorded exactly, in microseconds; larger ones count as this one.
 const LATENCY_MAX: u64 = 10_000_000;
 /// Time after the heal within which answers may still be stale; later ones count as stale answers
 /// while the upstream is healthy.
 pub const SETTLED: Duration = Duration::from_secs(5);
 
 labelled! {
-    /// A part of the drill.
+    /// A phase of the drill, in the order in which they are played.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum DrillPhase {
-        /// Everything works.
+        /// Everything works, before the fault.
         WarmUp = "warm-up",
-        /// The fault.
+        /// The upstream fails in the way of the scenario.
         Fault = "fault",
-        /// Everything works again.
+        /// Everything works again, after the fault.
         Heal = "heal",
     }
 }
@@ -42,17 +42,17 @@ labelled! {
 /// Counts and latencies of the queries of one group of clients in one phase.
 #[derive(Clone, Debug)]
 pub struct PhaseCounts {
-    /// Queries that were due; the sum of the next four.
+    /// Number of queries that were due: the sum of fresh, stale, wrong and failed.
     pub queries: u64,
-    /// Right answers within their TTL.
+    /// Number of right answers within their TTL.
     pub fresh: u64,
-    /// Right answers that were older than their TTL allows, or said to be stale.
+    /// Number of right answers that were older than their TTL allows, or carried EDE 3 or 19.
     pub stale: u64,
-    /// Answers of another kind than the zone has.
+    /// Number of answers of another kind than the zone has.
     pub wrong: u64,
-    /// Lookups without an answer.
+    /// Number of lookups without an answer.
     pub failed: u64,
-    /// Answers of any kind within [`IN_TIME`].
+    /// Number of answers of any kind within [`IN_TIME`].
     pub in_time: u64,
     /// Latency of all queries, in microseconds.
     latency: Option<Histogram<u64>>,
@@ -107,12 +107,12 @@ impl PhaseCounts {
     }
 }
 
-/// Part of a whole.
+/// A part of a whole, to be shown in percent.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
-    /// How many of the whole.
+    /// Number of members of the whole that the share counts.
     pub part: u64,
-    /// How many there are.
+    /// Number of all members.
     pub whole: u64,
 }
 
@@ -229,7 +229,7 @@ impl ClientResults {
     }
 
     /// Seconds from the heal to the first half second from which on at least 99 % of all answers
-    /// were fresh; `None` if they were not even at the end.
+    /// were fresh; `None` if so many were not fresh even at the end.
     #[must_use]
     pub fn seconds_to_fresh(&self) -> Option<f64> {
         let is_not_fresh = |bucket: &HealBucket| {

@@ -1,5 +1,5 @@
-//! What the operator chooses for one drill, and what follows from it: how long each phase is, and
-//! in which phase a moment lies.
+//! The choices of the operator for one drill, and what follows from them: the length of each phase,
+//! and the phase of each moment.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const RECORDED_MARGIN: Duration = Duration::from_secs(10);
 /// Choices of the operator for one drill.
 #[derive(Clone, Debug)]
 pub struct DrillOptions {
-    /// Kind of outage.
+    /// Kind of outage to rehearse.
     pub scenario: Scenario,
     /// Queries per second of each group of clients.
     pub qps: u32,
@@ -36,25 +36,25 @@ pub struct DrillOptions {
     /// URL of a shared cache on this host, from which a new instance answers in the scenario
     /// restart.
     pub shared_cache: Option<String>,
-    /// Form of the report.
+    /// Format of the report.
     pub output: Output,
 }
 
 /// Resolver other than holdover that is to be tested, and that somebody else has started.
 #[derive(Clone, Copy, Debug)]
 pub struct OtherResolver {
-    /// Address on which it listens.
+    /// Address on which the resolver listens.
     pub address: SocketAddr,
-    /// Address at which it expects its upstream; the drill listens there.
+    /// Address at which the resolver expects its upstream; the drill listens there.
     pub upstream: SocketAddr,
 }
 
-/// Form of the report.
+/// Format of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// A line per second and a table at the end.
     Table,
-    /// One JSON document.
+    /// One JSON document at the end, and no progress lines.
     Json,
 }
 
@@ -82,7 +82,7 @@ impl PhaseLengths {
         self.until_heal().saturating_add(self.heal)
     }
 
-    /// Phase at a time since the beginning of the run.
+    /// Phase, and time into that phase, at a time since the beginning of the run.
     #[must_use]
     pub fn moment(self, elapsed: Duration) -> Moment {
         if elapsed < self.warm_up {
@@ -113,7 +113,7 @@ impl Default for DrillOptions {
 }
 
 impl DrillOptions {
-    /// Lengths of the phases.
+    /// Lengths of the phases that follow from these choices.
     #[must_use]
     pub fn phases(&self) -> PhaseLengths {
         match self.scenario.timeline() {

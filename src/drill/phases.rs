@@ -1,4 +1,4 @@
-//! Plays the three phases of a drill: everything works, the fault, everything works again.
+//! The three phases of a drill: everything works, the fault, everything works again.
 //!
 //! Three things happen at the same time: clients send queries, the packets at the upstreams are
 //! counted and a progress line is printed every second, and the fault begins and is healed.
@@ -67,15 +67,15 @@ async fn watch(options: &DrillOptions, bed: &TestBed, load: &Load, began: Instan
     }
 }
 
-/// Measurements of what happened during the fault besides the upstream's failure.
+/// Measurements of the incident that happened during the fault besides the upstream's failure.
 #[derive(Default)]
 struct Caused {
     flood: Option<FloodResults>,
     back_after: Option<Duration>,
 }
 
-/// Begins the fault after the warm-up, lets happen what else belongs to the scenario, and heals the
-/// fault.
+/// Begins the fault after the warm-up, causes the incident that belongs to the scenario, and heals
+/// the fault.
 async fn cause_fault(options: &DrillOptions, bed: &TestBed, load: &Load, began: Instant) -> io::Result<Caused> {
     let phases = options.phases();
     tokio::time::sleep_until(began + phases.warm_up).await;
@@ -151,7 +151,7 @@ async fn flood_until_heal(
 
 /// Waits for the last responses of a flood and completes its measurements.
 async fn finish_flood(flood: Flood, results: FloodResults, bed: &TestBed) -> io::Result<FloodResults> {
-    // It can take seconds, so it waits in a thread where no client runs.
+    // The last responses can take seconds, so a thread where no client runs waits for them.
     let counted = tokio::task::spawn_blocking(move || flood.finish()).await.map_err(io::Error::other)?;
     Ok(FloodResults {
         sent: counted.sent,

@@ -1,8 +1,8 @@
-//! The promises that holdover has to keep under a fault: what is measured, its bound, its text.
+//! The promises that holdover has to keep under a fault, each with its measurement, bound and text.
 //!
 //! Which promises a scenario makes is decided by [`Scenario::expects`](super::fault::Scenario);
 //! here are the promises to choose from. A promise is data: the verdict measures it, and leaves it
-//! out if the run cannot tell.
+//! out if the run cannot test it.
 //!
 //! The texts are part of the drill's output: an operator reads them, and scripts find a check by
 //! them in the JSON document.
@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::measure::{IN_TIME, SETTLED};
 use crate::config::limits;
 
-/// Promise with its bound.
+/// A promise with its bound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Promise {
     /// At least this share of the queries for known names that are due during the fault is answered
@@ -27,7 +27,8 @@ pub enum Promise {
         /// Smallest share, in percent.
         percent: f64,
     },
-    /// Every query for a known name that is due during the fault is answered, however late.
+    /// Every query for a known name that is due during the fault is answered, however long that
+    /// takes.
     NoneUnanswered,
     /// The sidecar that was killed and started again answers this soon after its start.
     BackAfterKill {
@@ -44,7 +45,7 @@ pub enum Promise {
     NoStaleWhileHealthy,
     /// The upstream receives at most this many packets in any one second.
     PacketsPerSecond {
-        /// Most packets.
+        /// Largest number of packets in one second.
         at_most: u32,
     },
     /// Answers are fresh again this soon after the heal.
@@ -57,7 +58,7 @@ pub enum Promise {
     CriticalNamesInTime,
     /// The flood neither empties the cache nor makes it grow beyond its bound.
     CacheStaysFull {
-        /// Most answers in the cache.
+        /// Largest number of answers in the cache.
         bound: CacheBound,
     },
     /// Resident memory of the whole process grows by at most this much during the flood.

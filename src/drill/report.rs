@@ -30,7 +30,7 @@ pub struct Report<'a> {
     pub checks: &'a [Check],
 }
 
-/// Text that says what is about to happen; `subject` names the resolver under test.
+/// Introduction that describes the drill before it begins; `subject` names the resolver under test.
 #[must_use]
 pub fn introduction(options: &DrillOptions, subject: &str) -> String {
     let phases = options.phases();
@@ -86,6 +86,7 @@ pub fn progress(line: &ProgressLine<'_>) -> String {
 /// Table of the results, followed by the verdict.
 #[must_use]
 pub fn table(report: &Report<'_>) -> String {
+    // The table, with one line for each group of clients in each phase.
     let mut out = format!(
         "\n{:<9} {:<8} {:>8} {:>10} {:>8} {:>8} {:>7} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
         "phase",
@@ -125,6 +126,8 @@ pub fn table(report: &Report<'_>) -> String {
             );
         }
     }
+
+    // The packets, then each promise with its measurement, and the verdict.
     let PacketCounts { with, without } = report.peaks;
     let _ = writeln!(out, "\npackets upstream, most in a second: with {with}, without {without}\n");
     for check in report.checks {

@@ -35,19 +35,19 @@ pub(super) struct ChildSidecar {
     setup: Setup,
 }
 
-/// What all child processes of one drill have in common.
+/// The settings that all child processes of one drill have in common.
 struct Setup {
     upstream: SocketAddr,
     /// Folder of the state file and the shared cache's key; removed at the end.
     folder: PathBuf,
-    /// URL of the shared cache.
+    /// URL of the shared cache; `None` without one.
     shared_cache: Option<String>,
 }
 
 /// A running `holdover serve`, which is killed when this value is dropped.
 struct Process {
     child: Child,
-    /// Address on which it listens.
+    /// Address on which the process listens.
     address: SocketAddr,
 }
 
@@ -113,10 +113,10 @@ impl Setup {
 
     /// File with the key that signs entries of the shared cache.
     fn key_file(&self) -> PathBuf {
-        self.folder.join("fleet.key")
+        self.folder.join("shared-cache.key")
     }
 
-    /// Starts `holdover serve` on this address and waits until it answers.
+    /// Starts `holdover serve` on this address and waits until the process answers.
     fn start(&self, address: SocketAddr, arguments: &[OsString]) -> anyhow::Result<Process> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(program);

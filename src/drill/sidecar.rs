@@ -16,11 +16,11 @@ use crate::config::settings::Settings;
 use crate::core::upstream::{Role, Transport, UpstreamPolicy};
 use crate::resolver::Resolver;
 
-/// A running sidecar.
+/// The running sidecar under test, in a thread of this process.
 pub(super) struct Sidecar {
     address: SocketAddr,
     resolver: Arc<Resolver>,
-    /// Ends the sidecar.
+    /// Sends the signal that ends the sidecar.
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -72,7 +72,7 @@ impl Sidecar {
     }
 }
 
-/// What the thread reports once the sidecar runs or has failed to start.
+/// The report of the thread, once the sidecar runs or has failed to start.
 type Started = anyhow::Result<(SocketAddr, Arc<Resolver>)>;
 
 /// Runs the sidecar in the current thread until it is stopped.

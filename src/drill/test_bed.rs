@@ -40,7 +40,7 @@ enum Subject {
     /// A sidecar in a child process, which can be killed.
     Child {
         address: SocketAddr,
-        /// Behind a lock, as it is restarted in a thread that may wait.
+        /// The child process, behind a lock because a thread that may block restarts it.
         child: Arc<Mutex<ChildSidecar>>,
     },
     /// Another resolver, which somebody else has started.
@@ -149,10 +149,11 @@ impl TestBed {
         Some(acted.map_err(anyhow::Error::from).and_then(|result| result))
     }
 
-    /// Ends the sidecar, if it is in this process or its child.
+    /// Ends the sidecar, whether it runs in this process or in a child process.
     pub(super) fn tear_down(self) {
         match self.subject {
             Subject::Here(sidecar) => sidecar.stop(),
+            // A child process is killed when its value is dropped.
             Subject::Child { .. } | Subject::Other(_) => {}
         }
     }

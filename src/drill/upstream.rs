@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use super::fault::{Fate, Fault, Packet, Port};
 use super::zone::{self, AddressType, ExpectedAnswer, Generation, NEGATIVE_TTL};
 
-/// How long a TCP connection may be idle.
+/// Time for which a TCP connection may be idle.
 const TCP_IDLE: Duration = Duration::from_secs(10);
 /// Responses that may be queued on one TCP connection.
 const TCP_QUEUE: usize = 32;
@@ -34,15 +34,15 @@ const UDP_MAX: u16 = 1232;
 /// Pause before the upstream tries again to open its port.
 const BIND_AGAIN: Duration = Duration::from_millis(50);
 
-/// How many free UDP ports are tried until one is free for TCP as well.
+/// Number of free UDP ports that are tried until one is free for TCP as well.
 const PORT_TRIES: u32 = 16;
 
 /// A fault that is under way.
 #[derive(Clone, Copy, Debug)]
 pub struct ActiveFault {
-    /// The fault.
+    /// The fault that decides what happens to queries.
     pub fault: Fault,
-    /// When it began.
+    /// Moment at which the fault began.
     pub began: Instant,
 }
 
@@ -50,7 +50,6 @@ pub struct ActiveFault {
 struct ServerState {
     zone_began: Instant,
     fault: Mutex<Option<ActiveFault>>,
-    /// Packets received.
     received: AtomicU64,
     /// State of the random number generator.
     random: AtomicU64,
@@ -107,8 +106,8 @@ impl FaultyUpstream {
     }
 }
 
-/// Opens both sockets on one port. For port 0 it is the first port that is free for both, as a port
-/// that is free for UDP may be taken for TCP.
+/// Opens both sockets on one port. Port 0 stands for any port that is free for both protocols: a
+/// port that is free for UDP may be in use for TCP, so several ports are tried.
 fn bind_both(address: SocketAddr) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
     let tries = if address.port() == 0 { PORT_TRIES } else { 1 };
     let mut outcome = bind(address);
@@ -140,6 +139,7 @@ async fn serve(
 ) {
     let mut sockets = Some(first);
     loop {
+        // Open the port, again and again while another program has it.
         let (udp, tcp) = match sockets.take().map_or_else(|| bind(address), Ok) {
             Ok(sockets) => sockets,
             Err(_) => {
@@ -147,6 +147,8 @@ async fn serve(
                 continue;
             }
         };
+
+        // Serve until the port is to be closed.
         let mut server = Server::new(handler.clone());
         if let (Ok(udp), Ok(tcp)) = (UdpSocket::from_std(udp), TcpListener::from_std(tcp)) {
             server.register_socket(udp);
@@ -155,6 +157,8 @@ async fn serve(
         if port.wait_for(|port| *port == Port::Closed).await.is_err() {
             return;
         }
+
+        // Close the sockets, and wait until the port is to be open again.
         let _ = server.shutdown_gracefully().await;
         drop(server);
         if port.wait_for(|port| *port == Port::Open).await.is_err() {
@@ -163,12 +167,12 @@ async fn serve(
     }
 }
 
-/// Answers queries, or does to them what the fault demands.
+/// The handler of queries: it answers, or treats the query as the fault demands.
 #[derive(Clone)]
 struct Handler(Arc<ServerState>);
 
 impl Handler {
-    /// What happens to a query for this name.
+    /// The treatment of a query for this name under the present fault.
     fn fate(&self, name: &str) -> Fate {
         let Some(active) = *self.0.fault.lock() else { return Fate::Answer };
         // A linear congruential step (Knuth, MMIX) is good enough to lose packets with. Its low
@@ -179,7 +183,7 @@ impl Handler {
         active.fault.fate(active.began.elapsed(), Packet { name_hash: hash(name), random })
     }
 
-    /// The response that the zone has for a question.
+    /// The response of the zone to a question at this moment.
     fn records(&self, name: &Name, rtype: RecordType) -> ZoneResponse {
         let generation = Generation::at(self.0.zone_began.elapsed());
         let wanted = match rtype {
@@ -246,6 +250,7 @@ impl RequestHandler for Handler {
     async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut responder: R) -> ResponseInfo {
         self.0.received.fetch_add(1, Ordering::Relaxed);
         let nothing = || ResponseInfo::from(Header { metadata: request.metadata, counts: Default::default() });
+        // The fault decides whether there is a response, when, and of what kind.
         let Ok(info) = request.request_info() else { return nothing() };
         let name: Name = info.query.name().into();
         let ZoneResponse { code, answers, authorities } = match self.fate(&name.to_ascii()) {
@@ -258,6 +263,8 @@ impl RequestHandler for Handler {
             Fate::ServFail => ZoneResponse::empty(ResponseCode::ServFail),
             Fate::NxDomain => ZoneResponse::negative(ResponseCode::NXDomain),
         };
+
+        // The response has the flags of a recursive resolver, and EDNS when the query has it.
         let mut metadata = Metadata::new(request.metadata.id, MessageType::Response, OpCode::Query);
         metadata.recursion_desired = request.metadata.recursion_desired;
         metadata.recursion_available = true;

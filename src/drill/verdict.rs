@@ -1,4 +1,4 @@
-//! The verdict: compares each promise of the scenario with what was measured.
+//! The verdict, which compares each promise of the scenario with its measurement.
 //!
 //! A promise that the run cannot test is left out of the verdict: after a heal of 2 s nobody knows
 //! whether answers would have been fresh after 5 s, and the memory of another resolver's process is
@@ -10,7 +10,7 @@ use super::flood::FloodResults;
 use super::measure::{ClientResults, DrillPhase, PhaseCounts, Share};
 use super::promise::{CacheBound, Promise, mebibytes};
 
-/// Promise with the result of its measurement.
+/// A promise with the result of its measurement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
     /// Text of the promise.

@@ -4,9 +4,9 @@
 //! | name | records |
 //! |---|---|
 //! | `app{i}.drill.test`, i mod 10 from 0 to 5 | A and AAAA |
-//! | i mod 10 is 6 or 7 | A; AAAA is NODATA |
-//! | i mod 10 is 8 | a chain of two CNAMEs to A and AAAA |
-//! | i mod 10 is 9 | A and AAAA; clients first append the search domain, which gives NXDOMAIN |
+//! | `app{i}.drill.test`, i mod 10 is 6 or 7 | A; AAAA is NODATA |
+//! | `app{i}.drill.test`, i mod 10 is 8 | a chain of two CNAMEs to A and AAAA |
+//! | `app{i}.drill.test`, i mod 10 is 9 | A and AAAA; clients first append the search domain, which gives NXDOMAIN |
 //!
 //! Names are not stored: whatever number `i` a client puts into a name, the name exists.
 //!
@@ -28,20 +28,20 @@ const CYCLE: u32 = 250;
 /// Seconds by which the age of an answer may be wrong, as generation and TTL are whole seconds.
 const ROUNDING: u32 = 2;
 
-/// Record type that the drill's clients ask for.
+/// Type of address that the drill's clients ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AddressType {
-    /// IPv4 address.
+    /// IPv4 address (RFC 1035).
     A,
-    /// IPv6 address.
+    /// IPv6 address (RFC 3596).
     Aaaa,
 }
 
 impl AddressType {
-    /// Both types.
+    /// Both types, A first.
     pub const ALL: [Self; 2] = [Self::A, Self::Aaaa];
 
-    /// Number of the type on the wire.
+    /// Number of the type in wire format.
     #[must_use]
     pub const fn code(self) -> u16 {
         match self {

@@ -27,7 +27,7 @@ impl Packets {
         let taken = self.budget.lock().take(class, packets, now);
         match taken {
             Ok(()) => self.sends.sent(class),
-            Err(_) => self.sends.shed(class),
+            Err(_) => self.sends.over_budget(class),
         }
         taken
     }

@@ -90,7 +90,7 @@ fn walk(context: &Context, present: &[Option<PresentOutage>], now: Timestamp) ->
 /// Packets of one class.
 fn packets(context: &Context, class: Class) -> PacketReading {
     let sends = context.packets.sends();
-    PacketReading { sent: sends.total(class), over_budget: sends.total_shed(class) }
+    PacketReading { sent: sends.total(class), over_budget: sends.total_over_budget(class) }
 }
 
 /// The sizes of the cache.

@@ -1,14 +1,14 @@
-//! Prints for the person who typed the command: results on standard output, everything else on
+//! Output for the person who typed the command: results on standard output, everything else on
 //! standard error.
 //!
 //! `println!` and `eprintln!` panic when they cannot write. A sidecar, a health check or the first
 //! process of a container must not end because nobody reads its output, so all printing goes
 //! through this module, and clippy forbids those macros in this crate.
 //!
-//! | what is wrong | standard output | standard error |
+//! | problem | standard output | standard error |
 //! |---|---|---|
-//! | its reader is gone (`holdover status \| head -1`) | the rest is left out | the rest is left out |
-//! | it cannot be written (a full disk) | an error: the command fails with 1 and says so | left out, as there is no place to report it |
+//! | the reader is gone (`holdover status \| head -1`) | the rest is left out | the rest is left out |
+//! | the stream cannot be written (a full disk) | an error: the command fails with 1 and says so | left out, as there is no place to report it |
 //!
 //! A reader that is gone does not change the exit code. Scripts call `holdover check` and the drill
 //! for the exit code, whether anybody reads the words or not.
@@ -24,7 +24,7 @@ pub struct Unwritable(#[source] io::Error);
 /// Writes a result to standard output, completely before it returns.
 ///
 /// # Errors
-/// [`Unwritable`], unless the reader is gone: it has read all that it wanted.
+/// [`Unwritable`], unless the reader is gone, which has then read all that it wanted.
 pub fn say(text: &str) -> Result<(), Unwritable> {
     say_to(io::stdout().lock(), text)
 }
@@ -37,17 +37,18 @@ fn say_to(mut out: impl Write, text: &str) -> Result<(), Unwritable> {
     }
 }
 
-/// Writes what is wrong to standard error, with the name of holdover before it.
+/// Writes one line about a problem to standard error, after the word `holdover:`.
 pub fn complain(what: impl Display) {
     remark(format_args!("holdover: {what}"));
 }
 
-/// Writes a line to standard error, with one system call, so that it is not mixed with others.
+/// Writes a line to standard error with one system call, so that other writers' text is not mixed
+/// into it.
 pub fn remark(line: impl Display) {
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Whether a write failed because the reader is gone.
+/// Whether a write failed because the reader of the output is gone.
 #[must_use]
 pub fn is_reader_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::BrokenPipe

@@ -1,4 +1,5 @@
-//! Counts events by the variants of an enum that [`labelled!`](crate::core::labelled) defines.
+//! Groups of counters, one counter for each variant of an enum that
+//! [`labelled!`](crate::core::labelled) defines.
 //!
 //! Every group of counters in holdover is one [`Counters`]: queries by outcome, packets by class,
 //! connections by event. Counting is one relaxed addition to an array element whose position the
@@ -28,7 +29,7 @@ impl<L: Labelled> Counters<L> {
         }
     }
 
-    /// How often `variant` was counted since the process started.
+    /// The number of times that `variant` was counted since the process started.
     #[must_use]
     pub fn total(&self, variant: L) -> u64 {
         self.0.as_ref().get(variant.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))

@@ -1,4 +1,4 @@
-//! Everything that holdover writes to its log, as types: code says what happened by making an
+//! The events that holdover writes to its log, as types: code reports what happened by making an
 //! event, and only this module knows the words.
 //!
 //! An event is a struct with the facts and a method `emit` that writes one line. That keeps the
@@ -21,11 +21,11 @@ mod upstreams;
 pub use admin::{AdminListening, AdminUnavailable, CacheFlushed, CacheImported, SeedRead, SeedUnusable};
 pub use critical::{CriticalNameTroubled, CriticalNameWell, CriticalNamesKnown, ReadyWithout};
 pub use hosts::{HostsRead, HostsUnusable};
-pub use process::{Draining, Listening, PartRestarted, Ready, Stopped};
+pub use process::{Draining, Listening, Ready, Stopped, ThreadRestarted};
 #[cfg(feature = "shared-cache")]
 pub use shared_cache::{
-    SharedCacheBack, SharedCacheFilled, SharedCacheLost, SharedCacheReached, SharedCacheRefuses, SharedCacheUnusable,
-    SharedCacheWrongEntries,
+    SharedCacheBack, SharedCacheFilled, SharedCacheIgnoredEntries, SharedCacheLost, SharedCacheReached,
+    SharedCacheRejectsWrites, SharedCacheUnusable,
 };
 pub use state_file::{StateFailing, StateLoaded, StateSetAside, StateWorking};
 pub use unwanted_traffic::{UnwantedTraffic, UnwantedTrafficSeen};

@@ -1,7 +1,7 @@
-//! Starts the log, which goes to standard error as text or as JSON.
+//! The start of the log, which goes to standard error as text or as JSON.
 //!
-//! What is logged is defined in [`super::events`]. Libraries that log once per query are only heard
-//! when holdover itself is debugged.
+//! The log lines themselves are defined in [`super::events`]. Libraries may log once per query, so
+//! their lines below WARN are written only when holdover itself logs at DEBUG.
 
 use std::io::IsTerminal;
 
@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::core::policy::LogFormat;
 
-/// Starts logging for the whole process; does nothing when that was done before.
+/// Starts the log of the whole process; does nothing when the log was started before.
 pub fn start(level: LevelFilter, format: LogFormat) {
     // Libraries log once per query at INFO, which would fill the log of every healthy sidecar.
     let others = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::WARN) };

@@ -1,5 +1,5 @@
-//! Every metric: its name, what it means, and where in a [`Reading`] its value is. No other file
-//! names metrics.
+//! The table of all metrics: the name of each, its meaning, and the field of a [`Reading`] with its
+//! value. No other file names metrics.
 //!
 //! Nothing is counted here. The threads that answer count in their own [`super::tally`]; a scrape
 //! adds the counters up, and costs those threads nothing. The names follow the rules of Prometheus:
@@ -18,10 +18,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::reading::{CurrentOutageReading, OutageReading, Reading, StoreSizeReading};
-use super::tally::{Carried, ConnectionEvent};
+use super::tally::{ConnectionEvent, UpstreamTraffic};
 use crate::core::health::UpstreamState;
 
-/// The content type of [`render`]ed text.
+/// The HTTP content type of the text that [`render`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The type of a metric in OpenMetrics.
@@ -31,18 +31,18 @@ pub enum MetricKind {
     Counter,
     /// A number that goes up and down.
     Gauge,
-    /// Counts of values by size.
+    /// Counts of values by size, in classes with upper bounds.
     Histogram,
 }
 
-/// The unit of a metric, which ends its name.
+/// The unit of a metric, with which the metric's name ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// A plain number, without a unit.
+    /// A plain number without a unit, which adds nothing to the name.
     Count,
-    /// Seconds.
+    /// Seconds, which end the name with `_seconds`.
     Seconds,
-    /// Bytes.
+    /// Bytes, which end the name with `_bytes`.
     Bytes,
 }
 
@@ -59,7 +59,7 @@ enum Value {
     Histogram(f64, u64, Vec<(f64, u64)>),
 }
 
-/// One metric.
+/// One metric, with the function that finds its values in a [`Reading`].
 pub struct Metric {
     /// The name without prefix, unit and `_total`.
     name: &'static str,
@@ -129,7 +129,7 @@ fn attempts(reading: &Reading) -> Vec<Sample> {
     each.flat_map(|own| own.attempts.iter().map(move |(end, count)| of(&own.upstream, end, *count))).collect()
 }
 
-/// Round-trip times.
+/// One sample for each upstream whose round-trip times are known.
 fn round_trips(reading: &Reading) -> Vec<Sample> {
     let measured = reading.upstreams.iter().filter_map(|upstream| Some((upstream, upstream.rtt_p99_seconds?)));
     measured
@@ -137,7 +137,7 @@ fn round_trips(reading: &Reading) -> Vec<Sample> {
         .collect()
 }
 
-/// Ages of stale answers.
+/// The histogram of the ages of stale answers.
 fn stale_ages(reading: &Reading) -> Vec<Sample> {
     let ages = &reading.stale_ages;
     #[expect(clippy::cast_precision_loss, reason = "bounds are a week at the most")]
@@ -147,8 +147,8 @@ fn stale_ages(reading: &Reading) -> Vec<Sample> {
 }
 
 /// The queries, connections or responses of all upstreams together.
-fn traffic(reading: &Reading, carried: Carried) -> u64 {
-    reading.upstream_traffic.get(carried.label()).copied().unwrap_or_default()
+fn traffic(reading: &Reading, kind: UpstreamTraffic) -> u64 {
+    reading.upstream_traffic.get(kind.label()).copied().unwrap_or_default()
 }
 
 /// One sample where a state file is configured.
@@ -231,13 +231,13 @@ metrics! {
         |own| own.packets.iter().map(|(class, packets)| labelled("class", class, packets.over_budget)).collect();
     "upstream_queries" Counter Count ["transport"] "Queries sent to upstreams, by transport."
         |own| {
-            let queries = [("udp", Carried::Datagram), ("tcp", Carried::Streamed)];
-            queries.map(|(transport, carried)| labelled("transport", transport, traffic(own, carried))).into()
+            let queries = [("udp", UpstreamTraffic::UdpQuery), ("tcp", UpstreamTraffic::TcpQuery)];
+            queries.map(|(transport, kind)| labelled("transport", transport, traffic(own, kind))).into()
         };
     "upstream_tcp_connections" Counter Count [] "TCP connections to upstreams that were begun."
-        |own| whole(traffic(own, Carried::Connection));
+        |own| whole(traffic(own, UpstreamTraffic::TcpConnection));
     "upstream_responses" Counter Count [] "Responses of upstreams that belong to a query."
-        |own| whole(traffic(own, Carried::Accepted));
+        |own| whole(traffic(own, UpstreamTraffic::Response));
     "upstream_unusable_responses" Counter Count ["reason"]
         "Responses of upstreams that belong to a query and do not answer it, by reason."
         |own| by("reason", &own.unusable_responses);
@@ -312,7 +312,7 @@ impl Metric {
         format!("{PREFIX}_{}{unit}{total}", self.name)
     }
 
-    /// The names of its labels.
+    /// The names of the metric's labels.
     #[must_use]
     pub const fn labels(&self) -> &'static [&'static str] {
         self.labels
@@ -320,6 +320,7 @@ impl Metric {
 
     /// Writes the metric and its samples.
     fn encode(&self, reading: &Reading, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        // The encoder appends the unit to the name, and `_total` to the samples of a counter.
         let unit = match self.measure {
             Measure::Count => None,
             Measure::Seconds => Some(Unit::Seconds),
@@ -330,6 +331,8 @@ impl Metric {
             MetricKind::Gauge => MetricType::Gauge,
             MetricKind::Histogram => MetricType::Histogram,
         };
+
+        // Write the descriptor, then one line or histogram for each sample.
         let mut metric = encoder.encode_descriptor(self.name, self.help, unit.as_ref(), kind)?;
         for Sample { labels, value } in (self.samples)(reading) {
             let mut sample = metric.encode_family(&labels)?;
@@ -356,7 +359,6 @@ impl Metric {
     }
 }
 
-/// A reading as a source of metrics for the encoder.
 #[derive(Debug)]
 struct Scrape(Reading);
 

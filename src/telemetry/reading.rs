@@ -1,5 +1,5 @@
-//! Everything that a running sidecar says about itself at one moment: the contents of `/status`,
-//! `/metrics` and `holdover status`.
+//! The state of a running sidecar at one moment, as `/status`, `/metrics` and `holdover status`
+//! show it.
 //!
 //! A [`Reading`] is plain data. The resolver, the counters of the fronts, the state file and the
 //! shared cache each fill in what they know; [`super::metrics`] turns it into metrics, and
@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use super::tally::{Answered, STALE_AGES, StaleAges, Tally};
 
-/// A sidecar at one moment.
+/// The state of a running sidecar at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// Version of holdover.
+    /// Version of the holdover that is running.
     pub version: String,
     /// Time since the process started.
     pub uptime_seconds: f64,
@@ -33,7 +33,7 @@ pub struct Reading {
     pub queries: BTreeMap<String, u64>,
     /// How long ago stale answers had expired when they were given.
     pub stale_ages: Histogram,
-    /// All upstream addresses.
+    /// All upstream addresses, each with its state and its counters.
     pub upstreams: Vec<UpstreamReading>,
     /// Queries sent to upstreams, by class of the packet budget.
     pub packets: BTreeMap<String, PacketReading>,
@@ -44,19 +44,19 @@ pub struct Reading {
     pub unusable_responses: BTreeMap<String, u64>,
     /// Responses that were ignored because they belong to no query, by reason.
     pub ignored_responses: BTreeMap<String, u64>,
-    /// TCP connections of clients, by what happened to them.
+    /// TCP connections of clients, by event: accepted, not allowed, evicted, over the limit.
     pub tcp_connections: BTreeMap<String, u64>,
     /// Outages of each zone that has upstreams of its own.
     pub outages: Vec<OutageReading>,
-    /// The answers that are remembered.
+    /// Number and size of the answers that are remembered.
     pub cache: CacheReading,
-    /// Answers that were remembered since the start, by where they came from.
+    /// Answers that were learned since the start, by their origin, such as an upstream or a seed.
     pub answers_learned: BTreeMap<String, u64>,
-    /// Resolutions in flight.
+    /// Number of resolutions in flight, each of which may serve several clients.
     pub resolutions_in_flight: u64,
-    /// The state file; `null` without one.
+    /// Status of the state file; `null` when no state file is configured.
     pub state_file: Option<StateFileReading>,
-    /// The shared cache; `null` without one.
+    /// Status and counters of the shared cache; `null` when none is configured.
     #[serde(default)]
     pub shared_cache: Option<SharedCacheReading>,
     /// The critical names of the configuration, one entry for each type.
@@ -67,40 +67,41 @@ pub struct Reading {
 /// A histogram with one count for each class; cumulative counts are computed from it for metrics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// Upper bound of each class; `null` for the class without a bound.
+    /// Upper bound of each class, in seconds; `null` for the class without a bound.
     pub bounds_seconds: Vec<Option<u64>>,
     /// Number of values in each class.
     pub counts: Vec<u64>,
-    /// Sum of all values.
+    /// Sum of all values, in seconds.
     pub sum_seconds: f64,
 }
 
-/// One upstream address.
+/// One upstream address, with its state and its counters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamReading {
-    /// Name and address of the upstream.
+    /// Name and address of the upstream, such as `vpc@192.0.2.2:53`.
     pub upstream: String,
-    /// `healthy`, `impaired` or `down`.
+    /// State of the upstream: `healthy`, `impaired` or `down`.
     pub state: String,
     /// Whether the upstream is not used because it sends holdover's own queries back.
     pub looping: bool,
-    /// 99th percentile of its round-trip times; `null` before its first answers.
+    /// 99th percentile of the upstream's round-trip times, in seconds; `null` before its first
+    /// answers.
     pub rtt_p99_seconds: Option<f64>,
-    /// Attempts by what they came to: `answered`, `unusable_response`, `network_error`,
+    /// Number of attempts by their end: `answered`, `unusable_response`, `network_error`,
     /// `timed_out`.
     pub attempts: BTreeMap<String, u64>,
-    /// Attempts that were not answered within 200 ms. Each is also counted in `attempts` when it
-    /// ends.
+    /// Number of attempts that were not answered within 200 ms. Each of them is also counted in
+    /// `attempts` when it ends.
     pub overdue_attempts: u64,
 }
 
 /// Queries to upstreams of one class of the packet budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketReading {
-    /// Queries that were sent.
+    /// Number of queries of this class that were sent.
     pub sent: u64,
-    /// Queries that the packet budget did not allow when they were due. They were sent later, or
-    /// not at all.
+    /// Number of queries that the packet budget did not allow when they were due. They were sent
+    /// later, or not at all.
     pub over_budget: u64,
 }
 
@@ -109,16 +110,16 @@ pub struct PacketReading {
 pub struct OutageReading {
     /// The zone, `.` for all names without upstreams of their own.
     pub zone: String,
-    /// Outages that have begun since the start, the current one included.
+    /// Number of outages that have begun since the start, the current one included.
     pub begun: u64,
-    /// The current outage; `null` without one.
+    /// The current outage; `null` when there is none.
     pub current: Option<CurrentOutageReading>,
 }
 
 /// An outage that has not ended yet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CurrentOutageReading {
-    /// Time since the outage began.
+    /// Time since the outage began, in seconds.
     pub duration_seconds: f64,
     /// Queries that got a stale answer in this outage.
     pub stale_answers: u64,
@@ -129,100 +130,101 @@ pub struct CurrentOutageReading {
     /// The first of the names served stale that will reach its maximum stale, as name and type;
     /// `null` when no name was served stale.
     pub cliff_name: Option<String>,
-    /// Time until that name reaches its maximum stale and is not answered any more.
+    /// Time until `cliff_name` reaches its maximum stale and is not answered any more, in seconds;
+    /// `null` when no name was served stale.
     pub time_to_cliff_seconds: Option<f64>,
 }
 
-/// The answers that are remembered.
+/// Number and size of the answers that are remembered, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheReading {
-    /// Positive answers.
+    /// Number and size of positive answers.
     pub positive: StoreSizeReading,
-    /// Negative answers: NODATA and NXDOMAIN.
+    /// Number and size of negative answers: NODATA and NXDOMAIN.
     pub negative: StoreSizeReading,
-    /// Resolution failures of names without any answer (RFC 9520).
+    /// Number and size of resolution failures of names without any answer (RFC 9520).
     pub failure: StoreSizeReading,
-    /// Answers whose TTL has ended and that can be served stale.
+    /// Number of answers whose TTL has ended and that can be served stale.
     pub expired_entries: u64,
-    /// Limit of the memory for positive answers.
+    /// Limit of the memory for positive answers, in bytes.
     pub limit_bytes: u64,
 }
 
 /// Number and size of remembered answers of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreSizeReading {
-    /// Number of entries.
+    /// Number of remembered answers of this kind.
     pub entries: u64,
-    /// Memory that they take, bookkeeping included.
+    /// Memory that the answers of this kind take, bookkeeping included, in bytes.
     pub bytes: u64,
 }
 
-/// The state file.
+/// Status of the state file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StateFileReading {
-    /// Path of the file.
+    /// Path of the state file.
     pub path: String,
-    /// Whether what is learned is written to the file.
+    /// Whether answers that are learned are written to the state file.
     pub working: bool,
-    /// Why the file cannot be used, in words; `null` while it is working.
+    /// Why the state file cannot be used, in words; `null` while it is working.
     pub problem: Option<String>,
-    /// Time since the file was last written; `null` before the first time.
+    /// Time since the state file was last written, in seconds; `null` before the first time.
     pub last_write_age_seconds: Option<f64>,
-    /// Answers in the file.
+    /// Number of answers in the state file.
     pub entries: u64,
-    /// Size of the file.
+    /// Size of the state file in bytes.
     pub bytes: u64,
-    /// Time for which the file could not be used; `null` while it is working.
+    /// Time for which the state file could not be used, in seconds; `null` while it is working.
     pub failing_seconds: Option<f64>,
 }
 
-/// The cache that a fleet shares.
+/// Status and counters of the cache that the instances of a group share.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SharedCacheReading {
-    /// The configured URL.
+    /// URL of the shared cache, as configured and without secrets.
     pub url: String,
-    /// The configured group.
+    /// Group of instances that share their answers, as configured.
     pub group: String,
     /// Whether the shared cache is read and written.
     pub working: bool,
     /// Why the shared cache cannot be used, in words; `null` while it is working.
     pub problem: Option<String>,
-    /// Time for which the shared cache could not be used; `null` while it is working.
+    /// Time for which the shared cache could not be used, in seconds; `null` while it is working.
     pub failing_seconds: Option<f64>,
-    /// Lookups of names that were not remembered here while upstreams failed, by result: `hit`,
-    /// `miss`, `timed_out`, `skipped`.
+    /// Number of lookups of names that were not remembered here while upstreams failed, by result:
+    /// `hit`, `miss`, `timed_out`, `skipped`.
     pub lookups: BTreeMap<String, u64>,
-    /// Answers to be published, by result: `written`, `unchanged`, `rejected`, `unsent`.
+    /// Number of answers to be published, by result: `written`, `unchanged`, `rejected`, `unsent`.
     pub writes: BTreeMap<String, u64>,
-    /// Entries that were ignored, by reason: `wrong_signature`, `malformed`.
+    /// Number of entries that were ignored, by reason: `wrong_signature`, `malformed`.
     pub ignored_entries: BTreeMap<String, u64>,
 }
 
-/// One critical name and type.
+/// The answer for one critical name and type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CriticalReading {
-    /// The name.
+    /// The domain name, with a dot at its end.
     pub name: String,
-    /// The type.
+    /// The type of the critical name, such as `AAAA`.
     #[serde(rename = "type")]
     pub rtype: String,
-    /// Time since its answer was learned; `null` when no answer is remembered.
+    /// Time since the answer was learned, in seconds; `null` when no answer is remembered.
     pub age_seconds: Option<f64>,
-    /// Whether its answer is within its TTL and not older than `max_age`.
+    /// Whether the answer is within its TTL and not older than `max_age`.
     pub fresh: bool,
-    /// `fresh`, `stale`, `nxdomain` or `missing`.
+    /// State of the answer: `fresh`, `stale`, `nxdomain` or `missing`.
     #[serde(default)]
     pub state: String,
-    /// Time for which its answer has been older than `max_age`; `null` while it is not.
+    /// Time for which the answer has been older than `max_age`, in seconds; `null` while it is not.
     #[serde(default)]
     pub too_old_seconds: Option<f64>,
-    /// Why its last resolution failed; `null` when it did not.
+    /// Why the last resolution of the name failed; `null` when that resolution succeeded.
     #[serde(default)]
     pub last_failure: Option<String>,
 }
 
 impl Reading {
-    /// Fills in the query counters, as the sum of those of all threads.
+    /// Fills in `queries` and `stale_ages` with the sums of the counters of all threads.
     pub fn add_tallies<'a>(&mut self, tallies: impl Iterator<Item = &'a Tally>) {
         let mut ages = StaleAges::default();
         self.queries = Answered::ALL.iter().map(|answered| (answered.label().to_owned(), 0)).collect();
@@ -251,20 +253,23 @@ pub(crate) mod testing {
     use super::super::tally::{AttemptEnd, UpstreamCounters};
     use super::*;
 
-    /// A sidecar in an outage, with a value for every field.
-    pub(crate) fn in_an_outage() -> Reading {
-        let tally = Tally::default();
-        tally.count(Answered::Fresh);
-        tally.count_stale(Duration::from_secs(61));
-        let attempts = AttemptEnd::ALL.map(AttemptEnd::label);
-        let current = CurrentOutageReading {
+    fn current_outage() -> CurrentOutageReading {
+        CurrentOutageReading {
             duration_seconds: 720.5,
             stale_answers: 943,
             names_served_stale: 30,
             failed_answers: 2,
             cliff_name: Some("db.example.com. A".to_owned()),
             time_to_cliff_seconds: Some(83_640.0),
-        };
+        }
+    }
+
+    /// A sidecar in an outage, with a value for every field.
+    pub(crate) fn in_an_outage() -> Reading {
+        let tally = Tally::default();
+        tally.count(Answered::Fresh);
+        tally.count_stale(Duration::from_secs(61));
+        let attempts = AttemptEnd::ALL.map(AttemptEnd::label);
         let mut reading = Reading {
             version: "0.1.0".to_owned(),
             uptime_seconds: 3723.0,
@@ -279,11 +284,11 @@ pub(crate) mod testing {
                 overdue_attempts: 5,
             }],
             packets: BTreeMap::from([("miss".to_owned(), PacketReading { sent: 5, over_budget: 1 })]),
-            upstream_traffic: UpstreamCounters::default().carried().by_label(),
+            upstream_traffic: UpstreamCounters::default().traffic().by_label(),
             unusable_responses: BTreeMap::from([("servfail".to_owned(), 2)]),
             ignored_responses: BTreeMap::from([("wrong_id".to_owned(), 3)]),
             tcp_connections: BTreeMap::from([("accepted".to_owned(), 1)]),
-            outages: vec![OutageReading { zone: ".".to_owned(), begun: 1, current: Some(current) }],
+            outages: vec![OutageReading { zone: ".".to_owned(), begun: 1, current: Some(current_outage()) }],
             cache: CacheReading {
                 positive: StoreSizeReading { entries: 30, bytes: 12_000 },
                 limit_bytes: 8 << 20,

@@ -1,4 +1,5 @@
-//! The state of the state file: one vocabulary for the log, for metrics and for `holdover status`.
+//! The status of the state file and the reasons why it cannot be used: one vocabulary for the log,
+//! for metrics and for `holdover status`.
 //!
 //! Queries are answered whatever the state file does. Its troubles are shown to operators, and
 //! never become the error of a query.
@@ -11,33 +12,35 @@ use crate::core::time::Timestamp;
 pub enum StateFileStatus {
     /// No state file is configured.
     Off,
-    /// What is remembered is written to the state file.
+    /// The state file is written after the answers that are remembered have changed.
     Working {
-        /// Number of answers in the file.
+        /// Number of answers in the state file.
         entries: u64,
-        /// Size of the file in bytes.
+        /// Size of the state file in bytes.
         bytes: u64,
-        /// When the file was last written; `None` while nothing had to be written since the start.
+        /// When the state file was last written; `None` while nothing had to be written since the
+        /// start.
         last_write: Option<Timestamp>,
     },
     /// The state file cannot be used at present, and is tried again and again. Queries are still
     /// answered.
     Failing {
-        /// Since when the file cannot be used.
+        /// When the state file was first found to be unusable.
         since: Timestamp,
-        /// Why the file cannot be used.
+        /// Why the state file cannot be used.
         reason: StateFileTrouble,
     },
 }
 
-/// Whether everything that had changed at one moment would survive the end of the process.
+/// Whether everything that had changed in the memory by one moment would survive a crash of the
+/// process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durable {
-    /// Nothing survives it, as no state file is configured.
+    /// Nothing would survive a crash, as no state file is configured.
     Off,
-    /// All changes are in the state file.
+    /// All changes are in the state file, and would survive.
     Written,
-    /// Some changes are not in the state file yet, for this reason.
+    /// Some changes are not in the state file yet, for this reason, and would be lost.
     Behind(StateFileTrouble),
 }
 
@@ -48,35 +51,36 @@ labelled! {
         /// Another process has the file open.
         InUse = "in_use",
         /// The file may not be read or written, or lies on a file system that is read-only.
-        Denied = "permission_denied",
+        PermissionDenied = "permission_denied",
         /// The disk or the quota is full, or the file has the largest size that is allowed.
-        Full = "no_space",
+        NoSpace = "no_space",
         /// The folder of the file does not exist.
-        Missing = "no_folder",
-        /// What lies at the path is not a regular file.
+        NoFolder = "no_folder",
+        /// The path names something else than a regular file, such as a folder or a device.
         NotAFile = "not_a_file",
         /// The file is damaged, and could not be kept aside under another name.
         Damaged = "damaged",
-        /// The disk does not answer in time.
-        Slow = "timeout",
+        /// The disk of the state file does not answer in time.
+        Timeout = "timeout",
         /// The operating system reported another error.
-        Device = "io_error",
+        IoError = "io_error",
     }
 }
 
 impl StateFileTrouble {
-    /// What this trouble means and what to do about it, for the log and `holdover status`.
+    /// The meaning of this trouble and the remedy of the operator, in words for the log and
+    /// `holdover status`.
     #[must_use]
     pub const fn advice(self) -> &'static str {
         match self {
             Self::InUse => "another process has it open; give each holdover a state file of its own",
-            Self::Denied => "it may not be written; make its folder writable for this user",
-            Self::Full => "its disk or quota is full",
-            Self::Missing => "its folder does not exist; create it",
+            Self::PermissionDenied => "it may not be written; make its folder writable for this user",
+            Self::NoSpace => "its disk or quota is full",
+            Self::NoFolder => "its folder does not exist; create it",
             Self::NotAFile => "there is something at its path that is not a regular file; configure another path",
             Self::Damaged => "it is damaged and could not be kept aside; remove it",
-            Self::Slow => "its disk does not answer",
-            Self::Device => "its disk reports an error",
+            Self::Timeout => "its disk does not answer",
+            Self::IoError => "its disk reports an error",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines of `holdover run`: about `resolv.conf`, which is pointed at holdover and given back,
+//! Log lines of `holdover run` about `resolv.conf`, which is pointed at holdover and given back,
 //! and about the sidecar, which is started again when it ends.
 
 use std::path::Path;
@@ -8,64 +8,63 @@ use tracing::{info, warn};
 
 /// `resolv.conf` was pointed at holdover.
 #[derive(Debug)]
-pub struct Pointed<'a> {
-    /// What was written and where the original is kept, in words.
+pub struct FilePointed<'a> {
+    /// The new name servers and the path of the kept original, in words.
     pub words: &'a str,
 }
 
-impl Pointed<'_> {
-    /// Writes the line.
+impl FilePointed<'_> {
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!("{}", self.words);
     }
 }
 
-/// The original `resolv.conf` is back.
+/// The original `resolv.conf` was put back.
 #[derive(Debug)]
-pub struct GivenBack<'a> {
-    /// The file.
+pub struct FileGivenBack<'a> {
+    /// Path of the `resolv.conf`.
     pub path: &'a Path,
-    /// Why it was given back.
-    pub why: Why,
+    /// Why the file was given back.
+    pub why: GiveBackReason,
 }
 
 /// Why `resolv.conf` was given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum GiveBackReason {
     /// The application has ended.
     Ended,
-    /// The sidecar does not answer. It is looked after, and the file is pointed at it again when it
-    /// does.
+    /// The sidecar does not answer. The file is pointed at the sidecar again when it does.
     Silent,
     /// The `holdover run` that pointed the file at holdover was killed.
     Orphaned,
 }
 
-impl GivenBack<'_> {
-    /// Writes the line.
+impl FileGivenBack<'_> {
+    /// Writes one log line: at INFO when the application has ended, else at WARN.
     pub fn emit(&self) {
         let path = self.path.display();
         match self.why {
-            Why::Ended => info!(%path, "the original name servers are back"),
-            Why::Orphaned => {
+            GiveBackReason::Ended => info!(%path, "the original name servers are back"),
+            GiveBackReason::Orphaned => {
                 warn!(%path, "holdover run was killed: the original name servers are back, and the sidecar ends")
             }
-            Why::Silent => {
+            GiveBackReason::Silent => {
                 warn!(%path, "the sidecar does not answer: the original name servers are back until it does")
             }
         }
     }
 }
 
-/// `resolv.conf` cannot be pointed at holdover, or cannot be given back.
+/// `resolv.conf` is left as it is, because it cannot be written.
 #[derive(Debug)]
 pub struct FileLeft<'a> {
-    /// Why it cannot, in words.
+    /// Why the file cannot be pointed at holdover or given back, in words.
     pub reason: &'a str,
 }
 
 impl FileLeft<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!("{}", self.reason);
     }
@@ -73,13 +72,13 @@ impl FileLeft<'_> {
 
 /// The application runs without holdover from now on.
 #[derive(Debug)]
-pub struct Without<'a> {
-    /// Why it does.
+pub struct RunsWithoutHoldover<'a> {
+    /// Why holdover cannot be used, in words.
     pub reason: &'a str,
 }
 
-impl Without<'_> {
-    /// Writes the line.
+impl RunsWithoutHoldover<'_> {
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(reason = self.reason, "the application runs without holdover");
     }
@@ -88,18 +87,18 @@ impl Without<'_> {
 /// The sidecar has ended although the application still runs.
 #[derive(Debug)]
 pub struct SidecarEnded<'a> {
-    /// Its exit code or the signal that ended it, in words.
+    /// Exit code of the sidecar or the signal that ended it, in words.
     pub end: &'a str,
-    /// Time until it is started again.
-    pub again_after: Duration,
+    /// Time until the sidecar is started again.
+    pub restart_after: Duration,
 }
 
 impl SidecarEnded<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(
             end = self.end,
-            restart_after_seconds = self.again_after.as_secs_f64(),
+            restart_after_seconds = self.restart_after.as_secs_f64(),
             "the sidecar has ended and is started again"
         );
     }

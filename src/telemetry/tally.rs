@@ -1,4 +1,5 @@
-//! Counters of the query path: what became of queries, what was sent upstream, and what came back.
+//! Counters of the query path: outcomes of queries, packets sent to upstreams, and responses of
+//! upstreams.
 //!
 //! Each thread that answers queries has a [`Tally`] of its own, so that counting a query is one
 //! relaxed addition on a cache line that no other thread writes. `/status` and `/metrics` add the
@@ -21,31 +22,32 @@ use crate::core::matching::Mismatch;
 pub const STALE_AGES: [u64; 9] = [1, 10, 60, 600, 3_600, 14_400, 43_200, 86_400, 604_800];
 
 labelled! {
-    /// What became of a client's query; the same words in code, log, metrics and reports.
+    /// The outcome of a client's query; the same words in code, log, metrics and reports.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum Answered {
-        /// It was answered with data within their TTL, or just fetched.
+        /// The query was answered with data within their TTL, or just fetched.
         Fresh = "fresh",
-        /// It was answered with data whose TTL has ended (RFC 8767).
+        /// The query was answered with data whose TTL has ended (RFC 8767).
         Stale = "stale",
-        /// It was answered with SERVFAIL, because no upstream answered and nothing was remembered.
+        /// The query was answered with SERVFAIL, because no upstream answered and nothing was
+        /// remembered.
         Failed = "failed",
-        /// It was answered with a SERVFAIL that was remembered (RFC 9520).
+        /// The query was answered with a SERVFAIL that was remembered (RFC 9520).
         CachedFailure = "cached_failure",
-        /// It was answered without any upstream, as its name is never forwarded (RFC 6761).
+        /// The query was answered without any upstream, as its name is never forwarded (RFC 6761).
         Local = "local",
-        /// It could not be answered as asked: FORMERR, NOTIMP, BADVERS, or RD=0 for a name that is
-        /// not fresh in the cache.
+        /// The query could not be answered as asked: FORMERR, NOTIMP, BADVERS, or RD=0 for a name
+        /// that is not fresh in the cache.
         Rejected = "rejected",
-        /// It got no response: it is not a query, or longer than a query may be.
+        /// The packet got no response: it is not a query, or longer than a query may be.
         Dropped = "dropped",
-        /// It got no response, because its client's address is not allowed.
+        /// The query got no response, because its client's address is not allowed.
         NotAllowed = "not_allowed",
     }
 }
 
 impl Answered {
-    /// Whether the client got a response.
+    /// Whether a client gets a response with this outcome.
     #[must_use]
     pub const fn is_answer(self) -> bool {
         match self {
@@ -62,7 +64,6 @@ pub struct Tally {
     queries: Counters<Answered>,
     /// Stale answers by the class of their age, in the order of [`STALE_AGES`].
     stale_ages: [AtomicU64; STALE_AGES.len() + 1],
-    /// The sum of the ages of all stale answers, in milliseconds.
     stale_age_ms: AtomicU64,
 }
 
@@ -71,12 +72,12 @@ pub struct Tally {
 pub struct StaleAges {
     /// Number of answers in each class, in the order of [`STALE_AGES`].
     pub classes: [u64; STALE_AGES.len() + 1],
-    /// Sum of the ages of all answers.
+    /// Sum of the ages of all stale answers.
     pub sum: Duration,
 }
 
 impl StaleAges {
-    /// Adds the ages that another thread counted.
+    /// Adds the ages of stale answers that another thread has counted.
     pub fn add(&mut self, other: &Self) {
         for (own, other) in self.classes.iter_mut().zip(other.classes) {
             *own += other;
@@ -86,7 +87,7 @@ impl StaleAges {
 }
 
 impl Tally {
-    /// Counts one query by its outcome.
+    /// Counts one query with this outcome.
     pub fn count(&self, answered: Answered) {
         self.queries.count(answered);
     }
@@ -119,7 +120,7 @@ impl Tally {
     }
 }
 
-/// Queries sent upstream, by what they were sent for.
+/// Counters of queries to upstreams, by class of the packet budget.
 #[derive(Debug, Default)]
 pub struct Sends {
     sent: Counters<Class>,
@@ -127,24 +128,25 @@ pub struct Sends {
 }
 
 impl Sends {
-    /// Counts one query that was sent.
+    /// Counts one query of this class that was sent to an upstream.
     pub fn sent(&self, class: Class) {
         self.sent.count(class);
     }
 
-    /// Counts one query that the packet budget did not allow when it was due. A query that a client
-    /// waits for may be sent later.
-    pub fn shed(&self, class: Class) {
+    /// Counts one query of this class that the packet budget did not allow when it was due. A query
+    /// that a client waits for may be sent later.
+    pub fn over_budget(&self, class: Class) {
         self.over_budget.count(class);
     }
 
-    /// The queries so far that the packet budget did not allow when they were due.
+    /// The number of queries of this class so far that the packet budget did not allow when they
+    /// were due.
     #[must_use]
-    pub fn total_shed(&self, class: Class) -> u64 {
+    pub fn total_over_budget(&self, class: Class) -> u64 {
         self.over_budget.total(class)
     }
 
-    /// The queries sent so far.
+    /// The number of queries of this class that were sent so far.
     #[must_use]
     pub fn total(&self, class: Class) -> u64 {
         self.sent.total(class)
@@ -152,81 +154,82 @@ impl Sends {
 }
 
 labelled! {
-    /// What one attempt to get a response from an upstream came to.
+    /// The end of one attempt to get a response from an upstream.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum AttemptEnd {
         /// A response came that answers the query: data, NODATA or NXDOMAIN.
         Answered = "answered",
-        /// A response came that does not answer the query: SERVFAIL, REFUSED, lame, malformed.
+        /// A response came that does not answer the query: SERVFAIL, REFUSED, lame or malformed.
         UnusableResponse = "unusable_response",
         /// The network reported an error: ICMP, or a connection that was reset.
         NetworkError = "network_error",
-        /// No response came for as long as an attempt is waited for.
+        /// No response came within the time for which an attempt waits.
         TimedOut = "timed_out",
     }
 }
 
 labelled! {
-    /// What happened to a client's TCP connection.
+    /// An event in the life of a client's TCP connection.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub enum ConnectionEvent {
-        /// It was accepted.
+        /// The connection was accepted.
         Accepted = "accepted",
-        /// It was closed at once, because its client's address is not allowed.
+        /// The connection was closed at once, because its client's address is not allowed.
         NotAllowed = "not_allowed",
-        /// It had been accepted, and was closed so that a new one could be accepted within the
-        /// limit.
+        /// The connection had been accepted, and was closed so that a new one could be accepted
+        /// within the limit.
         Evicted = "evicted",
-        /// It was closed at once, because the limit was reached and no other connection could be
-        /// closed for it.
-        NoRoom = "over_limit",
+        /// The connection was closed at once, because the limit was reached and no other connection
+        /// could be closed instead.
+        OverLimit = "over_limit",
     }
 }
 
-/// TCP connections of clients, by what happened to them.
+/// Counters of clients' TCP connections, by event.
 pub type Connections = Counters<ConnectionEvent>;
 
-/// Responses of upstreams that do not answer the query, by what is wrong with them.
+/// Counters of upstreams' responses that do not answer the query, by reason.
 pub type Failures = Counters<Failure>;
 
 labelled! {
-    /// What is sent to upstreams and comes back, counted for all upstreams together.
+    /// A query, a connection or a response of the traffic with upstreams, which is counted for all
+    /// upstreams together.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub enum Carried {
-        /// A query was sent over UDP.
-        Datagram = "udp_queries",
-        /// A query was sent over TCP.
-        Streamed = "tcp_queries",
-        /// A TCP connection was begun.
-        Connection = "tcp_connections",
-        /// A response came that belongs to a query.
-        Accepted = "responses",
+    pub enum UpstreamTraffic {
+        /// A query was sent to an upstream over UDP.
+        UdpQuery = "udp_queries",
+        /// A query was sent to an upstream over TCP.
+        TcpQuery = "tcp_queries",
+        /// A TCP connection to an upstream was begun.
+        TcpConnection = "tcp_connections",
+        /// A response of an upstream came that belongs to a query.
+        Response = "responses",
     }
 }
 
-/// Counters of the transport to upstreams.
+/// Counters of the traffic with upstreams, which the transport keeps.
 #[derive(Debug, Default)]
 pub struct UpstreamCounters {
-    carried: Counters<Carried>,
+    traffic: Counters<UpstreamTraffic>,
     ignored: Counters<Mismatch>,
 }
 
 impl UpstreamCounters {
-    /// Counts a query, a connection or a response.
-    pub fn count(&self, carried: Carried) {
-        self.carried.count(carried);
+    /// Counts one query, connection or response of the traffic with upstreams.
+    pub fn count(&self, kind: UpstreamTraffic) {
+        self.traffic.count(kind);
     }
 
-    /// The number of queries, connections or responses so far.
+    /// The number of queries, connections or responses of this kind so far.
     #[must_use]
-    pub fn total(&self, carried: Carried) -> u64 {
-        self.carried.total(carried)
+    pub fn total(&self, kind: UpstreamTraffic) -> u64 {
+        self.traffic.total(kind)
     }
 
-    /// The numbers of queries, connections and responses so far, by their labels.
+    /// The counters of queries, connections and responses, for `/status` and `/metrics`.
     #[must_use]
-    pub const fn carried(&self) -> &Counters<Carried> {
-        &self.carried
+    pub const fn traffic(&self) -> &Counters<UpstreamTraffic> {
+        &self.traffic
     }
 
     /// Counts a response that was ignored because it belongs to no query.
@@ -234,14 +237,14 @@ impl UpstreamCounters {
         self.ignored.count(mismatch);
     }
 
-    /// The responses ignored so far because of `mismatch`: forged, a duplicate after a retry, or
-    /// malformed.
+    /// The number of responses ignored so far because of `mismatch`: forged, a duplicate after a
+    /// retry, or malformed.
     #[must_use]
     pub fn ignored(&self, mismatch: Mismatch) -> u64 {
         self.ignored.total(mismatch)
     }
 
-    /// The responses ignored so far, by why they belong to no query.
+    /// The counters of ignored responses, by the reason for which they belong to no query.
     #[must_use]
     pub const fn ignored_responses(&self) -> &Counters<Mismatch> {
         &self.ignored

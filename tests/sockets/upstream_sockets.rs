@@ -16,7 +16,7 @@ use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use holdover::adapters::upstream::{SocketTransport, StreamLimits, UpstreamLimits};
 use holdover::core::matching::Mismatch;
 use holdover::resolver::ports::{Endpoint, TransportError, UpstreamTransport};
-use holdover::telemetry::tally::Carried;
+use holdover::telemetry::tally::UpstreamTraffic;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep, timeout};

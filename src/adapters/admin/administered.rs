@@ -58,7 +58,7 @@ pub struct FlushScope {
 /// A flush that has reached the memory.
 pub struct Flush {
     /// How many names and types were flushed.
-    pub forgotten: u64,
+    pub flushed: u64,
     /// Waits, for a bounded time, until the state file cannot bring them back any more.
     pub durable: PortFuture<Durable>,
 }

@@ -235,12 +235,12 @@ async fn flush(
         Err(rejection) => return text(StatusCode::BAD_REQUEST, &format!("{rejection}. Allowed: name, below and type")),
     };
     match state.walk(move |sidecar| sidecar.flush(&scope)).await {
-        Ok(Ok(Flush { forgotten, durable })) => {
+        Ok(Ok(Flush { flushed, durable })) => {
             let may_return = match durable.await {
                 Durable::Off | Durable::Written => None,
                 Durable::Behind(trouble) => Some(trouble.advice().to_owned()),
             };
-            json(&Flushed { flushed: forgotten, may_return })
+            json(&Flushed { flushed, may_return })
         }
         Ok(Err(reason)) => text(StatusCode::BAD_REQUEST, &reason),
         Err(response) => response,

@@ -65,7 +65,7 @@ impl RespConnection {
     /// Cancel safe: dropping the future drops the connection.
     ///
     /// # Errors
-    /// [`SharedCacheTrouble::Slow`] when not all replies come `within` the given time;
+    /// [`SharedCacheTrouble::Timeout`] when not all replies come `within` the given time;
     /// [`SharedCacheTrouble::Unreachable`] when the connection is lost; [`SharedCacheTrouble::Tls`]
     /// when what comes is no TLS; [`SharedCacheTrouble::Protocol`] when what comes is no reply, or
     /// more than was asked for.
@@ -85,7 +85,7 @@ impl RespConnection {
             }
             Ok(replies)
         });
-        let replies = exchanged.await.map_err(|_| SharedCacheTrouble::Slow)??;
+        let replies = exchanged.await.map_err(|_| SharedCacheTrouble::Timeout)??;
         // A reply that nobody asked for would be taken for the reply to the next command.
         if self.received.is_empty() { Ok((self, replies)) } else { Err(SharedCacheTrouble::Protocol) }
     }

@@ -237,13 +237,13 @@ impl Link {
         let read = self.seal.open(key, entry).and_then(|bytes| record::read(key, bytes).map_err(|_| SealError::Format));
         match read {
             Ok(record) => return Fetched::Answer(Box::new(record)),
-            Err(SealError::Format) => self.status.counters.count(Counted::Unreadable),
+            Err(SealError::Format) => self.status.counters.count(Counted::Malformed),
             Err(SealError::Signature) => self.status.counters.count(Counted::WrongSignature),
         }
         self.ignored.since += 1;
         let now = self.memory.now();
         if self.ignored.logged.is_none_or(|last| now.since(last) >= SAY_EVERY) {
-            events::SharedCacheWrongEntries { url: &self.url, entries: self.ignored.since, last: key }.emit();
+            events::SharedCacheIgnoredEntries { url: &self.url, entries: self.ignored.since, last: key }.emit();
             self.ignored = IgnoredEntries { logged: Some(now), since: 0 };
         }
         Fetched::Nothing
@@ -274,7 +274,7 @@ impl Link {
         }
         let now = self.memory.now();
         if self.refusal_logged.is_none_or(|last| now.since(last) >= SAY_EVERY) {
-            events::SharedCacheRefuses { url: &self.url, error: &error }.emit();
+            events::SharedCacheRejectsWrites { url: &self.url, error: &error }.emit();
             self.refusal_logged = Some(now);
         }
         Some(WriteReply::Refused)

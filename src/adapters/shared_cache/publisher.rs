@@ -131,7 +131,7 @@ impl Publisher {
                         commands.push(command);
                         writes.push((key, Sighting { fingerprint, good_until: half_of_life(&cached.entry) }));
                     }
-                    None => link.status.counters.count(Counted::Refused),
+                    None => link.status.counters.count(Counted::Rejected),
                 },
             }
         }
@@ -143,10 +143,10 @@ impl Publisher {
         for ((key, sighting), reply) in writes.into_iter().zip(replies) {
             match link.written(reply) {
                 Some(WriteReply::Taken) => {
-                    link.status.counters.count(Counted::Published);
+                    link.status.counters.count(Counted::Written);
                     self.note(&key, sighting, now);
                 }
-                Some(WriteReply::Refused) => link.status.counters.count(Counted::Refused),
+                Some(WriteReply::Refused) => link.status.counters.count(Counted::Rejected),
                 None => return,
             }
         }
@@ -306,10 +306,10 @@ mod tests {
         publisher.publish(&mut link, now).await;
         assert_eq!(server.commands(), ["GETRANGE", "SET"]);
         let total = |link: &Link, counted| link.status.counters.total(counted);
-        assert_eq!((total(&link, Counted::Published), total(&link, Counted::Unchanged)), (1, 0));
+        assert_eq!((total(&link, Counted::Written), total(&link, Counted::Unchanged)), (1, 0));
         publisher.add(memory.find_answer(&key(), now).unwrap());
         publisher.publish(&mut link, now).await;
         assert!(server.commands().is_empty(), "nobody is asked for what is known");
-        assert_eq!((total(&link, Counted::Published), total(&link, Counted::Unchanged)), (1, 1));
+        assert_eq!((total(&link, Counted::Written), total(&link, Counted::Unchanged)), (1, 1));
     }
 }

@@ -33,11 +33,11 @@ fn meaning(error: &RedisError) -> ReplyError {
         return ReplyError::Elsewhere(Server { host: host.trim_matches(['[', ']']).to_owned(), port });
     }
     match error.code() {
-        Some("NOAUTH" | "WRONGPASS" | "NOPERM") => ReplyError::Unusable(SharedCacheTrouble::Denied),
+        Some("NOAUTH" | "WRONGPASS" | "NOPERM") => ReplyError::Unusable(SharedCacheTrouble::PermissionDenied),
         Some("READONLY" | "MASTERDOWN" | "NOREPLICAS" | "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK") => {
             ReplyError::Unusable(SharedCacheTrouble::NoPrimary)
         }
-        Some("LOADING" | "BUSY") => ReplyError::Unusable(SharedCacheTrouble::Unwilling),
+        Some("LOADING" | "BUSY") => ReplyError::Unusable(SharedCacheTrouble::Unavailable),
         Some(_) | None => ReplyError::Command,
     }
 }
@@ -61,9 +61,9 @@ mod tests {
     #[test]
     fn an_error_is_about_the_server_or_about_one_command() {
         for (reply, trouble) in [
-            ("NOAUTH Authentication required.", SharedCacheTrouble::Denied),
+            ("NOAUTH Authentication required.", SharedCacheTrouble::PermissionDenied),
             ("READONLY You can't write against a read only replica.", SharedCacheTrouble::NoPrimary),
-            ("LOADING the dataset", SharedCacheTrouble::Unwilling),
+            ("LOADING the dataset", SharedCacheTrouble::Unavailable),
         ] {
             assert_eq!(error_of(reply), ReplyError::Unusable(trouble), "{reply}");
         }

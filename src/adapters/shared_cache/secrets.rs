@@ -56,7 +56,8 @@ impl Secrets {
                 // The runtime is shutting down, or reading has panicked, which it does not.
                 Err(_) => {}
             }
-            status.set(Reach::Lost { since: status.lost_since(memory.now()), reason: SharedCacheTrouble::Files });
+            status
+                .set(Reach::Lost { since: status.lost_since(memory.now()), reason: SharedCacheTrouble::UnusableFile });
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(READ_AGAIN_MAX);
         }

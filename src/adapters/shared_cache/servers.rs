@@ -103,7 +103,7 @@ impl ServerSearch {
                 Ok(()) => return Ok(connection),
                 Err(ReplyError::Elsewhere(other)) => server = other,
                 Err(ReplyError::Unusable(trouble)) => return Err(trouble),
-                Err(ReplyError::Command) => return Err(SharedCacheTrouble::Unwilling),
+                Err(ReplyError::Command) => return Err(SharedCacheTrouble::Unavailable),
             }
         }
         Err(SharedCacheTrouble::NoPrimary)
@@ -199,7 +199,7 @@ impl ServerSearch {
                 (Ok(_), Greeting::Server | Greeting::Sentinel) | (Err(_), Greeting::Sentinel) => {}
                 (Err(ReplyError::Unusable(trouble)), Greeting::Server) => return Err(trouble),
                 (Err(ReplyError::Elsewhere(_) | ReplyError::Command), Greeting::Server) => {
-                    return Err(SharedCacheTrouble::Denied);
+                    return Err(SharedCacheTrouble::PermissionDenied);
                 }
             }
         }

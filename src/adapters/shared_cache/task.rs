@@ -106,9 +106,9 @@ impl SharedCacheTask {
         let missed = journal.take().changes.len() + self.publisher.clear();
         self.status.counters.add(Counted::Unsent, u64::try_from(missed).unwrap_or_default());
         self.hot_names.hurry(self.memory.now());
-        let first = self.status.counters.total(Counted::Published) == 0 && self.hot_names.is_filling();
+        let first = self.status.counters.total(Counted::Written) == 0 && self.hot_names.is_filling();
         match lost_for {
-            Some(lasted) => events::SharedCacheBack { url: &self.link.url, lasted }.emit(),
+            Some(lasted) => events::SharedCacheBack { url: &self.link.url, failed_for: lasted }.emit(),
             None if first => events::SharedCacheReached { url: &self.link.url }.emit(),
             None => {}
         }
@@ -124,7 +124,7 @@ impl SharedCacheTask {
                 Fetched::Answer(record) => Some(*record),
                 Fetched::Nothing => None,
             };
-            self.status.counters.count(if record.is_some() { Counted::Found } else { Counted::Missing });
+            self.status.counters.count(if record.is_some() { Counted::Hit } else { Counted::Miss });
             let _ = lookup.reply.send(record);
         }
     }

@@ -240,7 +240,7 @@ impl StateDatabase {
         match self.database.compact() {
             Ok(_) => Ok(()),
             Err(CompactionError::Storage(error)) => Err(error.into()),
-            Err(error) => Err(refused(StateFileTrouble::Device, &error)),
+            Err(error) => Err(refused(StateFileTrouble::IoError, &error)),
         }
     }
 

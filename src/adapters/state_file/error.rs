@@ -39,12 +39,14 @@ impl From<io::Error> for StateFileError {
                 Self::Unusable(format!("not a whole database: {error}"))
             }
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                refused(StateFileTrouble::Full, &error)
+                refused(StateFileTrouble::NoSpace, &error)
             }
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => refused(StateFileTrouble::Denied, &error),
-            ErrorKind::NotFound | ErrorKind::NotADirectory => refused(StateFileTrouble::Missing, &error),
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                refused(StateFileTrouble::PermissionDenied, &error)
+            }
+            ErrorKind::NotFound | ErrorKind::NotADirectory => refused(StateFileTrouble::NoFolder, &error),
             ErrorKind::IsADirectory => refused(StateFileTrouble::NotAFile, &error),
-            _ => refused(StateFileTrouble::Device, &error),
+            _ => refused(StateFileTrouble::IoError, &error),
         }
     }
 }
@@ -54,7 +56,7 @@ impl From<StorageError> for StateFileError {
         match error {
             StorageError::Corrupted(what) => Self::Unusable(format!("damaged: {what}")),
             StorageError::Io(error) => error.into(),
-            other => refused(StateFileTrouble::Device, &other),
+            other => refused(StateFileTrouble::IoError, &other),
         }
     }
 }
@@ -73,7 +75,7 @@ impl From<DatabaseError> for StateFileError {
                 refused(StateFileTrouble::InUse, &error)
             }
             DatabaseError::UpgradeRequired(_) | DatabaseError::RepairAborted => Self::Unusable(error.to_string()),
-            other => refused(StateFileTrouble::Device, &other),
+            other => refused(StateFileTrouble::IoError, &other),
         }
     }
 }
@@ -82,7 +84,7 @@ impl From<TransactionError> for StateFileError {
     fn from(error: TransactionError) -> Self {
         match error {
             TransactionError::Storage(error) => error.into(),
-            other => refused(StateFileTrouble::Device, &other),
+            other => refused(StateFileTrouble::IoError, &other),
         }
     }
 }
@@ -102,7 +104,7 @@ impl From<CommitError> for StateFileError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Storage(error) => error.into(),
-            other => refused(StateFileTrouble::Device, &other),
+            other => refused(StateFileTrouble::IoError, &other),
         }
     }
 }

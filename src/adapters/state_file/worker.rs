@@ -206,7 +206,7 @@ impl StateFileWorker {
         if news {
             self.logged.retain(|(logged, _)| *logged != reason);
             self.logged.push((reason, now));
-            events::StateFailing { path: &self.options.path, reason, what }.emit();
+            events::StateFailing { path: &self.options.path, reason, error: what }.emit();
         }
     }
 
@@ -300,7 +300,7 @@ impl StateFileWorker {
         let to = aside(path);
         match fs::rename(path, &to) {
             Ok(()) => {
-                events::StateSetAside { path, to: &to, reason }.emit();
+                events::StateSetAside { path, kept_as: &to, reason }.emit();
                 Ok(())
             }
             Err(error) => Err((StateFileTrouble::Damaged, format!("{reason}; {error}"))),

@@ -57,7 +57,7 @@ pub(super) fn run(state: &FrontState, socket: &Arc<UdpSocket>, tally: &Tally) {
     while !state.stop.load(Ordering::Relaxed) {
         let outcome = catch_unwind(AssertUnwindSafe(|| serve(state, socket, tally)));
         if outcome.is_err() {
-            events::PartRestarted { part: "udp", reason: "panic" }.emit();
+            events::ThreadRestarted { thread: "udp", reason: "panic" }.emit();
             std::thread::sleep(PAUSE);
         }
     }

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use super::cause::cause;
 use crate::core::matching::{Acceptance, accepts};
 use crate::resolver::ports::TransportError;
-use crate::telemetry::tally::{Carried, UpstreamCounters};
+use crate::telemetry::tally::{UpstreamCounters, UpstreamTraffic};
 
 /// The longest response that is received, in bytes. We advertise 1232; upstreams that send more all
 /// the same are heard up to here.
@@ -52,12 +52,12 @@ pub(super) async fn exchange(
     let _slot = sockets.try_acquire_owned().map_err(|_full| TransportError::Exhausted)?;
     let socket = connect(upstream).await.map_err(|error| cause(&error))?;
     socket.send(&query).await.map_err(|error| cause(&error))?;
-    counters.count(Carried::Datagram);
+    counters.count(UpstreamTraffic::UdpQuery);
     for _ in 0..IGNORED_MAX {
         let response = receive(&socket).await.map_err(|error| cause(&error))?;
         match accepts(&query, &response) {
             Acceptance::Accepted => {
-                counters.count(Carried::Accepted);
+                counters.count(UpstreamTraffic::Response);
                 return Ok(response);
             }
             Acceptance::NotOurs(mismatch) => counters.ignore(mismatch),

@@ -1,27 +1,27 @@
 //! The `resolv.conf` of `holdover run`: pointed at holdover, and given back.
 //!
-//! | what fails | the file then names | the file is |
+//! | failed action | name servers in the file then | state of the file |
 //! |---|---|---|
 //! | pointing it at holdover | other name servers | [`Hold::Left`]: nobody would ask a sidecar, so none runs any more |
-//! | pointing it at holdover | holdover, as an earlier `holdover run` wrote | [`Hold::Set`]: names are resolved only while a sidecar runs |
+//! | pointing it at holdover | holdover, as an earlier `holdover run` wrote | [`Hold::AlreadyPointed`]: names are resolved only while a sidecar runs |
 //! | giving it back | other name servers | [`Hold::Left`] |
-//! | giving it back | holdover | [`Hold::Taken`]: the sidecar is still looked after, and giving the file back is tried again |
+//! | giving it back | holdover | [`Hold::Pointed`]: the sidecar is still supervised, and giving the file back is tried again |
 
 use crate::adapters::resolv_conf::takeover::{Again, Force, Takeover, Wish};
 use crate::adapters::resolv_conf::{TakeoverError, names};
 use crate::cli::resolvconf::written_words;
-use crate::telemetry::takeover::{FileLeft, GivenBack, Pointed, Why};
+use crate::telemetry::takeover::{FileGivenBack, FileLeft, FilePointed, GiveBackReason};
 
-/// What was done to `resolv.conf`.
+/// The state of the `resolv.conf`, by who wrote it last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
-    /// Nothing: it is the original.
+    /// The file is the original, and nothing was done to it.
     Original,
-    /// It was pointed at holdover, and its original is kept.
-    Taken,
-    /// It pointed at holdover already: there is nothing to write, and nothing to give back.
-    Set,
-    /// It could not be written, which was reported; it is left alone from now on.
+    /// The file was pointed at holdover here, and its original is kept.
+    Pointed,
+    /// The file pointed at holdover already: there is nothing to write, and nothing to give back.
+    AlreadyPointed,
+    /// The file could not be written, which was reported; it is left alone from now on.
     Left,
 }
 
@@ -30,15 +30,15 @@ pub(super) struct HeldFile {
     place: Takeover,
     wish: Wish,
     hold: Hold,
-    /// Whether it was reported that the file cannot be given back, since it was last pointed at
-    /// holdover.
-    said: bool,
+    /// Whether it was reported, since the file was last pointed at holdover, that the file cannot
+    /// be given back.
+    is_reported: bool,
 }
 
 impl HeldFile {
     /// A file that was not touched yet.
     pub(super) const fn new(place: Takeover, wish: Wish) -> Self {
-        Self { place, wish, hold: Hold::Original, said: false }
+        Self { place, wish, hold: Hold::Original, is_reported: false }
     }
 
     /// Whether the file is left alone for good.
@@ -49,28 +49,31 @@ impl HeldFile {
     /// Points the file at holdover, unless it points there already.
     ///
     /// # Errors
-    /// Why the application has to run without holdover from now on.
+    /// The reason, in words, why the application has to run without holdover from now on.
     pub(super) fn point(&mut self) -> Result<(), String> {
+        // A file that points at holdover already, and one that cannot be written, stay as they are.
         match self.hold {
-            Hold::Taken | Hold::Set => {
-                self.said = false;
+            Hold::Pointed | Hold::AlreadyPointed => {
+                self.is_reported = false;
                 return Ok(());
             }
             Hold::Left => return Err("resolv.conf cannot be pointed at holdover".to_owned()),
             Hold::Original => {}
         }
+        // The original is pointed at holdover. Where that fails although the file names holdover,
+        // an earlier `holdover run` wrote it, and a sidecar is needed all the same.
         match self.place.apply(&self.wish, Again::TakenUp) {
             Ok(applied) => {
-                (self.hold, self.said) = (Hold::Taken, false);
-                Pointed { words: &written_words(self.place.file(), &self.wish, &applied) }.emit();
+                (self.hold, self.is_reported) = (Hold::Pointed, false);
+                FilePointed { words: &written_words(self.place.file(), &self.wish, &applied) }.emit();
                 Ok(())
             }
             Err(TakeoverError::OnlyHoldover { .. }) => {
-                self.hold = Hold::Set;
+                self.hold = Hold::AlreadyPointed;
                 Ok(())
             }
             Err(error) if names(self.place.file(), self.wish.own) => {
-                self.hold = Hold::Set;
+                self.hold = Hold::AlreadyPointed;
                 FileLeft { reason: &error.to_string() }.emit();
                 Ok(())
             }
@@ -84,22 +87,22 @@ impl HeldFile {
     /// Gives the file back, if it was pointed at holdover here.
     ///
     /// # Errors
-    /// Why the application has to run without holdover from now on.
-    pub(super) fn give_back(&mut self, why: Why) -> Result<(), String> {
-        if self.hold != Hold::Taken {
+    /// The reason, in words, why the application has to run without holdover from now on.
+    pub(super) fn give_back(&mut self, why: GiveBackReason) -> Result<(), String> {
+        if self.hold != Hold::Pointed {
             return Ok(());
         }
         match self.place.restore(Force::No) {
             Ok(_) => {
                 self.hold = Hold::Original;
-                GivenBack { path: self.place.file(), why }.emit();
+                FileGivenBack { path: self.place.file(), why }.emit();
             }
             Err(error) if names(self.place.file(), self.wish.own) => {
                 // Reported once while the sidecar is silent, however often it is tried.
-                if !self.said {
+                if !self.is_reported {
                     FileLeft { reason: &error.to_string() }.emit();
                 }
-                self.said = true;
+                self.is_reported = true;
             }
             Err(error) => {
                 self.hold = Hold::Left;

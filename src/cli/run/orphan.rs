@@ -1,9 +1,10 @@
 //! The sidecar process of `holdover run`: it serves, and puts `resolv.conf` back when the process
 //! that started it was killed.
 //!
-//! A pipe from that process tells: it ends with the process, however that ends. The application may
-//! live on and resolve names, and no other process knows that `resolv.conf` was pointed at
-//! holdover. So the original is put back first, and then the sidecar drains as it does on SIGTERM.
+//! A pipe from that process shows its end: the pipe is closed with the process, however the process
+//! ends. The application may live on and resolve names, and no other process knows that
+//! `resolv.conf` was pointed at holdover. So the original is put back first, and then the sidecar
+//! drains as it does on SIGTERM.
 
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use crate::adapters::resolv_conf::TakeoverError;
 use crate::adapters::resolv_conf::takeover::{Force, Restored, Takeover};
 use crate::cli::serve;
 use crate::telemetry::console;
-use crate::telemetry::takeover::{FileLeft, GivenBack, Why};
+use crate::telemetry::takeover::{FileGivenBack, FileLeft, GiveBackReason};
 
 /// Serves for as long as the parent process lives.
 ///
@@ -44,7 +45,7 @@ pub(super) fn serve(arguments: RunArguments) -> anyhow::Result<ExitCode> {
 /// Puts the original `resolv.conf` back, if one is kept.
 fn give_back(place: &Takeover) {
     match place.restore(Force::No) {
-        Ok(Restored::Written(_)) => GivenBack { path: place.file(), why: Why::Orphaned }.emit(),
+        Ok(Restored::Written(_)) => FileGivenBack { path: place.file(), why: GiveBackReason::Orphaned }.emit(),
         // The process that was killed had not pointed the file at holdover yet, or had put it back.
         Ok(Restored::Already) | Err(TakeoverError::NotTakenOver(_)) => {}
         Err(error) => FileLeft { reason: &error.to_string() }.emit(),

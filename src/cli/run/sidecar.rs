@@ -1,10 +1,10 @@
 //! The sidecar that runs beside the application of `holdover run`, and the `resolv.conf` that
 //! points at it.
 //!
-//! It starts the sidecar as a child process, asks it again and again whether it answers, and
-//! carries out what [`super::supervision`] decides: start it again, kill it when it hangs, and give
-//! `resolv.conf` back while nothing answers. Where another holdover answers already, that one is
-//! used, and no child is started.
+//! [`SidecarProcess`] starts the sidecar as a child process, asks again and again whether it
+//! answers, and carries out what [`super::supervision`] decides: start the sidecar again, kill it
+//! when it hangs, and give `resolv.conf` back while nothing answers. Where another holdover answers
+//! already, that one is used, and no child is started.
 
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -24,7 +24,7 @@ use crate::cli::check::{CheckResult, ask, reachable};
 use crate::cli::resolvconf::wish;
 use crate::cli::serve::{resolve_settings, start_log};
 use crate::resolver::ports::Clock;
-use crate::telemetry::takeover::{FileLeft, SidecarEnded, Why, Without};
+use crate::telemetry::takeover::{FileLeft, GiveBackReason, RunsWithoutHoldover, SidecarEnded};
 
 /// Exit code when `--strict` keeps the application from running (`EX_UNAVAILABLE` of sysexits.h).
 pub(super) const EXIT_UNAVAILABLE: u8 = 69;
@@ -48,7 +48,7 @@ pub(super) struct SidecarProcess {
     supervision: Supervision,
     /// The child process; `None` while it does not run, or another holdover answers.
     own: Option<Child>,
-    /// A pipe whose end tells the child that this process has ended.
+    /// A pipe whose end shows the child that this process has ended.
     line: Option<Line>,
     /// Whether the child was ended for good.
     retired: bool,
@@ -58,7 +58,7 @@ impl SidecarProcess {
     /// Reads settings, starts the log, and finds out which file is to be pointed at holdover.
     ///
     /// # Errors
-    /// What is wrong, in words, and the exit code for `--strict`.
+    /// The problem in words, and the exit code for `--strict`.
     pub(super) fn prepare(arguments: &RunArguments) -> Result<Self, (String, u8)> {
         let settings = resolve_settings(&arguments.serve, std::env::vars_os())
             .map_err(|error| (error.to_string(), error.exit_code()))?;
@@ -83,8 +83,8 @@ impl SidecarProcess {
         self.own.is_some()
     }
 
-    /// The address to ask; `None` once the file names others for good.
-    pub(super) fn looked_after(&self) -> Option<SocketAddr> {
+    /// The address of the sidecar to ask; `None` once `resolv.conf` names other servers for good.
+    pub(super) fn supervised(&self) -> Option<SocketAddr> {
         (!self.file.is_left()).then_some(self.server)
     }
 
@@ -99,10 +99,13 @@ impl SidecarProcess {
     /// The outer error is the exit code when a signal ended the start. The inner error says why the
     /// application runs without holdover for now.
     pub(super) async fn get_ready(&mut self, signals: &mut Signals) -> Result<Result<(), String>, ExitCode> {
+        // Start the sidecar, if no holdover answers yet.
         let began = self.clock.now();
         if look(self.server).await == Seen::Silent {
             self.start();
         }
+
+        // Wait for its first answer. A signal of the operator ends the wait.
         let mut seen = look(self.server).await;
         while seen == Seen::Silent && self.own.is_some() && self.clock.now().since(began) < READY_WITHIN {
             tokio::select! {
@@ -122,6 +125,7 @@ impl SidecarProcess {
         if seen == Seen::Silent {
             return Ok(Err(format!("holdover does not answer on {}", self.server)));
         }
+
         // Supervision has to know now whether the one that answers is our own: it may be gone at
         // the next look.
         self.supervision.look(seen, self.own(), self.clock.now());
@@ -132,13 +136,13 @@ impl SidecarProcess {
         Ok(pointed)
     }
 
-    /// Does what follows from whether a holdover answers.
+    /// Takes the steps that follow from whether a holdover answers.
     pub(super) fn attend(&mut self, seen: Seen) {
         let Steps { point, give_back, kill, start } = self.supervision.look(seen, self.own(), self.clock.now());
         if point && let Err(reason) = self.file.point() {
             return self.go_without(&reason);
         }
-        if give_back && let Err(reason) = self.file.give_back(Why::Silent) {
+        if give_back && let Err(reason) = self.file.give_back(GiveBackReason::Silent) {
             return self.go_without(&reason);
         }
         if kill && let Some(own) = self.own {
@@ -162,9 +166,9 @@ impl SidecarProcess {
         ended
     }
 
-    /// Gives the file back, then ends the sidecar, which may first save what it remembers.
+    /// Gives the file back, then ends the sidecar, which may first write its state file.
     pub(super) async fn end(&mut self) {
-        if let Err(reason) = self.file.give_back(Why::Ended) {
+        if let Err(reason) = self.file.give_back(GiveBackReason::Ended) {
             FileLeft { reason: &reason }.emit();
         }
         self.retire();
@@ -205,15 +209,15 @@ impl SidecarProcess {
     /// Takes note that the child has ended or could not be started.
     fn ended(&mut self, end: &str) {
         let again_after = self.supervision.ended(self.clock.now());
-        SidecarEnded { end, again_after }.emit();
+        SidecarEnded { end, restart_after: again_after }.emit();
     }
 
-    /// Ends the child for good: the file cannot name it, and a sidecar that nobody asks would only
-    /// take memory.
+    /// Ends the child for good: `resolv.conf` does not name it, and a sidecar that nobody asks
+    /// would only take memory.
     fn retire(&mut self) {
         self.retired = true;
         if let Some(own) = self.own {
-            // The second signal ends the drain at once: nobody asks this sidecar any more.
+            // Nobody asks this sidecar any more, so a second signal ends its drain at once.
             children::signal(own, SignalKind::terminate().as_raw_value());
             children::signal(own, SignalKind::interrupt().as_raw_value());
         }
@@ -221,7 +225,7 @@ impl SidecarProcess {
 
     /// Leaves the application without holdover from now on.
     fn go_without(&mut self, reason: &str) {
-        Without { reason }.emit();
+        RunsWithoutHoldover { reason }.emit();
         self.retire();
     }
 }
@@ -236,7 +240,7 @@ async fn look(server: SocketAddr) -> Seen {
 }
 
 /// Waits, then asks whether a holdover answers; without an address it waits for ever.
-pub(super) async fn look_after(server: Option<SocketAddr>, pause: Duration) -> Seen {
+pub(super) async fn supervise(server: Option<SocketAddr>, pause: Duration) -> Seen {
     let Some(server) = server else { return std::future::pending().await };
     tokio::time::sleep(pause).await;
     look(server).await

@@ -1,14 +1,14 @@
-//! Decides what `holdover run` does about its sidecar: start it again, kill it, give `resolv.conf`
-//! back while it does not answer. It has no I/O and no clock, so that each case is one line in a
-//! test.
+//! The decisions of `holdover run` about its sidecar: to start it again, to kill it, and to give
+//! `resolv.conf` back while it does not answer. This module has no I/O and no clock, so that each
+//! case is one line in a test.
 //!
-//! | what is seen | what is done |
+//! | observation | action |
 //! |---|---|
-//! | a holdover answers | `resolv.conf` is pointed at it, also when it is not our own: containers of one task share one |
+//! | a holdover answers | `resolv.conf` is pointed at it, also when it is not our own: containers of one task share one sidecar |
 //! | nothing answers for [`GIVE_BACK_AFTER`] looks | the original name servers are put back, until a holdover answers |
-//! | our own has ended | it is started again: after [`PAUSE_MIN`], then after twice as long each time, up to [`PAUSE_MAX`] |
-//! | another holdover answered, and is gone | the same, but our own is started only after [`COMES_AGAIN_WITHIN`]: it would take the port from the other one, which may come back with what it remembers |
-//! | our own runs, and does not answer for [`HUNG_AFTER`] | it is killed, and so started again |
+//! | our own sidecar has ended | it is started again: after [`PAUSE_MIN`], then after twice as long each time, up to [`PAUSE_MAX`] |
+//! | another holdover answered, and is gone | our own sidecar is started as above, but only after [`COMES_AGAIN_WITHIN`]: it would take the port from the other holdover, which may come back with the answers that it remembers |
+//! | our own sidecar started [`HUNG_AFTER`] ago or earlier, and nothing answers for [`GIVE_BACK_AFTER`] looks | it is killed, and so started again |
 //!
 //! So an application is without name resolution for a second or two at the worst, and not at all
 //! where `resolv.conf` names a second name server.
@@ -19,23 +19,24 @@ use crate::core::time::Timestamp;
 
 /// Looks without an answer in a row after which the original name servers are put back.
 const GIVE_BACK_AFTER: u32 = 4;
-/// Age from which a sidecar that does not answer is taken to hang.
+/// Age from which a sidecar that does not answer counts as hanging.
 const HUNG_AFTER: Duration = Duration::from_secs(10);
-/// Time within which another holdover that is gone is started again by whatever started it; ECS and
+/// Time within which another holdover that is gone is started again by its own supervisor; ECS and
 /// the kubelet take some seconds.
 const COMES_AGAIN_WITHIN: Duration = Duration::from_secs(15);
 /// Pause before a sidecar that has ended is started again for the first time.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// Longest pause: a configuration that cannot work is reported twice a minute.
+/// Longest pause before a sidecar is started again: a configuration that cannot work is reported
+/// twice a minute.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Age from which a sidecar counts as well, so that its next end counts as its first.
+/// Age from which a sidecar counts as healthy, so that its next end counts as its first.
 const WELL_AFTER: Duration = Duration::from_secs(60);
 /// Time between two looks while a holdover answers.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Time between two looks while nothing answers.
-const LOOK_EVERY_WHEN_WRONG: Duration = Duration::from_millis(250);
+const LOOK_EVERY_WHEN_SILENT: Duration = Duration::from_millis(250);
 
-/// What one look found.
+/// The finding of one look at the address of the sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// A holdover answers, our own or another.
@@ -47,18 +48,18 @@ pub(super) enum Seen {
 /// Whether our own sidecar runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Own {
-    /// It runs.
+    /// Our own sidecar runs.
     Runs,
-    /// There is none.
+    /// Our own sidecar does not run.
     None,
 }
 
-/// What to do, in the order of the fields.
+/// The steps to take after a look, in the order of the fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Steps {
-    /// Point `resolv.conf` at holdover, if it does not yet.
+    /// Point `resolv.conf` at holdover, if it does not point there yet.
     pub(super) point: bool,
-    /// Give it back, if it does.
+    /// Give `resolv.conf` back, if it points at holdover.
     pub(super) give_back: bool,
     /// Kill our own sidecar.
     pub(super) kill: bool,
@@ -66,7 +67,7 @@ pub(super) struct Steps {
     pub(super) start: bool,
 }
 
-/// What is known about the sidecar so far.
+/// The history of the sidecar, as far as decisions depend on it.
 #[derive(Debug, Default)]
 pub(super) struct Supervision {
     /// Looks without an answer in a row.
@@ -75,10 +76,10 @@ pub(super) struct Supervision {
     silent_since: Timestamp,
     /// Whether the holdover that answered last was not our own.
     another: bool,
-    /// Ends in a row of a sidecar that was not well before.
+    /// Ends in a row of a sidecar that had not run for [`WELL_AFTER`] before.
     ends: u32,
     started: Timestamp,
-    /// Our own is not started again before this time.
+    /// Our own sidecar is not started again before this time.
     not_before: Timestamp,
 }
 
@@ -127,7 +128,7 @@ impl Supervision {
 
     /// How long to wait before the next look.
     pub(super) const fn pause(&self) -> Duration {
-        if self.silent == 0 { LOOK_EVERY } else { LOOK_EVERY_WHEN_WRONG }
+        if self.silent == 0 { LOOK_EVERY } else { LOOK_EVERY_WHEN_SILENT }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Validates lists of addresses, which listeners and upstreams have in common.
+//! The validation of lists of addresses, which listeners and upstreams have in common.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,8 +19,8 @@ pub(super) fn read_address(text: &str, port: u16) -> Option<SocketAddr> {
 }
 
 impl Validator<'_> {
-    /// The addresses in a list, at least one and at most so many. Addresses without a port get that
-    /// of DNS.
+    /// The addresses in a list, which may hold 1 to `at_most` of them. Addresses without a port get
+    /// the port of DNS.
     pub(super) fn addresses(&mut self, key: &str, given: &GivenValue, at_most: usize) -> Vec<SocketAddr> {
         let items = given.items();
         let mut addresses = Vec::new();

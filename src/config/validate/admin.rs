@@ -1,4 +1,5 @@
-//! Validates where the admin interface is, and whether other hosts may reach it.
+//! The validation of `[admin]`: the address of the admin interface, and whether other hosts may
+//! reach it.
 
 use super::addresses::read_address;
 use super::validator::Validator;
@@ -12,14 +13,15 @@ const OFF: &str = "off";
 /// Whether other hosts than this one may reach the admin interface.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Remote {
-    /// Other hosts may not reach it.
+    /// Other hosts may not reach the interface.
     Refuse,
-    /// Other hosts may read what is no secret.
+    /// Other hosts may read metrics, status and readiness, which hold no secret.
     Read,
 }
 
 impl Admin {
-    /// Reads where an admin interface is: an absolute path, or an address with an optional port.
+    /// Reads the address of an admin interface: an absolute path, or an IP address with an optional
+    /// port. `None` for any other text.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         if text.starts_with('/') {

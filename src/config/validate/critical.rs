@@ -1,4 +1,4 @@
-//! Validates the critical names.
+//! The validation of `[[critical]]`: the names that must always have an answer.
 
 use std::time::Duration;
 
@@ -13,11 +13,10 @@ use crate::core::policy::CriticalName;
 use crate::core::special::is_local;
 
 const SECTION: &str = "[[critical]]";
-/// The types of a name that names none: A and AAAA.
+/// The types of a critical name whose table lists none: A and AAAA.
 const ADDRESSES: [u16; 2] = [1, 28];
 
 impl Validator<'_> {
-    /// Validates `[[critical]]`: the names that must always have an answer.
     pub(super) fn critical(&mut self) -> Vec<CriticalName> {
         let tables = self.tables("critical");
         let mut names: Vec<CriticalName> = Vec::new();

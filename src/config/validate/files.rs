@@ -1,4 +1,4 @@
-//! Validates the paths of files that hold answers: seeds, the hosts file and the state file.
+//! The validation of paths of files that hold answers: seeds, the hosts file and the state file.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ impl Validator<'_> {
         seeds
     }
 
-    /// The hosts file; `None` when it is off.
+    /// Path of the hosts file; `None` when none is used.
     pub(super) fn hosts(&mut self) -> Option<PathBuf> {
         let given = self.given(keys::HOSTS_PATH)?;
         match given.raw.text().map(str::trim) {
@@ -44,7 +44,6 @@ impl Validator<'_> {
         }
     }
 
-    /// Validates `[state]`.
     pub(super) fn state(&mut self) -> StateFileSettings {
         let path = self.state_path();
         StateFileSettings { path, write_every: self.bounded(&limits::STATE_WRITE_EVERY) }

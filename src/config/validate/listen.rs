@@ -1,4 +1,5 @@
-//! Validates where clients are answered, and which of them.
+//! The validation of `[listen]`: the addresses on which clients are answered, and the clients that
+//! are.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,7 +11,6 @@ use crate::config::settings::Listen;
 use crate::core::network::{self, IpNetwork};
 
 impl Validator<'_> {
-    /// Validates `[listen]`.
     pub(super) fn listen(&mut self) -> Listen {
         let addresses = self.listen_addresses();
         let clients = self.clients(&addresses);

@@ -1,4 +1,4 @@
-//! Validates what is logged, and in which form.
+//! The validation of `[log]`: the level and the format of the log.
 
 use super::validator::Validator;
 use crate::config::keys;
@@ -15,7 +15,6 @@ const LEVELS: [(&str, Level); 5] = [
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 impl Validator<'_> {
-    /// Validates `[log]`.
     pub(super) fn log(&mut self) -> Log {
         let level = self.given(keys::LOG_LEVEL).and_then(|given| self.word(keys::LOG_LEVEL, given, &LEVELS));
         let format = self.given(keys::LOG_FORMAT).and_then(|given| self.word(keys::LOG_FORMAT, given, &FORMATS));

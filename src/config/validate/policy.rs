@@ -1,4 +1,4 @@
-//! Validates the numbers by which the resolver decides.
+//! The validation of the numbers by which the resolver decides.
 //!
 //! Each function makes one part of the [`Policy`]; those of serving stale and of critical names,
 //! which have tables of their own, are in `stale` and `critical`.
@@ -12,7 +12,7 @@ use crate::core::policy::{
 };
 
 impl Validator<'_> {
-    /// Validates every section that the resolver decides by.
+    /// Validates every section whose numbers the resolver uses.
     pub(super) fn policy(&mut self) -> Policy {
         Policy {
             stale: self.stale(),

@@ -1,4 +1,5 @@
-//! Validates where the shared cache is, and how holdover gets access to it.
+//! The validation of `[shared_cache]`: the servers of the shared cache, and the files and names
+//! that give access to them.
 //!
 //! The files with keys, passwords and certificates are read at the start, not here. The URL is
 //! never shown in a message, since somebody may have written a password into it.
@@ -24,7 +25,7 @@ const OFF: &str = "off";
 const DEFAULT_GROUP: &str = "default";
 
 impl Validator<'_> {
-    /// Validates `[shared_cache]`; `None` when it is off.
+    /// The settings of the shared cache; `None` when none is used.
     pub(super) fn shared_cache(&mut self) -> Option<SharedCacheSettings> {
         // The keys with a range are checked even when the URL is "off".
         let given = self.given(SHARED_CACHE_URL)?;
@@ -41,7 +42,7 @@ impl Validator<'_> {
             return None;
         }
 
-        // Every key is looked at before anything is given up, so that all mistakes are reported.
+        // Every key is validated before the function gives up, so that all mistakes are reported.
         let servers = read_url(&url).map_err(|error| self.complain_about_url(given, error.to_string())).ok();
         let key_file = self.key_file(given);
         let ca_file = self.ca_file(servers.as_ref());
@@ -66,7 +67,7 @@ impl Validator<'_> {
         self.report(Problem::place(SHARED_CACHE_URL, &given.source, what));
     }
 
-    /// The file with the key that signs; it is required with a URL.
+    /// Path of the file with the key that signs entries, which a URL requires.
     fn key_file(&mut self, url: &GivenValue) -> Option<PathBuf> {
         let key_file = self.path(SHARED_CACHE_KEY_FILE);
         if key_file.is_none() {
@@ -78,7 +79,8 @@ impl Validator<'_> {
         key_file
     }
 
-    /// The file with the authorities that vouch for the servers; it means nothing without TLS.
+    /// Path of the file with the authorities that vouch for the servers. Such a file is a mistake
+    /// where the URL does not use TLS.
     fn ca_file(&mut self, servers: Option<&SharedCacheServers>) -> Option<PathBuf> {
         let ca_file = self.path(SHARED_CACHE_CA_FILE);
         let is_plain = servers.is_some_and(|servers| servers.transport == SharedCacheTransport::Plain);
@@ -125,13 +127,13 @@ impl Validator<'_> {
         }
     }
 
-    /// The path that was given for a key; `None` when it is empty or cannot be one.
+    /// The path that was given for a key; `None` when it is empty or cannot be a path.
     fn path(&mut self, key: &str) -> Option<PathBuf> {
         self.text(key, limits::PATH_MAX).map(PathBuf::from)
     }
 
-    /// The text of at most so many bytes that was given for a key; `None` when it is empty or
-    /// cannot be one.
+    /// The text of at most `longest` bytes that was given for a key; `None` when it is empty, or
+    /// after a complaint.
     fn text(&mut self, key: &str, longest: usize) -> Option<String> {
         let given = self.given(key)?;
         match given.raw.text() {

@@ -1,4 +1,5 @@
-//! Validates when and for how long stale answers are served.
+//! The validation of `[stale]` and `[[stale.suffix]]`: when and for how long stale answers are
+//! served.
 
 use std::time::Duration;
 

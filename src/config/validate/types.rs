@@ -1,4 +1,4 @@
-//! Reads the types of data that a configuration may name.
+//! The types of data that a configuration may name, as mnemonics or numbers.
 
 use crate::config::limits::DATA_TYPE_MAX;
 use crate::core::message::TYPE_OPT;

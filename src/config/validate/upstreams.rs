@@ -1,4 +1,4 @@
-//! Validates the upstreams that the operator has named.
+//! The validation of `[[upstream]]`: the upstreams that the operator has named.
 
 use std::net::SocketAddr;
 
@@ -91,7 +91,7 @@ impl Validator<'_> {
         name
     }
 
-    /// The zones of one upstream, in lower-cased wire form.
+    /// The zones of one upstream, in wire format and lower case.
     fn zones(&mut self, given: &GivenValue) -> Vec<Box<[u8]>> {
         let mut zones = Vec::new();
         for item in given.items() {

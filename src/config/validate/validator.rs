@@ -1,5 +1,5 @@
-//! What every part of the validation needs: the values that were given, the problems that were
-//! found, and the rules that many keys share.
+//! The common rules of the validation, with the values that were given and the problems that were
+//! found so far.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::config::settings::Settings;
 
 /// A validation that is under way.
 pub(super) struct Validator<'a> {
-    /// All sources, merged.
+    /// The merged layers of all sources.
     pub(super) layer: &'a Layer,
     problems: Vec<Problem>,
 }
@@ -24,7 +24,7 @@ impl<'a> Validator<'a> {
         Self { layer, problems: Vec::new() }
     }
 
-    /// Gives out the settings, unless a problem was found.
+    /// Returns the settings, unless a problem was found.
     pub(super) fn finish(self, settings: Settings) -> Result<Settings, ConfigError> {
         if self.problems.is_empty() { Ok(settings) } else { Err(ConfigError::Wrong(self.problems)) }
     }
@@ -44,7 +44,7 @@ impl<'a> Validator<'a> {
         self.problems.push(problem);
     }
 
-    /// Reports a wrong value together with what is allowed and what to do.
+    /// Reports a wrong value together with the allowed values and the next step.
     pub(super) fn complain(&mut self, key: &str, given: &GivenValue, what: &str) {
         let (allowed, presence) =
             keys::find(key).map_or((String::new(), Presence::Optional), |key| (key.allowed(), key.presence()));
@@ -61,14 +61,14 @@ impl<'a> Validator<'a> {
     /// complaint.
     pub(super) fn quantity<T: Quantity>(&mut self, key: &str, given: &GivenValue, bound: &Bounded<T>) -> Option<T> {
         match T::read(&given.raw) {
-            None => self.complain(key, given, &format!("is not {}", T::WHAT)),
+            None => self.complain(key, given, &format!("is not {}", T::KIND)),
             Some(value) if value.is_outside(bound.bounds()) => self.complain(key, given, "is out of range"),
             Some(value) => return Some(value),
         }
         None
     }
 
-    /// What one of a few words stands for; `None` after a complaint.
+    /// The value for which one of a few words stands; `None` after a complaint.
     pub(super) fn word<T: Copy>(&mut self, key: &str, given: &GivenValue, words: &[(&str, T)]) -> Option<T> {
         let found = given.raw.text().and_then(|text| words.iter().find(|(word, _)| *word == text));
         if found.is_none() {

@@ -7,12 +7,12 @@ use tracing::{error, info, warn};
 /// The admin interface accepts connections.
 #[derive(Debug)]
 pub struct AdminListening<'a> {
-    /// Its address or the path of its socket.
+    /// Address of the admin interface, or the path of its unix socket.
     pub address: &'a str,
 }
 
 impl AdminListening<'_> {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(address = self.address, "admin interface");
     }
@@ -21,14 +21,14 @@ impl AdminListening<'_> {
 /// The admin interface cannot be opened at present.
 #[derive(Debug)]
 pub struct AdminUnavailable<'a> {
-    /// The configured address or path.
+    /// Configured address or path of the admin interface.
     pub address: &'a str,
-    /// Why it cannot be opened.
+    /// Why the admin interface cannot be opened.
     pub reason: &'a str,
 }
 
 impl AdminUnavailable<'_> {
-    /// Writes the line.
+    /// Writes one log line at ERROR.
     pub fn emit(&self) {
         error!(
             address = self.address,
@@ -41,22 +41,23 @@ impl AdminUnavailable<'_> {
 /// A seed was read at the start.
 #[derive(Debug)]
 pub struct SeedRead<'a> {
-    /// The file.
+    /// Path of the seed.
     pub path: &'a Path,
     /// Number of answers that were learned from the seed.
     pub learned: u64,
-    /// Number of answers that are not newer than what is remembered.
+    /// Number of answers that were left out, because an answer that is as new or newer is
+    /// remembered.
     pub older: u64,
-    /// Number of answers that are past their maximum stale.
+    /// Number of answers that were left out, because they are past their maximum stale.
     pub expired: u64,
-    /// Number of answers that are invalid.
+    /// Number of answers that were left out, because they are invalid.
     pub invalid: u64,
-    /// What is wrong with the first invalid answers, with their lines.
+    /// Descriptions of the first invalid answers, with the numbers of their lines.
     pub mistakes: &'a [String],
 }
 
 impl SeedRead<'_> {
-    /// Writes the line.
+    /// Writes one log line: at WARN when invalid answers were left out, else at INFO.
     pub fn emit(&self) {
         let (path, learned, older, expired, invalid) =
             (self.path.display(), self.learned, self.older, self.expired, self.invalid);
@@ -72,14 +73,14 @@ impl SeedRead<'_> {
 /// A seed cannot be used at all.
 #[derive(Debug)]
 pub struct SeedUnusable<'a> {
-    /// The file.
+    /// Path of the seed.
     pub path: &'a Path,
-    /// Why it cannot be used.
+    /// Why the seed cannot be used.
     pub reason: &'a str,
 }
 
 impl SeedUnusable<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(path = %self.path.display(), reason = self.reason, "seed not used");
     }
@@ -90,12 +91,13 @@ impl SeedUnusable<'_> {
 pub struct CacheImported {
     /// Number of answers that were learned from the seed.
     pub learned: u64,
-    /// Number of answers that are not newer than what is remembered.
+    /// Number of answers that were left out, because an answer that is as new or newer is
+    /// remembered.
     pub older: u64,
 }
 
 impl CacheImported {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(learned = self.learned, older = self.older, "seed imported");
     }
@@ -104,14 +106,14 @@ impl CacheImported {
 /// Names were flushed over the admin interface.
 #[derive(Debug)]
 pub struct CacheFlushed<'a> {
-    /// The name or suffix, and the type if only one was flushed.
+    /// Name or suffix that was flushed, and the type if only one type was.
     pub scope: &'a str,
-    /// Number of names and types that were known and flushed.
+    /// Number of names and types that were remembered and flushed.
     pub flushed: u64,
 }
 
 impl CacheFlushed<'_> {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(scope = self.scope, flushed = self.flushed, "names flushed");
     }

@@ -17,7 +17,7 @@ pub struct CriticalNamesKnown {
 }
 
 impl CriticalNamesKnown {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(answers = self.answers, after_seconds = self.after.as_secs_f64(), "ready: all critical names are known");
     }
@@ -27,14 +27,14 @@ impl CriticalNamesKnown {
 /// over.
 #[derive(Debug)]
 pub struct ReadyWithout<'a> {
-    /// The names and types without an answer.
+    /// Names and types that have no answer yet.
     pub missing: &'a [String],
     /// Time since the process started.
     pub after: Duration,
 }
 
 impl ReadyWithout<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(
             missing = self.missing.join(", "),
@@ -47,18 +47,18 @@ impl ReadyWithout<'_> {
 /// A critical name is too old or does not exist; logged once until that ends.
 #[derive(Debug)]
 pub struct CriticalNameTroubled<'a> {
-    /// Name and type.
+    /// Name and type of the critical name.
     pub name: &'a Key,
-    /// What is wrong with the name.
+    /// The kind of trouble: too old or denied.
     pub trouble: CriticalTrouble,
     /// Age of the remembered answer, or the time for which there has been none.
     pub age: Duration,
-    /// The `max_age` of the name.
+    /// Configured `max_age` of the name.
     pub max_age: Duration,
 }
 
 impl CriticalNameTroubled<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         let (name, age_seconds, max_age_seconds) = (self.name, self.age.as_secs_f64(), self.max_age.as_secs_f64());
         match self.trouble {
@@ -80,14 +80,14 @@ impl CriticalNameTroubled<'_> {
 /// A critical name that was too old or did not exist is fresh again.
 #[derive(Debug)]
 pub struct CriticalNameWell<'a> {
-    /// Name and type.
+    /// Name and type of the critical name.
     pub name: &'a Key,
-    /// How long the name was too old or did not exist.
+    /// Time for which the name was too old or did not exist.
     pub lasted: Duration,
 }
 
 impl CriticalNameWell<'_> {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(name = %self.name, duration_seconds = self.lasted.as_secs_f64(), "critical name is fresh again");
     }

@@ -4,23 +4,23 @@ use std::path::Path;
 
 use tracing::{info, warn};
 
-/// A hosts file was read.
+/// A hosts file was read, and its names are answered from now on.
 #[derive(Debug)]
 pub struct HostsRead<'a> {
-    /// The file.
+    /// Path of the hosts file.
     pub path: &'a Path,
     /// Number of names that the file has addresses for.
     pub names: usize,
-    /// Number of lines that cannot be used.
-    pub wrong: usize,
-    /// What is wrong with the first of these lines.
+    /// Number of lines that cannot be used and were left out.
+    pub invalid: usize,
+    /// Descriptions of the first of these lines, with their numbers.
     pub mistakes: &'a [String],
 }
 
 impl HostsRead<'_> {
-    /// Writes the line.
+    /// Writes one log line: at WARN when lines were left out, else at INFO.
     pub fn emit(&self) {
-        let (path, names, invalid) = (self.path.display(), self.names, self.wrong);
+        let (path, names, invalid) = (self.path.display(), self.names, self.invalid);
         if invalid == 0 {
             info!(%path, names, "hosts file read");
         } else {
@@ -35,17 +35,17 @@ impl HostsRead<'_> {
     }
 }
 
-/// A hosts file cannot be read.
+/// A hosts file cannot be read, so its last good content is still answered.
 #[derive(Debug)]
 pub struct HostsUnusable<'a> {
-    /// The file.
+    /// Path of the hosts file.
     pub path: &'a Path,
-    /// Why it cannot be read.
+    /// Why the hosts file cannot be read.
     pub reason: &'a str,
 }
 
 impl HostsUnusable<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(
             path = %self.path.display(),

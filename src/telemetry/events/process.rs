@@ -8,14 +8,14 @@ use tracing::{error, info};
 /// Sockets for queries are open on one address.
 #[derive(Debug)]
 pub struct Listening {
-    /// The address.
+    /// Listen address, with its final port.
     pub address: SocketAddr,
-    /// Number of threads that receive queries over UDP on it.
+    /// Number of threads that receive queries over UDP on this address.
     pub threads: usize,
 }
 
 impl Listening {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(address = %self.address, threads = self.threads, "listening on UDP and TCP");
     }
@@ -24,7 +24,7 @@ impl Listening {
 /// The process answers queries from now on.
 #[derive(Debug)]
 pub struct Ready<'a> {
-    /// All upstreams by name and address.
+    /// Names and addresses of all upstreams.
     pub upstreams: &'a [String],
     /// Time since the process started.
     pub after: Duration,
@@ -33,7 +33,7 @@ pub struct Ready<'a> {
 }
 
 impl Ready<'_> {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         let (upstreams, after_seconds, version) =
             (self.upstreams.join(", "), self.after.as_secs_f64(), env!("CARGO_PKG_VERSION"));
@@ -52,16 +52,16 @@ impl Ready<'_> {
 /// The process was asked to end, and goes on answering queries for a bounded time.
 #[derive(Debug)]
 pub struct Draining<'a> {
-    /// Name of the signal, or another reason.
+    /// Name of the signal that ends the process, or another reason.
     pub signal: &'a str,
-    /// The process ends after this time without a query.
+    /// Time without a query after which the process ends.
     pub idle: Duration,
-    /// The process ends after this time at the latest.
+    /// Time after which the process ends at the latest.
     pub at_most: Duration,
 }
 
 impl Draining<'_> {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(
             signal = self.signal,
@@ -72,7 +72,7 @@ impl Draining<'_> {
     }
 }
 
-/// The process ends.
+/// The process ends in order, after the drain.
 #[derive(Debug)]
 pub struct Stopped {
     /// Number of queries that got a response since the start.
@@ -80,7 +80,7 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(answered = self.answered, "stopped");
     }
@@ -88,16 +88,16 @@ impl Stopped {
 
 /// A thread of the process failed and is started again.
 #[derive(Debug)]
-pub struct PartRestarted<'a> {
-    /// What the thread does.
-    pub part: &'a str,
-    /// Why it failed.
+pub struct ThreadRestarted<'a> {
+    /// The task of the thread: `udp` or `admin`.
+    pub thread: &'a str,
+    /// Why the thread failed, in words.
     pub reason: &'a str,
 }
 
-impl PartRestarted<'_> {
-    /// Writes the line.
+impl ThreadRestarted<'_> {
+    /// Writes one log line at ERROR.
     pub fn emit(&self) {
-        error!(thread = self.part, reason = self.reason, "a thread failed and is started again");
+        error!(thread = self.thread, reason = self.reason, "a thread failed and is started again");
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines about the shared cache. They show its URL, which holds no secret.
+//! Log lines about the shared cache. They show the URL of the shared cache, which holds no secret.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::telemetry::shared_cache::SharedCacheTrouble;
 /// The shared cache answered for the first time since the start.
 #[derive(Debug)]
 pub struct SharedCacheReached<'a> {
-    /// The configured URL.
+    /// Configured URL of the shared cache.
     pub url: &'a str,
 }
 
 impl SharedCacheReached<'_> {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(url = self.url, "the shared cache is used");
     }
@@ -24,14 +24,14 @@ impl SharedCacheReached<'_> {
 /// A key, password or certificate file of the shared cache cannot be used.
 #[derive(Debug)]
 pub struct SharedCacheUnusable<'a> {
-    /// The configured URL.
+    /// Configured URL of the shared cache.
     pub url: &'a str,
-    /// Which file, what is wrong with it, and what to do.
+    /// The path of the file, the problem with it, and the remedy, in words.
     pub reason: &'a str,
 }
 
 impl SharedCacheUnusable<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(
             url = self.url,
@@ -44,14 +44,14 @@ impl SharedCacheUnusable<'_> {
 /// The shared cache cannot be used at present.
 #[derive(Debug)]
 pub struct SharedCacheLost<'a> {
-    /// The configured URL.
+    /// Configured URL of the shared cache.
     pub url: &'a str,
-    /// What kind of trouble it is.
+    /// The kind of trouble.
     pub reason: SharedCacheTrouble,
 }
 
 impl SharedCacheLost<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(
             url = self.url,
@@ -65,16 +65,16 @@ impl SharedCacheLost<'_> {
 /// The shared cache can be used again.
 #[derive(Debug)]
 pub struct SharedCacheBack<'a> {
-    /// The configured URL.
+    /// Configured URL of the shared cache.
     pub url: &'a str,
-    /// How long the shared cache could not be used.
-    pub lasted: Duration,
+    /// Time for which the shared cache could not be used.
+    pub failed_for: Duration,
 }
 
 impl SharedCacheBack<'_> {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
-        info!(url = self.url, failed_for_seconds = self.lasted.as_secs_f64(), "the shared cache can be used again");
+        info!(url = self.url, failed_for_seconds = self.failed_for.as_secs_f64(), "the shared cache can be used again");
     }
 }
 
@@ -88,7 +88,7 @@ pub struct SharedCacheFilled {
 }
 
 impl SharedCacheFilled {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(
             answers = self.answers,
@@ -100,17 +100,17 @@ impl SharedCacheFilled {
 
 /// The shared cache holds entries that were ignored; logged at most once a minute.
 #[derive(Debug)]
-pub struct SharedCacheWrongEntries<'a> {
-    /// The configured URL.
+pub struct SharedCacheIgnoredEntries<'a> {
+    /// Configured URL of the shared cache.
     pub url: &'a str,
-    /// Number of such entries since the last line.
+    /// Number of entries that were ignored since the last such line.
     pub entries: u64,
-    /// Name and type of the last such entry.
+    /// Name and type of the last entry that was ignored.
     pub last: &'a Key,
 }
 
-impl SharedCacheWrongEntries<'_> {
-    /// Writes the line.
+impl SharedCacheIgnoredEntries<'_> {
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(
             url = self.url,
@@ -124,15 +124,15 @@ impl SharedCacheWrongEntries<'_> {
 
 /// The server of the shared cache rejects writes; logged at most once a minute.
 #[derive(Debug)]
-pub struct SharedCacheRefuses<'a> {
-    /// The configured URL.
+pub struct SharedCacheRejectsWrites<'a> {
+    /// Configured URL of the shared cache.
     pub url: &'a str,
-    /// The code of the server's error.
+    /// Code of the server's error, such as `OOM`.
     pub error: &'a str,
 }
 
-impl SharedCacheRefuses<'_> {
-    /// Writes the line.
+impl SharedCacheRejectsWrites<'_> {
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(
             url = self.url,

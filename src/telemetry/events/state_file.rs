@@ -10,18 +10,18 @@ use crate::telemetry::state_file::StateFileTrouble;
 /// The answers of the state file are remembered again.
 #[derive(Debug)]
 pub struct StateLoaded<'a> {
-    /// The file.
+    /// Path of the state file.
     pub path: &'a Path,
     /// Number of answers that were loaded.
     pub entries: u64,
     /// Number of rows that were too old to be served, or could not be read.
     pub dropped: u64,
-    /// How long loading took.
+    /// Time that loading took.
     pub took: Duration,
 }
 
 impl StateLoaded<'_> {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         let took_seconds = self.took.as_secs_f64();
         let (path, entries, dropped) = (self.path.display(), self.entries, self.dropped);
@@ -32,21 +32,21 @@ impl StateLoaded<'_> {
 /// The state file cannot be read or written at present.
 #[derive(Debug)]
 pub struct StateFailing<'a> {
-    /// The file.
+    /// Path of the state file.
     pub path: &'a Path,
-    /// What kind of trouble it is.
+    /// The kind of trouble.
     pub reason: StateFileTrouble,
-    /// The error of the operating system or of the database.
-    pub what: &'a str,
+    /// Error of the operating system or of the database, in its own words.
+    pub error: &'a str,
 }
 
 impl StateFailing<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(
             path = %self.path.display(),
             reason = self.reason.label(),
-            error = self.what,
+            error = self.error,
             "the state file cannot be used: {}. Queries are still answered, and the file is tried again",
             self.reason.advice()
         );
@@ -56,16 +56,16 @@ impl StateFailing<'_> {
 /// The state file can be read and written again.
 #[derive(Debug)]
 pub struct StateWorking<'a> {
-    /// The file.
+    /// Path of the state file.
     pub path: &'a Path,
-    /// Number of answers in the file.
+    /// Number of answers in the state file.
     pub entries: u64,
-    /// How long the file could not be used.
+    /// Time for which the state file could not be used.
     pub failed_for: Duration,
 }
 
 impl StateWorking<'_> {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         let failed_for_seconds = self.failed_for.as_secs_f64();
         let (path, entries) = (self.path.display(), self.entries);
@@ -77,20 +77,20 @@ impl StateWorking<'_> {
 /// kept.
 #[derive(Debug)]
 pub struct StateSetAside<'a> {
-    /// The configured path.
+    /// Configured path of the state file.
     pub path: &'a Path,
-    /// The new name of the unusable file.
-    pub to: &'a Path,
-    /// What is wrong with the file.
+    /// New path of the unusable file.
+    pub kept_as: &'a Path,
+    /// Why the file is not a usable state file.
     pub reason: &'a str,
 }
 
 impl StateSetAside<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(
             path = %self.path.display(),
-            kept_as = %self.to.display(),
+            kept_as = %self.kept_as.display(),
             reason = self.reason,
             "not a usable state file: it is kept aside under another name, and a new one is begun"
         );

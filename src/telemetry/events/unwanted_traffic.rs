@@ -29,16 +29,18 @@ labelled! {
 /// for each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnwantedTrafficSeen {
-    /// The kind.
+    /// Kind of the packets or connections.
     pub kind: UnwantedTraffic,
-    /// How many came since the last line about this kind.
+    /// Number of packets or connections since the last line about this kind.
     pub count: u64,
-    /// Address of the last client that was rejected, for [`UnwantedTraffic::NotAllowed`].
+    /// Address of the last client that was not allowed; `None` for kinds other than
+    /// [`UnwantedTraffic::NotAllowed`].
     pub client: Option<IpAddr>,
 }
 
 impl UnwantedTrafficSeen {
-    /// Writes the line.
+    /// Writes one log line: at INFO for packets that only their sender can mend, at WARN for what
+    /// an operator may have to mend.
     pub fn emit(&self) {
         let (kind, count) = (self.kind.label(), self.count);
         match self.kind {

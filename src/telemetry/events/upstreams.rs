@@ -12,15 +12,15 @@ use crate::core::health::UpstreamState;
 pub struct UpstreamChanged<'a> {
     /// Name and address of the upstream.
     pub upstream: &'a str,
-    /// The state before.
+    /// State of the upstream before.
     pub from: UpstreamState,
-    /// The state now.
+    /// State of the upstream from now on.
     pub to: UpstreamState,
 }
 
 impl UpstreamChanged<'_> {
-    /// Writes the line. Going down and answering again are logged for operators; an upstream that
-    /// changes between healthy and impaired only at DEBUG, because that may happen often.
+    /// Writes one log line: at WARN when the upstream goes down, at INFO when it answers again. A
+    /// change between healthy and impaired is logged at DEBUG only, because it may happen often.
     pub fn emit(&self) {
         let (upstream, from, to) = (self.upstream, self.from.label(), self.to.label());
         match (self.from, self.to) {
@@ -45,14 +45,14 @@ impl UpstreamChanged<'_> {
 /// An outage began: no upstream of a group of names is healthy any more.
 #[derive(Debug)]
 pub struct OutageBegan<'a> {
-    /// The zones of these names, `.` for all names.
+    /// Zones of the names of this group, `.` for all names.
     pub zones: &'a str,
-    /// The best state among their upstreams: impaired or down.
+    /// Best state among the upstreams of these names: impaired or down.
     pub upstreams: UpstreamState,
 }
 
 impl OutageBegan<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(zones = self.zones, upstreams = self.upstreams.label(), "outage begins");
     }
@@ -61,9 +61,9 @@ impl OutageBegan<'_> {
 /// An outage ended: an upstream of a group of names has been healthy for some seconds.
 #[derive(Debug)]
 pub struct OutageEnded<'a> {
-    /// The zones of these names, `.` for all names.
+    /// Zones of the names of this group, `.` for all names.
     pub zones: &'a str,
-    /// How long the outage lasted.
+    /// Length of the outage.
     pub lasted: Duration,
     /// Queries that got a stale answer in the outage.
     pub stale_answers: u64,
@@ -74,7 +74,7 @@ pub struct OutageEnded<'a> {
 }
 
 impl OutageEnded<'_> {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(
             zones = self.zones,
@@ -95,7 +95,7 @@ pub struct LoopFound<'a> {
 }
 
 impl LoopFound<'_> {
-    /// Writes the line.
+    /// Writes one log line at ERROR.
     pub fn emit(&self) {
         error!(
             upstream = self.upstream,
@@ -108,14 +108,14 @@ impl LoopFound<'_> {
 /// The host's `resolv.conf` names other name servers than before, and they are used now.
 #[derive(Debug)]
 pub struct HostUpstreamsChanged<'a> {
-    /// The file.
+    /// Path of the host's `resolv.conf`.
     pub path: &'a Path,
-    /// All upstreams that are used from now on.
+    /// Names and addresses of all upstreams that are used from now on.
     pub upstreams: &'a [String],
 }
 
 impl HostUpstreamsChanged<'_> {
-    /// Writes the line.
+    /// Writes one log line at INFO.
     pub fn emit(&self) {
         let (path, upstreams) = (self.path.display(), self.upstreams.join(", "));
         info!(%path, upstreams, "other upstreams are used from now on");
@@ -125,16 +125,16 @@ impl HostUpstreamsChanged<'_> {
 /// The host's `resolv.conf` names no upstream that can be used.
 #[derive(Debug)]
 pub struct HostUpstreamsUnusable<'a> {
-    /// The file.
+    /// Path of the host's `resolv.conf`.
     pub path: &'a Path,
-    /// What is wrong with the file.
+    /// Why no upstream of the file can be used.
     pub reason: &'a str,
-    /// Number of upstreams that the file named before, and which are still used.
+    /// Number of upstreams from an earlier version of the file, which are still used.
     pub kept: usize,
 }
 
 impl HostUpstreamsUnusable<'_> {
-    /// Writes the line.
+    /// Writes one log line at WARN, which depends on whether upstreams are still known.
     pub fn emit(&self) {
         let (path, reason) = (self.path.display(), self.reason);
         if self.kept > 0 {

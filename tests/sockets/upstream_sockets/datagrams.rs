@@ -41,7 +41,10 @@ async fn what_is_not_ours_is_ignored_and_counted_until_the_response_comes() {
     assert_eq!(waiting.await.unwrap(), Ok(ours));
     let counted = Mismatch::ALL.map(|mismatch| wire.counters().ignored(mismatch));
     assert_eq!(counted, [2, 1, 1, 1, 1], "{:?}", Mismatch::ALL);
-    assert_eq!((wire.counters().total(Carried::Datagram), wire.counters().total(Carried::Accepted)), (1, 1));
+    assert_eq!(
+        (wire.counters().total(UpstreamTraffic::UdpQuery), wire.counters().total(UpstreamTraffic::Response)),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
@@ -95,7 +98,7 @@ async fn no_more_sockets_than_allowed_are_opened() {
     let (_socket, server) = udp_server().await;
     let wire = SocketTransport::new(UpstreamLimits { sockets: 1, ..LIMITS });
     let waiting = tokio::spawn(wire.exchange(&Endpoint::udp(server), query(1, "www")));
-    while wire.counters().total(Carried::Datagram) == 0 {
+    while wire.counters().total(UpstreamTraffic::UdpQuery) == 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(wire.exchange(&Endpoint::udp(server), query(2, "www")).await, Err(TransportError::Exhausted));

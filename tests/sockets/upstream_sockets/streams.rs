@@ -47,9 +47,9 @@ async fn one_connection_carries_several_queries_answered_out_of_order_each_with_
     }
     assert_eq!(
         (
-            wire.counters().total(Carried::Connection),
-            wire.counters().total(Carried::Streamed),
-            wire.counters().total(Carried::Accepted)
+            wire.counters().total(UpstreamTraffic::TcpConnection),
+            wire.counters().total(UpstreamTraffic::TcpQuery),
+            wire.counters().total(UpstreamTraffic::Response)
         ),
         (1, 3, 3)
     );
@@ -199,7 +199,7 @@ async fn one_slow_response_does_not_cost_the_connection() {
         assert!(quick.await.unwrap().is_ok());
     }
     assert_eq!(slow.await.unwrap(), Err(TransportError::TimedOut));
-    assert_eq!(wire.counters().total(Carried::Connection), 1);
+    assert_eq!(wire.counters().total(UpstreamTraffic::TcpConnection), 1);
 }
 
 #[tokio::test]

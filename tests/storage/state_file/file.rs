@@ -170,6 +170,6 @@ fn what_is_no_state_file_of_ours_is_told_from_a_disk_that_fails() {
     ));
     assert!(matches!(
         StateDatabase::open(&path.join("x")),
-        Err(StateFileError::Refused { trouble: StateFileTrouble::Missing, .. })
+        Err(StateFileError::Refused { trouble: StateFileTrouble::NoFolder, .. })
     ));
 }

@@ -21,7 +21,7 @@ use super::queries::{OutstandingQueries, StreamQuery};
 use crate::adapters::upstream::cause::cause;
 use crate::adapters::upstream::limits::StreamLimits;
 use crate::resolver::ports::{Endpoint, TransportError};
-use crate::telemetry::tally::{Carried, UpstreamCounters};
+use crate::telemetry::tally::{UpstreamCounters, UpstreamTraffic};
 
 /// Sets up the connection and serves `queries` on it until it ends. Every exchange that still waits
 /// then hears why.
@@ -32,7 +32,7 @@ pub(super) async fn run<C: Connect>(
     counters: Arc<UpstreamCounters>,
     mut queries: mpsc::Receiver<StreamQuery>,
 ) {
-    counters.count(Carried::Connection);
+    counters.count(UpstreamTraffic::TcpConnection);
     let upstream = endpoint.address;
     let mut outstanding = OutstandingQueries::new(limits, counters);
     let connecting = connector.connect(endpoint, limits.connect);

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::adapters::upstream::limits::StreamLimits;
 use crate::core::matching::{Acceptance, Mismatch, accepts};
 use crate::resolver::ports::TransportError;
-use crate::telemetry::tally::{Carried, UpstreamCounters};
+use crate::telemetry::tally::{UpstreamCounters, UpstreamTraffic};
 
 /// Messages in a row that belong to no query, after which the connection is given up.
 const IGNORED_MAX: usize = 64;
@@ -101,7 +101,7 @@ impl OutstandingQueries {
     pub(super) fn send(&mut self, id: u16, upstream: SocketAddr, outgoing: &mut BufDnsStreamHandle) {
         let Some(outstanding) = self.by_id.get(&id) else { return };
         if outgoing.send(SerialMessage::new(outstanding.query.clone(), upstream)).is_ok() {
-            self.counters.count(Carried::Streamed);
+            self.counters.count(UpstreamTraffic::TcpQuery);
         } else if let Some(outstanding) = self.by_id.remove(&id) {
             outstanding.finish(Err(TransportError::Exhausted));
         }
@@ -117,7 +117,7 @@ impl OutstandingQueries {
         match self.claim(&message) {
             Ok(outstanding) => {
                 self.ignored = 0;
-                self.counters.count(Carried::Accepted);
+                self.counters.count(UpstreamTraffic::Response);
                 set_id(&mut message, outstanding.id);
                 outstanding.finish(Ok(message));
                 Ok(())

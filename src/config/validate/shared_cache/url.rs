@@ -1,4 +1,4 @@
-//! Reads the URL of a shared cache.
+//! The reader of the URL of a shared cache.
 //!
 //! | URL | the hosts are | the path is |
 //! |---|---|---|
@@ -58,6 +58,7 @@ pub enum SharedCacheUrlError {
 /// # Errors
 /// [`SharedCacheUrlError`] names the part of the URL that is wrong.
 pub fn read_url(url: &str) -> Result<SharedCacheServers, SharedCacheUrlError> {
+    // The scheme says whether connections use TLS, and what kind of servers the hosts are.
     let (scheme, rest) = url.split_once("://").ok_or(SharedCacheUrlError::Scheme)?;
     let (base, kind) = scheme.split_once('-').unwrap_or((scheme, ""));
     let transport = match base {
@@ -69,7 +70,7 @@ pub fn read_url(url: &str) -> Result<SharedCacheServers, SharedCacheUrlError> {
         return Err(SharedCacheUrlError::Credentials);
     }
 
-    // What the path means depends on what the hosts are.
+    // The meaning of the path depends on the kind of the hosts.
     let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (topology, database, port) = match kind {
         "" => (Topology::Single, path, PORT),
@@ -89,12 +90,13 @@ pub fn read_url(url: &str) -> Result<SharedCacheServers, SharedCacheUrlError> {
         number => number.parse().map_err(|_| SharedCacheUrlError::Database)?,
     };
 
+    // Each host may have a port; the default port depends on the kind of the hosts too.
     let hosts: Option<Vec<Server>> = hosts.split(',').map(|host| server(host, port)).collect();
     let hosts = hosts.filter(|hosts| hosts.len() <= SHARED_CACHE_HOSTS_MAX).ok_or(SharedCacheUrlError::Hosts)?;
     Ok(SharedCacheServers { topology, hosts, transport, database })
 }
 
-/// Reads a host with an optional port; without one it gets the given port.
+/// Reads a host with an optional port; a host without one gets the given port.
 fn server(text: &str, port: u16) -> Option<Server> {
     let text = text.trim();
     // An IPv6 address without a port comes first, since its last group looks like a port.
