@@ -142,7 +142,7 @@ impl TcpFront {
         }
         if self.open.len() >= self.limits.connections {
             if !self.close_idlest() {
-                counters.count(ConnectionEvent::NoRoom);
+                counters.count(ConnectionEvent::OverLimit);
                 return;
             }
             counters.count(ConnectionEvent::Evicted);

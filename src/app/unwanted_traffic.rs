@@ -100,12 +100,12 @@ impl UnwantedTrafficWatch {
                 resolver::sum(&self.tallies, Answered::NotAllowed) + self.connections.total(ConnectionEvent::NotAllowed)
             }
             UnwantedTraffic::ConnectionLimit => {
-                self.connections.total(ConnectionEvent::Evicted) + self.connections.total(ConnectionEvent::NoRoom)
+                self.connections.total(ConnectionEvent::Evicted) + self.connections.total(ConnectionEvent::OverLimit)
             }
             UnwantedTraffic::UnmatchedResponse => {
                 Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum()
             }
-            UnwantedTraffic::MalformedResponse => self.resolver.failures().total(Failure::Garbage),
+            UnwantedTraffic::MalformedResponse => self.resolver.failures().total(Failure::Malformed),
         }
     }
 }

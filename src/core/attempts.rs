@@ -188,7 +188,7 @@ impl Attempts {
         }
         self.used = self.used.saturating_sub(1);
         self.next_send = Some(until);
-        self.failure = Failure::Overload;
+        self.failure = Failure::LocalLimit;
         // Nothing is under way, and nothing can be sent in time: there is no reason to wait.
         if until >= self.began.plus(self.plan.deadline) && self.is_silent() {
             return self.end();
@@ -214,7 +214,7 @@ impl Attempts {
     ) -> Vec<Step> {
         let mut steps = Vec::new();
         let Some((target, age)) = self.close(attempt, now) else { return steps };
-        steps.push(Step::Report(target.upstream, AttemptOutcome::Useless(age, suffix)));
+        steps.push(Step::Report(target.upstream, AttemptOutcome::UnusableResponse(age, suffix)));
         self.failure = failure;
         // The response code may be due to EDNS, so the query is repeated without it at once.
         if failure == Failure::NotUnderstood
@@ -271,7 +271,7 @@ impl Attempts {
         self.failure = failure;
         // A timeout was reported already, and our own limits are no fault of the upstream. An
         // attempt that was reported late is in the window of failures, so only its end is reported.
-        if failure != Failure::Overload && stage != AttemptStage::TimedOut && reports == HealthReports::Made {
+        if failure != Failure::LocalLimit && stage != AttemptStage::TimedOut && reports == HealthReports::Made {
             let was_late = stage >= AttemptStage::Late;
             let outcome = if was_late { AttemptOutcome::TimedOut } else { AttemptOutcome::Failed };
             steps.push(Step::Report(target.upstream, outcome));
@@ -284,15 +284,15 @@ impl Attempts {
         // same upstream is asked again all the same: from another source port the query may reach
         // another server behind the same address.
         let certain = match failure {
-            Failure::Network => true,
+            Failure::NetworkError => true,
             Failure::ServFail
             | Failure::Refused
             | Failure::NotUnderstood
             | Failure::Lame
             | Failure::OtherRcode
-            | Failure::Garbage
+            | Failure::Malformed
             | Failure::Timeout
-            | Failure::Overload => false,
+            | Failure::LocalLimit => false,
         };
         if (another || certain && self.used < self.plan.targets.len()) && !self.gave_up {
             self.send_next(now, &mut steps);

@@ -53,30 +53,30 @@ labelled! {
         /// The response has any other error code.
         OtherRcode = "other_rcode",
         /// The framing of the response cannot be read.
-        Garbage = "malformed",
+        Malformed = "malformed",
         /// No response came in time.
         Timeout = "timeout",
         /// The network reported an error: ICMP, a TCP reset, no route.
-        Network = "network_error",
+        NetworkError = "network_error",
         /// No query was sent, because one of holdover's own limits was reached.
-        Overload = "local_limit",
+        LocalLimit = "local_limit",
     }
 }
 
 impl Failure {
     /// The failures that a response can show; the others are the lack of one.
     pub const OF_RESPONSES: [Self; 6] =
-        [Self::ServFail, Self::Refused, Self::NotUnderstood, Self::Lame, Self::OtherRcode, Self::Garbage];
+        [Self::ServFail, Self::Refused, Self::NotUnderstood, Self::Lame, Self::OtherRcode, Self::Malformed];
 
     /// The extended error that tells a client why it gets SERVFAIL (RFC 8914 §4.23, §4.24):
     /// upstream responded, but not with an answer, or it did not respond at all.
     #[must_use]
     pub const fn extended_error(self) -> ExtendedError {
         match self {
-            Self::ServFail | Self::Refused | Self::NotUnderstood | Self::Lame | Self::OtherRcode | Self::Garbage => {
+            Self::ServFail | Self::Refused | Self::NotUnderstood | Self::Lame | Self::OtherRcode | Self::Malformed => {
                 ExtendedError::NoReachableAuthority
             }
-            Self::Timeout | Self::Network | Self::Overload => ExtendedError::NetworkError,
+            Self::Timeout | Self::NetworkError | Self::LocalLimit => ExtendedError::NetworkError,
         }
     }
 }
@@ -142,14 +142,14 @@ struct Findings {
 /// Any bytes may be given. Whether they belong to the query is not checked here.
 #[must_use]
 pub fn classify(qtype: u16, response: &[u8]) -> Verdict {
-    let Ok(header) = Header::read(response) else { return Verdict::Failed(Failure::Garbage) };
+    let Ok(header) = Header::read(response) else { return Verdict::Failed(Failure::Malformed) };
     if header.has(message::FLAG_TRUNCATED) {
         return Verdict::Truncated;
     }
     let findings = match walk(qtype, response) {
         Ok(findings) => findings,
         // An error code counts even if the records behind it cannot be read.
-        Err(_) if matches!(header.rcode(), 0 | 3) => return Verdict::Failed(Failure::Garbage),
+        Err(_) if matches!(header.rcode(), 0 | 3) => return Verdict::Failed(Failure::Malformed),
         Err(_) => Findings::default(),
     };
     // A negative answer at the end of a chain lives no longer than the aliases that lead to it.
@@ -308,7 +308,7 @@ mod tests {
     fn a_message_cut_off_is_garbage() {
         let mut response = Response::new("www.example.com", 1).a("www.example.com", 60).bytes();
         response.truncate(response.len() - 1);
-        assert_eq!(classify(1, &response), Verdict::Failed(Failure::Garbage));
+        assert_eq!(classify(1, &response), Verdict::Failed(Failure::Malformed));
     }
 
     #[test]

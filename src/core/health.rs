@@ -105,7 +105,7 @@ pub enum AttemptOutcome {
     Answered(Duration),
     /// A response without answer (SERVFAIL, REFUSED, lame, garbage) came after this time, to a
     /// question about a name with this suffix.
-    Useless(Duration, SuffixHash),
+    UnusableResponse(Duration, SuffixHash),
     /// The network reported an error: ICMP, or a TCP reset.
     Failed,
     /// No response came for as long as an attempt is waited for. [`AttemptOutcome::Late`] was
@@ -191,7 +191,7 @@ impl Health {
         self.attempted_at = now;
         match outcome {
             AttemptOutcome::Answered(after) => self.answered(after, now),
-            AttemptOutcome::Useless(after, suffix) => self.useless(after, suffix, now),
+            AttemptOutcome::UnusableResponse(after, suffix) => self.unusable_response(after, suffix, now),
             AttemptOutcome::Failed => {
                 self.window.add_failure(now);
                 self.failed(now);
@@ -296,7 +296,7 @@ impl Health {
 
     /// Records a response that is no answer: the upstream is there, but cannot answer for this
     /// name.
-    fn useless(&mut self, after: Duration, suffix: SuffixHash, now: Timestamp) {
+    fn unusable_response(&mut self, after: Duration, suffix: SuffixHash, now: Timestamp) {
         self.note_response(after, now);
         self.last_failed = 0;
         self.window.add_servfail(suffix, now);

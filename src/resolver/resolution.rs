@@ -83,7 +83,7 @@ impl Drop for FlightGuard {
         {
             cached.end_refresh();
         }
-        let reason = ResolutionFailure { failure: Failure::Overload, extended_errors: Box::default() };
+        let reason = ResolutionFailure { failure: Failure::LocalLimit, extended_errors: Box::default() };
         self.flight.report(Progress::Ended(NoAnswer { reason, truncated: None }));
     }
 }
@@ -272,7 +272,7 @@ impl Resolution {
             verdict @ (Verdict::Positive { .. } | Verdict::Negative { .. }) => {
                 match self.answer(attempt, &response, verdict) {
                     Flow::Over => None,
-                    Flow::On => Some(self.useless_response(attempt, Failure::Garbage)),
+                    Flow::On => Some(self.unusable_response(attempt, Failure::Malformed)),
                 }
             }
             Verdict::Truncated => {
@@ -282,13 +282,13 @@ impl Resolution {
             }
             Verdict::Failed(failure) => {
                 self.extended_errors = classify::extended_errors(&response, EXTENDED_ERRORS_MAX).into_boxed_slice();
-                Some(self.useless_response(attempt, failure))
+                Some(self.unusable_response(attempt, failure))
             }
         }
     }
 
     /// Takes a response that is no answer.
-    fn useless_response(&mut self, attempt: AttemptId, failure: Failure) -> Vec<Step> {
+    fn unusable_response(&mut self, attempt: AttemptId, failure: Failure) -> Vec<Step> {
         self.context.failures.count(failure);
         let suffix = suffix_of(self.key.name());
         self.attempts.failed_response(attempt, failure, suffix, self.context.now())
@@ -333,7 +333,7 @@ impl Resolution {
     fn note(&mut self, failure: Failure) {
         // Our own lack of room says nothing about the name. And a client that got a truncated
         // response comes back over TCP, where it is to find more than a cached failure.
-        if self.note == Note::Done || failure == Failure::Overload || self.truncated.is_some() {
+        if self.note == Note::Done || failure == Failure::LocalLimit || self.truncated.is_some() {
             return;
         }
         self.note = Note::Done;
@@ -356,8 +356,8 @@ impl Resolution {
 /// What the transport's error means for the resolution.
 const fn failure_of(error: TransportError) -> Failure {
     match error {
-        TransportError::Refused | TransportError::Unreachable | TransportError::Lost => Failure::Network,
+        TransportError::Refused | TransportError::Unreachable | TransportError::Lost => Failure::NetworkError,
         TransportError::TimedOut => Failure::Timeout,
-        TransportError::Exhausted => Failure::Overload,
+        TransportError::Exhausted => Failure::LocalLimit,
     }
 }

@@ -158,7 +158,7 @@ impl WaitingQueries {
         let context = &self.context;
         let failed = |failure| Reply::Failed(ResolutionFailure { failure, extended_errors: Box::default() });
         let Some(flight) = join_or_start(context, &waiting.query.key, group, Class::Miss) else {
-            return failed(Failure::Overload);
+            return failed(Failure::LocalLimit);
         };
         let deadline = context.upstreams.deadline(group, context.now());
         match watch_until(flight.watch(), deadline, InHand::Nothing).await {

@@ -179,7 +179,7 @@ labelled! {
         Evicted = "evicted",
         /// It was closed at once, because the limit was reached and no other connection could be
         /// closed for it.
-        NoRoom = "over_limit",
+        OverLimit = "over_limit",
     }
 }
 

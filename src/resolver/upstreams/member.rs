@@ -92,7 +92,7 @@ impl Upstream {
     pub(super) fn count(&self, outcome: AttemptOutcome) {
         self.attempts.count(match outcome {
             AttemptOutcome::Answered(_) => AttemptEnd::Answered,
-            AttemptOutcome::Useless(..) => AttemptEnd::UnusableResponse,
+            AttemptOutcome::UnusableResponse(..) => AttemptEnd::UnusableResponse,
             AttemptOutcome::Failed => AttemptEnd::NetworkError,
             AttemptOutcome::TimedOut => AttemptEnd::TimedOut,
             AttemptOutcome::Late => {
