@@ -6,7 +6,7 @@
 //! that is remembered lies on its timeline.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,8 +15,14 @@ use crate::core::record::Record;
 pub use crate::core::time::Clock;
 pub use crate::core::upstream::{Endpoint, Transport};
 
-/// A future that a port hands out.
+/// A future that a port hands out, which owns everything that it needs.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Decides which clients may ask: true for the IP address of a client that is answered.
+///
+/// All fronts call it for each packet or connection, on the thread that received it, so it must not
+/// wait. An IPv4 client of an IPv6 socket may be given as its IPv4-mapped address.
+pub type AccessList = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// The ports that every resolver has.
 #[derive(Clone)]
