@@ -6,7 +6,8 @@
 
 /// EDNS option code of extended errors (RFC 8914 §2).
 pub const OPTION_EXTENDED_ERROR: u16 = 15;
-/// The largest number of bytes of an upstream's extended errors that is kept beside an answer.
+/// The largest number of bytes of an upstream's extended errors that is kept beside an answer or a
+/// failure.
 pub const KEPT_MAX: usize = 256;
 
 /// An extended error that holdover adds to an answer of its own (RFC 8914 §4).

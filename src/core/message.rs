@@ -18,6 +18,8 @@ pub const TYPE_CNAME: u16 = 5;
 pub const TYPE_SOA: u16 = 6;
 /// TYPE of a domain name pointer, which names an address.
 pub const TYPE_PTR: u16 = 12;
+/// TYPE of a text string.
+pub const TYPE_TXT: u16 = 16;
 /// TYPE of an IPv6 address (RFC 3596).
 pub const TYPE_AAAA: u16 = 28;
 /// TYPE of an alias of a subtree (RFC 6672).

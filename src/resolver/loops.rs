@@ -11,14 +11,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::key::{Dnssec, Key, is_within};
+use crate::core::message::{CLASS_IN, TYPE_TXT};
 use crate::core::upstream::UpstreamId;
 
 /// The suffix of these names.
 const SUFFIX: &[u8] = b"\x0dholdover-loop\x04test\x00";
-/// TYPE of these queries; any would do.
-const TYPE_TXT: u16 = 16;
-/// Class IN.
-const CLASS_IN: u16 = 1;
 /// Hexadecimal digits of the first label: 16 of the nonce, 4 of the upstream.
 const DIGITS: usize = 20;
 /// Upstreams that are told apart: one bit each.
@@ -45,6 +42,7 @@ impl Loops {
         let mut name = vec![20];
         name.extend_from_slice(format!("{:016x}{:04x}", self.nonce, upstream.index() % UPSTREAMS).as_bytes());
         name.extend_from_slice(SUFFIX);
+        // Any type would do.
         Key::new(&name, TYPE_TXT, CLASS_IN, Dnssec::default())
     }
 

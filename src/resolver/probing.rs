@@ -19,6 +19,7 @@ use crate::core::budget::Class;
 use crate::core::decision::Availability;
 use crate::core::health::UpstreamState;
 use crate::core::key::{Dnssec, Key};
+use crate::core::message::{CLASS_IN, TYPE_NS};
 use crate::core::time::Timestamp;
 use crate::core::upstream::{GroupId, Role, UpstreamId};
 use crate::core::upstream_query::{self, Extension};
@@ -32,11 +33,6 @@ const CANDIDATES_MAX: usize = 64;
 const LOOP_FOR: Duration = Duration::from_secs(60);
 /// How long a query that looks for a loop may take to come back.
 const LOOP_WAIT: Duration = Duration::from_secs(1);
-
-/// TYPE of a name server.
-const TYPE_NS: u16 = 2;
-/// Class IN.
-const CLASS_IN: u16 = 1;
 
 /// Probes one upstream for as long as it is configured.
 pub(super) struct Prober {

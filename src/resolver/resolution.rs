@@ -21,6 +21,7 @@ use crate::core::budget::Class;
 use crate::core::classify::{self, Failure, Verdict};
 use crate::core::decision::Availability;
 use crate::core::entry::{Entry, Keep};
+use crate::core::extended_error;
 use crate::core::health::{AttemptOutcome, UpstreamState};
 use crate::core::key::Key;
 use crate::core::refresh;
@@ -31,9 +32,6 @@ use crate::memory::cached::{CachedAnswer, ResolutionFailure};
 
 /// Packets that a query over TCP costs: the handshake, the query, its acknowledgement.
 const TCP_PACKETS: u32 = 4;
-
-/// Bytes of upstream's extended errors (EDE) that are kept of a failure.
-const EXTENDED_ERRORS_MAX: usize = 256;
 
 /// What came of one attempt.
 type Returned = (AttemptId, Result<Vec<u8>, TransportError>);
@@ -281,7 +279,8 @@ impl Resolution {
                 Some(self.attempts.truncated_response(attempt, now))
             }
             Verdict::Failed(failure) => {
-                self.extended_errors = classify::extended_errors(&response, EXTENDED_ERRORS_MAX).into_boxed_slice();
+                self.extended_errors =
+                    classify::extended_errors(&response, extended_error::KEPT_MAX).into_boxed_slice();
                 Some(self.unusable_response(attempt, failure))
             }
         }
