@@ -371,11 +371,9 @@ mod tests {
 
     fn upstream(port: u16, role: Role, zones: &[&str]) -> UpstreamPolicy {
         UpstreamPolicy {
-            name: format!("u{port}"),
-            addresses: vec![std::net::SocketAddr::from(([192, 0, 2, 1], port))],
-            transport: Transport::Udp,
             zones: zones.iter().map(|zone| name(zone).into()).collect(),
             role,
+            ..UpstreamPolicy::plain(format!("u{port}"), vec![std::net::SocketAddr::from(([192, 0, 2, 1], port))])
         }
     }
 
@@ -474,10 +472,9 @@ mod tests {
 
     #[test]
     fn replaced_addresses_go_new_ones_come_and_those_that_stay_keep_their_state() {
-        let host = |last: &[u8]| UpstreamPolicy {
-            name: "resolv.conf".to_owned(),
-            addresses: last.iter().map(|last| std::net::SocketAddr::from(([192, 0, 2, *last], 53))).collect(),
-            ..upstream(1, Role::Primary, &[])
+        let host = |last: &[u8]| {
+            let addresses = last.iter().map(|last| std::net::SocketAddr::from(([192, 0, 2, *last], 53))).collect();
+            UpstreamPolicy::plain("resolv.conf", addresses)
         };
         let configured = [host(&[1, 2]), upstream(9, Role::Primary, &["corp.example.com"])];
         let (routes, upstreams) = (Routes::new(&configured), upstreams(&configured));

@@ -73,7 +73,7 @@ impl Upstream {
             } else {
                 format!("{}@{address}", configured.name)
             },
-            endpoint: Endpoint { address, transport: configured.transport, server_name: None },
+            endpoint: configured.endpoint(address),
             role: configured.role,
             name: configured.name.clone(),
             retired: AtomicBool::new(false),
