@@ -10,12 +10,12 @@
 //! | outcome of an attempt | what follows at once |
 //! |---|---|
 //! | answer | the end |
-//! | SERVFAIL, REFUSED, lame, garbage | the next send if it goes elsewhere, or if nothing else is under way |
+//! | SERVFAIL, REFUSED, lame, malformed | the next send if it goes elsewhere, or if nothing else is under way |
 //! | the second of these | nothing, and no planned send any more |
 //! | FORMERR, NOTIMP, BADVERS with EDNS | the same upstream without OPT, instead of one planned send |
 //! | TC | the same upstream over TCP, instead of all planned sends |
 //! | ICMP error, reset | the next send |
-//! | no room on our own side | the next send if it goes elsewhere, else nothing before its time |
+//! | a limit on our own side | the next send if it goes elsewhere, else nothing before its time |
 //! | silence | nothing: after 400 ms it is a timeout for the upstream's health, but a later answer counts |
 //!
 //! *Elsewhere* means to an upstream with which no attempt of this resolution has failed yet. The
@@ -27,9 +27,9 @@
 //!
 //! Clients that have something stale are sent it at once ([`Step::Trouble`]) when an attempt ends
 //! with an error and the next send does not go elsewhere, and when the budget postpones a send for
-//! which clients may be waiting. At the deadline the others are told that there is no answer. After
-//! that nothing more is sent, but the attempts go on listening for the linger time, since a late
-//! answer still refreshes what is remembered.
+//! which clients may be waiting. At the deadline the other clients get the report that there is no
+//! answer ([`Step::GiveUp`]). After that nothing more is sent, but the attempts go on listening for
+//! the linger time, since a late answer still refreshes what is remembered.
 
 use std::time::Duration;
 
@@ -73,10 +73,10 @@ enum AttemptStage {
 /// Whether the outcome of an attempt is reported to the health of its upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HealthReports {
-    /// It is reported.
+    /// Every outcome is reported.
     Made,
-    /// It is not reported unless it is a response: that nobody listens on TCP says nothing about an
-    /// upstream that has just responded over UDP.
+    /// Only a response is reported: that nobody listens on TCP says nothing about an upstream that
+    /// has just responded over UDP.
     Withheld,
 }
 
@@ -96,9 +96,8 @@ pub struct Attempts {
     failed_responses: u32,
     /// How often a query was repeated without OPT, or over TCP.
     repeated: u32,
-    /// The latest failure.
     failure: Failure,
-    /// Whether waiting clients were told that there is no answer.
+    /// Whether [`Step::GiveUp`] or [`Step::End`] was returned.
     gave_up: bool,
 }
 

@@ -4,9 +4,9 @@
 //!
 //! | response | verdict |
 //! |---|---|
-//! | header shorter than 12 bytes | failed: garbage |
+//! | header shorter than 12 bytes | failed: malformed |
 //! | TC=1 | truncated: the question is asked again over TCP |
-//! | NOERROR or NXDOMAIN whose records cannot be read | failed: garbage |
+//! | NOERROR or NXDOMAIN whose records cannot be read | failed: malformed |
 //! | NOERROR with a record of the type asked for in the answer section | positive |
 //! | NOERROR without such a record, SOA in the authority section | NODATA (RFC 2308 §2.2) |
 //! | the same without SOA, but with some record in the answer section (a CNAME) | NODATA that no SOA vouches for |
@@ -64,7 +64,7 @@ labelled! {
 }
 
 impl Failure {
-    /// The failures that a response can show; the others are the lack of one.
+    /// The failures that a response can show; all other failures mean that there was no response.
     pub const OF_RESPONSES: [Self; 6] =
         [Self::ServFail, Self::Refused, Self::NotUnderstood, Self::Lame, Self::OtherRcode, Self::Malformed];
 
@@ -91,7 +91,7 @@ pub enum Vouched {
     Not,
 }
 
-/// What a response turned out to be.
+/// The verdict about a response: the kind of answer that it is, or the failure that it shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The response answers the question with data.
@@ -104,7 +104,7 @@ pub enum Verdict {
     Negative {
         /// [`Kind::NoData`] or [`Kind::NxDomain`], never [`Kind::Positive`].
         kind: Kind,
-        /// Whether an SOA vouches for it, and for how long.
+        /// Whether an SOA vouches for the answer, and for how long.
         vouched: Vouched,
     },
     /// The response has TC set.
@@ -120,7 +120,7 @@ pub const fn sane_ttl(ttl: u32) -> u32 {
     if ttl > 0x7fff_ffff { 0 } else { ttl }
 }
 
-/// What one walk over the records of a response finds.
+/// The findings of one walk over the records of a response.
 #[derive(Default)]
 struct Findings {
     /// A record of the type asked for stands in the answer section.

@@ -1,8 +1,8 @@
 //! The extended DNS errors that holdover sets itself (RFC 8914).
 //!
-//! An extended error tells a client why an answer is what it is: stale, or missing for a certain
-//! reason. Extended errors that an upstream sent are not read here; they are kept as raw options
-//! (see [`super::classify::extended_errors`]) and passed on as they came.
+//! An extended error says to a client why an answer is stale, or why there is none. Extended errors
+//! that an upstream sent are not read here; they are kept as raw options (see
+//! [`super::classify::extended_errors`]) and passed on as they came.
 
 /// EDNS option code of extended errors (RFC 8914 §2).
 pub const OPTION_EXTENDED_ERROR: u16 = 15;
