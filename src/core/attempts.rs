@@ -27,9 +27,9 @@
 //!
 //! Clients that have something stale are sent it at once ([`Step::Trouble`]) when an attempt ends
 //! with an error and the next send does not go elsewhere, and when the budget postpones a send for
-//! which clients may be waiting. At the deadline the other clients get the report that there is no
-//! answer ([`Step::GiveUp`]). After that nothing more is sent, but the attempts go on listening for
-//! the linger time, since a late answer still refreshes what is remembered.
+//! which clients may be waiting. At the deadline the other clients get SERVFAIL ([`Step::GiveUp`]),
+//! or the truncated answer if there is one. After that nothing more is sent, but the attempts go on
+//! listening for the linger time, since a late answer still refreshes what is remembered.
 
 use std::time::Duration;
 

@@ -36,13 +36,13 @@ impl Background {
         let context = &self.context;
         let factor = u32::try_from(context.policy.cache.entries / HOT_ENTRIES).unwrap_or(u32::MAX);
         let hot_every = HOT_EVERY.max(HOT_EVERY * factor);
-        let mut told = context.now();
+        let mut hits_reported = context.now();
         loop {
             tokio::time::sleep(REVIEW_EVERY).await;
             let now = context.now();
-            if now.since(told) >= hot_every {
-                told = now;
-                context.memory.store().tell_what_is_hot();
+            if now.since(hits_reported) >= hot_every {
+                hits_reported = now;
+                context.memory.store().report_hits();
             }
             context.upstreams.review(now);
             for (id, group) in context.upstreams.groups().filter(|(_, group)| group.has_upstreams()) {

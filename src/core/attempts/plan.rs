@@ -37,7 +37,7 @@ pub struct Plan {
     /// How long after the first send the second one is due.
     pub hedge: Duration,
     /// How long after the beginning the attempts give up: clients that have nothing stale to fall
-    /// back on get the report then that there is no answer.
+    /// back on get SERVFAIL then.
     pub deadline: Duration,
     /// How long after the beginning a late answer is still taken.
     pub linger: Duration,
@@ -55,7 +55,8 @@ pub enum Step {
     /// Give clients that have something stale to fall back on their stale answer now, since a fresh
     /// one will take longer.
     Trouble,
-    /// Report to waiting clients that there is no answer, but go on listening for a late one.
+    /// Give waiting clients SERVFAIL, or the truncated answer if there is one, but go on listening
+    /// for a late answer.
     GiveUp(Failure),
     /// The attempts are over without an answer.
     End(Failure),
