@@ -78,7 +78,7 @@ pub struct CachedAnswer {
     /// The number of the last outage in which the answer was served stale, so that each name is
     /// counted once.
     stale_in_outage: AtomicU32,
-    /// Whether the store would no longer find this.
+    /// Whether the store would no longer find this answer.
     superseded: AtomicBool,
 }
 
@@ -133,13 +133,13 @@ impl CachedAnswer {
         self.entry.is_fresh(now) && self.overruled_until.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether the store would still find this when asked for the key.
+    /// Whether the store would still find this answer under its key.
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.superseded.load(Ordering::Relaxed)
     }
 
-    /// Marks that the store would no longer find this.
+    /// Marks that the store would no longer find this answer.
     pub(super) fn supersede(&self) {
         self.superseded.store(true, Ordering::Relaxed);
     }
@@ -249,7 +249,7 @@ pub struct CachedFailure {
     /// Why the resolution failed, and what upstreams said about it.
     pub reason: ResolutionFailure,
     hits: AtomicU32,
-    /// Whether the store would no longer find this.
+    /// Whether the store would no longer find this failure.
     superseded: AtomicBool,
 }
 
@@ -265,13 +265,13 @@ impl CachedFailure {
         }
     }
 
-    /// Whether the store would still find this when asked for the key.
+    /// Whether the store would still find this failure under its key.
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.superseded.load(Ordering::Relaxed)
     }
 
-    /// Marks that the store would no longer find this.
+    /// Marks that the store would no longer find this failure.
     pub(super) fn supersede(&self) {
         self.superseded.store(true, Ordering::Relaxed);
     }
