@@ -98,8 +98,8 @@ pub fn start(settings: &Settings) -> Result<Running, StartError> {
     let look_again = host_upstreams::start(settings, &addresses, &resolver);
 
     // Start the fronts, which receive queries from here on.
-    let (admission, last_rejected) = access::admission(settings.listen.clients.clone());
-    let fronts = Fronts::start(settings, bound, &resolver, &admission)?;
+    let (allowed, last_rejected) = access::access_list(settings.listen.clients.clone());
+    let fronts = Fronts::start(settings, bound, &resolver, &allowed)?;
     let unwanted_traffic = UnwantedTrafficWatch::new(
         Arc::clone(&resolver),
         fronts.tallies(),

@@ -14,7 +14,8 @@
 //! | [`upstream`], [`routes`], [`network`], [`policy`] | what the operator configured |
 //! | [`special`], [`hosts`], [`critical`] | names that are answered or watched in a way of their own |
 //! | [`resolv_conf`], [`takeover`] | the text of `resolv.conf` |
-//! | [`time`] | the one timeline |
+//! | [`time`] | the timeline of everything that ages |
+//! | [`labelled`] | enums whose variants are counted and reported by a label |
 
 pub mod answer;
 pub mod attempts;

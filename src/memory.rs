@@ -1,4 +1,4 @@
-//! What is remembered: answers, failures, and what changes in them.
+//! The memory of a sidecar: remembered answers and failures, and a journal of their changes.
 //!
 //! This room knows no upstream and no query. The resolver learns into it and answers from it; the
 //! state file, the shared cache, seeds and the admin interface read it and restore into it. All of
@@ -7,17 +7,17 @@
 //! | part | what it does |
 //! |---|---|
 //! | [`store`] | answers and failures by key: last known good beside negative answers beside failures |
-//! | [`journal`] | tells each reader what was learned or flushed since it last looked |
-//! | [`flushes`] | remembers what an operator flushed, so that it is not restored from elsewhere |
-//! | [`thread_cache`] | what one thread answered lately, so that a hit costs no look at the store |
+//! | [`journal`] | reports to each reader what was learned or flushed since the reader last looked |
+//! | [`flushes`] | remembers the flushes of operators, so that what they covered is not restored from elsewhere |
+//! | [`thread_cache`] | the answers that one thread gave lately, so that a hit costs no look at the store |
 //!
-//! Whatever is learned or flushed goes through [`Memory`], so that the journal hears of it. Reading
-//! is free of that: [`Memory::store`] gives the store, whose methods that change it are private to
-//! this room.
+//! Everything that is learned or flushed goes through [`Memory`], so that the journal has it.
+//! Reading does not need that: [`Memory::store`] gives the store, and the methods that change the
+//! store are private to this room.
 //!
-//! A flush must also reach resolutions that have told their answer already, or the next client
-//! would join one and be given what was flushed. The memory does not know them; the resolver
-//! installs a hook for that ([`Memory::on_flush`]).
+//! A flush must also reach resolutions that have reported their answer already, or the next client
+//! would join one of them and be given what was flushed. The memory does not know any resolution;
+//! the resolver installs a hook for that ([`Memory::on_flush`]).
 
 pub mod cached;
 mod filtered;
@@ -46,13 +46,13 @@ use flushes::{Flushes, Scope};
 use journal::{Change, Journal, Origin, Reader};
 use store::{Found, Store};
 
-/// Called with every key that is flushed.
+/// A function that is called with every key that is flushed.
 type FlushHook = Box<dyn Fn(&Key) + Send + Sync>;
 
 /// Everything that a sidecar remembers.
 pub struct Memory {
     policy: Policy,
-    /// Tells the upstream group of what is restored.
+    /// Gives the upstream group of every name that is learned or restored.
     routes: Routes,
     clock: Arc<dyn Clock>,
     store: Store,
@@ -62,7 +62,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// An empty memory within the bounds of `policy`, with places of their own for its critical
+    /// Makes an empty memory within the bounds of `policy`, with pinned places for the critical
     /// names.
     #[must_use]
     pub fn new(policy: &Policy, routes: Routes, clock: Arc<dyn Clock>) -> Self {
@@ -89,13 +89,13 @@ impl Memory {
         &self.policy
     }
 
-    /// Which names share their upstreams.
+    /// The routes, which say which names share their upstreams.
     #[must_use]
     pub const fn routes(&self) -> &Routes {
         &self.routes
     }
 
-    /// The answers and failures themselves, to be read.
+    /// The store of all answers and failures, for reading.
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
@@ -124,16 +124,17 @@ impl Memory {
     }
 
     /// Remembers an answer that was learned elsewhere or earlier, with the hits that it had there.
-    /// Its times must lie on our timeline already (see [`crate::core::restore`]). False when what
-    /// is here is as new or newer.
+    /// The times of the answer must lie on our timeline already (see [`crate::core::restore`]).
+    /// False when the memory has an answer that is as new or newer.
     pub fn restore(&self, key: &Key, entry: Entry, hits: u32, origin: Origin) -> bool {
         let Some(cached) = self.store.restore(key, entry, self.routes.group_of(key.name()), hits) else { return false };
         self.journal.note(&Change::Learned(cached, origin));
         true
     }
 
-    /// Remembers what the shared cache had of a name. False when it is past its maximum stale, when
-    /// what is here is as new or newer, or when it was flushed here after it was learned.
+    /// Remembers the record that the shared cache had of a name. False when the record is past its
+    /// maximum stale, when the memory has an answer that is as new or newer, or when the name was
+    /// flushed here after the record was learned.
     pub fn restore_shared(&self, key: &Key, record: Record) -> bool {
         if self.flushes.lock().covers(key, record.entry.stored) {
             return false;
@@ -142,9 +143,10 @@ impl Memory {
         restored.is_some_and(|entry| self.restore(key, entry, record.hits, Origin::SharedCache))
     }
 
-    /// Notes that a resolution of a name failed: beside what is known of it, else in the failure
-    /// cache. `recheck` gives the time of the next try from the failures in a row; `recoveries` is
-    /// what the upstreams had recovered from when the resolution began.
+    /// Notes that a resolution of a name failed: beside the answer to the name if one is known,
+    /// else in the failure cache. `recheck` computes the end of the failure recheck timer from the
+    /// number of failures in a row; `recoveries` is the count of recoveries when the resolution
+    /// began.
     pub fn note_failure(
         &self,
         key: &Key,
@@ -160,24 +162,25 @@ impl Memory {
         self.store.clear_failure(key);
     }
 
-    /// A reader of everything that is learned or flushed from now on.
+    /// Makes a reader of everything that is learned or flushed from now on.
     #[must_use]
     pub fn journal(&self) -> Reader {
         self.journal.read()
     }
 
-    /// Answers of this origin that were remembered so far.
+    /// The number of answers of this origin that were remembered so far.
     #[must_use]
     pub fn learned(&self, origin: Origin) -> u64 {
         self.journal.learned(origin)
     }
 
-    /// Has this called with every key that is flushed from now on. The first hook stays.
+    /// Installs a hook that is called with every key that is flushed from now on. Only the first
+    /// hook is installed; later ones are ignored.
     pub fn on_flush(&self, hook: impl Fn(&Key) + Send + Sync + 'static) {
         let _ = self.flush_hook.set(Box::new(hook));
     }
 
-    /// Flushes everything that is remembered of one name and type; false when that was nothing.
+    /// Flushes everything that is remembered of one name and type; false when nothing was.
     pub fn flush(&self, key: &Key) -> bool {
         let known = self.store.flush(key);
         if let Some(hook) = self.flush_hook.get() {
@@ -189,8 +192,8 @@ impl Memory {
         known
     }
 
-    /// Flushes every name and type in `scope`; gives how many of them were known. What the shared
-    /// cache learned of them until now is not restored either.
+    /// Flushes every name and type in `scope`, and gives the number of those that were known. What
+    /// the shared cache learned of them before this moment is not restored either.
     pub fn flush_all(&self, scope: &Scope) -> u64 {
         // Noted first, so that nothing is restored between the walk and the note.
         self.flushes.lock().note(Arc::clone(scope), self.now());
@@ -228,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_learned_and_flushed_is_told_to_readers_and_to_the_hook() {
+    fn what_is_learned_and_flushed_reaches_readers_and_the_hook() {
         let memory = memory();
         let reader = memory.journal();
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let hears = Arc::clone(&told);
-        memory.on_flush(move |key| hears.lock().push(key.clone()));
+        let flushed = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&flushed);
+        memory.on_flush(move |key| noted.lock().push(key.clone()));
         let www = key("www.example.com");
         memory.insert(&www, entry(&www, "www.example.com"));
         assert!(memory.find_answer(&www, memory.now()).is_some());
@@ -241,7 +244,11 @@ mod tests {
         assert!(memory.find_answer(&www, memory.now()).is_none());
         let changes = reader.take().changes;
         assert!(matches!(&changes[..], [Change::Learned(_, Origin::Upstream), Change::Flushed(_)]), "{changes:?}");
-        assert_eq!(*told.lock(), [www.clone(), www], "also of what is not known, since it may be under way");
+        assert_eq!(
+            *flushed.lock(),
+            [www.clone(), www],
+            "also for a name that is not known, since its resolution may be under way"
+        );
     }
 
     #[test]

@@ -1,21 +1,21 @@
-//! Resolves and answers: composes the parts that turn a query into an answer.
+//! The resolver, which turns queries into answers: it composes the parts that do so.
 //!
-//! The story of one query, in reading order: it arrives ([`front`]) and is answered from the
-//! [memory](crate::memory) or waits ([`waiting`]) for a [`flight`] that a [`resolution`] reports
-//! to, which asks the [`upstreams`]. What goes on without clients is in [`background`], [`probing`]
-//! and [`critical`].
+//! One query in reading order: it arrives ([`front`]) and is answered from the
+//! [memory](crate::memory), or it waits ([`waiting`]) for a [`flight`]. A [`resolution`] asks the
+//! [`upstreams`] and reports to that flight. What goes on without clients is in [`background`],
+//! [`probing`] and [`critical`].
 //!
 //! | part | uses |
 //! |---|---|
-//! | [`ports`], [`tasks`], [`packets`], [`flight`], [`loops`], [`recoveries`], [`hosts`], [`outage`], [`readiness`] | nothing of this room |
-//! | [`upstreams`], [`watchlist`] | the row above |
-//! | [`context`] | both: what a resolution works with |
+//! | [`ports`], [`tasks`], [`packets`], [`flight`], [`loops`], [`recoveries`], [`hosts`], [`outage`], [`readiness`], [`watchlist`] | nothing of this room |
+//! | [`upstreams`] | the row above |
+//! | [`context`] | both rows above; it holds the parts that a resolution works with |
 //! | [`consultation`], [`resolution`], [`resolutions`], [`refreshes`] | the context |
 //! | [`front`], [`waiting`], [`critical`], [`probing`], [`background`], [`reading`] | the context and what they need beside it |
 //! | [`Resolver`] | all of them |
 //!
-//! Nothing in this room imports [`Resolver`]: each part takes what it needs. The room knows no
-//! socket and no clock but through its [`ports`] and the memory. All waiting happens on one tokio
+//! Nothing in this room imports [`Resolver`]: each part takes what it needs. The room reaches
+//! sockets and clocks only through its [`ports`] and the memory. All waiting happens on one tokio
 //! runtime; what can be answered from memory is answered on whatever thread calls
 //! [`Resolver::receive`].
 
@@ -88,7 +88,7 @@ pub struct Resolver {
 
 impl Resolver {
     /// Makes a resolver that learns into this memory, and starts its background work on the present
-    /// tokio runtime. `upstreams` are those that the memory's routes were made from.
+    /// tokio runtime. The memory's routes must have been made from the same `upstreams`.
     #[must_use]
     pub fn start(memory: Arc<Memory>, upstreams: &[UpstreamPolicy], ports: Ports) -> Arc<Self> {
         let policy = memory.policy().clone();
@@ -113,7 +113,7 @@ impl Resolver {
             upstreams,
             ports,
         });
-        // A client that asks after a flush must not join a resolution that has told its answer.
+        // A client that asks after a flush must not join a resolution that has reported its answer.
         let flights = Arc::clone(&context.flights);
         context.memory.on_flush(move |key| flights.flush(key));
         let (refreshes, queued) = refreshes::queue();
@@ -142,7 +142,7 @@ impl Resolver {
         resolver
     }
 
-    /// Starts the work that goes on without clients. It ends with the resolver's tasks.
+    /// Starts the work that goes on without clients, and ends with the resolver's tasks.
     fn start_background(&self, queued: refreshes::QueuedRefreshes) {
         let context = &self.context;
         context.tasks.spawn(queued.run(Arc::clone(context)));
@@ -159,8 +159,8 @@ impl Resolver {
         self.context.tasks.spawn(prober.run());
     }
 
-    /// Answers a packet from memory into `out`, or says what it has to wait for. `tally` and
-    /// `thread_cache` belong to the calling thread. Never waits.
+    /// Answers a packet from memory into `out`, or gives the query back that has to wait. `tally`
+    /// and `thread_cache` belong to the calling thread. Never waits.
     pub fn receive(
         &self,
         arrival: Arrival<'_>,
@@ -171,8 +171,8 @@ impl Resolver {
         self.front.receive(arrival, tally, thread_cache, out)
     }
 
-    /// Answers a query that cannot wait, since too many wait already: stale, else SERVFAIL. Gives
-    /// the length of the answer in `out`.
+    /// Answers a query that cannot wait, since too many queries wait already: with what is
+    /// remembered, else with SERVFAIL. Gives the length of the answer in `out`.
     pub fn shed(&self, waiting: &Waiting, tally: &Tally, out: &mut [u8]) -> usize {
         self.front.shed(waiting, tally, out)
     }
@@ -189,7 +189,7 @@ impl Resolver {
     /// Cancel safe.
     pub async fn answer(&self, packet: Vec<u8>, client: SocketAddr, tally: &Tally) -> Option<Vec<u8>> {
         let arrival = Arrival { packet: &packet, transport: ClientTransport::Stream, client, now: self.now() };
-        let mut out = vec![0; self.room(&packet)];
+        let mut out = vec![0; self.answer_size(&packet)];
         match self.receive(arrival, tally, &mut ThreadCache::none(), &mut out) {
             Disposition::Answered(length) => {
                 out.truncate(length);
@@ -200,8 +200,8 @@ impl Resolver {
         }
     }
 
-    /// Room that an answer from memory to this packet may need, in bytes.
-    fn room(&self, packet: &[u8]) -> usize {
+    /// The size of a buffer that any answer from memory to this packet fits into, in bytes.
+    fn answer_size(&self, packet: &[u8]) -> usize {
         let least = answer::UDP_PLAIN;
         let Received::Query(query) = question::read(packet) else { return least };
         let now = self.now();
@@ -215,44 +215,44 @@ impl Resolver {
         }
     }
 
-    /// The present moment.
+    /// The present moment on the timeline of the memory.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.context.now()
     }
 
-    /// The upstreams and their states.
+    /// The upstreams that names are forwarded to, with their states.
     #[must_use]
     pub fn upstreams(&self) -> &Upstreams {
         &self.context.upstreams
     }
 
-    /// What is remembered.
+    /// The memory that the resolver learns into and answers from.
     #[must_use]
     pub fn memory(&self) -> &Arc<Memory> {
         &self.context.memory
     }
 
-    /// Resolutions under way.
+    /// The number of resolutions under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.context.flights.len()
     }
 
-    /// Whether everything is there that the start waits for. Health checks ask for it; queries are
-    /// answered in any case.
+    /// Whether everything is there that the start waits for. Health checks ask for this; queries
+    /// are answered in any case.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         self.ready.get()
     }
 
-    /// Whether an outage is going on.
+    /// Whether an outage is going on in any upstream group.
     #[must_use]
     pub fn in_outage(&self) -> bool {
         self.outages.any()
     }
 
-    /// How the critical names stand, in the configured order.
+    /// The states of the critical names, in the configured order.
     #[must_use]
     pub fn critical(&self) -> Vec<Critical> {
         self.critical.standings()
@@ -264,24 +264,25 @@ impl Resolver {
         reading::read(&self.context, &self.outages, &self.critical(), self.readiness())
     }
 
-    /// Packets sent upstream, by class.
+    /// The counters of packets that were sent upstream, by class.
     #[must_use]
     pub fn sends(&self) -> &Sends {
         self.context.packets.sends()
     }
 
-    /// Responses of upstreams that were no answer, by reason.
+    /// The counters of upstreams' responses that were no answer, by reason.
     #[must_use]
     pub fn failures(&self) -> &Failures {
         &self.context.failures
     }
 
-    /// Has this shared cache asked from now on, and kept by the resolver. The first one stays.
+    /// Gives the resolver a shared cache, which is asked from now on. Only the first one is taken;
+    /// later ones are ignored.
     pub fn share(&self, shared_cache: Arc<dyn SharedCache>) {
         let _ = self.context.shared_cache.set(shared_cache);
     }
 
-    /// Puts the answers of this hosts file before everything else from now on.
+    /// Replaces the hosts file, whose answers come before everything else.
     pub fn replace_hosts(&self, hosts: Hosts) {
         self.hosts.replace(hosts);
     }
@@ -294,18 +295,18 @@ impl Resolver {
         }
     }
 
-    /// Ends everything that runs. Clients that wait get the answer that there is none.
+    /// Ends all tasks of the resolver. Clients that wait get SERVFAIL.
     pub fn stop(&self) {
         self.context.tasks.stop();
     }
 
-    /// Runs a task that the resolver owns: it ends with [`Self::stop`].
+    /// Runs a task that the resolver owns, and that ends with [`Self::stop`].
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.context.tasks.spawn(task);
     }
 }
 
-/// The sum of one outcome over several tallies.
+/// The number of packets with this outcome, summed over several tallies.
 #[must_use]
 pub fn sum(tallies: &[Arc<Tally>], answered: Answered) -> u64 {
     tallies.iter().map(|tally| tally.total(answered)).sum()

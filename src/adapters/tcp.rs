@@ -34,7 +34,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::activity::Activity;
 use self::connection::ClientConnection;
-pub use self::limits::{AccessList, TcpLimits};
+pub use self::limits::TcpLimits;
 pub use self::phase::TcpPhase;
 use self::phase::draining;
 use crate::resolver::ports::Answer;

@@ -30,10 +30,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use self::deferred::DeferredQueries;
-pub use self::receiver::Admission;
 use self::receiver::FrontState;
 use crate::core::time::Timestamp;
 use crate::resolver::Resolver;
+use crate::resolver::ports::AccessList;
 use crate::telemetry::tally::Tally;
 
 /// How long queries that wait for an upstream at shutdown may go on waiting; more than a resolution
@@ -88,19 +88,20 @@ pub struct UdpFront {
 impl UdpFront {
     /// Starts one thread for each socket. Queries that have to wait for an upstream wait on the
     /// present tokio runtime, at most `waiting` of them at a time.
+    /// Clients that `allowed` turns away get no answer.
     ///
     /// # Errors
     /// Those of starting a thread.
     pub fn start(
         sockets: Vec<Sockets>,
         resolver: &Arc<Resolver>,
-        admission: &Admission,
+        allowed: &AccessList,
         waiting: usize,
     ) -> io::Result<Self> {
         let (sender, queue) = mpsc::channel(waiting.clamp(1, 1024));
         let state = Arc::new(FrontState {
             resolver: Arc::clone(resolver),
-            admission: Arc::clone(admission),
+            allowed: Arc::clone(allowed),
             deferred: sender,
             stop: AtomicBool::new(false),
             last_query: AtomicU64::new(resolver.now().as_micros()),

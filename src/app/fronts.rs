@@ -9,9 +9,10 @@ use super::listeners::OpenAddress;
 use super::start_error::StartError;
 use super::stream_answerer::StreamAnswerer;
 use crate::adapters::tcp::{self, TcpLimits, TcpPhase};
-use crate::adapters::udp::{Admission, UdpFront};
+use crate::adapters::udp::UdpFront;
 use crate::config::settings::Settings;
 use crate::core::time::Timestamp;
+use crate::resolver::ports::AccessList;
 use crate::resolver::{self, Resolver};
 use crate::telemetry::events;
 use crate::telemetry::tally::{Answered, Connections, Tally};
@@ -28,7 +29,7 @@ pub(super) struct Fronts {
 }
 
 impl Fronts {
-    /// Starts to receive queries on the open addresses, from clients that `admission` lets in.
+    /// Starts to receive queries on the open addresses, from clients that `allowed` lets in.
     ///
     /// # Errors
     /// [`StartError::Thread`] when a UDP thread cannot be started.
@@ -36,7 +37,7 @@ impl Fronts {
         settings: &Settings,
         bound: Vec<OpenAddress>,
         resolver: &Arc<Resolver>,
-        admission: &Admission,
+        allowed: &AccessList,
     ) -> Result<Self, StartError> {
         // The TCP front consists of tokio tasks only, so its start cannot fail.
         let listen = &settings.listen;
@@ -46,7 +47,7 @@ impl Fronts {
             connections: listen.tcp_connections,
             queries: listen.tcp_queries,
             idle: listen.tcp_idle,
-            ..TcpLimits::new(Arc::clone(admission))
+            ..TcpLimits::new(Arc::clone(allowed))
         };
         let connections = Arc::clone(&limits.counters);
         let (mut tcp, mut sockets) = (JoinSet::new(), Vec::new());
@@ -58,7 +59,7 @@ impl Fronts {
         }
 
         // The UDP front has threads of its own, whose start can fail.
-        let udp = UdpFront::start(sockets, resolver, admission, settings.policy.in_flight.waiting)
+        let udp = UdpFront::start(sockets, resolver, allowed, settings.policy.in_flight.waiting)
             .map_err(StartError::Thread)?;
         Ok(Self { udp, tcp, tcp_phase, answerer, connections })
     }

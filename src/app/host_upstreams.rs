@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::adapters::resolv_conf::{self, ResolvConfError};
 use crate::config::settings::Settings;
-use crate::core::upstream::{Role, Transport, UpstreamPolicy};
+use crate::core::upstream::{Role, UpstreamPolicy};
 use crate::resolver::Resolver;
 use crate::telemetry::events;
 
@@ -34,13 +34,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// The upstream that stands for the name servers of a `resolv.conf`.
 #[must_use]
 pub fn upstream(addresses: Vec<SocketAddr>) -> UpstreamPolicy {
-    UpstreamPolicy {
-        name: "resolv.conf".to_owned(),
-        addresses,
-        transport: Transport::Udp,
-        zones: Vec::new(),
-        role: Role::Primary,
-    }
+    UpstreamPolicy::plain("resolv.conf", addresses)
 }
 
 /// Watches the `resolv.conf` for as long as the resolver runs, if the upstreams come from one;

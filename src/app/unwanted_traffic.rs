@@ -105,7 +105,7 @@ impl UnwantedTrafficWatch {
             UnwantedTraffic::UnmatchedResponse => {
                 Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum()
             }
-            UnwantedTraffic::MalformedResponse => self.resolver.failures().total(Failure::Garbage),
+            UnwantedTraffic::MalformedResponse => self.resolver.failures().total(Failure::Malformed),
         }
     }
 }

@@ -64,7 +64,7 @@ pub enum Shown {
 /// The query that is being answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// The client's packet.
+    /// The client's packet as it was received.
     pub packet: &'a [u8],
     /// The parts of the packet that the response repeats.
     pub echo: Echo,
@@ -184,7 +184,6 @@ fn put(out: &mut [u8], at: usize, bytes: &[u8]) -> usize {
 
 /// How much of an entry's message was copied.
 struct Fit {
-    /// Bytes copied.
     length: usize,
     /// Whether a record is missing of which the client must learn by TC.
     truncated: bool,

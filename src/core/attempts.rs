@@ -10,12 +10,12 @@
 //! | outcome of an attempt | what follows at once |
 //! |---|---|
 //! | answer | the end |
-//! | SERVFAIL, REFUSED, lame, garbage | the next send if it goes elsewhere, or if nothing else is under way |
+//! | SERVFAIL, REFUSED, lame, malformed | the next send if it goes elsewhere, or if nothing else is under way |
 //! | the second of these | nothing, and no planned send any more |
 //! | FORMERR, NOTIMP, BADVERS with EDNS | the same upstream without OPT, instead of one planned send |
 //! | TC | the same upstream over TCP, instead of all planned sends |
 //! | ICMP error, reset | the next send |
-//! | no room on our own side | the next send if it goes elsewhere, else nothing before its time |
+//! | a limit on our own side | the next send if it goes elsewhere, else nothing before its time |
 //! | silence | nothing: after 400 ms it is a timeout for the upstream's health, but a later answer counts |
 //!
 //! *Elsewhere* means to an upstream with which no attempt of this resolution has failed yet. The
@@ -27,9 +27,9 @@
 //!
 //! Clients that have something stale are sent it at once ([`Step::Trouble`]) when an attempt ends
 //! with an error and the next send does not go elsewhere, and when the budget postpones a send for
-//! which clients may be waiting. At the deadline the others are told that there is no answer. After
-//! that nothing more is sent, but the attempts go on listening for the linger time, since a late
-//! answer still refreshes what is remembered.
+//! which clients may be waiting. At the deadline the other clients get SERVFAIL ([`Step::GiveUp`]),
+//! or the truncated answer if there is one. After that nothing more is sent, but the attempts go on
+//! listening for the linger time, since a late answer still refreshes what is remembered.
 
 use std::time::Duration;
 
@@ -73,10 +73,10 @@ enum AttemptStage {
 /// Whether the outcome of an attempt is reported to the health of its upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HealthReports {
-    /// It is reported.
+    /// Every outcome is reported.
     Made,
-    /// It is not reported unless it is a response: that nobody listens on TCP says nothing about an
-    /// upstream that has just responded over UDP.
+    /// Only a response is reported: that nobody listens on TCP says nothing about an upstream that
+    /// has just responded over UDP.
     Withheld,
 }
 
@@ -96,9 +96,8 @@ pub struct Attempts {
     failed_responses: u32,
     /// How often a query was repeated without OPT, or over TCP.
     repeated: u32,
-    /// The latest failure.
     failure: Failure,
-    /// Whether waiting clients were told that there is no answer.
+    /// Whether [`Step::GiveUp`] or [`Step::End`] was returned.
     gave_up: bool,
 }
 
@@ -188,7 +187,7 @@ impl Attempts {
         }
         self.used = self.used.saturating_sub(1);
         self.next_send = Some(until);
-        self.failure = Failure::Overload;
+        self.failure = Failure::LocalLimit;
         // Nothing is under way, and nothing can be sent in time: there is no reason to wait.
         if until >= self.began.plus(self.plan.deadline) && self.is_silent() {
             return self.end();
@@ -214,7 +213,7 @@ impl Attempts {
     ) -> Vec<Step> {
         let mut steps = Vec::new();
         let Some((target, age)) = self.close(attempt, now) else { return steps };
-        steps.push(Step::Report(target.upstream, AttemptOutcome::Useless(age, suffix)));
+        steps.push(Step::Report(target.upstream, AttemptOutcome::UnusableResponse(age, suffix)));
         self.failure = failure;
         // The response code may be due to EDNS, so the query is repeated without it at once.
         if failure == Failure::NotUnderstood
@@ -271,7 +270,7 @@ impl Attempts {
         self.failure = failure;
         // A timeout was reported already, and our own limits are no fault of the upstream. An
         // attempt that was reported late is in the window of failures, so only its end is reported.
-        if failure != Failure::Overload && stage != AttemptStage::TimedOut && reports == HealthReports::Made {
+        if failure != Failure::LocalLimit && stage != AttemptStage::TimedOut && reports == HealthReports::Made {
             let was_late = stage >= AttemptStage::Late;
             let outcome = if was_late { AttemptOutcome::TimedOut } else { AttemptOutcome::Failed };
             steps.push(Step::Report(target.upstream, outcome));
@@ -284,15 +283,15 @@ impl Attempts {
         // same upstream is asked again all the same: from another source port the query may reach
         // another server behind the same address.
         let certain = match failure {
-            Failure::Network => true,
+            Failure::NetworkError => true,
             Failure::ServFail
             | Failure::Refused
             | Failure::NotUnderstood
             | Failure::Lame
             | Failure::OtherRcode
-            | Failure::Garbage
+            | Failure::Malformed
             | Failure::Timeout
-            | Failure::Overload => false,
+            | Failure::LocalLimit => false,
         };
         if (another || certain && self.used < self.plan.targets.len()) && !self.gave_up {
             self.send_next(now, &mut steps);

@@ -4,9 +4,9 @@
 //!
 //! | response | verdict |
 //! |---|---|
-//! | header shorter than 12 bytes | failed: garbage |
+//! | header shorter than 12 bytes | failed: malformed |
 //! | TC=1 | truncated: the question is asked again over TCP |
-//! | NOERROR or NXDOMAIN whose records cannot be read | failed: garbage |
+//! | NOERROR or NXDOMAIN whose records cannot be read | failed: malformed |
 //! | NOERROR with a record of the type asked for in the answer section | positive |
 //! | NOERROR without such a record, SOA in the authority section | NODATA (RFC 2308 §2.2) |
 //! | the same without SOA, but with some record in the answer section (a CNAME) | NODATA that no SOA vouches for |
@@ -53,30 +53,30 @@ labelled! {
         /// The response has any other error code.
         OtherRcode = "other_rcode",
         /// The framing of the response cannot be read.
-        Garbage = "malformed",
+        Malformed = "malformed",
         /// No response came in time.
         Timeout = "timeout",
         /// The network reported an error: ICMP, a TCP reset, no route.
-        Network = "network_error",
+        NetworkError = "network_error",
         /// No query was sent, because one of holdover's own limits was reached.
-        Overload = "local_limit",
+        LocalLimit = "local_limit",
     }
 }
 
 impl Failure {
-    /// The failures that a response can show; the others are the lack of one.
+    /// The failures that a response can show; all other failures mean that there was no response.
     pub const OF_RESPONSES: [Self; 6] =
-        [Self::ServFail, Self::Refused, Self::NotUnderstood, Self::Lame, Self::OtherRcode, Self::Garbage];
+        [Self::ServFail, Self::Refused, Self::NotUnderstood, Self::Lame, Self::OtherRcode, Self::Malformed];
 
     /// The extended error that tells a client why it gets SERVFAIL (RFC 8914 §4.23, §4.24):
     /// upstream responded, but not with an answer, or it did not respond at all.
     #[must_use]
     pub const fn extended_error(self) -> ExtendedError {
         match self {
-            Self::ServFail | Self::Refused | Self::NotUnderstood | Self::Lame | Self::OtherRcode | Self::Garbage => {
+            Self::ServFail | Self::Refused | Self::NotUnderstood | Self::Lame | Self::OtherRcode | Self::Malformed => {
                 ExtendedError::NoReachableAuthority
             }
-            Self::Timeout | Self::Network | Self::Overload => ExtendedError::NetworkError,
+            Self::Timeout | Self::NetworkError | Self::LocalLimit => ExtendedError::NetworkError,
         }
     }
 }
@@ -91,7 +91,7 @@ pub enum Vouched {
     Not,
 }
 
-/// What a response turned out to be.
+/// The verdict about a response: the kind of answer that it is, or the failure that it shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The response answers the question with data.
@@ -104,7 +104,7 @@ pub enum Verdict {
     Negative {
         /// [`Kind::NoData`] or [`Kind::NxDomain`], never [`Kind::Positive`].
         kind: Kind,
-        /// Whether an SOA vouches for it, and for how long.
+        /// Whether an SOA vouches for the answer, and for how long.
         vouched: Vouched,
     },
     /// The response has TC set.
@@ -120,7 +120,7 @@ pub const fn sane_ttl(ttl: u32) -> u32 {
     if ttl > 0x7fff_ffff { 0 } else { ttl }
 }
 
-/// What one walk over the records of a response finds.
+/// The findings of one walk over the records of a response.
 #[derive(Default)]
 struct Findings {
     /// A record of the type asked for stands in the answer section.
@@ -142,14 +142,14 @@ struct Findings {
 /// Any bytes may be given. Whether they belong to the query is not checked here.
 #[must_use]
 pub fn classify(qtype: u16, response: &[u8]) -> Verdict {
-    let Ok(header) = Header::read(response) else { return Verdict::Failed(Failure::Garbage) };
+    let Ok(header) = Header::read(response) else { return Verdict::Failed(Failure::Malformed) };
     if header.has(message::FLAG_TRUNCATED) {
         return Verdict::Truncated;
     }
     let findings = match walk(qtype, response) {
         Ok(findings) => findings,
         // An error code counts even if the records behind it cannot be read.
-        Err(_) if matches!(header.rcode(), 0 | 3) => return Verdict::Failed(Failure::Garbage),
+        Err(_) if matches!(header.rcode(), 0 | 3) => return Verdict::Failed(Failure::Malformed),
         Err(_) => Findings::default(),
     };
     // A negative answer at the end of a chain lives no longer than the aliases that lead to it.
@@ -308,7 +308,7 @@ mod tests {
     fn a_message_cut_off_is_garbage() {
         let mut response = Response::new("www.example.com", 1).a("www.example.com", 60).bytes();
         response.truncate(response.len() - 1);
-        assert_eq!(classify(1, &response), Verdict::Failed(Failure::Garbage));
+        assert_eq!(classify(1, &response), Verdict::Failed(Failure::Malformed));
     }
 
     #[test]

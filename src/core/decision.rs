@@ -73,7 +73,7 @@ pub enum Availability {
     Down,
 }
 
-/// What is done beside answering a client at once.
+/// The work that is done beside answering a client at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Beside {
     /// Nothing else is done.
@@ -82,7 +82,7 @@ pub enum Beside {
     Refresh,
 }
 
-/// What is done with a query for a name and type of which an answer is remembered.
+/// The action for a query for a name and type of which an answer is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KnownAction {
     /// The client gets the fresh answer at once.
@@ -97,7 +97,7 @@ pub enum KnownAction {
     StartRefresh,
 }
 
-/// What is done with a query for a name and type of which no answer is remembered.
+/// The action for a query for a name and type of which no answer is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UnknownAction {
     /// The client gets SERVFAIL from the failure cache (RFC 9520 §3.2).

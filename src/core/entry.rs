@@ -27,7 +27,7 @@ mod kept_response;
 
 use kept_response::KeptResponse;
 
-/// A remembered answer.
+/// A remembered answer: a response as it is kept, and the times that bound its life.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
     response: KeptResponse,
@@ -38,12 +38,12 @@ pub struct Entry {
     /// Whether the entry holds only the part of an answer that fits a datagram, because upstream
     /// could not be asked over TCP.
     pub truncated: bool,
-    /// Whether upstream set AD.
+    /// Whether upstream set AD: it claims to have validated the data (RFC 4035 §3.2.3).
     pub authentic: bool,
     /// Whether the time at which the response came is unknown. `stored` is then only a bound for
     /// the life of the answer, and any answer whose time is known counts as newer.
     pub undated: bool,
-    /// When the response came.
+    /// The moment at which the response came from upstream.
     pub stored: Timestamp,
     /// The moment from which the answer is no longer fresh.
     pub fresh_until: Timestamp,
@@ -87,7 +87,7 @@ pub struct Remembered {
 pub enum Keep {
     /// The answer is kept.
     Yes,
-    /// The answer is forgotten, since its TTL is 0 (RFC 1035 §3.2.1).
+    /// The answer is not kept, since its TTL is 0 (RFC 1035 §3.2.1).
     No,
 }
 
@@ -212,15 +212,15 @@ impl Entry {
         self.fresh_until <= self.stored
     }
 
-    /// Whether this answer came later than `other`, as far as is known: an answer without a date
+    /// Whether the answer came later than `other`, as far as is known: an answer without a date
     /// counts as older than any other.
     #[must_use]
     pub fn is_newer_than(&self, other: &Self) -> bool {
         !self.undated && (other.undated || self.stored > other.stored)
     }
 
-    /// Whether this is the answer to the question of `key`: the same name in any case, the same
-    /// type and class.
+    /// Whether the entry answers the question of `key`: the same name in any case, the same type
+    /// and class.
     #[must_use]
     pub fn answers(&self, key: &Key) -> bool {
         let (name, rest) = (key.name(), key.type_and_class());

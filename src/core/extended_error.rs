@@ -1,12 +1,13 @@
 //! The extended DNS errors that holdover sets itself (RFC 8914).
 //!
-//! An extended error tells a client why an answer is what it is: stale, or missing for a certain
-//! reason. Extended errors that an upstream sent are not read here; they are kept as raw options
-//! (see [`super::classify::extended_errors`]) and passed on as they came.
+//! An extended error says to a client why an answer is stale, or why there is none. Extended errors
+//! that an upstream sent are not read here; they are kept as raw options (see
+//! [`super::classify::extended_errors`]) and passed on as they came.
 
 /// EDNS option code of extended errors (RFC 8914 §2).
 pub const OPTION_EXTENDED_ERROR: u16 = 15;
-/// The largest number of bytes of an upstream's extended errors that is kept beside an answer.
+/// The largest number of bytes of an upstream's extended errors that is kept beside an answer or a
+/// failure.
 pub const KEPT_MAX: usize = 256;
 
 /// An extended error that holdover adds to an answer of its own (RFC 8914 §4).

@@ -1,5 +1,5 @@
-//! The health of one upstream: healthy, impaired, or down. A circuit breaker that tells silence
-//! from slowness.
+//! The health of one upstream: healthy, impaired, or down. A circuit breaker that distinguishes
+//! silence from slowness.
 //!
 //! | phase | event | next phase |
 //! |---|---|---|
@@ -16,8 +16,8 @@
 //! Seen from outside ([`UpstreamState`]), overdue and recovering count as impaired. An attempt is
 //! *overdue* when it has had no response for the client response timer.
 //!
-//! A *success* is an answer within 200 ms. A later answer keeps the breaker closed, but is a
-//! failure for the window: an upstream whose every answer takes seconds is impaired, never down.
+//! A *success* is an answer within 200 ms. A later answer keeps the breaker closed, but counts as a
+//! failure in the window: an upstream whose every answer takes seconds is impaired, never down.
 //! SERVFAIL is a response: one broken zone is no outage.
 //!
 //! An upstream that falls back within a minute of becoming healthy needs twice as many successes
@@ -44,7 +44,7 @@ use window::Window;
 /// response timer's default range.
 pub const LATE: Duration = Duration::from_millis(200);
 /// For how long an impaired upstream without any attempt stays impaired.
-const FORGET_AFTER: Duration = Duration::from_secs(30);
+const OUTDATED_AFTER: Duration = Duration::from_secs(30);
 /// A relapse within this time of recovery doubles the successes that the next recovery needs.
 const RELAPSE_WITHIN: Duration = Duration::from_secs(60);
 /// The largest number of such doublings.
@@ -98,14 +98,14 @@ enum HealthPhase {
     Recovering,
 }
 
-/// How an attempt ended, or what became of it so far.
+/// The outcome of an attempt: how it ended, or that it is late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptOutcome {
     /// An answer (NOERROR or NXDOMAIN) came after this time.
     Answered(Duration),
-    /// A response without answer (SERVFAIL, REFUSED, lame, garbage) came after this time, to a
+    /// A response without answer (SERVFAIL, REFUSED, lame, malformed) came after this time, to a
     /// question about a name with this suffix.
-    Useless(Duration, SuffixHash),
+    UnusableResponse(Duration, SuffixHash),
     /// The network reported an error: ICMP, or a TCP reset.
     Failed,
     /// No response came for as long as an attempt is waited for. [`AttemptOutcome::Late`] was
@@ -191,7 +191,7 @@ impl Health {
         self.attempted_at = now;
         match outcome {
             AttemptOutcome::Answered(after) => self.answered(after, now),
-            AttemptOutcome::Useless(after, suffix) => self.useless(after, suffix, now),
+            AttemptOutcome::UnusableResponse(after, suffix) => self.unusable_response(after, suffix, now),
             AttemptOutcome::Failed => {
                 self.window.add_failure(now);
                 self.failed(now);
@@ -218,11 +218,11 @@ impl Health {
         self.changed(before)
     }
 
-    /// Forgets an impairment after a time without any attempt, and returns the change of state.
+    /// Ends an impairment after 30 s without any attempt, and returns the change of state.
     pub fn review(&mut self, now: Timestamp) -> Option<Transition> {
         let before = self.state();
-        let forgotten = now.since(self.attempted_at) >= FORGET_AFTER;
-        if forgotten && matches!(self.phase, HealthPhase::Overdue | HealthPhase::Impaired) {
+        let is_outdated = now.since(self.attempted_at) >= OUTDATED_AFTER;
+        if is_outdated && matches!(self.phase, HealthPhase::Overdue | HealthPhase::Impaired) {
             self.become_healthy(now);
         }
         self.changed(before)
@@ -296,7 +296,7 @@ impl Health {
 
     /// Records a response that is no answer: the upstream is there, but cannot answer for this
     /// name.
-    fn useless(&mut self, after: Duration, suffix: SuffixHash, now: Timestamp) {
+    fn unusable_response(&mut self, after: Duration, suffix: SuffixHash, now: Timestamp) {
         self.note_response(after, now);
         self.last_failed = 0;
         self.window.add_servfail(suffix, now);

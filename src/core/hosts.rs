@@ -56,7 +56,7 @@ pub struct Hosts {
 pub struct HostsMistake {
     /// The number of the line, from 1.
     pub line: usize,
-    /// The reason for which it was left out.
+    /// The reason for which the line, or a part of it, was left out.
     pub what: Wrong,
 }
 
@@ -192,11 +192,11 @@ fn add<T: PartialEq>(addresses: &mut Vec<T>, address: T) -> bool {
     if addresses.contains(&address) {
         return true;
     }
-    let has_room = addresses.len() < ADDRESSES_MAX;
-    if has_room {
+    let fits = addresses.len() < ADDRESSES_MAX;
+    if fits {
         addresses.push(address);
     }
-    has_room
+    fits
 }
 
 /// The name whose PTR records name an address (RFC 1035 §3.5, RFC 3596 §2.5).

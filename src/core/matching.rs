@@ -41,9 +41,9 @@ labelled! {
         Short = "too_short",
         /// The message is a query: QR is 0.
         NotAResponse = "not_a_response",
-        /// The ID is another one.
+        /// The ID is not that of the query.
         Id = "wrong_id",
-        /// The opcode is another one.
+        /// The opcode is not that of the query.
         Opcode = "wrong_opcode",
         /// The question section holds no question, several, or another one.
         Question = "wrong_question",

@@ -12,12 +12,14 @@ pub const HEADER: usize = 12;
 pub const TYPE_A: u16 = 1;
 /// TYPE of an authoritative name server.
 pub const TYPE_NS: u16 = 2;
-/// TYPE of an alias.
+/// TYPE of an alias, which names another name to look up.
 pub const TYPE_CNAME: u16 = 5;
 /// TYPE of a start of authority.
 pub const TYPE_SOA: u16 = 6;
 /// TYPE of a domain name pointer, which names an address.
 pub const TYPE_PTR: u16 = 12;
+/// TYPE of descriptive text (RFC 1035 §3.3.14).
+pub const TYPE_TXT: u16 = 16;
 /// TYPE of an IPv6 address (RFC 3596).
 pub const TYPE_AAAA: u16 = 28;
 /// TYPE of an alias of a subtree (RFC 6672).
@@ -28,9 +30,9 @@ pub const TYPE_OPT: u16 = 41;
 pub const TYPE_RRSIG: u16 = 46;
 /// TYPE of an HTTPS service binding (RFC 9460).
 pub const TYPE_HTTPS: u16 = 65;
-/// QTYPE of "all types".
+/// QTYPE that asks for records of all types (ANY).
 pub const TYPE_ANY: u16 = 255;
-/// CLASS of the Internet.
+/// CLASS of the Internet (IN), the only one that is served.
 pub const CLASS_IN: u16 = 1;
 
 /// The framing of a message cannot be read.
@@ -55,7 +57,7 @@ pub fn read_u32(message: &[u8], at: usize) -> Option<u32> {
 /// The header of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The message ID.
+    /// The message ID, by which a response is matched with its query.
     pub id: u16,
     /// QR, OPCODE, AA, TC, RD, RA, Z, AD, CD and RCODE as they stand in the message.
     pub flags: u16,
@@ -197,11 +199,11 @@ fn follow(message: &[u8], mut at: usize) -> Result<usize, MalformedMessage> {
 /// The section of a message in which a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// The answer section.
+    /// The answer section: records that answer the question.
     Answer,
-    /// The authority section.
+    /// The authority section: records about the zone, such as the SOA of a negative response.
     Authority,
-    /// The additional section.
+    /// The additional section: records that may be of use to the client, and the OPT.
     Additional,
 }
 

@@ -26,9 +26,9 @@ pub enum LogFormat {
 pub enum ClientResponseTimer {
     /// Eight times the upstream's smoothed p99 round-trip time, clamped to two bounds.
     Adaptive {
-        /// The shortest wait.
+        /// The shortest wait, however fast the upstream is.
         at_least: Duration,
-        /// The longest wait.
+        /// The longest wait, and the one for an upstream of which nothing is known yet.
         at_most: Duration,
     },
     /// The same time for every upstream.
@@ -69,7 +69,7 @@ pub struct SuffixStale {
 /// Whether an answer with TTL 0 is kept after the clients that waited for it have got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TtlZero {
-    /// The answer is forgotten (RFC 1035 §3.2.1).
+    /// The answer is not kept (RFC 1035 §3.2.1).
     Forget,
     /// The answer is kept for outages: never reused as fresh, but served stale.
     KeepForOutages,
@@ -158,7 +158,8 @@ pub struct CachePolicy {
     pub entries: u64,
     /// The largest size of all positive answers together in bytes, bookkeeping included.
     pub bytes: u64,
-    /// What negative answers may take beside the positive ones, in percent of both limits.
+    /// The share of both limits that negative answers may take beside the positive ones, in
+    /// percent.
     pub negative_percent: u32,
 }
 

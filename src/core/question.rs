@@ -30,7 +30,7 @@ pub struct Edns {
 /// The parts of a query that its response must repeat or heed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Echo {
-    /// The client's message ID.
+    /// The message ID that the client chose.
     pub id: u16,
     /// The client's flags as they stand in the header.
     pub flags: u16,
@@ -84,7 +84,7 @@ pub enum DropReason {
     Response,
 }
 
-/// What a packet from a client turned out to be.
+/// A packet from a client, by what is done with it.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -104,6 +104,7 @@ pub enum Received {
 /// Any bytes may be given.
 #[must_use]
 pub fn read(packet: &[u8]) -> Received {
+    // Only a query gets a response at all.
     let Ok(header) = Header::read(packet) else { return Received::Drop(DropReason::Short) };
     if header.has(message::FLAG_RESPONSE) {
         return Received::Drop(DropReason::Response);
@@ -114,6 +115,7 @@ pub fn read(packet: &[u8]) -> Received {
         let code = if header.has(message::MASK_OPCODE) { ErrorRcode::NotImp } else { ErrorRcode::FormErr };
         return Received::Error(code, bare);
     }
+    // The question stands right behind the header, where no name can be compressed.
     let Ok(name_end) = message::skip_plain_name(packet, HEADER) else {
         return Received::Error(ErrorRcode::FormErr, bare);
     };

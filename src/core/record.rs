@@ -44,7 +44,7 @@ const UNDATED: u8 = 4;
 /// A remembered answer with its popularity, as it was read from bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The remembered answer.
+    /// The answer, with its times as they were written.
     pub entry: Entry,
     /// The number of queries that the answer had served when it was written.
     pub hits: u32,

@@ -4,7 +4,7 @@
 //! options add up, and lines that are not understood are passed over. The scope of a link-local
 //! address (`fe80::1%eth0`) stays a word here, because only the host knows its number.
 //!
-//! The writer decides whether a change of the file stays. The first row that fits tells who it is;
+//! The writer decides whether a change of the file stays. The first row that fits names the writer;
 //! the link is the target of the file where that is a symbolic link:
 //!
 //! | text or link | writer |
@@ -104,25 +104,25 @@ impl ResolvConf {
 /// The program that wrote a `resolv.conf`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResolvConfWriter {
-    /// holdover wrote it when it took the file over.
+    /// holdover wrote the file when it took it over.
     Holdover,
-    /// systemd-resolved wrote it; the file names its stub.
+    /// systemd-resolved wrote the file, which names its stub.
     ResolvedStub,
-    /// systemd-resolved wrote it; the file names its upstreams.
+    /// systemd-resolved wrote the file, which names its upstreams.
     Resolved,
-    /// NetworkManager wrote it.
+    /// NetworkManager wrote the file.
     NetworkManager,
-    /// ISC dhclient wrote it.
+    /// ISC dhclient wrote the file.
     Dhclient,
-    /// dhcpcd wrote it.
+    /// dhcpcd wrote the file.
     Dhcpcd,
-    /// resolvconf(8) or openresolv wrote it.
+    /// resolvconf(8) or openresolv wrote the file.
     Resolvconf,
-    /// Docker wrote it for a container.
+    /// Docker wrote the file for a container.
     Docker,
-    /// The kubelet wrote it for a pod.
+    /// The kubelet wrote the file for a pod.
     Kubelet,
-    /// Nothing tells who wrote it, so it may be a person.
+    /// Nothing in the file shows who wrote it, so it may have been a person.
     Unknown,
 }
 
@@ -130,6 +130,7 @@ impl ResolvConfWriter {
     /// Recognises the writer by the text and, if the file is a symbolic link, by the link's target.
     #[must_use]
     pub fn of(text: &str, link: Option<&str>) -> Self {
+        // The checks come in the order of the table at the top of this module.
         let read = ResolvConf::read(text);
         if is_marked(text) {
             return Self::Holdover;
@@ -140,6 +141,7 @@ impl ResolvConfWriter {
         if link.is_some_and(|link| link.contains("systemd/resolve/")) {
             return Self::Resolved;
         }
+        // Generators name themselves in a comment.
         let comments: Vec<String> =
             text.lines().filter(|line| line.starts_with(['#', ';'])).map(|line| line.to_ascii_lowercase()).collect();
         let says = |word: &str| comments.iter().any(|line| line.contains("generated") && line.contains(word));
@@ -156,6 +158,7 @@ impl ResolvConfWriter {
         if comments.iter().any(|line| line.contains("man:systemd-resolved")) {
             return Self::Resolved;
         }
+        // Without such a comment, Docker and the kubelet are recognised by what they write.
         if read.nameservers.iter().any(|nameserver| nameserver.ip == DOCKER) {
             return Self::Docker;
         }
@@ -249,7 +252,7 @@ pub fn is_marked(text: &str) -> bool {
 }
 
 /// The addresses to which Docker's resolver forwards from within the container's own network, as
-/// the comment says that Docker writes into the file.
+/// stated by the comment that Docker writes into the file.
 ///
 /// Name servers that Docker asks from the host's network (`host(192.0.2.1)`) are left out: their
 /// addresses mean something else inside the container.

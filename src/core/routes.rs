@@ -44,16 +44,12 @@ impl Routes {
 mod tests {
     use super::*;
     use crate::core::testing::name;
-    use crate::core::upstream::{Role, Transport};
 
     #[test]
     fn the_longest_zone_that_holds_a_name_is_its_group_and_the_root_holds_the_rest() {
         let upstream = |zones: &[&str]| UpstreamPolicy {
-            name: "u".to_owned(),
-            addresses: Vec::new(),
-            transport: Transport::Udp,
             zones: zones.iter().map(|zone| name(zone).into()).collect(),
-            role: Role::Primary,
+            ..UpstreamPolicy::plain("u", Vec::new())
         };
         let routes = Routes::new(&[upstream(&[]), upstream(&["example.com"]), upstream(&["corp.example.com"])]);
         let zone_of = |text: &str| {

@@ -23,8 +23,8 @@ const INVALID: &[u8] = b"\x07invalid\x00";
 /// The wire form of `ready.holdover.invalid.`, a name that exists once holdover is ready, so that a
 /// health check needs no port of its own.
 pub const READY: &[u8] = b"\x05ready\x08holdover\x07invalid\x00";
-/// The RNAME in the SOA of the answers made here, by which a health check tells holdover from other
-/// resolvers that deny `invalid`.
+/// The RNAME in the SOA of the answers made here, by which a health check distinguishes holdover
+/// from other resolvers that deny `invalid`.
 pub const RESPONSIBLE: &[u8] = b"\x06nobody\x07invalid\x00";
 /// TTL of these answers and of their SOA, in seconds; short, since they cost no packet.
 const TTL: u32 = 10;
@@ -32,9 +32,9 @@ const TTL: u32 = 10;
 /// Whether holdover has everything that it waits for at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// holdover has it, or has waited for as long as the operator allows.
+    /// Everything is there, or holdover has waited for it for as long as the operator allows.
     Ready,
-    /// holdover still waits; queries are answered all the same.
+    /// Something that holdover waits for is still missing; queries are answered all the same.
     NotYet,
 }
 

@@ -25,7 +25,7 @@ use super::time::Timestamp;
 pub const PLACES: usize = 64;
 /// Failures in a row that make a suffix broken.
 const BROKEN_AFTER: u32 = 5;
-/// Answers in a row that mend it.
+/// Answers in a row that mend a broken suffix.
 const MENDED_AFTER: u32 = 2;
 /// The shortest wait between two mendings.
 const APART_MIN: Duration = Duration::from_secs(5);

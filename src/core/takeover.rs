@@ -11,7 +11,7 @@
 //!
 //! For musl a second name server would double the packets, and an upstream's wrong denial would win
 //! over what holdover remembers. No more than one is written for anybody, because each further one
-//! is another 5 s that a client waits in an outage for a name that nobody knows.
+//! is another 5 s that a client waits in an outage for a name that is not remembered.
 //!
 //! Everything else that the original says stays, with these exceptions:
 //!

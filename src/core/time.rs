@@ -31,7 +31,7 @@ impl Timestamp {
         Self(seconds.saturating_mul(1_000_000))
     }
 
-    /// This point as microseconds since the Unix epoch.
+    /// The microseconds from the Unix epoch to this point.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
         self.0
@@ -49,13 +49,13 @@ impl Timestamp {
         later.since(self)
     }
 
-    /// This point moved later by `by`; stays at [`Timestamp::NEVER`] on overflow.
+    /// The point that lies later by `by`; stays at [`Timestamp::NEVER`] on overflow.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
     }
 
-    /// This point moved earlier by `by`; stays at the epoch on underflow.
+    /// The point that lies earlier by `by`; stays at the epoch on underflow.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
@@ -68,7 +68,7 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// A clock that tells the time on this timeline. The core defines the trait and never calls it.
+/// A clock that gives the time on this timeline. The core defines the trait and never calls it.
 pub trait Clock: Send + Sync + 'static {
     /// The present moment, which is never earlier than one returned before.
     fn now(&self) -> Timestamp;

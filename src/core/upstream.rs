@@ -22,10 +22,10 @@ pub enum Transport {
 pub struct Endpoint {
     /// The address and port on which the upstream listens.
     pub address: SocketAddr,
-    /// The transport over which queries travel to it.
+    /// The transport over which queries travel to the upstream.
     pub transport: Transport,
-    /// The name that the upstream must prove to own before it is sent anything; `None` for
-    /// transports that prove nothing, which are all that exist so far.
+    /// The name that the upstream must prove to own before any query is sent to it; `None` for
+    /// transports without such a proof, which are all that exist so far.
     pub server_name: Option<Arc<str>>,
 }
 
@@ -66,6 +66,20 @@ pub struct UpstreamPolicy {
     pub zones: Vec<Box<[u8]>>,
     /// When the upstream is asked.
     pub role: Role,
+}
+
+impl UpstreamPolicy {
+    /// A primary upstream that is asked over UDP for all names.
+    #[must_use]
+    pub fn plain(name: impl Into<String>, addresses: Vec<SocketAddr>) -> Self {
+        Self { name: name.into(), addresses, transport: Transport::Udp, zones: Vec::new(), role: Role::Primary }
+    }
+
+    /// The place to which queries are sent when this upstream is asked at one of its addresses.
+    #[must_use]
+    pub const fn endpoint(&self, address: SocketAddr) -> Endpoint {
+        Endpoint { address, transport: self.transport, server_name: None }
+    }
 }
 
 /// Identifies one upstream address for as long as anything that concerns it is under way.

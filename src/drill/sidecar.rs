@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::app;
 use crate::config::settings::Settings;
-use crate::core::upstream::{Role, Transport, UpstreamPolicy};
+use crate::core::upstream::UpstreamPolicy;
 use crate::resolver::Resolver;
 
 /// The running sidecar under test, in a thread of this process.
@@ -32,13 +32,7 @@ impl Sidecar {
         let mut settings = Settings::standard();
         settings.listen.addresses = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         settings.listen.threads = 1;
-        settings.upstreams = vec![UpstreamPolicy {
-            name: "drill".to_owned(),
-            addresses: vec![upstream],
-            transport: Transport::Udp,
-            zones: Vec::new(),
-            role: Role::Primary,
-        }];
+        settings.upstreams = vec![UpstreamPolicy::plain("drill", vec![upstream])];
         prepare(&mut settings);
         let (report, reported) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();

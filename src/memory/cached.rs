@@ -1,4 +1,4 @@
-//! What lies in the store: an answer or a failure, and the hints around it.
+//! The things that lie in the store: a remembered answer or failure, and the hints around it.
 //!
 //! The answer itself never changes. The hints around it are read and written by threads without a
 //! lock: each may be read a moment late, and none decides how long the answer lives.
@@ -14,9 +14,9 @@ use crate::core::upstream::GroupId;
 /// The last failed resolution of a name and type, as a hint for whether to ask again.
 #[derive(Debug)]
 pub struct FailureNote {
-    /// When the failure recheck timer ends, in microseconds; 0 when no resolution has failed.
+    /// When the failure recheck timer ends, in microseconds since the Unix epoch; 0 when no
+    /// resolution has failed.
     recheck_at: AtomicU64,
-    /// Failures in a row.
     failures: AtomicU32,
     /// The count of recoveries when the failed resolution began. When the count has changed since,
     /// something has recovered and the note is void.
@@ -24,26 +24,26 @@ pub struct FailureNote {
 }
 
 impl FailureNote {
-    /// A note that nothing has failed.
+    /// A note for a name whose last resolution did not fail.
     const fn none() -> Self {
         Self { recheck_at: AtomicU64::new(0), failures: AtomicU32::new(0), recoveries: AtomicU32::new(0) }
     }
 
     /// Whether the failure recheck timer is still running. `recoveries` gives the present count of
-    /// recoveries; it is asked only when the timer itself has not run out.
+    /// recoveries; it is called only when the timer itself has not run out.
     #[must_use]
     pub fn holds(&self, recoveries: impl FnOnce() -> u32, now: Timestamp) -> bool {
         self.recheck_at.load(Ordering::Relaxed) > now.as_micros()
             && self.recoveries.load(Ordering::Relaxed) == recoveries()
     }
 
-    /// Failed resolutions in a row.
+    /// The number of failed resolutions in a row, without an answer between them.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Notes a failure.
+    /// Notes a failed resolution after which the name is not asked for before `recheck_at`.
     pub(super) fn set(&self, failures: u32, recheck_at: Timestamp, recoveries: u32) {
         self.failures.store(failures, Ordering::Relaxed);
         self.recoveries.store(recoveries, Ordering::Relaxed);
@@ -56,28 +56,29 @@ impl FailureNote {
 pub struct CachedAnswer {
     /// The answer itself, which never changes.
     pub entry: Entry,
-    /// The DO and CD bits of its query: the part of its key that is not in the answer.
+    /// The DO and CD bits of the query: the part of the key that is not in the answer.
     service: u8,
-    /// The upstream group of its name.
+    /// The upstream group of the name.
     group: GroupId,
-    /// Hits since it was remembered, and half of those of the answer before it.
+    /// Hits since the answer was remembered, and half of those of the answer before it.
     hits: AtomicU32,
-    /// Hits that it began with, which are not its own.
+    /// Hits that the answer began with, and which prefetch does not count.
     carried: AtomicU32,
-    /// The lower half of the hits of which the cache was told, which is enough to see whether there
-    /// were more.
-    told: AtomicU16,
-    /// When its refresh under way began, in microseconds; 0 when none is under way.
+    /// The lower 16 bits of the hits that were last reported to the cache, which is enough to see
+    /// whether there were more since.
+    reported_hits: AtomicU16,
+    /// When the refresh under way began, in microseconds since the Unix epoch; 0 when none is under
+    /// way.
     refresh_began: AtomicU64,
-    /// Its last failed refresh, if that was after its last good one.
+    /// The note of the last failed refresh, if that came after the last successful one.
     pub failure: FailureNote,
-    /// Until when a negative answer beside it is served instead, in microseconds; 0 when none ever
-    /// was.
+    /// Until when a negative answer beside this one is served instead, in microseconds since the
+    /// Unix epoch; 0 when none ever was.
     overruled_until: AtomicU64,
-    /// The number of the last outage in which it was served stale, so that each name is counted
-    /// once.
+    /// The number of the last outage in which the answer was served stale, so that each name is
+    /// counted once.
     stale_in_outage: AtomicU32,
-    /// Whether the store would no longer find it.
+    /// Whether the store would no longer find this answer.
     superseded: AtomicBool,
 }
 
@@ -91,7 +92,7 @@ impl CachedAnswer {
             group,
             hits: AtomicU32::new(0),
             carried: AtomicU32::new(0),
-            told: AtomicU16::new(0),
+            reported_hits: AtomicU16::new(0),
             refresh_began: AtomicU64::new(0),
             failure: FailureNote::none(),
             overruled_until: AtomicU64::new(0),
@@ -100,101 +101,103 @@ impl CachedAnswer {
         }
     }
 
-    /// Whether it is the answer to this key.
+    /// Whether this is the answer to the question of `key`, with the same DO and CD bits.
     #[must_use]
     pub fn answers(&self, key: &Key) -> bool {
         self.service == key.service() && self.entry.answers(key)
     }
 
-    /// The key that it answers. An entry that was made for a key always has one.
+    /// The key of the question that this answers; never `None` for an entry that was made for a
+    /// key.
     #[must_use]
     pub fn key(&self) -> Option<Key> {
         Key::from_question(self.entry.question(), self.service)
     }
 
-    /// The DO and CD bits of its query, as they stand in its key.
+    /// The DO and CD bits of the query, as they stand in the key.
     #[must_use]
     pub const fn service(&self) -> u8 {
         self.service
     }
 
-    /// The upstream group of its name.
+    /// The upstream group of the name.
     #[must_use]
     pub const fn group(&self) -> GroupId {
         self.group
     }
 
-    /// Whether it may be served as fresh. An answer that was ever overruled by a negative one may
-    /// not, since it may be wrong.
+    /// Whether the answer may be served as fresh. An answer that was ever overruled by a negative
+    /// one may not, since it may be wrong.
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         self.entry.is_fresh(now) && self.overruled_until.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether the store would still find it.
+    /// Whether the store would still find this answer under its key.
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.superseded.load(Ordering::Relaxed)
     }
 
-    /// Marks that the store would no longer find it.
+    /// Marks that the store would no longer find this answer.
     pub(super) fn supersede(&self) {
         self.superseded.store(true, Ordering::Relaxed);
     }
 
-    /// Its weight in bytes, in a cache that keeps `bookkeeping` bytes beside it.
+    /// The weight of the answer in bytes, in a cache that keeps `bookkeeping` bytes beside it.
     pub(super) fn weight(&self, bookkeeping: usize) -> u64 {
         u64::try_from(bookkeeping + size_of::<Self>() + self.entry.heap_bytes()).unwrap_or(u64::MAX)
     }
 
-    /// Whether it had hits since the last call.
+    /// Whether the answer had hits since the last call.
     pub(super) fn has_news(&self) -> bool {
         let [_, _, high, low] = self.hits().to_be_bytes();
         let hits = u16::from_be_bytes([high, low]);
-        self.told.swap(hits, Ordering::Relaxed) != hits
+        self.reported_hits.swap(hits, Ordering::Relaxed) != hits
     }
 
-    /// Has a negative answer served instead until `until`.
+    /// Marks that a negative answer is served instead of this one until `until`.
     pub(super) fn overrule(&self, until: Timestamp) {
         self.end_refresh();
         self.overruled_until.store(until.as_micros(), Ordering::Relaxed);
     }
 
-    /// Whether a negative answer is served instead.
+    /// Whether a negative answer is served instead of this one.
     pub(super) fn is_overruled(&self, now: Timestamp) -> bool {
         self.overruled_until.load(Ordering::Relaxed) > now.as_micros()
     }
 
-    /// Counts a hit; gives the hits so far, this one included.
+    /// Counts a hit, and gives the number of hits so far, this one included.
     pub fn hit(&self) -> u32 {
         self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Begins with hits that are not its own: those of an earlier life of the process.
+    /// Takes over the hits that the answer had in an earlier life of the process.
     pub(super) fn resume(&self, hits: u32) {
         self.hits.store(hits, Ordering::Relaxed);
         self.carried.store(hits, Ordering::Relaxed);
     }
 
-    /// Begins with half of the hits of the answer that it replaces, so that a name in use counts as
-    /// one, however short its TTL.
+    /// Takes over half of the hits of the answer that this one replaces, so that a name in use
+    /// counts as one, however short its TTL.
     pub(super) fn inherit(&self, replaced: &Self) {
         self.resume(replaced.hits().div_ceil(2));
     }
 
-    /// Hits that it began with, which do not count for prefetching.
+    /// The number of hits that the answer had when it was remembered, which prefetch does not
+    /// count.
     #[must_use]
     pub fn carried(&self) -> u32 {
         self.carried.load(Ordering::Relaxed)
     }
 
-    /// Hits so far, those included that it began with.
+    /// The number of hits so far, those included that the answer began with.
     #[must_use]
     pub fn hits(&self) -> u32 {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// When the refresh under way began; `None` when none is under way.
+    /// When the refresh of this answer began; `None` when none is under way.
     #[must_use]
     pub fn refresh_began(&self) -> Option<Timestamp> {
         match self.refresh_began.load(Ordering::Relaxed) {
@@ -224,13 +227,13 @@ impl CachedAnswer {
         self.refresh_began.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the outage of this number is the last one in which it was served stale.
+    /// Whether the outage of this number is the last one in which the answer was served stale.
     #[must_use]
     pub fn is_stale_of(&self, outage: u32) -> bool {
         self.stale_in_outage.load(Ordering::Relaxed) == outage
     }
 
-    /// Notes that it is served stale in the outage of this number; true the first time.
+    /// Notes that the answer is served stale in the outage of this number; true the first time.
     pub fn is_first_stale_of(&self, outage: u32) -> bool {
         self.stale_in_outage.swap(outage, Ordering::Relaxed) != outage
     }
@@ -239,19 +242,19 @@ impl CachedAnswer {
 /// A name and type of which only a failed resolution is known (RFC 9520).
 #[derive(Debug)]
 pub struct CachedFailure {
-    /// The bytes of its key.
+    /// The bytes of the key ([`Key::as_bytes`]).
     pub key: Box<[u8]>,
-    /// When the name may be asked for again.
+    /// The note that says when the name may be asked for again.
     pub note: FailureNote,
     /// Why the resolution failed, and what upstreams said about it.
     pub reason: ResolutionFailure,
     hits: AtomicU32,
-    /// Whether the store would no longer find it.
+    /// Whether the store would no longer find this failure.
     superseded: AtomicBool,
 }
 
 impl CachedFailure {
-    /// A failure without a note of when to ask again.
+    /// Wraps a new failure of `key`, whose note is still empty.
     pub(super) fn new(key: &Key, reason: ResolutionFailure) -> Self {
         Self {
             key: key.as_bytes().into(),
@@ -262,28 +265,28 @@ impl CachedFailure {
         }
     }
 
-    /// Whether the store would still find it.
+    /// Whether the store would still find this failure under its key.
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.superseded.load(Ordering::Relaxed)
     }
 
-    /// Marks that the store would no longer find it.
+    /// Marks that the store would no longer find this failure.
     pub(super) fn supersede(&self) {
         self.superseded.store(true, Ordering::Relaxed);
     }
 
-    /// Counts a hit; gives the hits before this one.
+    /// Counts a hit, and gives the number of hits before this one.
     pub fn hit(&self) -> u32 {
         self.hits.fetch_add(1, Ordering::Relaxed)
     }
 }
 
-/// Why a resolution has no answer.
+/// The reason for which a resolution has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolutionFailure {
-    /// The last failure of all attempts.
+    /// The failure of the last attempt that failed.
     pub failure: Failure,
-    /// Upstream's extended errors (RFC 8914), as raw options.
+    /// The extended errors that upstream sent (RFC 8914), as raw EDNS options.
     pub extended_errors: Box<[u8]>,
 }

@@ -1,9 +1,10 @@
-//! The caches of what floods of random names are made of: negative answers and failures.
+//! The caches for negative answers and for failures, which is what floods of random names are made
+//! of.
 //!
-//! moka bounds each by weight, behind TinyLFU's admission filter: a name seen once does not push
-//! out one in use. Its own expiry is not used, since it would delete what must be served stale.
-//! Critical names have [`Pinned`] places beside it, since TinyLFU knows no pinning and may refuse a
-//! newcomer.
+//! moka bounds each cache by weight, behind TinyLFU's admission filter: a name seen once does not
+//! push out a name in use. moka's own expiry is not used, since it would delete what must be served
+//! stale. Critical names have [`Pinned`] places beside the cache, since TinyLFU knows no pinning
+//! and may refuse a newcomer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,8 +26,8 @@ pub(super) struct FilteredCache<V> {
     cache: Cache<Place, Arc<V>, Hasher>,
     /// Values of critical names, beside the bound.
     pinned: Pinned<V>,
-    /// Whether `cache` ever held anything. moka takes note of every look, also at what is not
-    /// there; this spares it 10 000 looks at a start.
+    /// Whether `cache` ever held anything. moka takes note of every look, also of one that finds
+    /// nothing; this saves 10 000 looks at a start.
     used: AtomicBool,
 }
 
@@ -44,8 +45,9 @@ impl FilteredCache<CachedAnswer> {
         Self { cache, pinned: Pinned::new(pinned), used: AtomicBool::new(false) }
     }
 
-    /// Tells the admission filter which answers were hit since the last call.
-    pub(super) fn tell_what_is_hot(&self) {
+    /// Reports to the admission filter which answers were hit since the last call: threads answer
+    /// from caches of their own, of which the filter sees nothing.
+    pub(super) fn report_hits(&self) {
         for (place, cached) in &self.cache {
             if cached.has_news() {
                 let _ = self.cache.get(&*place);
@@ -55,7 +57,6 @@ impl FilteredCache<CachedAnswer> {
 }
 
 impl FilteredCache<CachedFailure> {
-    /// A cache for failures.
     pub(super) fn of_failures(pinned: &[Place]) -> Self {
         let cache = Cache::builder()
             .max_capacity(FAILURES_MAX)
@@ -83,7 +84,7 @@ impl<V: Send + Sync + 'static> FilteredCache<V> {
         }
     }
 
-    /// Takes the value at a place away.
+    /// Removes the value at a place, and gives it.
     pub(super) fn remove(&self, place: Place) -> Option<Arc<V>> {
         match self.pinned.put(place, None) {
             Ok(held) => held,

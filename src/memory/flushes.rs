@@ -1,29 +1,29 @@
-//! What an operator flushed: it must not come back from where else it is remembered, the shared
-//! cache or a state file that was not loaded yet. What was learned after the flush may.
+//! The flushes by operators, which must not be undone: what was flushed does not come back from the
+//! shared cache, nor from a state file that was not loaded yet. What was learned after the flush
+//! may come from there.
 
 use std::sync::Arc;
 
 use crate::core::key::Key;
 use crate::core::time::Timestamp;
 
-/// Flushes that are told apart. Flushing is done by hand, so this is plenty.
+/// Flushes that are kept apart. Flushing is done by hand, so this is plenty.
 const SCOPES_MAX: usize = 64;
 
-/// Which names and types a flush is about.
+/// The names and types that a flush covers: true for the key of each of them.
 pub type Scope = Arc<dyn Fn(&Key) -> bool + Send + Sync>;
 
-/// The flushes so far, and when each of them was.
+/// The flushes so far, each with its time.
 #[derive(Default)]
 pub struct Flushes {
-    /// What was flushed, and when.
     scopes: Vec<(Scope, Timestamp)>,
-    /// Everything that was learned until then counts as flushed, because there were too many
-    /// flushes to tell apart.
+    /// Everything that was learned until this time counts as flushed, because there were too many
+    /// flushes to keep apart.
     all_until: Timestamp,
 }
 
 impl Flushes {
-    /// Takes note of a flush.
+    /// Notes that the names and types in `scope` were flushed at the time `at`.
     pub fn note(&mut self, scope: Scope, at: Timestamp) {
         if self.scopes.len() >= SCOPES_MAX {
             self.scopes = Vec::new();
@@ -33,7 +33,7 @@ impl Flushes {
         }
     }
 
-    /// Whether an answer that was learned at `stored` has been flushed since.
+    /// Whether an answer to `key` that was learned at `stored` has been flushed since.
     #[must_use]
     pub fn covers(&self, key: &Key, stored: Timestamp) -> bool {
         stored <= self.all_until || self.scopes.iter().any(|(scope, at)| stored <= *at && scope(key))
@@ -52,22 +52,22 @@ mod tests {
 
     #[test]
     fn only_what_was_meant_and_had_come_before_is_covered() {
-        let mut forgotten = Flushes::default();
+        let mut flushes = Flushes::default();
         let wrong = key("wrong.example.com");
-        forgotten.note(Arc::new(move |key| key.as_bytes() == wrong.as_bytes()), Timestamp::from_secs(10));
-        let covers = |name: &str, stored| forgotten.covers(&key(name), Timestamp::from_secs(stored));
+        flushes.note(Arc::new(move |key| key.as_bytes() == wrong.as_bytes()), Timestamp::from_secs(10));
+        let covers = |name: &str, stored| flushes.covers(&key(name), Timestamp::from_secs(stored));
         assert!(covers("wrong.example.com", 10) && !covers("wrong.example.com", 11) && !covers("other.example.com", 5));
     }
 
     #[test]
     fn what_is_kept_is_bounded_and_nothing_that_was_meant_comes_back() {
-        let mut forgotten = Flushes::default();
+        let mut flushes = Flushes::default();
         for second in 0..=SCOPES_MAX as u64 {
-            forgotten.note(Arc::new(|_| false), Timestamp::from_secs(second));
+            flushes.note(Arc::new(|_| false), Timestamp::from_secs(second));
         }
         assert!(
-            forgotten.scopes.is_empty()
-                && forgotten.covers(&key("any.example.com"), Timestamp::from_secs(SCOPES_MAX as u64))
+            flushes.scopes.is_empty()
+                && flushes.covers(&key("any.example.com"), Timestamp::from_secs(SCOPES_MAX as u64))
         );
     }
 }

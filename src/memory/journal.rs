@@ -1,10 +1,10 @@
-//! The journal tells what changes in the memory to those that keep it elsewhere as well: the state
-//! file and the shared cache.
+//! The journal reports the changes of the memory to those parts that keep answers elsewhere as
+//! well: the state file and the shared cache.
 //!
 //! Writing to the journal never waits: each reader has a bounded page of its own. A reader that
 //! does not take its page for too long finds it empty and [`Taken::missed`] set; it has to compare
-//! with the whole store instead. An eviction is no change: the answer is dropped here for want of
-//! room, and a reader that keeps answers elsewhere has a bound of its own.
+//! with the whole store instead. An eviction is no change: the answer is dropped because the cache
+//! is full, and a reader that keeps answers elsewhere has a bound of its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,8 +16,8 @@ use super::cached::CachedAnswer;
 use crate::core::key::Key;
 use crate::core::labelled::labelled;
 
-/// Changes that one reader may be behind: as many as a default cache has entries. Each is a
-/// pointer, or a key when it was flushed.
+/// Changes that one reader may be behind: as many as a default cache has entries. Each change is a
+/// pointer, or a key when it is a flush.
 const CHANGES_MAX: usize = 10_000;
 
 labelled! {
@@ -37,10 +37,10 @@ labelled! {
     }
 }
 
-/// A change in what is remembered.
+/// A change in the memory: something was learned, or flushed.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// An answer was remembered.
+    /// An answer of this origin was remembered.
     Learned(Arc<CachedAnswer>, Origin),
     /// A name and type was flushed by an operator.
     Flushed(Box<Key>),
@@ -51,31 +51,31 @@ pub enum Change {
 pub struct Taken {
     /// The changes since the last time, oldest first.
     pub changes: Vec<Change>,
-    /// Whether there were more changes than the page holds; then none of them is told.
+    /// Whether there were more changes than the page holds; `changes` is empty then.
     pub missed: bool,
 }
 
-/// What one reader has not taken yet.
+/// The changes that one reader has not taken yet.
 #[derive(Default)]
 struct Page {
     taken: Mutex<Taken>,
     changed: Notify,
 }
 
-/// Tells every reader what is learned and flushed.
+/// Reports to every reader what is learned and flushed.
 #[derive(Default)]
 pub struct Journal {
     /// The pages of all readers that still live.
     pages: Mutex<Vec<Weak<Page>>>,
-    /// Answers that were remembered, in the order of [`Origin::ALL`].
+    /// Numbers of answers that were remembered, in the order of [`Origin::ALL`].
     learned: [AtomicU64; Origin::ALL.len()],
 }
 
-/// One reader of the journal. It hears of every change after it was made; dropping it ends that.
+/// One reader of the journal, which gets every change from when it was made until it is dropped.
 pub struct Reader(Arc<Page>);
 
 impl Journal {
-    /// A new reader, which hears of every change from now on.
+    /// Makes a reader, which gets every change from now on.
     #[must_use]
     pub fn read(&self) -> Reader {
         let page = Arc::new(Page::default());
@@ -83,13 +83,13 @@ impl Journal {
         Reader(page)
     }
 
-    /// Answers of this origin that were remembered so far.
+    /// The number of answers of this origin that were remembered so far.
     #[must_use]
     pub fn learned(&self, origin: Origin) -> u64 {
         self.learned.get(origin.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
-    /// Tells all readers of a change; never waits for them.
+    /// Adds a change to the page of every reader; never waits for them.
     pub fn note(&self, change: &Change) {
         match change {
             Change::Learned(_, origin) => {
@@ -132,17 +132,17 @@ mod tests {
     use crate::core::key::Dnssec;
     use crate::core::testing::name;
 
-    fn forgotten(index: usize) -> Change {
+    fn flushed(index: usize) -> Change {
         Change::Flushed(Box::new(Key::new(&name(&format!("n{index}.example.com")), 1, 1, Dnssec::default())))
     }
 
     #[test]
-    fn each_reader_hears_of_every_change_after_its_beginning_once() {
+    fn each_reader_gets_every_change_after_its_beginning_once() {
         let journal = Journal::default();
         let first = journal.read();
-        journal.note(&forgotten(1));
+        journal.note(&flushed(1));
         let second = journal.read();
-        journal.note(&forgotten(2));
+        journal.note(&flushed(2));
         assert_eq!((first.take().changes.len(), second.take().changes.len()), (2, 1));
         assert!(first.take().changes.is_empty());
     }
@@ -152,11 +152,11 @@ mod tests {
         let journal = Journal::default();
         let reader = journal.read();
         for index in 0..=CHANGES_MAX + 5 {
-            journal.note(&forgotten(index));
+            journal.note(&flushed(index));
         }
         let taken = reader.take();
         assert!(taken.missed && taken.changes.is_empty());
-        journal.note(&forgotten(0));
+        journal.note(&flushed(0));
         let taken = reader.take();
         assert!(!taken.missed && taken.changes.len() == 1);
     }
@@ -165,7 +165,7 @@ mod tests {
     fn a_reader_that_is_gone_costs_nothing() {
         let journal = Journal::default();
         drop(journal.read());
-        journal.note(&forgotten(1));
+        journal.note(&flushed(1));
         assert!(journal.pages.lock().is_empty());
     }
 }

@@ -1,9 +1,9 @@
 //! Places that nothing is ever evicted from: those of the critical names.
 //!
 //! Each cache of the store has such places beside what it bounds, so that a flood can neither push
-//! a critical name out nor take the room that it needs. The places are fixed at the start; there
-//! are as many as critical names and types, in each DNSSEC service. Without critical names this
-//! costs a look at an empty table.
+//! a critical name out nor take its space. The places are fixed at the start; there is one for each
+//! critical name and type in each DNSSEC service. Without critical names this costs a look at an
+//! empty table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,21 +18,20 @@ pub(super) struct Pinned<V> {
 }
 
 impl<V> Pinned<V> {
-    /// Empty places.
+    /// Makes these places, all empty.
     pub(super) fn new(places: &[Place]) -> Self {
         Self { places: places.iter().map(|place| (*place, RwLock::new(None))).collect() }
     }
 
-    /// What lies at a place; the outer `None` says that the place is not pinned.
+    /// The value at a place; the outer `None` says that the place is not pinned.
     pub(super) fn get(&self, place: Place) -> Option<Option<Arc<V>>> {
         self.places.get(&place).map(|held| held.read().clone())
     }
 
-    /// Puts something at a place, or takes it away; gives what lay there, or back what cannot be
-    /// put there since the place is not pinned.
+    /// Puts a value at a pinned place, or removes the one there, and gives the former value.
     ///
     /// # Errors
-    /// The value itself, when the place is not pinned.
+    /// `value` itself, when the place is not pinned.
     pub(super) fn put(&self, place: Place, value: Option<Arc<V>>) -> Result<Option<Arc<V>>, Option<Arc<V>>> {
         match self.places.get(&place) {
             Some(held) => Ok(std::mem::replace(&mut *held.write(), value)),
@@ -40,7 +39,7 @@ impl<V> Pinned<V> {
         }
     }
 
-    /// Everything that lies at pinned places.
+    /// All values at pinned places.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Place, Arc<V>)> {
         self.places.iter().filter_map(|(place, held)| Some((*place, held.read().clone()?)))
     }

@@ -1,6 +1,6 @@
-//! Where an answer or failure lies in the caches of the store: a hash of its key.
+//! The place of an answer or failure in the caches of the store: a hash of its key.
 //!
-//! What lies at a place knows its own key, so the caches go by the hash alone, which saves two
+//! Each answer and failure knows its own key, so the caches need only the hash, which saves two
 //! allocations an entry. Should two of a million names ever have the same 64 bits (1 in 40
 //! million), the later one is remembered.
 
@@ -11,11 +11,11 @@ use crate::core::key::Key;
 /// The hash of a key.
 pub(super) type Place = u64;
 
-/// Hashes keys, and places once more where a cache does so.
+/// Hashes keys; a cache that hashes places once more uses it as well.
 pub(super) type Hasher = foldhash::fast::RandomState;
 
-/// Tells the place of a key; seeded anew in each process, so that nobody can choose names that
-/// collide.
+/// Computes the place of a key. The hash is seeded anew in each process, so that nobody can choose
+/// names that collide.
 #[derive(Default)]
 pub(super) struct Places(Hasher);
 

@@ -1,11 +1,11 @@
 //! The cache of positive answers: bounded by weight, and open to every new answer.
 //!
 //! moka's TinyLFU may refuse an entry that has just been fetched, because the names that are there
-//! are asked for more often. For what random names fill that is right; but a positive answer that
-//! is refused is missing when the upstream fails a moment later. Here each one is taken in
-//! (Clock-PRO: newcomers are on trial, and a flood of them pushes out one another before it pushes
-//! out a name in use). An entry costs some 60 bytes of bookkeeping, in moka 290 (measured, 10 000
-//! entries).
+//! are asked for more often. That is right for the caches that random names fill; but a positive
+//! answer that is refused is missing when the upstream fails a moment later. Here each positive
+//! answer is taken in (Clock-PRO: newcomers are on trial, and a flood of them pushes out one
+//! another before it pushes out a name in use). An entry costs some 60 bytes of bookkeeping, in
+//! moka 290 (measured, 10 000 entries).
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::place::{Hasher, Place};
 /// Entries of a shard, which has its own lock. A cache of up to so many has one shard, so that the
 /// bound holds to the last entry: shards fill unevenly.
 const SHARD_ENTRIES: u64 = 32_768;
-/// Shards at the most.
+/// The largest number of shards.
 const SHARDS_MAX: u64 = 64;
 
 /// The positive answers of a store.
@@ -29,7 +29,7 @@ pub(super) struct PositiveCache {
     pinned: Pinned<CachedAnswer>,
 }
 
-/// Weighs an answer.
+/// Computes the weight of an answer.
 #[derive(Clone)]
 struct Weight {
     /// The least that an answer weighs, in bytes.
@@ -60,7 +60,7 @@ impl Lifecycle<Place, Arc<CachedAnswer>> for Eviction {
 impl PositiveCache {
     /// A cache for so many bytes and entries, beside those at the pinned places.
     ///
-    /// An entry weighs at least `bytes / entries`, so that the one bound holds both limits.
+    /// An entry weighs at least `bytes / entries`, so that the one bound keeps both limits.
     pub(super) fn new(bytes: u64, entries: u64, pinned: &[Place]) -> Self {
         let least = bytes / entries.max(1);
         let mut options = OptionsBuilder::new();
@@ -96,7 +96,7 @@ impl PositiveCache {
         }
     }
 
-    /// Takes the answer at a place away.
+    /// Removes the answer at a place, and gives it.
     pub(super) fn remove(&self, place: Place) -> Option<Arc<CachedAnswer>> {
         match self.pinned.put(place, None) {
             Ok(held) => held,
@@ -109,9 +109,9 @@ impl PositiveCache {
         self.pinned.iter().chain(self.cache.iter())
     }
 
-    /// Tells the eviction which answers were hit since the last call: threads answer from caches of
-    /// their own, of which the eviction sees nothing.
-    pub(super) fn tell_what_is_hot(&self) {
+    /// Reports to the eviction which answers were hit since the last call: threads answer from
+    /// caches of their own, of which the eviction sees nothing.
+    pub(super) fn report_hits(&self) {
         for (place, cached) in self.cache.iter() {
             if cached.has_news() {
                 let _ = self.cache.get(&place);

@@ -1,9 +1,11 @@
-//! What is remembered: positive answers, negative answers beside them, and failures beside both.
+//! The store of everything that is remembered: positive answers, negative answers beside them, and
+//! failures beside both.
 //!
-//! Last known good is immutable. A negative answer never replaces a positive one: it is stored
-//! beside it and *overrules* it, for as long as it is remembered itself. A failure is noted beside
-//! what is known of a name, and touches none of it. So a flood of random names fills the caches for
-//! negative answers or failures, and cannot wash out what an outage needs.
+//! Last known good is immutable. A negative answer never replaces a positive one: the negative
+//! answer is stored beside the positive one and *overrules* it, for as long as the negative answer
+//! is remembered. A failure is noted beside the answers to a name, and changes none of them. So a
+//! flood of random names fills the caches for negative answers or failures, and cannot wash out
+//! what an outage needs.
 //!
 //! | remembered of a key | found |
 //! |---|---|
@@ -14,7 +16,7 @@
 //!
 //! Positive answers have a [`PositiveCache`] that takes in every new one. Negative answers and
 //! failures are what floods of random names are made of: each has a [`FilteredCache`]. An entry
-//! weighs at least `bytes / entries`, so the one bound holds both limits. Critical names have
+//! weighs at least `bytes / entries`, so the one bound keeps both limits. Critical names have
 //! places of their own beside all three, from which nothing is evicted.
 
 use std::sync::Arc;
@@ -32,14 +34,14 @@ use crate::core::policy::CachePolicy;
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
 
-/// What the store knows of a name and type; stale and overruled answers are sorted out.
+/// The result of a look at the store under a key: the one answer that counts, or a failure.
 #[derive(Clone, Debug)]
 pub enum Found {
     /// An answer that may be served, fresh or stale.
     Answer(Arc<CachedAnswer>),
     /// The last resolution failed, and no answer may be served.
     Failure(Arc<CachedFailure>),
-    /// Nothing is known.
+    /// Nothing is known of the name and type.
     Nothing,
 }
 
@@ -56,13 +58,13 @@ pub struct Store {
 }
 
 impl Store {
-    /// An empty store.
+    /// Makes an empty store within these bounds.
     #[must_use]
     pub fn new(policy: &CachePolicy) -> Self {
         Self::with_pinned(policy, &[])
     }
 
-    /// An empty store that never evicts what it knows of these keys.
+    /// Makes an empty store that never evicts what is remembered under the `pinned` keys.
     #[must_use]
     pub fn with_pinned(policy: &CachePolicy, pinned: &[Key]) -> Self {
         let percent = u64::from(policy.negative_percent);
@@ -77,7 +79,6 @@ impl Store {
         }
     }
 
-    /// The place of a key in all caches.
     fn place(&self, key: &Key) -> Place {
         self.places.of(key)
     }
@@ -98,8 +99,8 @@ impl Store {
         {
             return Found::Answer(cached);
         }
-        // The negative answer that overruled it was evicted or is too old: last known good is
-        // better than nothing, but it is not served as fresh.
+        // The negative answer that overruled the positive one was evicted or is too old: last known
+        // good is better than nothing, but it is not served as fresh.
         if let Some(cached) = good {
             return Found::Answer(cached);
         }
@@ -114,7 +115,7 @@ impl Store {
         let good = self.good.get(place);
         let negative = self.negative.get(place);
         for old in good.iter().chain(&negative) {
-            // Also when another key has the same place: it is about to lose it.
+            // Also when another key has the same place: its answer is about to lose that place.
             old.supersede();
             if old.answers(key) {
                 cached.inherit(old);
@@ -141,7 +142,7 @@ impl Store {
     }
 
     /// Remembers an answer that was learned elsewhere or earlier, with the hits that it had; `None`
-    /// when what is here is as new or newer.
+    /// when the store has an answer that is as new or newer.
     pub(super) fn restore(&self, key: &Key, entry: Entry, group: GroupId, hits: u32) -> Option<Arc<CachedAnswer>> {
         let cached = Arc::new(CachedAnswer::new(key, entry, group));
         cached.resume(hits);
@@ -150,7 +151,7 @@ impl Store {
         self.end_failure(place);
         let good = self.good.get(place).filter(|good| good.answers(key));
         let negative = self.negative.get(place).filter(|negative| negative.answers(key));
-        // Equal age counts as newer: what is here may have been hit since.
+        // Equal age counts as newer: the answer in the store may have been hit since.
         let newer = |other: &Arc<CachedAnswer>| !cached.entry.is_newer_than(&other.entry);
         match cached.entry.kind {
             Kind::Positive => {
@@ -185,7 +186,7 @@ impl Store {
         Some(cached)
     }
 
-    /// Drops everything that is remembered of a name and type; false when that was nothing.
+    /// Drops everything that is remembered of a name and type; false when nothing was.
     pub(super) fn flush(&self, key: &Key) -> bool {
         let place = self.place(key);
         let _writing = self.writing.lock();
@@ -232,7 +233,7 @@ impl Store {
         self.end_failure(self.place(key));
     }
 
-    /// Takes what lies at a place out of the failure cache, and marks it for threads that hold on
+    /// Removes the failure at a place from the failure cache, and marks it for threads that hold on
     /// to it ([`super::thread_cache`]).
     fn end_failure(&self, place: Place) {
         if let Some(failed) = self.failures.get(place) {
@@ -264,7 +265,7 @@ impl Store {
             })
             .filter(|cached| cached.hits() > 0)
             .collect();
-        // Equally hot ones are sorted by name, so that a simulation goes the same way each time.
+        // Equally hot answers are sorted by name, so that a simulation goes the same way each time.
         let rest = |cached: &CachedAnswer| (cached.service(), cached.entry.kind == Kind::Positive);
         found.sort_by(|one, other| {
             let (hits, others) = (one.hits(), other.hits());
@@ -277,15 +278,16 @@ impl Store {
         found.into_iter().filter_map(|cached| Some((cached.key()?, cached))).collect()
     }
 
-    /// Tells the caches which answers were hit since the last call, so that they keep what is hot:
-    /// threads answer from caches of their own, of which these see nothing. Walks over all answers.
-    pub fn tell_what_is_hot(&self) {
-        self.good.tell_what_is_hot();
-        self.negative.tell_what_is_hot();
+    /// Reports to the caches which answers were hit since the last call, so that they keep the
+    /// hottest: threads answer from caches of their own, of which these see nothing. Walks over all
+    /// answers.
+    pub fn report_hits(&self) {
+        self.good.report_hits();
+        self.negative.report_hits();
     }
 
-    /// Entries, and the weight in bytes of those within the bound: positive answers, negative
-    /// answers, failures.
+    /// The number of entries, and the weight in bytes of those within the bound, of positive
+    /// answers, negative answers and failures.
     #[must_use]
     pub fn sizes(&self) -> [(u64, u64); 3] {
         [self.good.size(), self.negative.size(), self.failures.size()]
@@ -435,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pinned_survives_every_flood_in_every_room() {
+    fn what_is_pinned_survives_every_flood_in_every_cache() {
         let names = ["good.example.com", "denied.example.com", "failed.example.com"];
         let store = Store::with_pinned(&policy().cache, &names.map(key));
         insert(&store, names[0], &Response::new(names[0], 1).a(names[0], 60).bytes(), NOW);
@@ -452,18 +454,18 @@ mod tests {
         }
         store.settle();
         let sizes = store.sizes().map(|(entries, _)| entries);
-        assert!(sizes[0] >= 9_000 && sizes[1] >= 2_000 && sizes[2] >= 1_500, "the rooms are full: {sizes:?}");
+        assert!(sizes[0] >= 9_000 && sizes[1] >= 2_000 && sizes[2] >= 1_500, "the caches are full: {sizes:?}");
         assert!(sizes[0] <= 10_001 && sizes[1] <= 2_501 && sizes[2] <= 2_049, "and bounded: {sizes:?}");
-        assert!(
-            matches!(store.find(&key(names[0]), NOW), Found::Answer(cached) if cached.entry.kind == Kind::Positive && cached.is_current())
-        );
-        assert!(
-            matches!(store.find(&key(names[1]), NOW), Found::Answer(cached) if cached.entry.kind == Kind::NxDomain && cached.is_current())
-        );
+        let current_kind = |text: &str| match store.find(&key(text), NOW) {
+            Found::Answer(cached) => cached.is_current().then_some(cached.entry.kind),
+            Found::Failure(_) | Found::Nothing => None,
+        };
+        assert_eq!(current_kind(names[0]), Some(Kind::Positive));
+        assert_eq!(current_kind(names[1]), Some(Kind::NxDomain));
         assert!(matches!(store.find(&key(names[2]), NOW), Found::Failure(failed) if failed.is_current()));
         assert!(
             names[..2].iter().all(|name| store.answers().any(|cached| cached.key() == Some(key(name)))),
-            "whoever walks the store meets them"
+            "a walk over the store finds them"
         );
         assert!(
             names.iter().all(|name| store.flush(&key(name)) && matches!(store.find(&key(name), NOW), Found::Nothing))
@@ -575,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_is_gone_from_every_room() {
+    fn what_is_flushed_is_gone_from_every_cache() {
         let store = store();
         let www = key("www.example.com");
         let answers =

@@ -1,9 +1,10 @@
-//! What one thread answered lately, so that a hit costs no look at the store.
+//! The answers that one thread gave lately, so that a hit costs no look at the store.
 //!
-//! A read of the store is not free: moka keeps its books on the thread that reads, which costs some
-//! 100 ns and now and then an allocation. So each thread that answers keeps references to the
+//! A read of the store is not free: moka does its bookkeeping on the thread that reads, which costs
+//! some 100 ns and now and then an allocation. So each thread that answers keeps references to the
 //! answers that it was asked for more than once. A reference counts only as long as the store would
-//! find the same: whatever replaces or evicts an answer marks it ([`CachedAnswer::is_current`]).
+//! find the same answer: an answer that is replaced or evicted is marked
+//! ([`CachedAnswer::is_current`]).
 //!
 //! The cache holds references, not copies. References to replaced answers are dropped when their
 //! place is needed, and a few more with each new reference.
@@ -17,9 +18,10 @@ use crate::core::classify::Kind;
 use crate::core::key::Key;
 use crate::core::time::Timestamp;
 
-/// Sets of a thread: with two places each enough for the default cache of 10 000 names, in 192 KiB.
+/// Sets of a thread. With two places in each they are enough for the default cache of 10 000 names,
+/// and take 192 KiB.
 const SETS: usize = 8_192;
-/// Places for failures.
+/// Places for references to failures.
 const FAILURES: usize = 256;
 /// Sets that are searched for replaced answers with each new reference.
 const TIDIED: usize = 4;
@@ -27,7 +29,7 @@ const TIDIED: usize = 4;
 /// push each other out all the time.
 const NEWCOMERS: u32 = 8;
 
-/// Two references, with what tells them apart at a glance.
+/// Two references, with tags that distinguish them at a glance.
 #[derive(Debug, Default)]
 struct Set {
     /// Part of the keys' hashes.
@@ -35,39 +37,38 @@ struct Set {
     answers: [Option<Arc<CachedAnswer>>; 2],
 }
 
-/// What is known of a name and type, borrowed from the thread's references.
+/// The answer or failure that is known of a name and type, borrowed from the thread's references.
 #[derive(Debug)]
 pub enum Known<'a> {
     /// An answer that may be served, fresh or stale.
     Answer(&'a Arc<CachedAnswer>),
     /// The last resolution failed, and no answer may be served.
     Failure(&'a CachedFailure),
-    /// Nothing is known.
+    /// Nothing is known of the name and type.
     Nothing,
 }
 
-/// The references of one thread.
+/// The references that one thread keeps to answers and failures in the store.
 pub struct ThreadCache {
     sets: Box<[Set]>,
     failures: Box<[Option<Arc<CachedFailure>>]>,
-    /// What was found last, so that it can be borrowed although it has no place.
+    /// The last result of a look at the store, so that it can be borrowed although it has no place.
     last: Found,
     /// The set that is searched next for replaced answers.
     untidy: usize,
     /// Newcomers to full sets so far.
     turned_away: u32,
-    /// Chooses the set.
     hasher: foldhash::fast::RandomState,
 }
 
 impl ThreadCache {
-    /// An empty cache of the usual size.
+    /// Makes an empty cache of the usual size.
     #[must_use]
     pub fn new() -> Self {
         Self::with_places(SETS, FAILURES)
     }
 
-    /// A cache without places, for a caller that answers a single query.
+    /// Makes a cache without places, for a caller that answers a single query.
     #[must_use]
     pub fn none() -> Self {
         Self::with_places(0, 0)
@@ -86,6 +87,7 @@ impl ThreadCache {
 
     /// Finds what is known of a key: among the thread's references, else in the store.
     pub fn find(&mut self, store: &Store, key: &Key, now: Timestamp) -> Known<'_> {
+        // First look among the references.
         let hash = self.hasher.hash_one(key.as_bytes());
         let (own, tag) = (place(hash, self.sets.len()), tag(hash));
         if let Some(side) = self.sets.get(own).and_then(|set| set.find(tag, key, now)) {
@@ -103,6 +105,7 @@ impl ThreadCache {
         {
             return self.failures.get(failed).and_then(Option::as_deref).map_or(Known::Nothing, Known::Failure);
         }
+        // Then look at the store, and keep a reference to what is asked for again.
         self.last = store.find(key, now);
         match &self.last {
             // A flood of names that are asked for once must not fill the places.
@@ -124,7 +127,7 @@ impl ThreadCache {
         }
     }
 
-    /// Keeps a reference, in place of one to a replaced answer if there is one.
+    /// Keeps a reference, in the place of one to a replaced answer if there is such a place.
     fn keep(&mut self, own: usize, tag: u32, cached: Arc<CachedAnswer>) {
         self.tidy();
         let Some(set) = self.sets.get_mut(own) else { return };
@@ -174,12 +177,12 @@ impl Set {
 
 /// Whether the store would find this answer for a key.
 fn counts(cached: &CachedAnswer, key: &Key, now: Timestamp) -> bool {
-    let last_word = match cached.entry.kind {
+    let is_final = match cached.entry.kind {
         Kind::Positive => true,
         // A denial without an SOA gives way to an older positive answer when it expires.
         Kind::NoData | Kind::NxDomain => cached.entry.vouched || cached.entry.is_fresh(now),
     };
-    cached.is_current() && last_word && cached.entry.is_servable(now) && cached.answers(key)
+    cached.is_current() && is_final && cached.entry.is_servable(now) && cached.answers(key)
 }
 
 /// The place of a hash among `places`.
@@ -219,6 +222,11 @@ mod tests {
         cached
     }
 
+    /// Whether the thread cache finds this very answer for a key.
+    fn finds(thread_cache: &mut ThreadCache, store: &Store, key: &Key, expected: &Arc<CachedAnswer>) -> bool {
+        matches!(thread_cache.find(store, key, NOW), Known::Answer(cached) if Arc::ptr_eq(cached, expected))
+    }
+
     fn references(thread_cache: &ThreadCache) -> usize {
         thread_cache.sets.iter().flat_map(|set| &set.answers).flatten().count()
     }
@@ -228,13 +236,9 @@ mod tests {
         let (store, mut thread_cache) = (Store::new(&policy().cache), ThreadCache::new());
         let old = remember(&store, &mut thread_cache, &key("www.example.com", 1), "www.example.com");
         assert_eq!(references(&thread_cache), 1);
-        assert!(
-            matches!(thread_cache.find(&store, &key("WWW.example.com", 1), NOW), Known::Answer(cached) if Arc::ptr_eq(cached, &old))
-        );
+        assert!(finds(&mut thread_cache, &store, &key("WWW.example.com", 1), &old));
         let new = remember(&store, &mut thread_cache, &key("www.example.com", 1), "www.example.com");
-        assert!(
-            matches!(thread_cache.find(&store, &key("www.example.com", 1), NOW), Known::Answer(cached) if Arc::ptr_eq(cached, &new))
-        );
+        assert!(finds(&mut thread_cache, &store, &key("www.example.com", 1), &new));
         assert_eq!(references(&thread_cache), 1, "the old one is let go");
     }
 
@@ -281,7 +285,7 @@ mod tests {
                 matches!(thread_cache.find(&store, &wanted, NOW), Known::Answer(cached) if cached.answers(&wanted))
             );
         }
-        assert!(kept >= 30, "{kept} of 60 from the thread_cache");
+        assert!(kept >= 30, "{kept} of 60 from the thread cache");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What goes on once a second without any client: reviews of upstreams and outages, and the sweep
-//! that refreshes names after an outage.
+//! The work that goes on without any client: a review of upstreams and outages every second, and
+//! the sweep that refreshes names after an outage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::core::upstream::GroupId;
 
 /// How often upstreams and outages are reviewed.
 const REVIEW_EVERY: Duration = Duration::from_secs(1);
-/// How often the store is told which answers are hot, for up to [`HOT_ENTRIES`] entries; more
-/// rarely for more, since that walks all of them.
+/// How often hits are reported to the caches of the store, for up to [`HOT_ENTRIES`] entries; more
+/// rarely for more of them, since that walks over all.
 const HOT_EVERY: Duration = Duration::from_secs(10);
-/// Entries that are walked in some 3 ms.
+/// Entries that a walk takes some 3 ms for.
 const HOT_ENTRIES: u64 = 10_000;
-/// Names that one sweep refreshes at the most.
+/// The largest number of names that one sweep refreshes.
 const SWEEP_MAX: usize = 10_000;
 /// The sweep begins after a random time up to this, so that many sidecars do not begin together.
 const SWEEP_DELAY: Duration = Duration::from_secs(5);
@@ -36,13 +36,13 @@ impl Background {
         let context = &self.context;
         let factor = u32::try_from(context.policy.cache.entries / HOT_ENTRIES).unwrap_or(u32::MAX);
         let hot_every = HOT_EVERY.max(HOT_EVERY * factor);
-        let mut told = context.now();
+        let mut hits_reported = context.now();
         loop {
             tokio::time::sleep(REVIEW_EVERY).await;
             let now = context.now();
-            if now.since(told) >= hot_every {
-                told = now;
-                context.memory.store().tell_what_is_hot();
+            if now.since(hits_reported) >= hot_every {
+                hits_reported = now;
+                context.memory.store().report_hits();
             }
             context.upstreams.review(now);
             for (id, group) in context.upstreams.groups().filter(|(_, group)| group.has_upstreams()) {
@@ -68,7 +68,7 @@ async fn sweep(context: Arc<Context>, group: GroupId) {
         if context.upstreams.availability(group) != Availability::Healthy {
             return;
         }
-        // Clients may have had it refreshed since the list was made.
+        // Clients may have had the name refreshed since the list was made.
         if cached.is_current() && !context.flights.contains(&key) {
             let _ = join_or_start(&context, &key, group, Class::Sweep);
             tokio::time::sleep(pace).await;

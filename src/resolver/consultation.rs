@@ -1,16 +1,17 @@
-//! When the shared cache is asked: by the resolution of a name of which nothing is remembered here,
-//! when upstreams do not answer for it.
+//! The question of a resolution to the shared cache: when it is asked, and how its reply is waited
+//! for. Only the resolution of a name of which nothing is remembered here asks, and only when
+//! upstreams do not answer.
 //!
 //! | the memory has | upstreams | the shared cache is asked |
 //! |---|---|---|
 //! | an answer, however stale | any | never |
 //! | nothing | down | at once, beside the last resort |
-//! | nothing | silent beyond the client response timer, or in trouble: closed ports, no usable response | when that is noticed |
+//! | nothing | silent beyond the client response timer, closed ports, no usable response | when that is noticed |
 //! | nothing | answered | never |
 //!
-//! It is asked once per resolution, on a task of its own. Clients that wait get the first answer
-//! that comes, from upstream or from here; a resolution that ends without an answer first waits for
-//! the shared cache, which the port bounds.
+//! The shared cache is asked once per resolution, on a task of its own. Clients that wait get the
+//! first answer that comes, from upstream or from the shared cache; a resolution that ends without
+//! an answer first waits for the shared cache, which the port bounds.
 
 use std::sync::Arc;
 
@@ -23,12 +24,12 @@ use crate::core::key::Key;
 /// How far a resolution's question to the shared cache has come.
 #[derive(Default)]
 pub(super) enum Consultation {
-    /// It was not asked.
+    /// The shared cache was not asked.
     #[default]
     NotYet,
-    /// It was asked. The receiver ends when its reply has been dealt with.
+    /// The shared cache was asked. The receiver ends when the reply has been dealt with.
     UnderWay(oneshot::Receiver<()>),
-    /// It has replied, or there is nothing to wait for.
+    /// The shared cache has replied, or there is nothing to wait for.
     Over,
 }
 
@@ -42,8 +43,8 @@ impl Consultation {
         if context.memory.find_answer(key, context.now()).is_some() {
             return;
         }
-        let (heard, hearing) = oneshot::channel();
-        *self = Self::UnderWay(hearing);
+        let (replied, reply) = oneshot::channel();
+        *self = Self::UnderWay(reply);
         let (own, key, flight) = (Arc::clone(context), key.clone(), Arc::clone(flight));
         context.tasks.spawn(async move {
             let memory = &own.memory;
@@ -56,14 +57,14 @@ impl Consultation {
                 memory.clear_failure(&key);
                 flight.report(Progress::Recalled(cached));
             }
-            drop(heard);
+            drop(replied);
         });
     }
 
     /// Waits until the shared cache has replied. Cancel safe.
     pub(super) async fn end(&mut self) {
-        if let Self::UnderWay(hearing) = std::mem::replace(self, Self::Over) {
-            let _ = hearing.await;
+        if let Self::UnderWay(reply) = std::mem::replace(self, Self::Over) {
+            let _ = reply.await;
         }
     }
 }

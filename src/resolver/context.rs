@@ -1,4 +1,5 @@
-//! The parts that work on one resolution, side by side, and what needs two of them at once.
+//! The context of a resolution: the parts that work on it, side by side, and the functions that
+//! need two of them at once.
 //!
 //! Each part can be used and tested without the others. They are together here because a resolution
 //! outlives the query that started it: it holds one `Arc<Context>` instead of ten. Nothing that
@@ -21,7 +22,7 @@ use crate::memory::Memory;
 use crate::memory::cached::{CachedAnswer, FailureNote};
 use crate::telemetry::tally::Failures;
 
-/// What a resolution works with.
+/// The parts that a resolution works with.
 pub(super) struct Context {
     pub(super) policy: Policy,
     pub(super) memory: Arc<Memory>,
@@ -33,13 +34,12 @@ pub(super) struct Context {
     pub(super) failures: Failures,
     pub(super) watchlist: Watchlist,
     pub(super) ports: Ports,
-    /// Empty until somebody shares, which may be after the start.
+    /// Empty until [`super::Resolver::share`] is called, which may be after the start.
     pub(super) shared_cache: OnceLock<Arc<dyn SharedCache>>,
     pub(super) tasks: Tasks,
 }
 
 impl Context {
-    /// The present moment.
     pub(super) fn now(&self) -> Timestamp {
         self.memory.now()
     }
@@ -55,7 +55,7 @@ impl Context {
         if note.holds(|| self.upstreams.recoveries(group, key.name()), now) { Recheck::NotDue } else { Recheck::Due }
     }
 
-    /// What is going on upstream for a remembered answer.
+    /// The state of the refresh of a remembered answer.
     pub(super) fn refresh_state(&self, key: &Key, cached: &CachedAnswer, now: Timestamp) -> Refresh {
         match self.recheck(key, cached.group(), &cached.failure, now) {
             Recheck::NotDue => Refresh::Failed,

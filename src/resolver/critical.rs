@@ -1,9 +1,9 @@
-//! Keeps the critical names: resolves them at the start, refreshes them although nobody asks, holds
-//! readiness back until they are known, and says when one is too old or denied.
+//! Keeps the critical names: resolves them at the start, refreshes them although no client asks,
+//! holds readiness back until they are known, and logs when one is too old or denied.
 //!
-//! One task looks at all of them, at least once a second. What it asks goes through the same
-//! flights, failure rechecks and packet budget as any other question, in a class of its own; it has
-//! a few places of its own among the flights, so that a flood cannot keep it out.
+//! One task looks at all of them, at least once a second. Its questions go through the same
+//! flights, failure rechecks and packet budget as any other question, in a class of their own; they
+//! have a few places of their own among the flights, so that a flood cannot keep them out.
 //!
 //! | remembered | failure recheck | upstreams | a name that is due |
 //! |---|---|---|---|
@@ -46,7 +46,7 @@ const AGAIN_MIN: Duration = Duration::from_secs(1);
 /// The longest such time. While readiness waits, both are a tenth.
 const AGAIN_MAX: Duration = Duration::from_secs(5);
 
-/// Keeps the critical names, and tells how they stand.
+/// Keeps the critical names, and reports their states.
 pub(super) struct CriticalNames {
     pub(super) context: Arc<Context>,
     pub(super) hosts: Arc<HostsTable>,
@@ -54,13 +54,13 @@ pub(super) struct CriticalNames {
 }
 
 impl CriticalNames {
-    /// How the critical names stand, in the configured order.
+    /// The states of the critical names, in the configured order.
     pub(super) fn standings(&self) -> Vec<Critical> {
         let now = self.context.now();
         self.context.watchlist.watched.iter().map(|watched| self.standing(watched, now)).collect()
     }
 
-    /// How one critical name stands.
+    /// The state of one critical name.
     fn standing(&self, watched: &Watched, now: Timestamp) -> Critical {
         let state = *watched.state.lock();
         let mut critical = Critical {
@@ -73,6 +73,7 @@ impl CriticalNames {
             too_old_since: None,
             last_failure: state.last_failure,
         };
+        // The hosts file answers without an upstream, so its names are always fresh.
         if let Some(entry) = self.hosts.answer(&watched.key, &self.context.policy, now) {
             critical.standing = Standing::Fresh;
             critical.kind = Some(entry.kind);
@@ -80,6 +81,7 @@ impl CriticalNames {
             critical.fresh_for = watched.max_age;
             return critical;
         }
+        // A remembered answer decides about all other names; without one the name is missing.
         let mut known = state.known;
         if let Some(cached) = self.context.memory.find_answer(&watched.key, now) {
             let given = if cached.is_fresh(now) { ServedAs::Fresh } else { ServedAs::Stale };
@@ -92,6 +94,7 @@ impl CriticalNames {
                 Standing::Stale | Standing::Denied | Standing::Missing => Duration::ZERO,
             };
         }
+        // A name whose answer is older than `max_age`, or missing for that long, is too old.
         critical.too_old_since = match critical::trouble(critical.standing, known, watched.max_age, now) {
             Some(CriticalTrouble::TooOld) => Some(known.plus(watched.max_age)),
             Some(CriticalTrouble::Denied) | None => None,
@@ -125,12 +128,13 @@ impl CriticalNames {
             watched.state.lock().known = now;
             return now.plus(LOOK_EVERY);
         }
+        // What is remembered decides when the name is due, and in which state its refresh is.
         let found = context.memory.find(&watched.key, now);
         let mut state = watched.state.lock();
         let (group, refresh) = match &found {
             Found::Answer(cached) => {
                 state.known = cached.entry.stored;
-                // Another answer than the one that the present plan was made for.
+                // A new answer gets a plan of its own, at a moment that is drawn at random.
                 if state.planned_for != Some(cached.entry.stored) {
                     state.planned_for = Some(cached.entry.stored);
                     state.due = critical::refresh_at(&cached.entry, watched.max_age, context.ports.chance.number());
@@ -157,6 +161,7 @@ impl CriticalNames {
         let due = state.due;
         // A resolution may take note of a failure at once, which needs this lock.
         drop(state);
+        // The table at the top of this module says which names are asked for.
         match (found, refresh, context.upstreams.availability(group)) {
             (Found::Answer(_), Refresh::Idle, Availability::Down) => {}
             (_, Refresh::Idle, _) => drop(join_or_start(context, &watched.key, group, Class::Critical)),
@@ -175,7 +180,7 @@ impl CriticalNames {
         }
     }
 
-    /// Writes what is wrong with a name to the log, once when it begins and once when it ends.
+    /// Logs the trouble of a name, once when it begins and once when it ends.
     fn log_trouble(&self, watched: &Watched, now: Timestamp) {
         let standing = self.standing(watched, now).standing;
         let mut state = watched.state.lock();
@@ -195,17 +200,17 @@ impl CriticalNames {
         }
     }
 
-    /// Ends the wait of readiness when all names are known and there is an upstream, or when it has
-    /// taken long enough.
+    /// Ends the wait of readiness when all names are known and there is an upstream, or when the
+    /// wait has taken as long as the operator allows.
     fn review_readiness(&self, began: Timestamp, now: Timestamp) {
         let context = &self.context;
         let watched = &context.watchlist.watched;
-        let nobody = context.upstreams.all().is_empty().then(|| "any upstream".to_owned());
+        let no_upstream = context.upstreams.all().is_empty().then(|| "any upstream".to_owned());
         let missing: Vec<String> = watched
             .iter()
             .filter(|watched| self.standing(watched, now).standing == Standing::Missing)
             .map(|watched| watched.key.to_string())
-            .chain(nobody)
+            .chain(no_upstream)
             .collect();
         let waited = now.since(began);
         if missing.is_empty() {

@@ -1,9 +1,9 @@
 //! Resolutions under way: at most one per key, joined by every client that asks for the same.
 //!
-//! A flight is the meeting point of a resolution and of those who wait for it: the resolution
-//! reports how far it has come, the clients watch. It also carries what the resolution is wanted
-//! for: a client that joins a prefetch makes it a client's resolution, for which the packet budget
-//! has more room.
+//! A flight is the meeting point of a resolution and of the clients that wait for it: the
+//! resolution reports how far it has come, and the clients watch. The flight also knows what the
+//! resolution is wanted for: a client that joins a prefetch makes it a client's resolution, for
+//! which the packet budget allows more.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,8 +17,8 @@ use crate::core::key::Key;
 use crate::core::time::Timestamp;
 use crate::memory::cached::{CachedAnswer, ResolutionFailure};
 
-/// Waiting clients that are told apart to recognise a retransmission; for more of them a
-/// retransmission waits like a new query.
+/// Waiting clients that are remembered, to recognise their retransmissions; the retransmission of
+/// any further client waits like a new query.
 const WAITERS_KNOWN: usize = 64;
 
 /// Probes under way beyond the limit: four at a time for each of 16 upstreams, for as long as each
@@ -31,14 +31,14 @@ const CRITICAL_MAX: usize = 32;
 /// How far a resolution has come.
 #[derive(Clone, Debug)]
 pub enum Progress {
-    /// Upstreams are being asked.
+    /// Upstreams are being asked, and none has answered yet.
     Asking,
     /// An answer will take longer than the client response timer: a client with a stale answer in
     /// reach need not wait.
     Trouble,
     /// The resolution deadline has passed; a late answer is still listened for.
     GaveUp(NoAnswer),
-    /// An upstream has answered.
+    /// An upstream has answered just now.
     Answered(Arc<CachedAnswer>),
     /// The shared cache had an answer.
     Recalled(Arc<CachedAnswer>),
@@ -46,34 +46,35 @@ pub enum Progress {
     Ended(NoAnswer),
 }
 
-/// What clients get of a resolution that has no answer.
+/// The result of a resolution without an answer, as clients get it.
 #[derive(Clone, Debug)]
 pub struct NoAnswer {
-    /// Why there is no answer.
+    /// The reason for which there is no answer.
     pub reason: ResolutionFailure,
-    /// A truncated response whose whole could not be had over TCP.
+    /// A truncated response, when the whole answer could not be obtained over TCP.
     pub truncated: Option<Arc<CachedAnswer>>,
 }
 
-/// One resolution under way, as those who wait for it see it.
+/// One resolution under way, as the clients that wait for it see it.
 #[derive(Debug)]
 pub struct Flight {
     purpose: Mutex<Purpose>,
-    /// Notified when something more important wants the answer while the budget holds it back.
+    /// Notified when a more important class wants the answer while the packet budget holds the
+    /// resolution back.
     hurried: Notify,
     progress: watch::Sender<Progress>,
     /// Source and message ID of the clients that wait.
     waiters: Mutex<Vec<(SocketAddr, u16)>>,
 }
 
-/// What a resolution is for, and since when.
+/// The purpose of a resolution, and when it began.
 #[derive(Clone, Copy, Debug)]
 struct Purpose {
-    /// The most important class of all that asked for it.
+    /// The most important of the classes that asked for the resolution.
     class: Class,
-    /// When it began, or when its time of being held back ended.
+    /// When the resolution began, or when the packet budget stopped holding it back.
     began: Timestamp,
-    /// Whether the packet budget has no room for its class at present.
+    /// Whether the packet budget has no room for the class at present.
     held_back: bool,
 }
 
@@ -87,8 +88,8 @@ impl Flight {
         }
     }
 
-    /// When the resolution began. One that the budget held back begins when that ends, so that
-    /// clients do not count that time as waiting for an upstream.
+    /// When the resolution began. A resolution that the packet budget held back counts from when
+    /// that ended, so that clients do not count that time as waiting for an upstream.
     #[must_use]
     pub fn began(&self) -> Timestamp {
         self.purpose.lock().began
@@ -109,13 +110,14 @@ impl Flight {
         was
     }
 
-    /// The most important class of all that asked for this resolution; its packets count as that.
+    /// The most important of the classes that asked for this resolution; its packets count as this
+    /// class.
     pub fn class(&self) -> Class {
         self.purpose.lock().class
     }
 
-    /// Notes that this class wants the answer as well. A more important class than before gives the
-    /// resolution its importance, and ends its being held back.
+    /// Notes that this class wants the answer as well. If the class is more important than those
+    /// before, the resolution takes it over, and is no longer held back.
     fn hurry(&self, class: Class, now: Timestamp) {
         let mut purpose = self.purpose.lock();
         if class < purpose.class {
@@ -127,25 +129,25 @@ impl Flight {
         }
     }
 
-    /// Waits until the resolution is held back and something more important wants it. Cancel safe.
+    /// Waits until the resolution is held back and a more important class wants it. Cancel safe.
     pub async fn hurried(&self) {
         loop {
             self.hurried.notified().await;
-            // The budget may have had room for it since it was notified.
+            // The budget may have had room for the resolution since the notification.
             if self.purpose.lock().held_back {
                 return;
             }
         }
     }
 
-    /// Watches the progress of the resolution.
+    /// A watch over the progress of the resolution.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
     }
 
-    /// Tells everybody who waits how far the resolution has come. Answers and ends are final: what
-    /// is reported after them is ignored.
+    /// Reports to all waiting clients how far the resolution has come. Answers and ends are final:
+    /// what is reported after them is ignored.
     pub fn report(&self, progress: Progress) {
         self.progress.send_if_modified(|present| match present {
             Progress::Asking | Progress::Trouble | Progress::GaveUp(_) => {
@@ -156,8 +158,8 @@ impl Flight {
         });
     }
 
-    /// Whether this client has asked the same question with the same ID before: then its patience
-    /// is over and it asks again, which is the signal to send a stale answer now.
+    /// Whether this client has asked the same question with the same ID before. Then it has lost
+    /// its patience and asks again, which is the signal to send a stale answer now.
     #[must_use]
     pub fn is_retransmission(&self, client: SocketAddr, id: u16) -> bool {
         let mut waiters = self.waiters.lock();
@@ -178,13 +180,13 @@ pub struct Flights {
     limit: usize,
 }
 
-/// What came of asking for the resolution of a key.
+/// The result of asking for the resolution of a key.
 pub enum Join {
     /// The resolution was under way already.
     Joined(Arc<Flight>),
     /// The caller has to run the resolution.
     Leads(Arc<Flight>),
-    /// Too many resolutions are under way.
+    /// Too many resolutions are under way, so none was begun.
     Full,
 }
 
@@ -224,16 +226,16 @@ impl Flights {
         self.by_key.lock().contains_key(key.as_bytes())
     }
 
-    /// Takes a resolution out of the table, if it is still the one of its key; true when it was.
+    /// Removes a resolution from the table, if it is still the one of its key; true when it was.
     pub fn remove(&self, key: &Key, flight: &Arc<Flight>) -> bool {
         let mut flights = self.by_key.lock();
         let still = flights.get(key.as_bytes()).is_some_and(|own| Arc::ptr_eq(own, flight));
         still && flights.remove(key.as_bytes()).is_some()
     }
 
-    /// Takes out of the table the resolutions of these names that have given up. They go on
-    /// listening for a late answer, and whoever asks from now on begins another one. Gives their
-    /// keys.
+    /// Removes from the table the resolutions of these names that have given up, and gives their
+    /// keys. They go on listening for a late answer, and a client that asks from now on begins
+    /// another resolution.
     pub fn release(&self, concerns: impl Fn(&Key) -> bool) -> Vec<Key> {
         let mut released = Vec::new();
         self.by_key.lock().retain(|key, flight| {
@@ -246,8 +248,8 @@ impl Flights {
         released
     }
 
-    /// Takes out of the table a resolution that has its answer already, since that answer was just
-    /// flushed: whoever asks from now on begins another one.
+    /// Removes from the table a resolution that has its answer already, since that answer was just
+    /// flushed: a client that asks from now on begins another resolution.
     pub fn flush(&self, key: &Key) {
         let has_answer =
             |flight: &Flight| matches!(*flight.progress.borrow(), Progress::Answered(_) | Progress::Recalled(_));
@@ -263,7 +265,7 @@ impl Flights {
         self.len() > self.limit / 2
     }
 
-    /// Resolutions under way.
+    /// The number of resolutions under way.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_key.lock().len()
@@ -304,12 +306,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_and_is_forgotten_is_told_to_nobody_else() {
+    fn an_answer_that_is_flushed_is_reported_to_no_further_client() {
         let flights = Flights::new(9);
         let www = key("www.test");
         let Join::Leads(first) = flights.join(&www, Class::Miss, NOW) else { panic!("full") };
         flights.flush(&www);
-        assert!(flights.contains(&www), "it has told nothing");
+        assert!(flights.contains(&www), "it has no answer yet");
         let response = crate::core::testing::Response::new("www.test", 1).a("www.test", 60).bytes();
         let verdict = crate::core::classify::classify(1, &response);
         let entry = crate::core::entry::Entry::remember(&www, &response, verdict, &crate::core::testing::policy(), NOW)
@@ -319,7 +321,7 @@ mod tests {
         flights.flush(&www);
         assert!(matches!(flights.join(&www, Class::Miss, NOW), Join::Leads(_)));
         flights.remove(&www, &first);
-        assert!(flights.contains(&www), "the first one ends itself alone");
+        assert!(flights.contains(&www), "the first resolution ends only itself");
     }
 
     #[tokio::test(start_paused = true)]
@@ -368,17 +370,21 @@ mod tests {
     #[test]
     fn a_flood_leaves_places_for_critical_names_and_more_for_probes() {
         let flights = Flights::new(2);
-        let board = |kind: &str, class, count: usize| {
+        let join_many = |kind: &str, class, count: usize| {
             (0..count)
                 .filter(|index| {
                     matches!(flights.join(&key(&format!("{kind}{index}.test")), class, NOW), Join::Leads(_))
                 })
                 .count()
         };
-        assert_eq!(board("flood", Class::Miss, 10), 2);
-        assert_eq!(board("critical", Class::Critical, 100), CRITICAL_MAX);
-        assert_eq!(board("prefetch", Class::Prefetch, 10), 0);
-        assert_eq!(board("probe", Class::Probe, 100), PROBES_MAX - CRITICAL_MAX, "the probes' room stays theirs");
+        assert_eq!(join_many("flood", Class::Miss, 10), 2);
+        assert_eq!(join_many("critical", Class::Critical, 100), CRITICAL_MAX);
+        assert_eq!(join_many("prefetch", Class::Prefetch, 10), 0);
+        assert_eq!(
+            join_many("probe", Class::Probe, 100),
+            PROBES_MAX - CRITICAL_MAX,
+            "the places of probes stay free for them"
+        );
     }
 
     #[test]

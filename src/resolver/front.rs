@@ -1,5 +1,5 @@
-//! A query's arrival: everything that can be answered from memory is answered here, on the thread
-//! that received the query.
+//! The arrival of queries: everything that can be answered from memory is answered here, on the
+//! thread that received the query.
 //!
 //! Fresh answers, stale answers while upstreams are not healthy, and cached failures take no lock,
 //! no allocation and no await. A query that has to wait is handed back as [`Waiting`].
@@ -26,10 +26,10 @@ use crate::memory::cached::{CachedAnswer, CachedFailure};
 use crate::memory::thread_cache::{Known, ThreadCache};
 use crate::telemetry::tally::{Answered, Tally};
 
-/// A packet that came in.
+/// A packet that a client has sent, before anything of it was read.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// The packet's bytes.
+    /// The bytes of the packet, as they were received.
     pub packet: &'a [u8],
     /// How the packet came, and how its answer travels.
     pub transport: ClientTransport,
@@ -39,23 +39,23 @@ pub struct Arrival<'a> {
     pub now: Timestamp,
 }
 
-/// What became of a packet.
+/// The result of receiving a packet.
 #[derive(Debug)]
 pub enum Disposition {
-    /// The answer stands in the buffer; its length in bytes.
+    /// The answer stands in the caller's buffer; this is its length in bytes.
     Answered(usize),
-    /// No answer is owed.
+    /// The packet gets no answer.
     Dropped,
-    /// The answer has to be waited for.
+    /// The query has to wait for an upstream.
     Waiting(Box<Waiting>),
 }
 
 /// A query that could not be answered from memory at once.
 #[derive(Debug)]
 pub struct Waiting {
-    /// The client's packet.
+    /// The client's packet, copied out of the buffer of the receiving thread.
     pub packet: Box<[u8]>,
-    /// What the packet asks.
+    /// The query that was read from the packet.
     pub query: Query,
     /// How the packet came, and how its answer travels.
     pub transport: ClientTransport,
@@ -66,7 +66,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// The query as answers need it.
+    /// The query, as functions that write answers need it.
     #[must_use]
     pub fn asked(&self) -> Asked<'_> {
         Asked { packet: &self.packet, echo: self.query.echo, transport: self.transport }
@@ -81,12 +81,12 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// The query as answers need it.
+    /// The query, as functions that write answers need it.
     const fn asked(&self) -> Asked<'_> {
         Asked { packet: self.arrival.packet, echo: self.query.echo, transport: self.arrival.transport }
     }
 
-    /// Keeps the query for later.
+    /// Copies the query, so that it can wait.
     fn wait(&self) -> Disposition {
         Disposition::Waiting(Box::new(Waiting {
             packet: self.arrival.packet.into(),
@@ -109,7 +109,7 @@ impl Look<'_> {
         Disposition::Answered(answer::write_entry(&self.asked(), entry, Shown::Fresh, self.arrival.now, out))
     }
 
-    /// Answers from memory.
+    /// Answers with a remembered answer, and counts how it was shown.
     fn give(&self, cached: &CachedAnswer, shown: Shown, out: &mut [u8]) -> Disposition {
         match shown {
             Shown::Fresh => self.tally.count(Answered::Fresh),
@@ -130,8 +130,8 @@ pub(super) struct Front {
 }
 
 impl Front {
-    /// Answers a packet into `out`, or says what it has to wait for. `tally` and `thread_cache`
-    /// belong to the calling thread.
+    /// Answers a packet into `out`, or gives the query back that has to wait. `tally` and
+    /// `thread_cache` belong to the calling thread.
     pub(super) fn receive(
         &self,
         arrival: Arrival<'_>,
@@ -153,7 +153,7 @@ impl Front {
         }
     }
 
-    /// Answers a query from memory, or says what it has to wait for.
+    /// Answers a query from memory, or gives it back as one that has to wait.
     fn look(&self, look: &Look<'_>, thread_cache: &mut ThreadCache, out: &mut [u8]) -> Disposition {
         let now = look.arrival.now;
         if let Some(entry) = self.hosts.answer(&look.query.key, &self.context.policy, now) {
@@ -165,7 +165,7 @@ impl Front {
             Known::Answer(cached) if cached.is_fresh(now) => look.give(cached, Shown::Fresh, out),
             Known::Failure(failed) if recursion => self.serve_failure(look, failed, out),
             Known::Nothing if recursion => self.serve_nothing(look, out),
-            // RD=0 gets what is fresh, and nothing else.
+            // A query with RD=0 gets a fresh answer or none.
             Known::Answer(_) | Known::Failure(_) | Known::Nothing => {
                 look.reject(ErrorRcode::ServFail, Some(ExtendedError::NotAuthoritative), out)
             }
@@ -211,7 +211,8 @@ impl Front {
         }
     }
 
-    /// Serves a name of which nothing is remembered: some need no upstream.
+    /// Serves a name of which nothing is remembered: special-use names are answered, all others
+    /// wait.
     fn serve_nothing(&self, look: &Look<'_>, out: &mut [u8]) -> Disposition {
         let key = &look.query.key;
         if self.loops.note_arrival(key) {
@@ -229,7 +230,8 @@ impl Front {
         look.give(cached, Shown::Stale { ttl: self.context.policy.stale.answer_ttl }, out)
     }
 
-    /// Answers a query that cannot wait, since too many wait already: stale, else SERVFAIL.
+    /// Answers a query that cannot wait, since too many queries wait already: with what is
+    /// remembered, else with SERVFAIL.
     pub(super) fn shed(&self, waiting: &Waiting, tally: &Tally, out: &mut [u8]) -> usize {
         let now = self.context.now();
         let asked = waiting.asked();
@@ -254,7 +256,7 @@ impl Front {
         answer::write_entry(&asked, &cached.entry, shown, now, out)
     }
 
-    /// How fresh a remembered answer is; counts the hit.
+    /// Counts a hit on a remembered answer, and gives how fresh the answer is.
     fn freshness(&self, cached: &CachedAnswer, now: Timestamp) -> Freshness {
         let hits = cached.hit();
         if cached.is_fresh(now) {
@@ -267,7 +269,7 @@ impl Front {
     }
 
     /// Whether the refresh under way has taken longer than the client response timer. An answer
-    /// that was never fresh (TTL 0) is for outages: its clients wait for the refresh itself.
+    /// that was never fresh (TTL 0) is meant for outages: its clients wait for the refresh itself.
     fn waited_enough(&self, cached: &CachedAnswer, now: Timestamp) -> bool {
         let timer = self.context.upstreams.timer(cached.group());
         !cached.entry.was_never_fresh() && cached.refresh_began().is_some_and(|began| now.since(began) >= timer)

@@ -2,29 +2,26 @@
 //! forwarder.
 //!
 //! A loop does not amplify in any case: the query that comes back joins the resolution that sent
-//! it. But it never resolves either, and looks like an outage. So each upstream is asked for a name
-//! that only this process knows, at the start and again while it does not answer; if that query
-//! arrives here, the upstream is left out. The name lies under `test.` (RFC 6761), so that it
-//! cannot be anybody's. CoreDNS' `loop` plug-in does the same, and exits; we go on with the other
-//! upstreams and with what we remember.
+//! it. But the resolution never ends with an answer either, and looks like an outage. So each
+//! upstream is asked for a name that only this process knows, at the start and again while it does
+//! not answer; if that query arrives here, the upstream is left out. The name lies under `test.`
+//! (RFC 6761), so that it cannot belong to anybody. CoreDNS' `loop` plug-in does the same, and
+//! exits; holdover goes on with the other upstreams and with what it remembers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::core::key::{Dnssec, Key, is_within};
+use crate::core::message::{CLASS_IN, TYPE_TXT};
 use crate::core::upstream::UpstreamId;
 
-/// The suffix of these names.
+/// The suffix of the names by which loops are found.
 const SUFFIX: &[u8] = b"\x0dholdover-loop\x04test\x00";
-/// TYPE of these queries; any would do.
-const TYPE_TXT: u16 = 16;
-/// Class IN.
-const CLASS_IN: u16 = 1;
 /// Hexadecimal digits of the first label: 16 of the nonce, 4 of the upstream.
 const DIGITS: usize = 20;
-/// Upstreams that are told apart: one bit each.
+/// Upstreams that are distinguished: one bit each.
 const UPSTREAMS: usize = 64;
 
-/// Recognises our own queries.
+/// Makes queries that look for loops, and recognises them when they come back.
 pub(super) struct Loops {
     /// The number that only this process knows.
     nonce: u64,
@@ -33,22 +30,23 @@ pub(super) struct Loops {
 }
 
 impl Loops {
-    /// `nonce` must be a number that nobody can guess.
+    /// Makes the search for loops of this process. `nonce` must be a number that nobody can guess.
     #[must_use]
     pub(super) const fn new(nonce: u64) -> Self {
         Self { nonce, seen: AtomicU64::new(0) }
     }
 
-    /// The question that this upstream is asked.
+    /// The question by which a loop through this upstream is found.
     #[must_use]
     pub(super) fn query(&self, upstream: UpstreamId) -> Key {
         let mut name = vec![20];
         name.extend_from_slice(format!("{:016x}{:04x}", self.nonce, upstream.index() % UPSTREAMS).as_bytes());
         name.extend_from_slice(SUFFIX);
+        // Any type would do.
         Key::new(&name, TYPE_TXT, CLASS_IN, Dnssec::default())
     }
 
-    /// Takes note of a query that arrived; true when it is one of our own.
+    /// Notes a query that arrived; true when it is one of our own.
     pub(super) fn note_arrival(&self, key: &Key) -> bool {
         let Some((&length, rest)) = key.name().split_first() else { return false };
         if usize::from(length) != DIGITS || !is_within(key.name(), SUFFIX) {

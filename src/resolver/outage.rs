@@ -1,4 +1,5 @@
-//! When an outage begins and ends, and what was saved meanwhile.
+//! The outages of each upstream group: when they begin and end, and how many answers were saved
+//! meanwhile.
 //!
 //! An outage begins when all upstreams of a group are down, or when none has been healthy for five
 //! seconds; it ends when one has been healthy for five seconds, so that half-healed upstreams are
@@ -35,21 +36,21 @@ pub(super) struct Outages {
 struct GroupOutage {
     /// The number of the present or last stretch of ill health, so that each name is counted once.
     present: AtomicU32,
-    /// Stale answers in it.
+    /// Stale answers during that stretch.
     saved: AtomicU64,
     /// Different names and types among those.
     names: AtomicU64,
-    /// Answers with SERVFAIL in it.
+    /// Answers with SERVFAIL during that stretch.
     failed: AtomicU64,
     /// Outages that have begun so far.
     begun: AtomicU64,
     since: Mutex<Since>,
 }
 
-/// What an outage under way has cost so far.
+/// The cost of an outage under way so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PresentOutage {
-    /// Its number, which answers served stale in it bear.
+    /// The number of the outage, which answers that are served stale in it bear.
     pub(super) number: u32,
     pub(super) began: Timestamp,
     /// Stale answers so far.
@@ -60,36 +61,36 @@ pub(super) struct PresentOutage {
     pub(super) failed: u64,
 }
 
-/// Since when a group is in its present condition.
+/// The times at which a group came into its present condition.
 #[derive(Clone, Copy, Default)]
 struct Since {
     /// Since when no upstream is healthy.
     unhealthy: Option<Timestamp>,
     /// When the present outage began.
     outage: Option<Timestamp>,
-    /// Since when an upstream is healthy again in it.
+    /// Since when an upstream is healthy again during the outage.
     healthy: Option<Timestamp>,
 }
 
-/// What a review of a group's upstreams changed.
+/// The change that a review of a group's upstreams has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OutageChange {
-    /// Nothing was announced.
+    /// No outage began or ended.
     None,
-    /// An outage began.
+    /// An outage began, and was logged.
     Began,
-    /// An outage ended.
+    /// An outage ended, and was logged.
     Ended,
 }
 
 impl Outages {
-    /// No outage in any of so many groups.
+    /// Starts without an outage in any of so many groups.
     #[must_use]
     pub(super) fn new(groups: usize) -> Self {
         Self { groups: std::iter::repeat_with(GroupOutage::default).take(groups).collect(), next: AtomicU32::new(1) }
     }
 
-    /// Counts a stale answer.
+    /// Counts a stale answer, and its name when it is the first one of that name in the outage.
     pub(super) fn note_stale(&self, cached: &CachedAnswer) {
         let Some(group) = self.groups.get(cached.group().index()) else { return };
         group.saved.fetch_add(1, Ordering::Relaxed);
@@ -131,8 +132,7 @@ impl Outages {
         self.groups.iter().any(|group| group.since.lock().outage.is_some())
     }
 
-    /// Reviews the availability of a group; writes the beginning and the end of an outage to the
-    /// log.
+    /// Reviews the availability of a group; logs the beginning and the end of an outage.
     pub(super) fn review(
         &self,
         group: GroupId,
@@ -154,7 +154,7 @@ impl Outages {
             group.present.store(self.next.fetch_add(1, Ordering::Relaxed).max(1), Ordering::Relaxed);
         }
         since.unhealthy = unhealthy;
-        // The pair says what the group is in now and what has been announced.
+        // The pair says whether the group is ill now, and which outage has been announced.
         match (unhealthy, since.outage) {
             (None, None) => OutageChange::None,
             (Some(_), Some(_)) => {

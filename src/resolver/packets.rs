@@ -1,4 +1,4 @@
-//! Packets towards upstreams: what may be sent, and what was.
+//! The packets that go upstream: how many may be sent, and how many were.
 
 use parking_lot::Mutex;
 
@@ -22,7 +22,7 @@ impl Packets {
     /// Takes `packets` out of the budget for one send, and counts the send.
     ///
     /// # Errors
-    /// The time at which it is worth asking again, when the budget has no room for this class.
+    /// The time from which the budget may have room again, when it has none for this class now.
     pub(super) fn take(&self, class: Class, packets: u32, now: Timestamp) -> Result<(), Timestamp> {
         let taken = self.budget.lock().take(class, packets, now);
         match taken {
@@ -41,7 +41,7 @@ impl Packets {
         self.budget.lock().take(class, 1, now)
     }
 
-    /// What was sent so far, by class.
+    /// The counters of sends, by class.
     pub(super) const fn sends(&self) -> &Sends {
         &self.sends
     }

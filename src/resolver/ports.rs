@@ -1,12 +1,13 @@
-//! What the resolver needs of the world, as traits: chance, a way upstream, and the shared cache.
+//! The ports of the resolver, which are the traits by which it reaches the world: chance, a way
+//! upstream, and the shared cache.
 //!
-//! The real ones are in `adapters`; simulation and replay bring scripted ones, so that the same
-//! resolver runs through an 84-minute outage in milliseconds. Nothing here knows a socket. The
-//! clock is not here: it belongs to the memory ([`crate::memory::Memory::now`]), since everything
-//! that is remembered lies on its timeline.
+//! The real implementations are in `adapters`; simulation and replay bring scripted ones, so that
+//! the same resolver runs through an 84-minute outage in milliseconds. Nothing here knows a socket.
+//! The resolver has its clock from the memory ([`crate::memory::Memory::now`]), since everything
+//! that is remembered lies on that timeline.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,21 +16,27 @@ use crate::core::record::Record;
 pub use crate::core::time::Clock;
 pub use crate::core::upstream::{Endpoint, Transport};
 
-/// A future that a port hands out.
+/// A future that a port hands out, which owns everything that it needs.
 pub type PortFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Decides which clients may ask: true for the IP address of a client that is answered.
+///
+/// All fronts call it for each packet or connection, on the thread that received it, so it must not
+/// wait. An IPv4 client of an IPv6 socket may be given as its IPv4-mapped address.
+pub type AccessList = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// The ports that every resolver has.
 #[derive(Clone)]
 pub struct Ports {
-    /// Gives message IDs and jitter.
+    /// The source of message IDs and jitter.
     pub chance: Arc<dyn Chance>,
-    /// Carries queries upstream.
+    /// The transport that carries queries upstream.
     pub transport: Arc<dyn UpstreamTransport>,
 }
 
 /// Unpredictable numbers: message IDs, jitter, choices among equals.
 pub trait Chance: Send + Sync + 'static {
-    /// A uniformly distributed number.
+    /// A uniformly distributed number that cannot be predicted from earlier ones.
     fn number(&self) -> u64;
 }
 
@@ -40,8 +47,8 @@ pub trait UpstreamTransport: Send + Sync + 'static {
     /// §9.1). Other datagrams are counted and ignored.
     ///
     /// Over UDP every call uses a new connected socket with a new source port, sends exactly one
-    /// datagram, and waits until it is dropped: a late response is still a response. Over TCP a
-    /// connection may be shared and reused.
+    /// datagram, and waits until the future is dropped: a late response is still a response. Over
+    /// TCP a connection may be shared and reused.
     ///
     /// Cancel safe: dropping the future frees its socket, or its place on the connection.
     fn exchange(&self, endpoint: &Endpoint, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>>;
@@ -70,7 +77,7 @@ pub enum TransportError {
 }
 
 impl TransportError {
-    /// The metric label.
+    /// The word for this error in metrics.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -92,10 +99,11 @@ pub trait Answer: Send + Sync + 'static {
     fn answer(&self, query: Vec<u8>, client: SocketAddr) -> PortFuture<Option<Vec<u8>>>;
 }
 
-/// What all instances of a group have learned, kept where each of them can read it.
+/// The cache that all instances of a group share: what each of them has learned, kept where all can
+/// read it.
 pub trait SharedCache: Send + Sync + 'static {
-    /// Reads what the shared cache has of a key; `None` when that is nothing that can be trusted,
-    /// or did not come in time.
+    /// Reads the record that the shared cache has of a key; `None` when it has none that can be
+    /// trusted, or when it did not reply in time.
     ///
     /// The implementation bounds the wait, and answers at once while the shared cache is known to
     /// be away. Cancel safe.

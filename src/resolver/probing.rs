@@ -1,9 +1,9 @@
-//! Probes: one task an upstream asks it for as long as it is not healthy, so that it is known to be
-//! back even when no client asks; and looks for forwarding loops.
+//! Probes: one task for each upstream asks it for as long as it is not healthy, so that its return
+//! is noticed even when no client asks. The same task looks for forwarding loops.
 //!
 //! | the upstream | the task |
 //! |---|---|
-//! | healthy | sleeps until that changes |
+//! | healthy | sleeps until the state changes |
 //! | healthy, and left out because it sent our own queries back | looks for the loop once a minute |
 //! | impaired, down | probes at the pace of its health ([`crate::core::health`]) and looks for a loop once a minute |
 //! | no longer configured | ends |
@@ -19,6 +19,7 @@ use crate::core::budget::Class;
 use crate::core::decision::Availability;
 use crate::core::health::UpstreamState;
 use crate::core::key::{Dnssec, Key};
+use crate::core::message::{CLASS_IN, TYPE_NS};
 use crate::core::time::Timestamp;
 use crate::core::upstream::{GroupId, Role, UpstreamId};
 use crate::core::upstream_query::{self, Extension};
@@ -26,17 +27,12 @@ use crate::telemetry::events;
 
 /// How long a prober uses the same list of hot names; making one walks the whole store.
 const CANDIDATES_FOR: Duration = Duration::from_secs(30);
-/// Names in that list.
+/// The largest number of names in that list.
 const CANDIDATES_MAX: usize = 64;
 /// How long an upstream that sent our queries back is left out before it is tried again.
 const LOOP_FOR: Duration = Duration::from_secs(60);
 /// How long a query that looks for a loop may take to come back.
 const LOOP_WAIT: Duration = Duration::from_secs(1);
-
-/// TYPE of a name server.
-const TYPE_NS: u16 = 2;
-/// Class IN.
-const CLASS_IN: u16 = 1;
 
 /// Probes one upstream for as long as it is configured.
 pub(super) struct Prober {
@@ -53,6 +49,7 @@ impl Prober {
         let mut looked_for_loop = self.context.now();
         let mut candidates = Candidates::default();
         while !own.is_retired() {
+            // Sleep for as long as the state allows.
             let pause = match own.state() {
                 UpstreamState::Healthy if !own.is_left_out() => {
                     own.changed.notified().await;
@@ -70,10 +67,12 @@ impl Prober {
                 () = own.changed.notified() => continue,
                 () = tokio::time::sleep(pause) => {}
             }
+            // A loop may have begun or ended since the last look.
             if self.context.now().since(looked_for_loop) >= LOOP_FOR {
                 looked_for_loop = self.context.now();
                 self.look_for_loop().await;
             }
+            // An upstream in a loop is not probed: its answers would be our own.
             let in_loop = self.context.upstreams.is_looping(self.upstream, self.context.now());
             if own.state() != UpstreamState::Healthy && !in_loop {
                 let key = match (own.role, own.group()) {
@@ -86,13 +85,14 @@ impl Prober {
     }
 
     /// Asks the upstream for a name that only this process knows; if that query arrives here, the
-    /// upstream is left out for a while.
+    /// upstream is left out for [`LOOP_FOR`].
     async fn look_for_loop(&self) {
         let context = &self.context;
         let Some(own) = context.upstreams.find(self.upstream) else { return };
         if context.packets.take_uncounted(Class::Probe, context.now()).is_err() {
             return;
         }
+        // Only this process knows the name in the query.
         let [high, low, ..] = context.ports.chance.number().to_be_bytes();
         let key = self.loops.query(self.upstream);
         let query = upstream_query::write(&key, u16::from_be_bytes([high, low]), Extension::Plain);
@@ -109,19 +109,20 @@ impl Prober {
     }
 }
 
-/// Hot, expired names to probe with.
+/// Hot stale names to probe with.
 #[derive(Default)]
 struct Candidates {
     keys: Vec<Key>,
-    /// When they were chosen.
+    /// When the keys were chosen.
     chosen: Timestamp,
-    /// Counts up; its remainder is the next one.
+    /// Counts up; the remainder is the position of the next key.
     next: usize,
 }
 
 impl Candidates {
-    /// The next name that is not being asked for anyway: different ones in turn, so that a resolver
-    /// which caches cannot answer all from memory; the root's name servers when there is none.
+    /// The next name that is not being asked for anyway: different names in turn, so that an
+    /// upstream which caches cannot answer all of them from memory; the root's name servers when
+    /// there is no name.
     fn pick(&mut self, context: &Context, group: GroupId) -> Key {
         let now = context.now();
         // While another upstream of the group is healthy, clients would join the probe and wait for
@@ -146,9 +147,9 @@ impl Candidates {
     }
 }
 
-/// The question for the root's name servers, which every resolver can answer. A fallback is asked
-/// no other question, since what it says of names that other upstreams serve (private ones, say) is
-/// not wanted.
+/// The question for the root's name servers, which every resolver can answer. A fallback is probed
+/// with no other question, since its answers for names that other upstreams serve (private names,
+/// say) are not wanted.
 fn root_servers() -> Key {
     Key::new(&[0], TYPE_NS, CLASS_IN, Dnssec::default())
 }

@@ -1,4 +1,4 @@
-//! Whether everything is there that the start waits for.
+//! The readiness of the resolver: whether everything is there that the start waits for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,17 +10,16 @@ use crate::core::special::Readiness;
 pub(super) struct ReadyFlag(AtomicBool);
 
 impl ReadyFlag {
-    /// A flag that begins with this.
+    /// A flag that begins with this readiness.
     pub(super) const fn new(readiness: Readiness) -> Self {
         Self(AtomicBool::new(matches!(readiness, Readiness::Ready)))
     }
 
-    /// What health checks are told now.
     pub(super) fn get(&self) -> Readiness {
         if self.0.load(Ordering::Relaxed) { Readiness::Ready } else { Readiness::NotYet }
     }
 
-    /// The start waits for nothing any more.
+    /// Marks that the start waits for nothing any more.
     pub(super) fn set_ready(&self) {
         self.0.store(true, Ordering::Relaxed);
     }

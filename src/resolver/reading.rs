@@ -1,12 +1,12 @@
-//! Looks over everything that the resolver holds, for the admin interface.
+//! Reads everything that the resolver holds, for the admin interface.
 //!
-//! Counters are read where they lie. What no counter knows is found by a walk over all answers: how
-//! many are expired, and which name in use will be lost first. That walk takes no lock for longer
-//! than one answer and costs some 0.3 µs an answer, on the thread that asks.
+//! Counters are read where they lie. Two things that no counter knows are found by a walk over all
+//! answers: how many are expired, and which name in use will be lost first. The walk takes no lock
+//! for longer than one answer and costs some 0.3 µs an answer, on the calling thread.
 //!
-//! *In use* means served stale in the present outage: that is known exactly, and is what an
-//! application would miss. A name that is asked for once an hour counts from the first time that it
-//! is asked for in the outage.
+//! *In use* means served stale in the present outage: this is known exactly, and it is the name
+//! that an application would miss. A name that is asked for once an hour counts from the first time
+//! that it is asked for in the outage.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::telemetry::reading::{
     UpstreamReading, seconds,
 };
 
-/// What a walk over all answers finds.
+/// The findings of a walk over all answers.
 struct Walk {
     /// Answers that are expired and can be served.
     expired: u64,
@@ -35,7 +35,7 @@ struct Walk {
     first: Vec<Option<Arc<CachedAnswer>>>,
 }
 
-/// Looks over everything that the resolver holds; what it does not know is left as it is by
+/// Reads everything that the resolver holds; fields of which the resolver knows nothing keep their
 /// default.
 pub(super) fn read(context: &Context, outages: &Outages, critical: &[Critical], readiness: Readiness) -> Reading {
     let now = context.now();
@@ -67,7 +67,7 @@ pub(super) fn read(context: &Context, outages: &Outages, critical: &[Critical], 
     }
 }
 
-/// Walks over all answers.
+/// Walks over all answers, fresh ones included.
 fn walk(context: &Context, present: &[Option<PresentOutage>], now: Timestamp) -> Walk {
     let mut walk = Walk { expired: 0, first: vec![None; present.len()] };
     let answers = context.memory.store().answers();
@@ -87,20 +87,17 @@ fn walk(context: &Context, present: &[Option<PresentOutage>], now: Timestamp) ->
     walk
 }
 
-/// Packets of one class.
 fn packets(context: &Context, class: Class) -> PacketReading {
     let sends = context.packets.sends();
     PacketReading { sent: sends.total(class), over_budget: sends.total_over_budget(class) }
 }
 
-/// The sizes of the cache.
 fn cache(context: &Context, expired_entries: u64) -> CacheReading {
     let [positive, negative, failure] =
         context.memory.store().sizes().map(|(entries, bytes)| StoreSizeReading { entries, bytes });
     CacheReading { positive, negative, failure, expired_entries, limit_bytes: context.policy.cache.bytes }
 }
 
-/// Shows an outage under way.
 fn show(outage: &PresentOutage, first: Option<&Option<Arc<CachedAnswer>>>, now: Timestamp) -> CurrentOutageReading {
     let first = first.and_then(Option::as_ref);
     CurrentOutageReading {
@@ -113,7 +110,6 @@ fn show(outage: &PresentOutage, first: Option<&Option<Arc<CachedAnswer>>>, now: 
     }
 }
 
-/// Shows an upstream.
 fn show_upstream(upstream: &Upstream, now: Timestamp) -> UpstreamReading {
     UpstreamReading {
         upstream: upstream.label.clone(),
@@ -125,7 +121,6 @@ fn show_upstream(upstream: &Upstream, now: Timestamp) -> UpstreamReading {
     }
 }
 
-/// Shows a critical name.
 fn show_critical(critical: &Critical, now: Timestamp) -> CriticalReading {
     let shown = critical.key.to_string();
     CriticalReading {

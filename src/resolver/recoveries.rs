@@ -1,8 +1,9 @@
-//! Counts recoveries, so that notes of failures from before one can be told from those after it.
+//! Counts recoveries, so that notes of failures from before a recovery can be distinguished from
+//! those after it.
 //!
-//! A failure note holds the count that it was written under. When an upstream recovers, all notes
-//! of its group are void at once; when a suffix does, all notes below that suffix. Nobody has to
-//! walk the store for it.
+//! A failure note holds the count at the time of the failure. When an upstream recovers, all notes
+//! of its group are void at once; when a suffix recovers, all notes below that suffix are. The
+//! store need not be walked for that.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,7 +34,8 @@ impl Default for Recoveries {
     }
 }
 
-/// The hash of the suffix that a name is judged with: its registrable domain, or nearly so.
+/// The hash of the suffix whose failures and answers a name counts for: nearly its registrable
+/// domain (see [`registrable`]).
 #[must_use]
 pub fn suffix_of(name: &[u8]) -> SuffixHash {
     SuffixHash::new(foldhash::fast::FixedState::default().hash_one(registrable(name)))
@@ -52,19 +54,19 @@ impl Recoveries {
         self.upstreams.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes note that an upstream had no answer for a name.
+    /// Notes that an upstream had no answer for a name in lower-cased wire form.
     pub fn note_failure(&self, name: &[u8]) {
         self.watched.lock().failed(suffix_of(name));
     }
 
-    /// Takes note that an upstream had an answer for a name; true when its suffix has recovered by
-    /// that.
+    /// Notes that an upstream had an answer for a name in lower-cased wire form; true when the
+    /// suffix of the name has recovered with this answer.
     pub fn note_answer(&self, name: &[u8], now: Timestamp) -> bool {
         let suffix = suffix_of(name);
-        let back = self.watched.lock().answered(suffix, now);
-        if back && let Some(count) = self.suffixes.get(suffix::place(suffix)) {
+        let is_recovered = self.watched.lock().answered(suffix, now);
+        if is_recovered && let Some(count) = self.suffixes.get(suffix::place(suffix)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        back
+        is_recovered
     }
 }

@@ -29,10 +29,9 @@ struct QueuedRefresh {
 #[derive(Clone)]
 pub(super) struct RefreshQueue(mpsc::Sender<QueuedRefresh>);
 
-/// The other end of the queue.
+/// The receiving end of the queue.
 pub(super) struct QueuedRefreshes(mpsc::Receiver<QueuedRefresh>);
 
-/// Makes an empty queue.
 pub(super) fn queue() -> (RefreshQueue, QueuedRefreshes) {
     let (sender, receiver) = mpsc::channel(QUEUE_MAX);
     (RefreshQueue(sender), QueuedRefreshes(receiver))
@@ -54,7 +53,7 @@ impl RefreshQueue {
 }
 
 impl QueuedRefreshes {
-    /// Starts refreshes as they come in, until nobody can queue any more.
+    /// Starts refreshes as they come in, until all senders of the queue are gone.
     pub(super) async fn run(mut self, context: Arc<Context>) {
         while let Some(QueuedRefresh { key, class }) = self.0.recv().await {
             let _ = join_or_start(&context, &key, context.group_of(&key), class);

@@ -1,9 +1,10 @@
-//! One resolution: carries out the steps of its [`Attempts`], classifies what comes back, and has
-//! it remembered.
+//! One resolution: carries out the steps of its [`Attempts`], classifies the responses, and has the
+//! answer remembered.
 //!
-//! It outlives the clients that wait for it, so a late answer still refreshes what is remembered.
-//! Whatever way it ends (answer, failure, abort), its flight is taken from the table and everybody
-//! who waits hears of it: [`FlightGuard`] does that when it is dropped.
+//! A resolution outlives the clients that wait for it, so a late answer still refreshes what is
+//! remembered. In whatever way it ends (answer, failure, abort), its flight is removed from the
+//! table and the end is reported to all waiting clients: [`FlightGuard`] does so when it is
+//! dropped.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -21,6 +22,7 @@ use crate::core::budget::Class;
 use crate::core::classify::{self, Failure, Verdict};
 use crate::core::decision::Availability;
 use crate::core::entry::{Entry, Keep};
+use crate::core::extended_error;
 use crate::core::health::{AttemptOutcome, UpstreamState};
 use crate::core::key::Key;
 use crate::core::refresh;
@@ -32,27 +34,23 @@ use crate::memory::cached::{CachedAnswer, ResolutionFailure};
 /// Packets that a query over TCP costs: the handshake, the query, its acknowledgement.
 const TCP_PACKETS: u32 = 4;
 
-/// Bytes of upstream's extended errors (EDE) that are kept of a failure.
-const EXTENDED_ERRORS_MAX: usize = 256;
-
-/// What came of one attempt.
+/// The result of one attempt.
 type Returned = (AttemptId, Result<Vec<u8>, TransportError>);
-/// The attempts under way.
+/// The exchanges of all attempts under way.
 type Exchanges = FuturesUnordered<Pin<Box<dyn Future<Output = Returned> + Send>>>;
 
-/// One resolution.
+/// One resolution under way.
 pub(super) struct Resolution {
     context: Arc<Context>,
     key: Key,
     group: GroupId,
-    /// When to ask whom.
     attempts: Attempts,
     /// The recoveries that the group had seen when the resolution began: a failure that began
     /// before a recovery says nothing about the time after it.
     recoveries: u32,
-    /// The latest truncated response.
+    /// The latest truncated response, for clients that get no better one.
     truncated: Option<Arc<CachedAnswer>>,
-    /// Raw extended errors of the latest useless response.
+    /// Raw extended errors of the latest unusable response.
     extended_errors: Box<[u8]>,
     note: Note,
     consultation: Consultation,
@@ -62,9 +60,9 @@ pub(super) struct Resolution {
 /// Whether the failure of a resolution is to be noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Note {
-    /// It is, when the resolution fails.
+    /// The failure is noted when the resolution fails.
     Due,
-    /// It was noted already, or says nothing about the name.
+    /// The failure was noted already, or says nothing about the name.
     Done,
 }
 
@@ -83,16 +81,16 @@ impl Drop for FlightGuard {
         {
             cached.end_refresh();
         }
-        let reason = ResolutionFailure { failure: Failure::Overload, extended_errors: Box::default() };
+        let reason = ResolutionFailure { failure: Failure::LocalLimit, extended_errors: Box::default() };
         self.flight.report(Progress::Ended(NoAnswer { reason, truncated: None }));
     }
 }
 
 /// Whether a resolution goes on.
 enum Flow {
-    /// It goes on.
+    /// The resolution goes on.
     On,
-    /// It is over.
+    /// The resolution is over.
     Over,
 }
 
@@ -103,7 +101,6 @@ impl Resolution {
         Self { note: Note::Done, ..Self::new(context, key, group, plan, flight) }
     }
 
-    /// Prepares a resolution.
     pub(super) fn new(context: &Arc<Context>, key: Key, group: GroupId, plan: Plan, flight: Arc<Flight>) -> Self {
         let guard = FlightGuard { context: Arc::clone(context), key: key.clone(), flight };
         let attempts = Attempts::new(context.policy.attempts, plan, context.now());
@@ -179,12 +176,12 @@ impl Resolution {
         Flow::On
     }
 
-    /// Asks the shared cache, unless that was done.
+    /// Asks the shared cache, unless that was done before.
     fn consult(&mut self) {
         self.consultation.begin(&self.context, &self.key, &self.guard.flight);
     }
 
-    /// Tells those who wait that upstreams had no answer, after the shared cache was heard.
+    /// Reports to waiting clients that upstreams had no answer, after the shared cache has replied.
     async fn fail(&mut self, failure: Failure, how: fn(NoAnswer) -> Progress) {
         self.consult();
         self.consultation.end().await;
@@ -218,24 +215,25 @@ impl Resolution {
         Vec::new()
     }
 
-    /// What the packets of an attempt count as.
+    /// The class that the packets of an attempt count as.
     fn class_of(&self, target: Target, state: UpstreamState) -> Class {
         let class = match target.class {
             Class::Outage => Class::Outage,
-            // Since it was planned, something more important may have asked for the same.
+            // Since the attempt was planned, a more important class may have asked for the same
+            // name.
             planned @ (Class::Probe | Class::Miss | Class::Critical | Class::Prefetch | Class::Sweep) => {
                 planned.min(self.guard.flight.class())
             }
         };
         match class {
-            // The breaker has opened since this was planned.
+            // The breaker has opened since the attempt was planned.
             Class::Miss if state == UpstreamState::Down => Class::Outage,
             class => class,
         }
     }
 
-    /// Tells an upstream's health how an attempt went. When that brings the upstream back, nobody
-    /// is to wait for resolutions that gave up before.
+    /// Reports to an upstream's health how an attempt went. When that brings the upstream back, no
+    /// client may join a resolution that gave up before.
     fn report(&self, upstream: UpstreamId, outcome: AttemptOutcome) {
         let transition = self.context.upstreams.report(upstream, outcome, self.context.now());
         if transition.is_some_and(|transition| transition.from == UpstreamState::Down) {
@@ -243,8 +241,8 @@ impl Resolution {
         }
     }
 
-    /// Notes that the packet budget has no room for a background resolution: to clients that is no
-    /// refresh under way yet.
+    /// Notes that the packet budget has no room for a background resolution. For clients, its
+    /// refresh does not count as under way yet.
     fn hold_back(&self) {
         self.guard.flight.hold_back();
         if let Some(cached) = self.context.memory.find_answer(&self.key, self.context.now()) {
@@ -261,7 +259,7 @@ impl Resolution {
         }
     }
 
-    /// Takes what an attempt brought; `None` when it was the answer.
+    /// Takes the result of an attempt; `None` when it was the answer, which ends the resolution.
     fn take(&mut self, attempt: AttemptId, result: Result<Vec<u8>, TransportError>) -> Option<Vec<Step>> {
         let now = self.context.now();
         let response = match result {
@@ -272,7 +270,7 @@ impl Resolution {
             verdict @ (Verdict::Positive { .. } | Verdict::Negative { .. }) => {
                 match self.answer(attempt, &response, verdict) {
                     Flow::Over => None,
-                    Flow::On => Some(self.useless_response(attempt, Failure::Garbage)),
+                    Flow::On => Some(self.unusable_response(attempt, Failure::Malformed)),
                 }
             }
             Verdict::Truncated => {
@@ -281,28 +279,28 @@ impl Resolution {
                 Some(self.attempts.truncated_response(attempt, now))
             }
             Verdict::Failed(failure) => {
-                self.extended_errors = classify::extended_errors(&response, EXTENDED_ERRORS_MAX).into_boxed_slice();
-                Some(self.useless_response(attempt, failure))
+                self.extended_errors =
+                    classify::extended_errors(&response, extended_error::KEPT_MAX).into_boxed_slice();
+                Some(self.unusable_response(attempt, failure))
             }
         }
     }
 
-    /// Takes a response that is no answer.
-    fn useless_response(&mut self, attempt: AttemptId, failure: Failure) -> Vec<Step> {
+    fn unusable_response(&mut self, attempt: AttemptId, failure: Failure) -> Vec<Step> {
         self.context.failures.count(failure);
         let suffix = suffix_of(self.key.name());
         self.attempts.failed_response(attempt, failure, suffix, self.context.now())
     }
 
-    /// Remembers an answer and tells everybody who waits; [`Flow::On`] when its framing turns out
-    /// to be unusable.
+    /// Remembers an answer and reports it to all waiting clients; [`Flow::On`] when the framing of
+    /// the response turns out to be unusable.
     fn answer(&mut self, attempt: AttemptId, response: &[u8], verdict: Verdict) -> Flow {
         let context = &self.context;
         let now = context.now();
         let Ok(remembered) = Entry::remember(&self.key, response, verdict, &context.policy, now) else {
             return Flow::On;
         };
-        // First what it says about the upstream.
+        // First comes what the answer says about the upstream.
         let target = self.attempts.target(attempt);
         if let Some(Step::Report(upstream, outcome)) = self.attempts.answered(attempt, now) {
             self.report(upstream, outcome);
@@ -310,7 +308,7 @@ impl Resolution {
         if let Some(Target { extension: Extension::Plain, upstream, .. }) = target {
             self.context.upstreams.note_plain(upstream, now);
         }
-        // Then what it says about the name.
+        // Then comes what the answer says about the name.
         let context = &self.context;
         let replaces = context.memory.find_answer(&self.key, now).is_some();
         let cached = match remembered.keep {
@@ -331,9 +329,9 @@ impl Resolution {
 
     /// Notes once that the resolution failed.
     fn note(&mut self, failure: Failure) {
-        // Our own lack of room says nothing about the name. And a client that got a truncated
-        // response comes back over TCP, where it is to find more than a cached failure.
-        if self.note == Note::Done || failure == Failure::Overload || self.truncated.is_some() {
+        // A limit of our own says nothing about the name. And a client that got a truncated
+        // response comes back over TCP, where a cached failure would be of no use to it.
+        if self.note == Note::Done || failure == Failure::LocalLimit || self.truncated.is_some() {
             return;
         }
         self.note = Note::Done;
@@ -347,17 +345,17 @@ impl Resolution {
         }
     }
 
-    /// Why there is no answer, with what upstreams said about it.
+    /// The reason for which there is no answer, with the extended errors of upstreams.
     fn reason(&self, failure: Failure) -> ResolutionFailure {
         ResolutionFailure { failure, extended_errors: self.extended_errors.clone() }
     }
 }
 
-/// What the transport's error means for the resolution.
+/// The failure that an error of the transport means for the resolution.
 const fn failure_of(error: TransportError) -> Failure {
     match error {
-        TransportError::Refused | TransportError::Unreachable | TransportError::Lost => Failure::Network,
+        TransportError::Refused | TransportError::Unreachable | TransportError::Lost => Failure::NetworkError,
         TransportError::TimedOut => Failure::Timeout,
-        TransportError::Exhausted => Failure::Overload,
+        TransportError::Exhausted => Failure::LocalLimit,
     }
 }

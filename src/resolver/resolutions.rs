@@ -18,8 +18,8 @@ pub(super) fn join_or_start(context: &Arc<Context>, key: &Key, group: GroupId, c
     match context.flights.join(key, class, now) {
         Join::Joined(flight) => Some(flight),
         Join::Leads(flight) => {
-            // What is remembered came from upstreams that are responsible for the name; a fallback
-            // that denies it would be no news beside that.
+            // The remembered answer came from upstreams that are responsible for the name. That a
+            // fallback denies the name would be no reason to replace it.
             let fallbacks = match context.memory.find_answer(key, now) {
                 Some(cached) => {
                     let _ = cached.claim_refresh(now);
@@ -40,7 +40,7 @@ pub(super) fn join_or_start(context: &Arc<Context>, key: &Key, group: GroupId, c
     }
 }
 
-/// Asks one upstream for one name, once, unless that name is being asked for already. The answer is
+/// Asks one upstream once for one name, unless that name is being asked for already. The answer is
 /// remembered like any other.
 pub(super) fn probe(context: &Arc<Context>, upstream: UpstreamId, key: Key) {
     let now = context.now();
@@ -52,7 +52,7 @@ pub(super) fn probe(context: &Arc<Context>, upstream: UpstreamId, key: Key) {
         timer: context.upstreams.timer(group),
         hedge: attempts.second_after,
         deadline: attempts.second_after,
-        // It ends before the next probe, which must not have to wait for it.
+        // This probe ends before the next one, which must not have to wait for it.
         linger: context.policy.health.probe_min.max(attempts.second_after),
     };
     context.tasks.spawn(Resolution::probe(context, key, group, plan, flight).run());

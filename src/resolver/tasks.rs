@@ -1,4 +1,4 @@
-//! The tasks that the resolver owns: they end with it.
+//! The tasks that the resolver owns, and that end with it.
 
 use std::future::Future;
 
@@ -10,7 +10,6 @@ use tokio::task::JoinSet;
 pub(super) struct Tasks(Mutex<JoinSet<()>>);
 
 impl Tasks {
-    /// Starts a task.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.0.lock();
         // The set keeps the results of ended tasks until somebody takes them.
@@ -18,7 +17,6 @@ impl Tasks {
         tasks.spawn(task);
     }
 
-    /// Aborts all tasks.
     pub(super) fn stop(&self) {
         self.0.lock().abort_all();
     }

@@ -1,4 +1,5 @@
-//! The upstreams: which names go where, in what state each upstream is, and whom a resolution asks.
+//! The upstreams: which names are forwarded to which of them, in what state each is, and which of
+//! them a resolution asks.
 //!
 //! Names are routed by the longest matching zone ([`crate::core::routes`]) to a *group*: its
 //! primary upstreams, and fallback upstreams that are asked only when no primary answers. Each
@@ -38,17 +39,17 @@ const HEDGE_FACTOR: u32 = 4;
 /// does not know itself.
 const HEDGE_MIN: Duration = Duration::from_millis(100);
 
-/// Whether fallback upstreams may be asked in a resolution.
+/// Whether a resolution may ask fallback upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallbacks {
-    /// They are asked when no primary answers: nothing is remembered of the name.
+    /// Fallbacks are asked when no primary answers, since nothing is remembered of the name.
     Asked,
-    /// They are left out: an answer is remembered, which came from upstreams that are responsible
-    /// for the name, and a fallback's denial would be no news beside it.
+    /// Fallbacks are left out: an answer is remembered, which came from upstreams that are
+    /// responsible for the name, and a denial by a fallback would be no reason to replace it.
     LeftOut,
 }
 
-/// All upstreams and the way to them.
+/// All upstreams, and the groups of names that they serve.
 pub struct Upstreams {
     registry: Registry,
     /// By [`GroupId`].
@@ -59,10 +60,11 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// Gives every zone of the routes its upstreams.
+    /// Gives every zone of the routes its upstreams, all of which count as healthy.
     #[must_use]
     pub fn new(routes: &Routes, configured: &[UpstreamPolicy], policy: &Policy) -> Self {
         let registry = Registry::default();
+        // Each address of an upstream joins the groups of all zones that the upstream serves.
         let mut groups: Vec<Group> = routes.zones().map(|(_, zone)| Group::new(zone)).collect();
         let mut primaries = vec![Vec::new(); groups.len()];
         for upstream in configured {
@@ -85,6 +87,7 @@ impl Upstreams {
         for (group, own) in groups.iter_mut().zip(primaries) {
             group.primaries = RwLock::new(own.into());
         }
+        // From here on every group shows its best state and its timer.
         let upstreams = Self { registry, groups, root: routes.group_of(ROOT), policy: policy.clone() };
         for (group, _) in routes.zones() {
             upstreams.publish(group);
@@ -92,7 +95,7 @@ impl Upstreams {
         upstreams
     }
 
-    /// All upstreams in use.
+    /// All upstreams in use, in the order of their identifiers.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Upstream>> {
         self.registry.in_use().into_iter().map(|(_, upstream)| upstream).collect()
@@ -104,23 +107,23 @@ impl Upstreams {
         self.registry.in_use().into_iter().map(|(id, _)| id).collect()
     }
 
-    /// The upstream of an identifier, also for a while after it is no longer in use.
+    /// The upstream of an identifier, also for a while after the upstream is no longer in use.
     #[must_use]
     pub fn find(&self, id: UpstreamId) -> Option<Arc<Upstream>> {
         self.registry.find(id)
     }
 
     /// Replaces the addresses of a primary upstream for all names, as the host's `resolv.conf` now
-    /// names them. Addresses that stay keep their identifier, state and measurements; what began
-    /// with those that go is carried to its end. Gives the identifiers of the new ones. Without any
-    /// address nothing changes.
+    /// names them. Addresses that stay keep their identifier, state and measurements; attempts
+    /// under way with addresses that go are carried to their end. Gives the identifiers of the new
+    /// addresses. Without any address nothing changes.
     pub fn replace(&self, configured: &UpstreamPolicy) -> Vec<UpstreamId> {
         let root = self.root;
         let Some(group) = self.group(root).filter(|_| !configured.addresses.is_empty()) else { return Vec::new() };
         let mut added = Vec::new();
         {
             let mut primaries = group.primaries.write();
-            // Primaries of another name for all names (from the configuration file) stay.
+            // Primaries for all names that the configuration file names otherwise stay.
             let (old, mut next): (Vec<UpstreamId>, Vec<UpstreamId>) =
                 primaries.iter().partition(|id| self.find(**id).is_some_and(|own| own.name == configured.name));
             let find = |address| {
@@ -137,31 +140,31 @@ impl Upstreams {
             *primaries = next.into();
         }
         if !added.is_empty() {
-            // What failed with the old ones is worth a new try.
+            // Names that failed with the old addresses are worth a new try.
             group.recoveries.note_upstream();
         }
         self.publish(root);
         added
     }
 
-    /// All groups.
+    /// All upstream groups, one for each zone of the routes.
     pub fn groups(&self) -> impl Iterator<Item = (GroupId, &Group)> {
         self.groups.iter().enumerate().map(|(index, group)| (GroupId::new(index), group))
     }
 
-    /// The group of an identifier.
+    /// The group of an identifier; `None` when no route leads to such a group.
     #[must_use]
     pub fn group(&self, id: GroupId) -> Option<&Group> {
         self.groups.get(id.index())
     }
 
-    /// The best state among a group's primaries.
+    /// The best state among the primaries of a group.
     #[must_use]
     pub fn availability(&self, group: GroupId) -> Availability {
         self.group(group).map_or(Availability::Down, Group::availability)
     }
 
-    /// A group's client response timer.
+    /// The client response timer of a group, which is that of its best primary.
     #[must_use]
     pub fn timer(&self, group: GroupId) -> Duration {
         Duration::from_micros(self.group(group).map_or(0, |group| group.timer.load(Ordering::Relaxed)))
@@ -174,25 +177,27 @@ impl Upstreams {
         self.group(group).map_or(0, |group| group.recoveries.of(name))
     }
 
-    /// Takes note of what an attempt came to; gives the change of state, if there was one.
+    /// Notes the outcome of an attempt, and gives the change of the upstream's state, if there was
+    /// one.
     pub fn report(&self, upstream: UpstreamId, outcome: AttemptOutcome, now: Timestamp) -> Option<Transition> {
         self.find(upstream)?.count(outcome);
         self.update(upstream, |health| health.record(outcome, now))
     }
 
-    /// Takes note that an attempt sent at `sent_at` is overdue.
+    /// Notes that an attempt sent at `sent_at` is overdue, and gives the change of the upstream's
+    /// state, if there was one.
     pub fn report_overdue(&self, upstream: UpstreamId, sent_at: Timestamp) -> Option<Transition> {
         self.update(upstream, |health| health.overdue(sent_at))
     }
 
-    /// Lets old impairments be forgotten; to be called about once a second.
+    /// Ends impairments that are out of date. To be called about once a second.
     pub fn review(&self, now: Timestamp) {
         for id in self.ids() {
             let _ = self.update(id, |health| health.review(now));
         }
     }
 
-    /// How long the upstream's prober waits before its next probe; `chance` is any number.
+    /// How long the upstream's prober waits before its next probe; `chance` is a random number.
     #[must_use]
     pub fn next_probe(&self, upstream: UpstreamId, chance: u64) -> Duration {
         self.find(upstream).map_or(self.policy.health.probe_max, |upstream| upstream.health.lock().next_probe(chance))
@@ -205,8 +210,8 @@ impl Upstreams {
         }
     }
 
-    /// Leaves an upstream out until `until`, because it sends our own queries back; true when it
-    /// was not left out before.
+    /// Leaves an upstream out until `until`, because it sends our own queries back; true when the
+    /// upstream was not left out before.
     pub fn note_loop(&self, upstream: UpstreamId, until: Timestamp) -> bool {
         self.find(upstream).is_some_and(|upstream| {
             let before = upstream.looping_until.swap(until.as_micros(), Ordering::Relaxed);
@@ -228,12 +233,16 @@ impl Upstreams {
         }
     }
 
-    /// Whom a resolution asks, in order; `chance` is any number.
+    /// The plan of a resolution: which upstreams are asked, in order. `chance` is a random number.
     ///
     /// | primaries | targets |
     /// |---|---|
-    /// | some not down | those, healthy before impaired, else in the configured order, over and over again until all sends are planned; the last send goes to a fallback, where one may be asked |
-    /// | all down | fallbacks, where they may be asked; then one primary within the outage budget, since the breaker may be wrong |
+    /// | some not down | those, healthy before impaired, in turn; last a fallback |
+    /// | all down | fallbacks; last one primary within the outage budget |
+    ///
+    /// Primaries of one state come in the configured order, and over and over again until all sends
+    /// are planned. Fallbacks are only planned where they may be asked. A primary that is down is
+    /// asked all the same, since the breaker may be wrong.
     #[must_use]
     pub fn plan(&self, group: GroupId, class: Class, fallbacks: Fallbacks, chance: u64, now: Timestamp) -> Plan {
         let attempts = &self.policy.attempts;
@@ -247,17 +256,20 @@ impl Upstreams {
                 Fallbacks::Asked => self.usable(&group.fallbacks, now),
                 Fallbacks::LeftOut => Vec::new(),
             };
+            // The second send follows after four times the p99 round-trip time of the best primary.
             if let Some(p99) = usable.first().and_then(|first| self.find(*first)?.p99()) {
                 hedge = (p99 * HEDGE_FACTOR).max(HEDGE_MIN);
             }
             if usable.is_empty() {
+                // No primary is usable: the fallbacks come first, and one send is kept for a
+                // primary that is drawn at random.
                 let primaries: Vec<UpstreamId> = own.iter().copied().filter(|id| !self.is_looping(*id, now)).collect();
                 targets.extend(fallbacks.iter().map(|id| self.target(*id, class, now)));
-                // One send is kept for the primary.
                 targets.truncate(sends.saturating_sub(1));
                 let pick = usize::try_from(chance % u64::try_from(primaries.len().max(1)).unwrap_or(1)).unwrap_or(0);
                 targets.extend(primaries.get(pick).map(|id| self.target(*id, Class::Outage, now)));
             } else {
+                // The usable primaries come first, and one send is kept for a fallback.
                 let own = if fallbacks.is_empty() { sends } else { sends.saturating_sub(1).max(1) };
                 targets.extend(usable.iter().cycle().take(own).map(|id| self.target(*id, class, now)));
                 targets.extend(fallbacks.first().map(|id| self.target(*id, class, now)));
@@ -266,7 +278,7 @@ impl Upstreams {
         Plan { targets, timer: self.timer(group), hedge, deadline: self.deadline(group, now), linger: attempts.linger }
     }
 
-    /// How long a client waits of whose name nothing is remembered: only briefly when every
+    /// How long a client waits for a name of which nothing is remembered: only briefly when every
     /// upstream that could be asked is down.
     #[must_use]
     pub fn deadline(&self, group: GroupId, now: Timestamp) -> Duration {
@@ -281,7 +293,7 @@ impl Upstreams {
         }
     }
 
-    /// How one upstream is asked.
+    /// The target of one send to an upstream: its transport, and whether it is asked with EDNS.
     #[must_use]
     pub fn target(&self, id: UpstreamId, class: Class, now: Timestamp) -> Target {
         let upstream = self.find(id);
@@ -313,8 +325,9 @@ impl Upstreams {
         self.find(id).is_some_and(|upstream| upstream.is_looping(now))
     }
 
-    /// Changes an upstream's health, publishes the result, and writes a change of state to the log.
+    /// Changes an upstream's health, publishes the result, and logs a change of state.
     fn update(&self, id: UpstreamId, change: impl FnOnce(&mut Health) -> Option<Transition>) -> Option<Transition> {
+        // The state is published beside the lock, so that readers need not take it.
         let upstream = self.find(id)?;
         let transition = {
             let mut health = upstream.health.lock();
@@ -325,6 +338,7 @@ impl Upstreams {
         for group in &upstream.groups {
             self.publish(*group);
         }
+        // The end of an outage voids failures from before, and every change wakes the prober.
         let transition = transition?;
         if transition.from == UpstreamState::Down {
             for group in upstream.groups.iter().filter_map(|group| self.group(*group)) {
@@ -371,11 +385,9 @@ mod tests {
 
     fn upstream(port: u16, role: Role, zones: &[&str]) -> UpstreamPolicy {
         UpstreamPolicy {
-            name: format!("u{port}"),
-            addresses: vec![std::net::SocketAddr::from(([192, 0, 2, 1], port))],
-            transport: Transport::Udp,
             zones: zones.iter().map(|zone| name(zone).into()).collect(),
             role,
+            ..UpstreamPolicy::plain(format!("u{port}"), vec![std::net::SocketAddr::from(([192, 0, 2, 1], port))])
         }
     }
 
@@ -474,10 +486,9 @@ mod tests {
 
     #[test]
     fn replaced_addresses_go_new_ones_come_and_those_that_stay_keep_their_state() {
-        let host = |last: &[u8]| UpstreamPolicy {
-            name: "resolv.conf".to_owned(),
-            addresses: last.iter().map(|last| std::net::SocketAddr::from(([192, 0, 2, *last], 53))).collect(),
-            ..upstream(1, Role::Primary, &[])
+        let host = |last: &[u8]| {
+            let addresses = last.iter().map(|last| std::net::SocketAddr::from(([192, 0, 2, *last], 53))).collect();
+            UpstreamPolicy::plain("resolv.conf", addresses)
         };
         let configured = [host(&[1, 2]), upstream(9, Role::Primary, &["corp.example.com"])];
         let (routes, upstreams) = (Routes::new(&configured), upstreams(&configured));
@@ -493,7 +504,7 @@ mod tests {
         assert_eq!(upstreams.availability(root), Availability::Healthy);
         assert_ne!(upstreams.recoveries(root, &name("www.example.com")), before, "failure notes are void");
         assert!(upstreams.find(id(0)).unwrap().is_retired());
-        // A report that was under way harms nobody.
+        // A report that was under way does no harm.
         down(&upstreams, 0);
         assert_eq!(upstreams.availability(root), Availability::Healthy);
         assert!(upstreams.replace(&host(&[])).is_empty());
@@ -501,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_replacements_take_no_more_room_than_a_few() {
+    fn a_thousand_replacements_take_no_more_memory_than_a_few() {
         let host = |port| UpstreamPolicy { name: "resolv.conf".to_owned(), ..upstream(port, Role::Primary, &[]) };
         let upstreams = upstreams(&[host(1)]);
         let most = (2..1_000).flat_map(|port| upstreams.replace(&host(port))).max();

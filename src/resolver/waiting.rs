@@ -1,4 +1,4 @@
-//! A query that has to wait: for a refresh as long as the client response timer runs, or for a
+//! The queries that have to wait: for a refresh as long as the client response timer runs, or for a
 //! resolution until its deadline.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::memory::cached::{CachedAnswer, ResolutionFailure};
 use crate::memory::store::Found;
 use crate::telemetry::tally::{Answered, Tally};
 
-/// What a waiting query is answered with.
+/// The reply to a waiting query.
 enum Reply {
     /// A remembered answer.
     Answer(Arc<CachedAnswer>, Shown),
@@ -37,13 +37,13 @@ enum Reply {
 
 /// Where the answer of a resolution came from.
 enum Resolved {
-    /// An upstream gave it just now.
+    /// An upstream gave the answer just now.
     Upstream(Arc<CachedAnswer>),
-    /// The shared cache had it.
+    /// The shared cache had the answer.
     SharedCache(Arc<CachedAnswer>),
 }
 
-/// What a waiting client could be given instead of an answer.
+/// The answer that a waiting client can get when no better one comes.
 #[derive(Clone, Copy)]
 enum InHand {
     /// A stale answer: any bad news ends the wait.
@@ -120,7 +120,7 @@ impl WaitingQueries {
         }
     }
 
-    /// Waits with something stale in hand.
+    /// Waits for the refresh of a stale answer, which is the reply when the refresh takes too long.
     async fn wait_for_refresh(&self, waiting: &Waiting, cached: Arc<CachedAnswer>, now: Timestamp) -> Reply {
         let context = &self.context;
         let (key, group) = (&waiting.query.key, cached.group());
@@ -141,8 +141,8 @@ impl WaitingQueries {
                     return Reply::Answer(cached, stale);
                 }
                 let timer = context.upstreams.timer(group);
-                // What was never fresh is for outages (TTL 0): an answer that comes at all is
-                // better.
+                // An answer that was never fresh (TTL 0) is meant for outages, so the refresh is
+                // waited for longer.
                 let patience = if cached.entry.was_never_fresh() { timer.max(LATE) } else { timer };
                 let rest = patience.saturating_sub(now.since(flight.began()));
                 match watch_until(flight.watch(), rest, InHand::StaleAnswer).await {
@@ -153,12 +153,12 @@ impl WaitingQueries {
         }
     }
 
-    /// Waits with nothing in hand.
+    /// Waits for the answer to a name of which nothing is remembered.
     async fn wait_for_answer(&self, waiting: &Waiting, group: GroupId) -> Reply {
         let context = &self.context;
         let failed = |failure| Reply::Failed(ResolutionFailure { failure, extended_errors: Box::default() });
         let Some(flight) = join_or_start(context, &waiting.query.key, group, Class::Miss) else {
-            return failed(Failure::Overload);
+            return failed(Failure::LocalLimit);
         };
         let deadline = context.upstreams.deadline(group, context.now());
         match watch_until(flight.watch(), deadline, InHand::Nothing).await {
@@ -169,7 +169,8 @@ impl WaitingQueries {
         }
     }
 
-    /// Shows what a resolution found: fresh from an upstream, or as old as the shared cache says.
+    /// Shows the answer of a resolution: as fresh from an upstream, or as old as the shared cache
+    /// says.
     fn show(&self, resolved: Resolved) -> Reply {
         match resolved {
             Resolved::Upstream(cached) => Reply::Answer(cached, Shown::Fresh),

@@ -1,5 +1,5 @@
-//! The critical names, and what is known of each: when its answer came, when it is to be asked for
-//! again, what is wrong with it.
+//! The watchlist of critical names, with the state of each: when its answer came, when it is to be
+//! asked for again, and its trouble.
 //!
 //! There are at most 64 names of 4 types. Each is asked for as most clients ask: without DO and CD.
 //! What is learned for clients that set them is kept as safely (see
@@ -16,40 +16,40 @@ use crate::core::key::Key;
 use crate::core::policy::CriticalName;
 use crate::core::time::Timestamp;
 
-/// How one critical name and type stands.
+/// The state of one critical name and type, as it is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Critical {
-    /// The name and type.
+    /// The name and type, without DO and CD.
     pub key: Key,
-    /// How it stands.
+    /// The standing of the name: fresh, stale, denied or missing.
     pub standing: Standing,
-    /// The kind of answer that is remembered of it; `None` without one.
+    /// The kind of the remembered answer; `None` without one.
     pub kind: Option<Kind>,
-    /// The age of that answer.
+    /// The age of the remembered answer; `None` without one.
     pub age: Option<Duration>,
-    /// How long the answer will still be fresh; zero when it is not.
+    /// How long the answer will still be fresh; zero when it is not fresh.
     pub fresh_for: Duration,
-    /// The age beyond which its answer is alarming.
+    /// The age of an answer beyond which an alarm is raised.
     pub max_age: Duration,
-    /// Since when its answer is older than that; for a name without an answer, since when it has
-    /// been without one for so long.
+    /// Since when the answer is older than `max_age`, or since when the name has been without an
+    /// answer for that long.
     pub too_old_since: Option<Timestamp>,
-    /// Its last failed resolution in this run of the process.
+    /// The last failed resolution of the name in this run of the process.
     pub last_failure: Option<LastFailure>,
 }
 
-/// A failed resolution.
+/// A failed resolution of a critical name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastFailure {
-    /// When the resolution failed.
+    /// The moment at which the resolution failed.
     pub at: Timestamp,
-    /// Why it failed.
+    /// The reason for which the resolution failed.
     pub failure: Failure,
 }
 
 /// All critical names and types.
 pub(super) struct Watchlist {
-    /// In the configured order.
+    /// The names and types, in the configured order.
     pub(super) watched: Vec<Watched>,
     /// Where each key stands in `watched`.
     places: HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>,
@@ -62,7 +62,7 @@ pub(super) struct Watched {
     pub(super) state: Mutex<WatchState>,
 }
 
-/// What changes about one critical name and type.
+/// The changing state of one critical name and type.
 #[derive(Clone, Copy, Default)]
 pub(super) struct WatchState {
     /// When the last answer came; before the first one, when the process began to wait for it.
@@ -71,14 +71,14 @@ pub(super) struct WatchState {
     pub(super) planned_for: Option<Timestamp>,
     /// When the name is to be asked for.
     pub(super) due: Timestamp,
-    /// What is wrong, and since when.
+    /// The trouble that was logged, and since when there is trouble.
     pub(super) trouble: Option<(CriticalTrouble, Timestamp)>,
     pub(super) last_failure: Option<LastFailure>,
 }
 
 impl WatchState {
-    /// Makes a name due now whose answer is gone: what was planned belonged to an answer that was
-    /// flushed.
+    /// Makes a name due now whose answer is gone, since the present plan belongs to an answer that
+    /// was flushed.
     pub(super) fn plan_anew(&mut self, now: Timestamp) {
         if self.planned_for.take().is_some() {
             self.due = now;
@@ -87,7 +87,7 @@ impl WatchState {
 }
 
 impl Watchlist {
-    /// The list of these names, which nobody has asked for yet.
+    /// Makes the list of these names, none of which has been asked for yet.
     pub(super) fn new(names: &[CriticalName], now: Timestamp) -> Self {
         let state = WatchState { known: now, ..WatchState::default() };
         let watched: Vec<Watched> = critical::watched_keys(names)
@@ -103,7 +103,7 @@ impl Watchlist {
         self.watched.is_empty()
     }
 
-    /// Takes note of a failed resolution, if it concerns a critical name.
+    /// Notes a failed resolution, if it concerns a critical name.
     pub(super) fn note_failure(&self, key: &Key, failure: Failure, now: Timestamp) {
         if let Some(watched) = self.places.get(key.as_bytes()).and_then(|place| self.watched.get(*place)) {
             watched.state.lock().last_failure = Some(LastFailure { at: now, failure });

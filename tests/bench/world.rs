@@ -14,7 +14,7 @@ use holdover::core::answer::{ClientTransport, UDP_MAX};
 use holdover::core::decision::Availability;
 use holdover::core::routes::Routes;
 use holdover::core::time::Timestamp;
-use holdover::core::upstream::{Endpoint, GroupId, Role, Transport, UpstreamPolicy};
+use holdover::core::upstream::{Endpoint, GroupId, UpstreamPolicy};
 use holdover::memory::Memory;
 use holdover::memory::thread_cache::ThreadCache;
 use holdover::resolver::front::{Arrival, Disposition};
@@ -109,13 +109,7 @@ impl World {
     /// A resolver with the standard settings and one healthy upstream.
     pub fn new() -> Self {
         let settings = Settings::standard();
-        let upstream = UpstreamPolicy {
-            name: "scripted".into(),
-            addresses: vec![SocketAddr::from(([192, 0, 2, 53], 53))],
-            transport: Transport::Udp,
-            zones: Vec::new(),
-            role: Role::Primary,
-        };
+        let upstream = UpstreamPolicy::plain("scripted", vec![SocketAddr::from(([192, 0, 2, 53], 53))]);
         let clock = Arc::new(StillClock(AtomicU64::new(Timestamp::from_secs(1_800_000_000).as_micros())));
         let wire = Arc::new(Scripted { down: AtomicBool::new(false) });
         let ports = Ports { chance: Arc::new(Counting(AtomicU64::new(1))), transport: wire.clone() };

@@ -15,7 +15,7 @@ use holdover::config::settings::Settings;
 use holdover::core::answer::ClientTransport;
 use holdover::core::routes::Routes;
 use holdover::core::time::Timestamp;
-use holdover::core::upstream::{Endpoint, Role, Transport, UpstreamPolicy};
+use holdover::core::upstream::{Endpoint, UpstreamPolicy};
 use holdover::memory::Memory;
 use holdover::memory::thread_cache::ThreadCache;
 use holdover::resolver::front::{Arrival, Disposition};
@@ -154,13 +154,7 @@ async fn live(sidecars: usize, manners: Manners) -> Story {
         settings.policy.budget.outage_per_second = 100_000;
         settings.policy.budget.prefetch_percent = 100;
     }
-    let upstreams = [UpstreamPolicy {
-        name: "vpc".to_owned(),
-        addresses: vec![SocketAddr::from(([192, 0, 2, 53], 53))],
-        transport: Transport::Udp,
-        zones: Vec::new(),
-        role: Role::Primary,
-    }];
+    let upstreams = [UpstreamPolicy::plain("vpc", vec![SocketAddr::from(([192, 0, 2, 53], 53))])];
     let fleet: Vec<Arc<Resolver>> = (0..sidecars)
         .map(|index| {
             let chance = if manners.jitter {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 use holdover::config::settings::Settings;
-use holdover::core::upstream::{Role, Transport, UpstreamPolicy};
+use holdover::core::upstream::UpstreamPolicy;
 
 use crate::support::messages::{address, query};
 use crate::support::sidecar::Sidecar;
@@ -47,13 +47,7 @@ fn in_a_namespace_with_two_addresses() {
     let upstream = Upstream::start(|query, _| Reaction::Send(address(query, 60, 1)));
     let mut settings = Settings::standard();
     settings.listen.addresses = vec![(Ipv4Addr::UNSPECIFIED, PORT).into(), (Ipv6Addr::UNSPECIFIED, PORT).into()];
-    settings.upstreams = vec![UpstreamPolicy {
-        name: "test".into(),
-        addresses: vec![upstream.address],
-        transport: Transport::Udp,
-        zones: Vec::new(),
-        role: Role::Primary,
-    }];
+    settings.upstreams = vec![UpstreamPolicy::plain("test", vec![upstream.address])];
     let _sidecar = Sidecar::start(settings);
     let asked: [IpAddr; 4] = [
         Ipv4Addr::LOCALHOST.into(),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use holdover::config::settings::Settings;
-use holdover::core::upstream::{Role, Transport, UpstreamPolicy};
+use holdover::core::upstream::UpstreamPolicy;
 
 use crate::support::frames::blocking::{read_frame, write_frame};
 use crate::support::messages::*;
@@ -23,13 +23,7 @@ use crate::support::waiting::eventually;
 fn settings(upstream: &Upstream) -> Settings {
     let mut settings = Settings::standard();
     settings.listen.addresses = vec!["127.0.0.1:0".parse().unwrap()];
-    settings.upstreams = vec![UpstreamPolicy {
-        name: "test".into(),
-        addresses: vec![upstream.address],
-        transport: Transport::Udp,
-        zones: Vec::new(),
-        role: Role::Primary,
-    }];
+    settings.upstreams = vec![UpstreamPolicy::plain("test", vec![upstream.address])];
     settings
 }
 

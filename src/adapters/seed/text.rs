@@ -12,7 +12,7 @@ use super::rfc3339;
 use crate::core::classify::{self, Verdict};
 use crate::core::entry::Entry;
 use crate::core::key::{Dnssec, Key};
-use crate::core::message::{self, Header, Records, Section};
+use crate::core::message::{self, CLASS_IN, Header, Records, Section};
 use crate::core::policy::Policy;
 use crate::core::restore::{Shift, restore};
 use crate::core::time::Timestamp;
@@ -28,7 +28,6 @@ const MISTAKES_TOLD: usize = 5;
 /// Types of the records that lead from the name of the question to another one, and of their
 /// signatures.
 const ALIASES: &[u16] = &[message::TYPE_CNAME, message::TYPE_DNAME, message::TYPE_RRSIG];
-const CLASS_IN: u16 = 1;
 
 // `expecting` below is the word for each type in the messages about mistakes.
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::key::{Dnssec, Key};
-use crate::core::message::{Records, Section};
+use crate::core::message::{CLASS_IN, Records, Section, TYPE_A, TYPE_AAAA};
 use crate::core::upstream_query::{self, Extension};
 use crate::resolver::ports::{Answer, Chance};
 
@@ -23,7 +23,7 @@ const ADDRESSES_MAX: usize = 4;
 /// redirect.
 const NAMES_MAX: usize = 32;
 /// A and AAAA, in the order in which they are asked for.
-const TYPES: [u16; 2] = [1, 28];
+const TYPES: [u16; 2] = [TYPE_A, TYPE_AAAA];
 
 /// The addresses of servers, by their names.
 pub(super) struct Directory {
@@ -75,7 +75,7 @@ impl Directory {
 
     async fn ask(&self, host: &str, qtype: u16) -> Vec<IpAddr> {
         let Some(name) = wire_form(host) else { return Vec::new() };
-        let key = Key::new(&name, qtype, 1, Dnssec::default());
+        let key = Key::new(&name, qtype, CLASS_IN, Dnssec::default());
         let [high, low, ..] = self.chance.number().to_be_bytes();
         let query = upstream_query::write(&key, u16::from_be_bytes([high, low]), Extension::Plain);
         let answer = self.answer.answer(query, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await;
@@ -101,8 +101,8 @@ fn addresses(response: &[u8]) -> Vec<IpAddr> {
     while let Ok(Some(record)) = records.next_record() {
         let data = response.get(record.data..record.end).unwrap_or_default();
         let address = match (record.section, record.rtype) {
-            (Section::Answer, 1) => <[u8; 4]>::try_from(data).ok().map(IpAddr::from),
-            (Section::Answer, 28) => <[u8; 16]>::try_from(data).ok().map(IpAddr::from),
+            (Section::Answer, TYPE_A) => <[u8; 4]>::try_from(data).ok().map(IpAddr::from),
+            (Section::Answer, TYPE_AAAA) => <[u8; 16]>::try_from(data).ok().map(IpAddr::from),
             (Section::Answer | Section::Authority | Section::Additional, _) => None,
         };
         found.extend(address);

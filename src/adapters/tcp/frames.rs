@@ -6,10 +6,10 @@
 
 use std::collections::VecDeque;
 
+use crate::core::message::HEADER;
+
 /// Bytes of the length prefix.
 const PREFIX: usize = 2;
-/// Bytes of a DNS header; a frame that is shorter is no message.
-const HEADER: usize = 12;
 
 /// What lies at the front of an [`Inbox`].
 #[derive(Debug, PartialEq, Eq)]

@@ -1,15 +1,11 @@
 //! The bounds of the TCP front, and who may use it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::limits;
+use crate::resolver::ports::AccessList;
 use crate::telemetry::tally::Connections;
-
-/// Says whether the client with this address may ask; IPv4 addresses come as such, even from an
-/// IPv6 socket.
-pub type AccessList = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// Bounds of the TCP front, the clients that may use it, and the counters of its connections.
 #[derive(Clone)]

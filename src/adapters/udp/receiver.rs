@@ -29,19 +29,17 @@ use crate::core::special;
 use crate::memory::thread_cache::ThreadCache;
 use crate::resolver::Resolver;
 use crate::resolver::front::{Arrival, Disposition};
+use crate::resolver::ports::AccessList;
 use crate::telemetry::events;
 use crate::telemetry::tally::{Answered, Tally};
 
 /// How long a thread pauses after an error of its socket or a panic.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Says whether the client with this address may ask.
-pub type Admission = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
-
 /// What all receiving threads of the front share.
 pub(super) struct FrontState {
     pub(super) resolver: Arc<Resolver>,
-    pub(super) admission: Admission,
+    pub(super) allowed: AccessList,
     /// Takes queries that have to wait for an upstream.
     pub(super) deferred: mpsc::Sender<DeferredQuery>,
     /// Set when the threads shall end.
@@ -91,8 +89,8 @@ fn serve(state: &FrontState, socket: &Arc<UdpSocket>, tally: &Tally) {
             // The process that restarts holdover when it is ill asks from this host, and is
             // answered whichever clients are allowed.
             let health_check = special::is_health_check(packet);
-            let admitted = (health_check && envelope.is_from_here(bound)) || (state.admission)(envelope.client.ip());
-            if !admitted {
+            let is_allowed = (health_check && envelope.is_from_here(bound)) || (state.allowed)(envelope.client.ip());
+            if !is_allowed {
                 tally.count(Answered::NotAllowed);
                 continue;
             }

@@ -38,12 +38,14 @@ use tokio::time::timeout;
 pub(super) use self::connect::{Connect, OpenConnection};
 use self::queries::StreamQuery;
 use super::limits::StreamLimits;
+use crate::core::answer::STREAM_MAX;
+use crate::core::message::HEADER;
 use crate::resolver::ports::{Endpoint, TransportError};
 use crate::telemetry::tally::UpstreamCounters;
 
 /// The lengths that a query on a stream can have: at least a header, at most what the length prefix
 /// can express.
-const QUERY_BYTES: RangeInclusive<usize> = 12..=65_535;
+const QUERY_BYTES: RangeInclusive<usize> = HEADER..=STREAM_MAX;
 
 /// The kept connections to upstreams, which exchanges share.
 pub(super) struct StreamPool {

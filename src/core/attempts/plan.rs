@@ -1,4 +1,5 @@
-//! What the attempts of a resolution start with, and what they ask the resolver to do.
+//! The plan that the attempts of a resolution start with, and the steps that they ask the resolver
+//! to take.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::core::time::Timestamp;
 use crate::core::upstream::{Transport, UpstreamId};
 use crate::core::upstream_query::Extension;
 
-/// Names one attempt within its resolution.
+/// Identifies one attempt within its resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttemptId(pub(super) usize);
 
@@ -35,8 +36,8 @@ pub struct Plan {
     pub timer: Duration,
     /// How long after the first send the second one is due.
     pub hedge: Duration,
-    /// How long after the beginning clients that have nothing stale to fall back on are told that
-    /// there is no answer.
+    /// How long after the beginning the attempts give up: clients that have nothing stale to fall
+    /// back on get SERVFAIL then.
     pub deadline: Duration,
     /// How long after the beginning a late answer is still taken.
     pub linger: Duration,
@@ -54,7 +55,8 @@ pub enum Step {
     /// Give clients that have something stale to fall back on their stale answer now, since a fresh
     /// one will take longer.
     Trouble,
-    /// Tell waiting clients that there is no answer, but go on listening for a late one.
+    /// Give waiting clients SERVFAIL, or the truncated answer if there is one, but go on listening
+    /// for a late answer.
     GiveUp(Failure),
     /// The attempts are over without an answer.
     End(Failure),

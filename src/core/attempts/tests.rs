@@ -78,7 +78,10 @@ fn after_servfail_one_other_upstream_is_asked_at_once() {
     assert_eq!(
         steps,
         [
-            Step::Report(UpstreamId::new(0), AttemptOutcome::Useless(Duration::from_millis(3), SuffixHash::new(7))),
+            Step::Report(
+                UpstreamId::new(0),
+                AttemptOutcome::UnusableResponse(Duration::from_millis(3), SuffixHash::new(7))
+            ),
             Step::Send(AttemptId(1), target(1))
         ]
     );
@@ -86,7 +89,10 @@ fn after_servfail_one_other_upstream_is_asked_at_once() {
     assert_eq!(
         steps,
         [
-            Step::Report(UpstreamId::new(1), AttemptOutcome::Useless(Duration::from_millis(3), SuffixHash::new(7))),
+            Step::Report(
+                UpstreamId::new(1),
+                AttemptOutcome::UnusableResponse(Duration::from_millis(3), SuffixHash::new(7))
+            ),
             Step::End(Failure::ServFail)
         ]
     );
@@ -96,7 +102,7 @@ fn after_servfail_one_other_upstream_is_asked_at_once() {
 fn after_a_closed_port_another_upstream_is_asked_at_once() {
     let mut attempts = attempts(&[0, 1, 0]);
     let _ = attempts.advance(at(0));
-    let steps = attempts.failed(AttemptId(0), Failure::Network, at(1));
+    let steps = attempts.failed(AttemptId(0), Failure::NetworkError, at(1));
     assert_eq!(steps, [Step::Report(UpstreamId::new(0), AttemptOutcome::Failed), Step::Send(AttemptId(1), target(1))]);
 }
 
@@ -112,14 +118,15 @@ fn a_closed_port_without_alternative_uses_up_the_plan_at_once_and_clients_get_st
         ]
     };
     assert_eq!(
-        attempts.failed(AttemptId(0), Failure::Network, at(1)),
+        attempts.failed(AttemptId(0), Failure::NetworkError, at(1)),
         again(1),
         "another server may stand behind the same address"
     );
-    assert_eq!(attempts.failed(AttemptId(1), Failure::Network, at(2)), again(2));
-    let end = [Step::Report(UpstreamId::new(0), AttemptOutcome::Failed), Step::Trouble, Step::End(Failure::Network)];
+    assert_eq!(attempts.failed(AttemptId(1), Failure::NetworkError, at(2)), again(2));
+    let end =
+        [Step::Report(UpstreamId::new(0), AttemptOutcome::Failed), Step::Trouble, Step::End(Failure::NetworkError)];
     assert_eq!(
-        attempts.failed(AttemptId(2), Failure::Network, at(3)),
+        attempts.failed(AttemptId(2), Failure::NetworkError, at(3)),
         end,
         "every send was refused, so there is nothing to wait for"
     );
@@ -131,11 +138,11 @@ fn a_closed_port_ends_nothing_while_another_upstream_may_still_answer() {
     let _ = attempts.advance(at(0));
     let _ = attempts.advance(at(100));
     assert_eq!(
-        attempts.failed(AttemptId(1), Failure::Network, at(101)),
+        attempts.failed(AttemptId(1), Failure::NetworkError, at(101)),
         [Step::Report(UpstreamId::new(1), AttemptOutcome::Failed), Step::Trouble, Step::Send(AttemptId(2), target(1))]
     );
     assert_eq!(
-        attempts.failed(AttemptId(2), Failure::Network, at(102)),
+        attempts.failed(AttemptId(2), Failure::NetworkError, at(102)),
         [Step::Report(UpstreamId::new(1), AttemptOutcome::Failed), Step::Trouble],
         "the first is still open"
     );
@@ -146,7 +153,7 @@ fn a_closed_port_ends_nothing_while_another_upstream_may_still_answer() {
 fn without_room_on_our_own_side_the_same_upstream_is_asked_at_its_time() {
     let mut attempts = attempts(&[0, 0, 0]);
     let _ = attempts.advance(at(0));
-    assert_eq!(attempts.failed(AttemptId(0), Failure::Overload, at(1)), [Step::Trouble]);
+    assert_eq!(attempts.failed(AttemptId(0), Failure::LocalLimit, at(1)), [Step::Trouble]);
     assert_eq!(attempts.advance(at(100)), [Step::Send(AttemptId(1), target(0))]);
 }
 
@@ -165,7 +172,10 @@ fn a_truncated_answer_is_asked_for_over_tcp_and_a_dead_tcp_ends_it() {
     let _ = attempts.advance(at(0));
     let steps = attempts.truncated_response(AttemptId(0), at(3));
     assert_eq!(steps.get(1), Some(&Step::Send(AttemptId(1), Target { transport: Transport::Tcp, ..target(0) })));
-    assert_eq!(attempts.failed(AttemptId(1), Failure::Network, at(6)).last(), Some(&Step::End(Failure::Network)));
+    assert_eq!(
+        attempts.failed(AttemptId(1), Failure::NetworkError, at(6)).last(),
+        Some(&Step::End(Failure::NetworkError))
+    );
 }
 
 #[test]
@@ -177,7 +187,7 @@ fn a_dead_tcp_says_nothing_about_an_upstream_that_answers_over_udp() {
         steps.extend(attempts.advance(at(millis)));
     }
     assert!(steps.contains(&Step::GiveUp(Failure::Timeout)), "the truncated answer is given after 400 ms: {steps:?}");
-    steps.extend(attempts.failed(AttemptId(1), Failure::Network, at(450)));
+    steps.extend(attempts.failed(AttemptId(1), Failure::NetworkError, at(450)));
     let reports: Vec<_> = steps.iter().filter(|step| matches!(step, Step::Report(..) | Step::Overdue(..))).collect();
     assert_eq!(reports, [&Step::Report(UpstreamId::new(0), AttemptOutcome::Answered(Duration::from_millis(3)))]);
 }
@@ -224,7 +234,7 @@ fn over_budget_the_send_waits_and_clients_get_stale_answers() {
 fn over_budget_until_after_the_deadline_is_the_end() {
     let mut attempts = attempts(&[0]);
     let _ = attempts.advance(at(0));
-    assert_eq!(attempts.postpone(AttemptId(0), Class::Miss, at(2_500)), [Step::End(Failure::Overload)]);
+    assert_eq!(attempts.postpone(AttemptId(0), Class::Miss, at(2_500)), [Step::End(Failure::LocalLimit)]);
 }
 
 #[test]

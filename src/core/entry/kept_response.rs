@@ -1,5 +1,5 @@
-//! What an entry keeps of a response: its bytes without OPT, the places of its TTLs, and its
-//! extended errors.
+//! The parts of a response that an entry keeps: its bytes without OPT, the places of its TTLs, and
+//! its extended errors.
 //!
 //! All of it lies in one piece of memory. Ten thousand entries multiply whatever a single one
 //! wastes, and three allocations would cost three headers and three roundings each.
@@ -13,9 +13,8 @@ pub(super) struct KeptResponse {
     /// The response without OPT, then the offsets of its TTLs as 16-bit numbers, then its extended
     /// errors.
     bytes: Box<[u8]>,
-    /// Where the response ends.
     wire_end: u16,
-    /// How many offsets there are.
+    /// The number of TTL offsets behind the response.
     offsets: u16,
 }
 
@@ -37,8 +36,8 @@ impl KeptResponse {
         while let Some(record) = records.next_record()? {
             match (record.rtype == message::TYPE_OPT, record.section) {
                 (true, Section::Additional) => break,
-                // It would be kept, passed on, and read by clients as ours. RFC 6891 §6.1.1 allows
-                // an OPT in the additional section only.
+                // Such an OPT would be kept, passed on, and read by clients as ours. RFC 6891
+                // §6.1.1 allows an OPT in the additional section only.
                 (true, Section::Answer | Section::Authority) => return Err(MalformedMessage),
                 (false, _) => {}
             }

@@ -38,7 +38,7 @@ fn any_response_between_failures_keeps_the_breaker_closed() {
     let mut health = health();
     for round in 0..20 {
         repeat(&mut health, AttemptOutcome::Failed, 4, round * 100);
-        let _ = health.record(AttemptOutcome::Useless(FAST, SuffixHash::new(1)), at(round * 100 + 50));
+        let _ = health.record(AttemptOutcome::UnusableResponse(FAST, SuffixHash::new(1)), at(round * 100 + 50));
     }
     assert_eq!(health.state(), UpstreamState::Impaired);
 }
@@ -97,7 +97,7 @@ fn an_upstream_that_is_always_late_is_impaired_not_down() {
 #[test]
 fn servfail_for_one_suffix_is_no_outage() {
     let mut health = health();
-    repeat(&mut health, AttemptOutcome::Useless(FAST, SuffixHash::new(7)), 500, 0);
+    repeat(&mut health, AttemptOutcome::UnusableResponse(FAST, SuffixHash::new(7)), 500, 0);
     assert_eq!(health.state(), UpstreamState::Healthy);
 }
 
@@ -105,10 +105,10 @@ fn servfail_for_one_suffix_is_no_outage() {
 fn servfail_for_everything_is_an_outage_that_only_an_answer_ends() {
     let mut health = health();
     for suffix in 0..5 {
-        let _ = health.record(AttemptOutcome::Useless(FAST, SuffixHash::new(suffix)), at(suffix));
+        let _ = health.record(AttemptOutcome::UnusableResponse(FAST, SuffixHash::new(suffix)), at(suffix));
     }
     assert_eq!(health.state(), UpstreamState::Down);
-    let _ = health.record(AttemptOutcome::Useless(FAST, SuffixHash::new(9)), at(100));
+    let _ = health.record(AttemptOutcome::UnusableResponse(FAST, SuffixHash::new(9)), at(100));
     assert_eq!(health.state(), UpstreamState::Down);
     let _ = health.record(AttemptOutcome::Answered(FAST), at(200));
     assert_eq!(health.state(), UpstreamState::Impaired);
@@ -119,7 +119,7 @@ fn fifteen_percent_of_servfail_change_nothing() {
     let mut health = health();
     for index in 0..1000_u64 {
         let outcome = if index % 7 == 0 {
-            AttemptOutcome::Useless(FAST, SuffixHash::new(index))
+            AttemptOutcome::UnusableResponse(FAST, SuffixHash::new(index))
         } else {
             AttemptOutcome::Answered(FAST)
         };

@@ -2,7 +2,7 @@
 //! turn.
 //!
 //! Beside the counts it keeps the suffixes of the last few names that got a response without
-//! answer, so that one broken zone is told from an upstream that answers nothing.
+//! answer, so that one broken zone can be distinguished from an upstream that answers nothing.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ const KEPT_END: &str = "#: original";
 /// The kind of file that was taken over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Was {
-    /// It was a plain file.
+    /// A plain file, with its permissions and owner.
     File {
         /// The permission bits of the file.
         mode: u32,
@@ -38,7 +38,7 @@ pub enum Was {
         /// The group ID of the file.
         group: u32,
     },
-    /// It was a symbolic link to this target.
+    /// A symbolic link to this target.
     Link(String),
 }
 
@@ -47,7 +47,7 @@ pub enum Was {
 pub struct KeptOriginal {
     /// The path of the file that was taken over.
     pub file: String,
-    /// The kind of file that it was.
+    /// The kind of file that was taken over.
     pub was: Was,
     /// The path of a file in which the name servers of the original's writer stay readable; `None`
     /// when there is none.
@@ -89,6 +89,7 @@ impl KeptOriginal {
     /// # Errors
     /// [`NotKept`] when the bytes are something else, or their head is cut off.
     pub fn read(bytes: &[u8]) -> Result<Self, NotKept> {
+        // The head ends with a line of its own, and only the head has to be UTF-8.
         let mut rest = bytes;
         let mut line = || {
             let end = rest.iter().position(|byte| *byte == b'\n').ok_or(NotKept)?;

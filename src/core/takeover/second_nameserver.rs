@@ -19,20 +19,20 @@ pub enum Fallback {
 /// The programs on the host, or in the container, that read the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readers {
-    /// musl's loader is installed.
+    /// Whether musl's loader is installed.
     pub musl: bool,
-    /// glibc's own loader is installed, and not a replacement of musl for it.
+    /// Whether glibc's own loader is installed, and not a replacement of musl for it.
     pub glibc: bool,
-    /// The system is Alpine, whose programs are linked to musl whatever else is installed.
+    /// Whether the system is Alpine, whose programs are linked to musl whatever else is installed.
     pub alpine: bool,
-    /// systemd-resolved is running.
+    /// Whether systemd-resolved runs on this host.
     pub resolved: bool,
 }
 
 /// The second name server, or the reason for which there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecondNameserver {
-    /// This name server is written behind holdover's address.
+    /// A name server that is written behind holdover's address.
     Written(Nameserver),
     /// No second name server is written, for this reason.
     LeftOut(LeftOut),
@@ -41,13 +41,13 @@ pub enum SecondNameserver {
 /// The reason for which there is no second name server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftOut {
-    /// The operator wants none.
+    /// The operator wants no second name server.
     AskedFor,
-    /// Programs here use musl.
+    /// Programs on this host use musl, which asks all name servers at once.
     Musl,
-    /// systemd-resolved reads the file.
+    /// systemd-resolved reads the file, and stays with whichever name server answered last.
     Resolved,
-    /// The original names none that does not lead back to holdover.
+    /// The original names no name server but those that lead back to holdover.
     Nobody,
 }
 

@@ -1,4 +1,5 @@
-//! One upstream address, and one group of names that share theirs.
+//! The members of the upstreams: one upstream address, and one group of names that share their
+//! upstreams.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -18,32 +19,32 @@ use crate::telemetry::tally::AttemptEnd;
 
 /// One address that queries are sent to, with its own breaker.
 pub struct Upstream {
-    /// `name@address`, or just the address where the operator gave no name; for log and metrics.
+    /// The name of the upstream in log and metrics: `name@address`, or just the address where the
+    /// operator gave no name.
     pub label: String,
-    /// Where it listens, and how it is spoken to.
+    /// The address and transport over which the upstream is asked.
     pub endpoint: Endpoint,
-    /// Whether it is a primary or a fallback.
+    /// Whether the upstream is a primary or a fallback.
     pub role: Role,
-    /// The operator's name for it, which several addresses may share.
+    /// The operator's name for the upstream, which several addresses may share.
     pub(super) name: String,
-    /// Whether it is no longer configured.
     pub(super) retired: AtomicBool,
     pub(super) groups: Vec<GroupId>,
     pub(super) health: Mutex<Health>,
     /// The state of `health`, encoded, so that it can be read without the lock.
     pub(super) state: AtomicU8,
-    /// Until when it is asked without EDNS, in microseconds.
+    /// Until when the upstream is asked without EDNS, in microseconds since the Unix epoch.
     pub(super) plain_until: AtomicU64,
-    /// Until when it is left out because it sends our own queries back, in microseconds; 0 when it
-    /// does not.
+    /// Until when the upstream is left out because it sends our own queries back, in microseconds
+    /// since the Unix epoch; 0 when it does not.
     pub(super) looping_until: AtomicU64,
-    /// Notified when its state has changed or it was retired; wakes its prober.
+    /// Notified when the state has changed or the upstream was retired; wakes the prober.
     pub changed: Notify,
     attempts: Counters<AttemptEnd>,
     overdue_attempts: AtomicU64,
 }
 
-/// The upstreams of one zone, which all names of it share.
+/// The upstreams of one zone, which all names of the zone share.
 pub struct Group {
     /// The zone as text, for log and metrics.
     pub zone: String,
@@ -55,12 +56,12 @@ pub struct Group {
     pub(super) availability: AtomicU8,
     /// The client response timer, in microseconds.
     pub(super) timer: AtomicU64,
-    /// Counts what recovered, to void notes of failures from before.
+    /// Counts recoveries of upstreams and suffixes, which void the notes of failures from before.
     pub recoveries: Recoveries,
 }
 
 impl Upstream {
-    /// A new upstream counts as healthy.
+    /// Makes an upstream, which counts as healthy.
     pub(super) fn new(
         configured: &UpstreamPolicy,
         address: std::net::SocketAddr,
@@ -73,7 +74,7 @@ impl Upstream {
             } else {
                 format!("{}@{address}", configured.name)
             },
-            endpoint: Endpoint { address, transport: configured.transport, server_name: None },
+            endpoint: configured.endpoint(address),
             role: configured.role,
             name: configured.name.clone(),
             retired: AtomicBool::new(false),
@@ -88,11 +89,11 @@ impl Upstream {
         }
     }
 
-    /// Counts what an attempt came to.
+    /// Counts the outcome of an attempt.
     pub(super) fn count(&self, outcome: AttemptOutcome) {
         self.attempts.count(match outcome {
             AttemptOutcome::Answered(_) => AttemptEnd::Answered,
-            AttemptOutcome::Useless(..) => AttemptEnd::UnusableResponse,
+            AttemptOutcome::UnusableResponse(..) => AttemptEnd::UnusableResponse,
             AttemptOutcome::Failed => AttemptEnd::NetworkError,
             AttemptOutcome::TimedOut => AttemptEnd::TimedOut,
             AttemptOutcome::Late => {
@@ -102,38 +103,38 @@ impl Upstream {
         });
     }
 
-    /// The attempts that have ended, by what they came to.
+    /// The numbers of attempts that have ended, by outcome.
     #[must_use]
     pub fn attempts(&self) -> &Counters<AttemptEnd> {
         &self.attempts
     }
 
-    /// The attempts that were not answered within [`LATE`](crate::core::health::LATE), whatever
-    /// they came to in the end.
+    /// The number of attempts that were not answered within [`LATE`](crate::core::health::LATE),
+    /// whatever their outcome was in the end.
     #[must_use]
     pub fn overdue_attempts(&self) -> u64 {
         self.overdue_attempts.load(Ordering::Relaxed)
     }
 
-    /// The smoothed 99th percentile of its round-trip time; `None` before its first answers.
+    /// The smoothed 99th percentile of the round-trip time; `None` before the first response.
     #[must_use]
     pub fn p99(&self) -> Option<Duration> {
         self.health.lock().p99()
     }
 
-    /// Whether it is left out now, because it sends our own queries back.
+    /// Whether the upstream is left out now, because it sends our own queries back.
     #[must_use]
     pub fn is_looping(&self, now: Timestamp) -> bool {
         self.looping_until.load(Ordering::Relaxed) > now.as_micros()
     }
 
-    /// Whether it is left out until a look for the loop finds none.
+    /// Whether the upstream is left out until a look for the loop finds none.
     #[must_use]
     pub fn is_left_out(&self) -> bool {
         self.looping_until.load(Ordering::Relaxed) != 0
     }
 
-    /// How usable it is.
+    /// The present state of the upstream, read without a lock.
     #[must_use]
     pub fn state(&self) -> UpstreamState {
         match self.state.load(Ordering::Relaxed) {
@@ -143,20 +144,20 @@ impl Upstream {
         }
     }
 
-    /// Whether it is no longer configured.
+    /// Whether the upstream is no longer configured.
     #[must_use]
     pub fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Relaxed)
     }
 
-    /// Takes it out of use and wakes its prober, which ends; true when it was in use.
+    /// Takes the upstream out of use and wakes its prober, which ends; true when it was in use.
     pub(super) fn retire(&self) -> bool {
         let was_in_use = !self.retired.swap(true, Ordering::Relaxed);
         self.changed.notify_one();
         was_in_use
     }
 
-    /// The first group that it serves, from which its probes take their names.
+    /// The first group that the upstream serves, from which its probes take their names.
     #[must_use]
     pub fn group(&self) -> Option<GroupId> {
         self.groups.first().copied()
@@ -176,7 +177,7 @@ impl Group {
         }
     }
 
-    /// The best state among its primaries.
+    /// The best state among the primaries of the group, read without a lock.
     #[must_use]
     pub fn availability(&self) -> Availability {
         match self.availability.load(Ordering::Relaxed) {
@@ -191,14 +192,14 @@ impl Group {
         Arc::clone(&self.primaries.read())
     }
 
-    /// Whether any upstream serves it.
+    /// Whether any upstream serves the names of the group.
     #[must_use]
     pub fn has_upstreams(&self) -> bool {
         !self.primaries.read().is_empty() || !self.fallbacks.is_empty()
     }
 }
 
-/// A state as it stands in an atomic; greater is worse.
+/// The number by which a state stands in an atomic; greater is worse.
 pub(super) const fn encode_state(state: UpstreamState) -> u8 {
     match state {
         UpstreamState::Healthy => 0,

@@ -1,11 +1,11 @@
-//! The upstreams by identifier. Plans, probers and reports name an upstream by its identifier for
-//! as long as they live.
+//! The registry of upstreams by identifier. Plans, probers and reports name an upstream by its
+//! identifier for as long as they live.
 //!
 //! The host's resolvers change while queries are under way (`/etc/resolv.conf` is watched). An
-//! identifier must therefore not mean another upstream before everybody who holds it has ended: one
-//! that fell free is used again only after [`RESTING`] others. A resolution lives for 40 s at the
-//! most and the host's file is read every few seconds, so that is long enough; a report that came
-//! later still would count once for the wrong upstream, and no more.
+//! identifier must therefore not mean another upstream while a plan, prober or report holds it: an
+//! identifier that became free is used again only after [`RESTING`] others. A resolution lives for
+//! 40 s at the most and the host's file is read every few seconds, so this is long enough. A report
+//! that came even later would count once for the wrong upstream, and have no other effect.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use parking_lot::RwLock;
 use super::member::Upstream;
 use crate::core::upstream::UpstreamId;
 
-/// Free identifiers that are not used again yet.
+/// The number of free identifiers that are kept before one is used again.
 const RESTING: usize = 64;
 
 /// All upstreams, in use and retired.
@@ -33,7 +33,7 @@ struct Registered {
 }
 
 impl Registry {
-    /// Adds an upstream; gives its identifier.
+    /// Adds an upstream, and gives its identifier.
     pub(super) fn add(&self, upstream: Upstream) -> UpstreamId {
         let mut held = self.held.write();
         if held.resting.len() > RESTING
@@ -47,7 +47,7 @@ impl Registry {
         UpstreamId::new(held.all.len() - 1)
     }
 
-    /// Retires an upstream: it is asked no more, and its prober ends.
+    /// Retires an upstream: it is not asked any more, and its prober ends.
     pub(super) fn retire(&self, id: UpstreamId) {
         let mut held = self.held.write();
         if let Some(upstream) = held.all.get(id.index())

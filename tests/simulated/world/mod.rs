@@ -207,13 +207,7 @@ pub struct Reply {
 
 /// An upstream with one address.
 pub fn upstream(address: &str, role: Role) -> UpstreamPolicy {
-    UpstreamPolicy {
-        name: address.to_owned(),
-        addresses: vec![address.parse().unwrap()],
-        transport: Transport::Udp,
-        zones: Vec::new(),
-        role,
-    }
+    UpstreamPolicy { role, ..UpstreamPolicy::plain(address, vec![address.parse().unwrap()]) }
 }
 
 impl World {
