@@ -19,6 +19,7 @@
 //! would join one of them and be given what was flushed. The memory does not know any resolution;
 //! the resolver installs a hook for that ([`Memory::on_flush`]).
 
+mod bound;
 pub mod cached;
 mod filtered;
 pub mod flushes;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use moka::sync::Cache;
 
+use super::bound::CacheBound;
 use super::cached::{CachedAnswer, CachedFailure};
 use super::pinned::Pinned;
 use super::place::{Hasher, Place};
@@ -32,13 +33,11 @@ pub(super) struct FilteredCache<V> {
 }
 
 impl FilteredCache<CachedAnswer> {
-    /// A cache for negative answers, of so many bytes and entries.
-    pub(super) fn of_answers(bytes: u64, entries: u64, pinned: &[Place]) -> Self {
-        let least = bytes / entries.max(1);
-        // A multiple of the least weight, so that entries of that weight fill the cache to the last
-        // one.
+    /// A cache for negative answers, within this bound.
+    pub(super) fn of_answers(bound: CacheBound, pinned: &[Place]) -> Self {
+        let least = bound.least_weight();
         let cache = Cache::<Place, Arc<CachedAnswer>>::builder()
-            .max_capacity(least * entries)
+            .max_capacity(bound.weight())
             .weigher(move |_, cached| u32::try_from(cached.weight(OVERHEAD).max(least)).unwrap_or(u32::MAX))
             .eviction_listener(|_, cached: Arc<CachedAnswer>, _| cached.supersede())
             .build_with_hasher(Hasher::default());

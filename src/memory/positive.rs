@@ -12,6 +12,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
+use super::bound::CacheBound;
 use super::cached::CachedAnswer;
 use super::pinned::Pinned;
 use super::place::{Hasher, Place};
@@ -58,25 +59,19 @@ impl Lifecycle<Place, Arc<CachedAnswer>> for Eviction {
 }
 
 impl PositiveCache {
-    /// A cache for so many bytes and entries, beside those at the pinned places.
-    ///
-    /// An entry weighs at least `bytes / entries`, so that the one bound keeps both limits.
-    pub(super) fn new(bytes: u64, entries: u64, pinned: &[Place]) -> Self {
-        let least = bytes / entries.max(1);
+    /// A cache within this bound, which the answers at the pinned places do not count towards.
+    pub(super) fn new(bound: CacheBound, pinned: &[Place]) -> Self {
+        let entries = usize::try_from(bound.entries).unwrap_or(usize::MAX);
         let mut options = OptionsBuilder::new();
         options
-            .estimated_items_capacity(usize::try_from(entries).unwrap_or(usize::MAX))
-            // A multiple of the least weight, so that entries of that weight fill the cache to the
-            // last one.
-            .weight_capacity(least * entries)
-            .shards(usize::try_from((entries / SHARD_ENTRIES).clamp(1, SHARDS_MAX)).unwrap_or(1));
-        let (weight, hasher) = (Weight { least }, Hasher::default());
+            .estimated_items_capacity(entries)
+            .weight_capacity(bound.weight())
+            .shards(usize::try_from((bound.entries / SHARD_ENTRIES).clamp(1, SHARDS_MAX)).unwrap_or(1));
+        let (weight, hasher) = (Weight { least: bound.least_weight() }, Hasher::default());
         let cache = match options.build() {
             Ok(options) => Cache::with_options(options, weight, hasher, Eviction),
             // The builder fails only without capacities, which are given.
-            Err(_) => {
-                Cache::with(usize::try_from(entries).unwrap_or(usize::MAX), least * entries, weight, hasher, Eviction)
-            }
+            Err(_) => Cache::with(entries, bound.weight(), weight, hasher, Eviction),
         };
         Self { cache, pinned: Pinned::new(pinned) }
     }
@@ -147,7 +142,7 @@ mod tests {
 
     #[test]
     fn in_a_full_cache_each_new_answer_is_taken_in_and_what_it_pushes_out_knows() {
-        let cache = PositiveCache::new(100 * 1024, 100, &[]);
+        let cache = PositiveCache::new(CacheBound { bytes: 100 * 1024, entries: 100 }, &[]);
         for place in 0..100 {
             cache.insert(place, cached("www.example.com"));
             for _ in 0..5 {
@@ -166,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_flood_pushes_out_itself_before_what_is_in_use() {
-        let cache = PositiveCache::new(1000 * 1024, 1000, &[]);
+        let cache = PositiveCache::new(CacheBound { bytes: 1000 * 1024, entries: 1000 }, &[]);
         for place in 0..500 {
             cache.insert(place, cached("www.example.com"));
             assert!(cache.get(place).is_some());

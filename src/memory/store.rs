@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::bound::CacheBound;
 use super::cached::{CachedAnswer, CachedFailure, ResolutionFailure};
 use super::filtered::FilteredCache;
 use super::place::{Place, Places};
@@ -67,12 +68,12 @@ impl Store {
     /// Makes an empty store that never evicts what is remembered under the `pinned` keys.
     #[must_use]
     pub fn with_pinned(policy: &CachePolicy, pinned: &[Key]) -> Self {
-        let percent = u64::from(policy.negative_percent);
+        let bound = CacheBound { bytes: policy.bytes, entries: policy.entries };
         let places = Places::default();
         let pinned: Vec<Place> = pinned.iter().map(|key| places.of(key)).collect();
         Self {
-            good: PositiveCache::new(policy.bytes, policy.entries, &pinned),
-            negative: FilteredCache::of_answers(policy.bytes / 100 * percent, policy.entries * percent / 100, &pinned),
+            good: PositiveCache::new(bound, &pinned),
+            negative: FilteredCache::of_answers(bound.percent(u64::from(policy.negative_percent)), &pinned),
             failures: FilteredCache::of_failures(&pinned),
             places,
             writing: Mutex::default(),
