@@ -91,6 +91,7 @@ impl Resolver {
     /// tokio runtime. The memory's routes must have been made from the same `upstreams`.
     #[must_use]
     pub fn start(memory: Arc<Memory>, upstreams: &[UpstreamPolicy], ports: Ports) -> Arc<Self> {
+        // The parts that resolutions share come first.
         let policy = memory.policy().clone();
         let upstreams = Upstreams::new(memory.routes(), upstreams, &policy);
         let readiness = if policy.critical.is_empty() && !upstreams.all().is_empty() {
@@ -116,6 +117,7 @@ impl Resolver {
         // A client that asks after a flush must not join a resolution that has reported its answer.
         let flights = Arc::clone(&context.flights);
         context.memory.on_flush(move |key| flights.flush(key));
+        // Then come the parts that serve clients, each with what it needs of the others.
         let (refreshes, queued) = refreshes::queue();
         let resolver = Arc::new(Self {
             front: Front {

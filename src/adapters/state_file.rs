@@ -17,7 +17,7 @@
 //! | the file is removed or replaced while holdover runs | a new file is written |
 //! | the wall clock was set between two runs of one boot | the stored times are moved by as much ([`crate::core::restore`]) |
 //!
-//! Losing the disk costs persistence, never queries.
+//! A disk that fails costs no query, only what would have been restored after a restart.
 
 pub mod database;
 pub mod error;
@@ -85,13 +85,13 @@ impl StateFile {
         let status =
             Arc::new(Mutex::new(StateFileStatus::Failing { since: memory.now(), reason: StateFileTrouble::Slow }));
         let (orders, ordered) = mpsc::sync_channel::<FlushOrder>(ORDERS_MAX);
-        let (tell_end, ended) = oneshot::channel();
-        let (tell_loaded, loaded) = mpsc::sync_channel(1);
+        let (report_end, ended) = oneshot::channel();
+        let (report_loaded, loaded) = mpsc::sync_channel(1);
         let path = options.path.clone();
         let mut worker = StateFileWorker::new(options, Arc::clone(memory), Arc::clone(&status));
         std::thread::Builder::new().name("holdover-state".into()).spawn(move || {
             worker.look();
-            let _ = tell_loaded.send(());
+            let _ = report_loaded.send(());
             worker.begin();
             // A flush is written when it is ordered, everything else when the pause is over.
             loop {
@@ -102,7 +102,7 @@ impl StateFile {
                 }
             }
             worker.finish();
-            let _ = tell_end.send(());
+            let _ = report_end.send(());
         })?;
         // The sockets are open already, so the queries of this time wait in them.
         if loaded.recv_timeout(LOAD_WAIT).is_err() {

@@ -80,12 +80,12 @@ impl Administered for Administration {
         // The memory comes first, so that no answer is given any more that was flushed; the state
         // file is told next, so that none comes back after a crash.
         let flushed: Scope = Arc::new(move |key| request.covers(key));
-        let forgotten = self.memory.flush_all(&flushed);
-        events::CacheFlushed { scope: &words, flushed: forgotten }.emit();
+        let count = self.memory.flush_all(&flushed);
+        events::CacheFlushed { scope: &words, flushed: count }.emit();
         let durable = match &self.state_file {
             Some(state_file) => state_file.flush(flushed, self.memory.now()),
             None => Box::pin(std::future::ready(Durable::Off)),
         };
-        Ok(Flush { forgotten, durable })
+        Ok(Flush { flushed: count, durable })
     }
 }

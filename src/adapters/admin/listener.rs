@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::config::settings::Admin;
 
-/// How long another process has to accept a connection that tells whether it listens.
+/// How long another process has to accept a connection, which shows whether it listens.
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the admin interface cannot listen on its address.
@@ -72,7 +72,7 @@ pub(super) enum Listener {
 /// The file of a unix socket; dropping this removes the file.
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and inode, which tell whether the file at the path is still this one.
+    /// Device and inode, which show whether the file at the path is still this one.
     identity: (u64, u64),
 }
 
@@ -112,7 +112,7 @@ impl Listener {
     /// Waits for a client. Cancel safe.
     ///
     /// # Errors
-    /// What the operating system said; the next call may succeed.
+    /// The error of the operating system; the next call may succeed.
     pub(super) async fn accept(&self) -> io::Result<(Pin<Box<dyn AdminStream>>, Peer)> {
         match self {
             Self::Address(listener, _) => {

@@ -2,6 +2,7 @@
 //!
 //! | route | response | clients of other hosts |
 //! |---|---|---|
+//! | `GET /` | the list of routes, as text | allowed |
 //! | `GET /health` | 200 while the process runs | allowed |
 //! | `GET /ready` | 200 when the start is over, 503 before | allowed |
 //! | `GET /metrics` | OpenMetrics text | allowed |
@@ -51,7 +52,7 @@ const INDEX: &str = "holdover's admin interface\n\n\
                      POST /cache    remembers the answers of a seed\n\
                      POST /flush    ?name= or ?below=, and optionally &type=: flushes these names\n";
 
-/// What all requests share.
+/// The state that all requests share.
 #[derive(Clone)]
 struct RouteState {
     sidecar: Arc<dyn Administered>,
@@ -235,12 +236,12 @@ async fn flush(
         Err(rejection) => return text(StatusCode::BAD_REQUEST, &format!("{rejection}. Allowed: name, below and type")),
     };
     match state.walk(move |sidecar| sidecar.flush(&scope)).await {
-        Ok(Ok(Flush { forgotten, durable })) => {
+        Ok(Ok(Flush { flushed, durable })) => {
             let may_return = match durable.await {
                 Durable::Off | Durable::Written => None,
                 Durable::Behind(trouble) => Some(trouble.advice().to_owned()),
             };
-            json(&Flushed { flushed: forgotten, may_return })
+            json(&Flushed { flushed, may_return })
         }
         Ok(Err(reason)) => text(StatusCode::BAD_REQUEST, &reason),
         Err(response) => response,

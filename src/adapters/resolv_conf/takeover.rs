@@ -12,8 +12,8 @@
 //! | after that, and the kept copy is lost with a container's root | holdover's text, which carries the original | the same, from the text |
 //! | while it is put back, before the kept copy is removed | the original, and a kept copy of it | putting it back again only removes the copy |
 //!
-//! What another program or a person wrote since is never overwritten, unless the operator asks for
-//! that ([`Force::Yes`]).
+//! A text that another program or a person wrote since is never overwritten, unless the operator
+//! asks for that ([`Force::Yes`]).
 
 use std::path::Path;
 
@@ -65,7 +65,7 @@ impl Takeover {
     /// - [`TakeoverError::Unreadable`] when it cannot be read.
     /// - [`TakeoverError::Already`] when it is taken over and `again` is [`Again::Refused`].
     /// - [`TakeoverError::OnlyHoldover`], [`TakeoverError::Empty`] and [`TakeoverError::Circle`]
-    ///   when it names nobody to whom holdover could forward.
+    ///   when it names no upstream to which holdover could forward.
     /// - [`TakeoverError::NowhereToKeep`] and [`TakeoverError::Unwritable`] when a copy of the
     ///   original, or the file itself, cannot be written.
     pub fn apply(&self, wish: &Wish, again: Again) -> Result<Applied, TakeoverError> {

@@ -63,14 +63,14 @@ pub fn read(path: &Path, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolvCo
     }
 }
 
-/// Whether a `resolv.conf` names this address as a name server, whoever wrote the file; `false`
-/// when it cannot be read.
+/// Whether a `resolv.conf` names this address as a name server, whichever program wrote the file;
+/// `false` when the file cannot be read.
 #[must_use]
 pub fn names(path: &Path, address: IpAddr) -> bool {
     load(path).is_ok_and(|text| ResolvConf::read(&text).nameservers.iter().any(|nameserver| nameserver.ip == address))
 }
 
-/// Tells a file without name servers from one whose name servers are not understood.
+/// Distinguishes a file without name servers from one whose name servers are not understood.
 fn none_named(path: &Path, text: &str) -> ResolvConfError {
     let looks_like_one =
         |line: &str| line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("nameserver"));

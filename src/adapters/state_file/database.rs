@@ -65,7 +65,7 @@ pub struct FileFormat {
 pub const FORMATS: &[FileFormat] = &[CURRENT];
 const CURRENT: FileFormat = FileFormat { version: FORMAT, read: read_first };
 
-/// An open state file.
+/// An open state file, with its layout and the boot in which it was written.
 pub struct StateDatabase {
     database: Database,
     /// The file that holds the database; `None` when another backend does.
@@ -250,7 +250,7 @@ impl StateDatabase {
         self.handle.as_ref().and_then(|handle| handle.metadata().ok()).map_or(0, |found| found.len())
     }
 
-    /// Whether this is still the file at a path: somebody may have removed or replaced it.
+    /// Whether the open file is still the one at `path`: somebody may have removed or replaced it.
     #[must_use]
     pub fn lies_at(&self, path: &Path) -> bool {
         let identity = |found: fs::Metadata| (found.dev(), found.ino());

@@ -1,4 +1,4 @@
-//! Seeds are read as they are written, and mistakes are told with their lines.
+//! Seeds are read as they are written, and mistakes are reported with their lines.
 
 use proptest::prelude::*;
 
@@ -129,18 +129,18 @@ fn a_mistake_costs_one_answer_and_is_told_with_its_line() {
         ("{\"name\":\"a.test\",\n\n\"type\":7}", "line 5: invalid type"),
         ("7", "line 3: invalid type: integer `7`, expected struct Answer"),
     ];
-    for (wrong, told) in cases {
+    for (wrong, reported) in cases {
         let seed = answers(&format!("{good},\n{wrong},\n{good}"));
         assert_eq!((seed.answers.len(), seed.refused), (2, 1), "{wrong}");
-        assert!(seed.mistakes[0].to_string().contains(told), "{wrong}: {}", seed.mistakes[0]);
+        assert!(seed.mistakes[0].to_string().contains(reported), "{wrong}: {}", seed.mistakes[0]);
     }
     let many = answers(&vec!["7"; 50].join(","));
-    assert_eq!((many.mistakes.len(), many.refused), (MISTAKES_TOLD, 50));
+    assert_eq!((many.mistakes.len(), many.refused), (MISTAKES_SHOWN, 50));
 }
 
 #[test]
 fn what_is_no_seed_is_refused_with_what_is_allowed() {
-    for (text, told) in [
+    for (text, reported) in [
         ("", "line 1: "),
         ("{}", "missing field `format`"),
         ("[1,\n2", "line "),
@@ -149,7 +149,7 @@ fn what_is_no_seed_is_refused_with_what_is_allowed() {
     ] {
         let error = read_text(text, &policy(), NOW, drop).unwrap_err().to_string();
         assert!(
-            error.contains(told) && error.contains("Allowed: {\"format\":\"holdover-seed\",\"version\":1"),
+            error.contains(reported) && error.contains("Allowed: {\"format\":\"holdover-seed\",\"version\":1"),
             "{text}: {error}"
         );
     }
@@ -190,7 +190,7 @@ proptest! {
         let key = key("www.example.com", rtype);
         let response = Response::new("www.example.com", rtype).record(6, "www.example.com", rtype, ttl, &data).bytes();
         let known = entry(&key, &response);
-        // Names that cannot be told without their message are left out, and only those.
+        // Names that cannot be written without their message are left out, and only those.
         if let Some(text) = show(&key, &known, 3) {
             let seed = answers(&text);
             prop_assert_eq!(seed.mistakes.first(), None);
