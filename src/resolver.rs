@@ -7,11 +7,12 @@
 //!
 //! | part | uses |
 //! |---|---|
-//! | [`ports`], [`tasks`], [`packets`], [`flight`], [`loops`], [`recoveries`], [`hosts`], [`outage`], [`readiness`], [`watchlist`] | nothing of this room |
-//! | [`upstreams`] | the row above |
-//! | [`context`] | both rows above; it holds the parts that a resolution works with |
+//! | [`ports`], [`tasks`], [`packets`], [`flight`], [`loops`] | nothing of this room |
+//! | [`recoveries`], [`hosts`], [`outage`], [`readiness`], [`watchlist`] | nothing of this room |
+//! | [`upstreams`] | the rows above |
+//! | [`context`] | the rows above; it holds the parts that a resolution works with |
 //! | [`consultation`], [`resolution`], [`resolutions`], [`refreshes`] | the context |
-//! | [`front`], [`waiting`], [`critical`], [`probing`], [`background`], [`reading`] | the context and what they need beside it |
+//! | [`front`], [`waiting`], [`critical`], [`probing`], [`background`], [`reading`] | all rows above |
 //! | [`Resolver`] | all of them |
 //!
 //! Nothing in this room imports [`Resolver`]: each part takes what it needs. The room reaches

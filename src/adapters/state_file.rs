@@ -9,13 +9,18 @@
 //!
 //! | event | consequence |
 //! |---|---|
-//! | kill -9 or a power cut | the last whole transaction counts: at most the changes of the last two seconds are lost, and no flush that was reported as written |
-//! | the disk is full, read-only, gone, or fails | queries are answered; the file is read if that is possible; it is tried again after 1 s, doubling to 60 s, and then all that is in memory is written |
+//! | kill -9 or a power cut | at most the changes of the last two seconds are lost, and no flush |
+//! | the disk is full, read-only, gone, or fails | the file is read if possible, and tried again after 1 s to 60 s |
 //! | the disk hangs | the thread hangs with it; the start and a flush wait for it for a bounded time |
-//! | another process has the file open | this process runs without a state file until the other one ends, and then reads what the other one learned, except for answers that were flushed here meanwhile |
-//! | the file belongs to another program, is damaged, or is of a newer version | it is renamed and kept, and a new file is begun |
+//! | another process has the file open | this process runs without a state file until the other one ends |
+//! | the file is foreign, damaged, or of a newer version | it is renamed and kept, and a new file is begun |
 //! | the file is removed or replaced while holdover runs | a new file is written |
-//! | the wall clock was set between two runs of one boot | the stored times are moved by as much ([`crate::core::restore`]) |
+//! | the wall clock was set between two runs of one boot | the stored times are moved by as much |
+//!
+//! After a crash the last whole transaction counts, so a flush that was reported as written is
+//! never lost. When a disk comes back, all that is in memory is written. When another process ends
+//! that had the file open, this process reads what the other one learned, except for answers that
+//! were flushed here meanwhile. How times are moved is decided in [`crate::core::restore`].
 //!
 //! A disk that fails costs no query, only what would have been restored after a restart.
 

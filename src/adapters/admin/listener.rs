@@ -2,12 +2,13 @@
 //!
 //! | what is at the path of a unix socket | what happens |
 //! |---|---|
-//! | nothing | the socket is made beside the path, closed to other users, and then moved there, so that nobody can open it before it is closed |
-//! | a socket on which no process listens, because its process was killed | the new socket takes its place in the same way |
+//! | nothing | the socket is made beside the path and moved there |
+//! | a socket of a process that was killed | the new socket takes its place in the same way |
 //! | a socket on which a process listens | [`BindError::InUse`] |
 //! | anything else | [`BindError::ForeignFile`]: it belongs to somebody |
 //!
-//! The socket is removed at the end, unless another one has taken its place.
+//! The socket is closed to other users before it is moved to the path, so that none of them can
+//! open it. It is removed at the end, unless another one has taken its place.
 
 use std::fmt;
 use std::fs::{self, Permissions};

@@ -3,8 +3,13 @@
 //!
 //! | where | how |
 //! |---|---|
-//! | a file, or a symbolic link | a new file is made beside it, synchronised, and renamed over it. A link itself is replaced, because its target belongs to the program that writes it |
-//! | a mount point (a container's `/etc/resolv.conf`), or a folder that cannot be written | in place: one write over the old bytes, then the file is cut to length. Readers may see new lines before old ones for an instant, but never an empty file, for which libc would ask 127.0.0.1 |
+//! | a file, or a symbolic link | a new file is made beside it, synchronised, and renamed over it |
+//! | a mount point, or a folder that cannot be written | one write over the old bytes, then the file is cut to length |
+//!
+//! A link itself is replaced, because its target belongs to the program that writes it. A
+//! container's `/etc/resolv.conf` is a mount point. Readers of a file that is written in place may
+//! see new lines before old ones for an instant, but never an empty file, for which libc would ask
+//! 127.0.0.1.
 //!
 //! When writing in place fails half-way, the old bytes are written back. Where the file is replaced
 //! by rename, a full disk fails before the old file is touched.

@@ -3,9 +3,12 @@
 //!
 //! | where | why |
 //! |---|---|
-//! | beside the file | every container has its own, also where several containers, each with a `resolv.conf` of its own, share one state directory |
+//! | beside the file | every container has its own, also where several share one state directory |
 //! | `/var/lib/holdover`, then `/run/holdover` | for a folder in which nothing can be written |
-//! | as comments in the text that holdover wrote ([`KeptOriginal::recover`]) | all copies may be gone while the file stands: in a pod it is mounted into every container, and a container that is started again has a new root |
+//! | as comments in the text that holdover wrote | all copies may be gone while the file stands |
+//!
+//! In a pod the file is mounted into every container, while a container that is started again has a
+//! new root and no copy. [`KeptOriginal::recover`] reads the original from the comments.
 
 use std::fs::File;
 use std::io::{self, Read};

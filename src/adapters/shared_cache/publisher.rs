@@ -6,12 +6,13 @@
 //! | nothing, or nothing of ours | published |
 //! | something else than what we learned, and older | published |
 //! | the same, beyond half of its life | published |
-//! | the same, younger, or something newer | left alone, and not looked at again for five minutes, after which a full server may have evicted it |
+//! | the same, younger, or something newer | left alone, and not looked at again for five minutes |
 //!
-//! So a thousand instances that refresh the same names every minute write each of them twice in a
-//! maximum stale. Positive answers are published at once. Negative ones are published only when
-//! they are among the hot names ([`super::hot_names`]): a flood of random names has negative
-//! answers, none of which is ever asked for again.
+//! After those five minutes a full server may have evicted the answer. A thousand instances that
+//! refresh the same names every minute write each of them only twice in a maximum stale. Positive
+//! answers are published at once. Negative ones are published only when they are among the hot
+//! names ([`super::hot_names`]): a flood of random names has negative answers, none of which is
+//! ever asked for again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -4,8 +4,11 @@
 //! | `shared_cache.url` | server |
 //! |---|---|
 //! | `redis://`, `rediss://` | the first of the named servers that answers |
-//! | `redis-sentinel://` | the sentinels are asked in turn for the primary, and the primary whether it is one (Sentinel clients' guidelines) |
+//! | `redis-sentinel://` | the primary that a sentinel names; sentinels are asked in turn |
 //! | `redis-cluster://` | any named member is asked for a key of ours, and its redirection is followed |
+//!
+//! A primary that a sentinel names is asked whether it is one (Sentinel clients' guidelines); if
+//! not, the next sentinel is asked.
 //!
 //! All keys of a group bear one hash tag, so a cluster keeps them in one hash slot. There is one
 //! server to talk to in every case, and no map of slots to be kept. When another server takes over,

@@ -7,10 +7,13 @@
 //!
 //! | what is found at the path | consequence |
 //! |---|---|
-//! | a file that is unusable: damaged, foreign, or of a newer version | it is renamed and kept ([`ASIDE_MAX`]), and a new file is begun at once |
+//! | a file that is damaged, foreign, or of a newer version | it is renamed and kept, and a new file is begun |
 //! | a file that cannot be used at present | tried again after 1 s, doubling to 60 s |
-//! | a file that another process has open | the same, and its content is restored when it is opened, since the other process has learned more meanwhile |
+//! | a file that another process has open | the same, and its content is restored when it is opened |
 //! | another file than the one that is open, or none | the open one is closed, and the path is opened again |
+//!
+//! Up to [`ASIDE_MAX`] renamed files are kept. The content of a file that another process had open
+//! is restored once more, since that process has learned more meanwhile.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -93,7 +93,9 @@ fn a_seed_written_by_hand_is_stale_from_the_start_and_servable_for_a_day() {
 #[test]
 fn negative_answers_can_be_written_by_hand() {
     let seed = answers(
-        r#"{"name":"gone.example.com.","type":"A","rcode":"NXDOMAIN","authority":[{"name":"example.com.","type":"SOA","data":"ns.example.com. admin.example.com. 1 2 3 4 30"}]},
+        r#"{"name":"gone.example.com.","type":"A","rcode":"NXDOMAIN",
+            "authority":[{"name":"example.com.","type":"SOA",
+                          "data":"ns.example.com. admin.example.com. 1 2 3 4 30"}]},
            {"name":"www.example.com.","type":"AAAA"}"#,
     );
     let kinds: Vec<(Kind, bool)> =
@@ -158,7 +160,8 @@ fn what_is_no_seed_is_refused_with_what_is_allowed() {
 #[test]
 fn what_is_past_its_time_is_left_out() {
     let seed = answers(
-        r#"{"name":"www.example.com.","type":"A","stored":"2018-11-22T08:19:00+09:00","records":[{"data":"192.0.2.1"}]}"#,
+        r#"{"name":"www.example.com.","type":"A","stored":"2018-11-22T08:19:00+09:00",
+            "records":[{"data":"192.0.2.1"}]}"#,
     );
     assert_eq!((seed.answers.len(), seed.too_old, seed.refused), (0, 1, 0));
 }
@@ -202,7 +205,10 @@ proptest! {
     }
 
     #[test]
-    fn rdata_without_names_come_back_byte_for_byte(rtype in 256_u16..65_280, data in proptest::collection::vec(any::<u8>(), 0..80)) {
+    fn rdata_without_names_come_back_byte_for_byte(
+        rtype in 256_u16..65_280,
+        data in proptest::collection::vec(any::<u8>(), 0..80),
+    ) {
         let key = key("www.example.com", rtype);
         let response = Response::new("www.example.com", rtype).record(6, "www.example.com", rtype, 60, &data).bytes();
         let text = show(&key, &entry(&key, &response), 0).expect("text");
