@@ -7,11 +7,12 @@
 //!
 //! | part | uses |
 //! |---|---|
-//! | [`ports`], [`tasks`], [`packets`], [`flight`], [`loops`], [`recoveries`], [`hosts`], [`outage`], [`readiness`], [`watchlist`] | nothing of this room |
-//! | [`upstreams`] | the row above |
-//! | [`context`] | both rows above; it holds the parts that a resolution works with |
+//! | [`ports`], [`tasks`], [`packets`], [`flight`], [`loops`] | nothing of this room |
+//! | [`recoveries`], [`hosts`], [`outage`], [`readiness`], [`watchlist`] | nothing of this room |
+//! | [`upstreams`] | the rows above |
+//! | [`context`] | the rows above; it holds the parts that a resolution works with |
 //! | [`consultation`], [`resolution`], [`resolutions`], [`refreshes`] | the context |
-//! | [`front`], [`waiting`], [`critical`], [`probing`], [`background`], [`reading`] | the context and what they need beside it |
+//! | [`front`], [`waiting`], [`critical`], [`probing`], [`background`], [`reading`] | all rows above |
 //! | [`Resolver`] | all of them |
 //!
 //! Nothing in this room imports [`Resolver`]: each part takes what it needs. The room reaches
@@ -91,6 +92,7 @@ impl Resolver {
     /// tokio runtime. The memory's routes must have been made from the same `upstreams`.
     #[must_use]
     pub fn start(memory: Arc<Memory>, upstreams: &[UpstreamPolicy], ports: Ports) -> Arc<Self> {
+        // The parts that resolutions share come first.
         let policy = memory.policy().clone();
         let upstreams = Upstreams::new(memory.routes(), upstreams, &policy);
         let readiness = if policy.critical.is_empty() && !upstreams.all().is_empty() {
@@ -116,6 +118,7 @@ impl Resolver {
         // A client that asks after a flush must not join a resolution that has reported its answer.
         let flights = Arc::clone(&context.flights);
         context.memory.on_flush(move |key| flights.flush(key));
+        // Then come the parts that serve clients, each with what it needs of the others.
         let (refreshes, queued) = refreshes::queue();
         let resolver = Arc::new(Self {
             front: Front {

@@ -2,8 +2,9 @@
 //! loopback address.
 //!
 //! The interface has its own thread and its own runtime: it answers while the threads that serve
-//! queries are busy, and no failure in it reaches them. People, probes and Prometheus use it, and
-//! so may anybody else who reaches the address; therefore everything about it is bounded:
+//! queries are busy, and no failure in it reaches them. People, probes and Prometheus use the
+//! interface, and so may anybody else who reaches the address; therefore everything about it is
+//! bounded:
 //!
 //! | what | bound |
 //! |---|---|
@@ -44,11 +45,11 @@ mod routes;
 pub use administered::{Administered, Flush, FlushScope, Flushed, Imported};
 use listener::{Listener, Peer};
 
-/// Connections at the same moment.
+/// The largest number of connections at the same moment.
 const CONNECTIONS_MAX: usize = 16;
-/// Bytes of a request's head.
+/// The largest size of a request's head, in bytes.
 const HEAD_MAX: usize = 16 << 10;
-/// Headers of a request.
+/// The largest number of headers of a request.
 const HEADERS_MAX: usize = 32;
 /// How long the head of a request may take to arrive.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
@@ -68,7 +69,7 @@ const WORKERS: usize = 2;
 /// How long such a thread stays without work.
 const WORKER_IDLE: Duration = Duration::from_secs(2);
 
-/// The running admin interface.
+/// The running admin interface, with the thread that serves it.
 pub struct AdminThread {
     /// Ends the interface when it is dropped.
     stop: watch::Sender<()>,
@@ -96,7 +97,7 @@ impl AdminThread {
     }
 }
 
-/// Runs the interface until it is told to end, and starts it again when it fails or panics.
+/// Runs the interface until it is stopped, and starts it again when it fails or panics.
 fn supervise(admin: &Admin, sidecar: &Arc<dyn Administered>, stopped: &watch::Receiver<()>) {
     loop {
         let ended = catch_unwind(AssertUnwindSafe(|| {
@@ -141,14 +142,14 @@ async fn run(admin: &Admin, sidecar: &Arc<dyn Administered>, mut stopped: watch:
     }
 }
 
-/// Accepts connections until the interface is told to end.
+/// Accepts connections until the interface is stopped.
 async fn serve(listener: &Listener, sidecar: &Arc<dyn Administered>, mut stopped: watch::Receiver<()>) {
     let (all_routes, routes_for_others) = (routes::all(sidecar), routes::for_other_hosts(sidecar));
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        // Accept only while there is room for one more connection.
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        // Accept only while one more connection is within the limit.
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let accepted = tokio::select! {
             _ = stopped.changed() => return,
             accepted = listener.accept() => accepted,

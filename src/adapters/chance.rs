@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::resolver::ports::Chance;
 
-/// The operating system gave no random bytes to seed the generator with.
+/// The error for an operating system that gives no random bytes to seed the generator with.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gives no random numbers: {0}")]
 pub struct NoEntropy(#[source] rand::rngs::SysError);

@@ -4,9 +4,9 @@
 //! The wall clock is read once, so that setting it, by a day or by a leap second, moves nothing
 //! that is remembered. `CLOCK_BOOTTIME` counts the time that a suspended host or a frozen virtual
 //! machine slept, which `std::time::Instant` does not; an entry that expired over night is
-//! therefore known to be stale in the morning. It never goes back. Both are read through the vDSO,
-//! without a system call. Everything that is remembered has its time from here; only time limits on
-//! sockets and connections are kept by tokio's clock.
+//! therefore known to be stale in the morning. It never goes back. Both clocks are read through the
+//! vDSO, without a system call. Everything that is remembered has its time from this clock; only
+//! time limits on sockets and connections are kept by tokio's clock.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const ELAPSED: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const ELAPSED: ClockId = ClockId::Monotonic;
 
-/// Tells the time on holdover's timeline, from the clocks of the operating system.
+/// The clock that gives the time on holdover's timeline, from the clocks of the operating system.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     wall_at_start: Timestamp,
@@ -40,7 +40,7 @@ impl SystemClock {
     }
 
     /// When the host was started, on this timeline. If two processes of the same boot disagree on
-    /// it, somebody has set the wall clock between their starts.
+    /// this moment, somebody has set the wall clock between their starts.
     #[must_use]
     pub fn booted_at(&self) -> Timestamp {
         self.wall_at_start.minus(self.elapsed_at_start)

@@ -1,4 +1,5 @@
-//! Reads a hosts file from the disk, within a bound on its size, and notices when it has changed.
+//! Reads a hosts file from the disk, within a bound on its size, and finds out whether the file has
+//! changed.
 //!
 //! What the lines of the file mean is decided in `core::hosts`; when the file is read again, in
 //! `app`.
@@ -14,9 +15,8 @@ use crate::core::hosts::{self, Hosts};
 /// The state of a file on the disk: a file that was written or replaced has another stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Device and inode.
+    /// Device and inode, which another file has differently.
     file: [u64; 2],
-    /// The size in bytes.
     size: u64,
     /// The time at which the content changed, then the time at which anything about the file
     /// changed; each in seconds and nanoseconds.

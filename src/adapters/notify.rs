@@ -1,4 +1,4 @@
-//! Tells the service manager that holdover is ready, alive, or about to end (`sd_notify(3)`).
+//! Notifies the service manager that holdover is ready, alive, or about to end (`sd_notify(3)`).
 //!
 //! The protocol is one datagram of `KEY=VALUE` lines to the socket that the variable
 //! `NOTIFY_SOCKET` names, so it needs no library. holdover never waits for the service manager: a
@@ -9,7 +9,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// The service manager that started this process and wants to hear of its state.
+/// The service manager that started this process and waits for messages about its state.
 pub struct ServiceManager {
     socket: UnixDatagram,
     /// The address on which the service manager listens.
@@ -49,7 +49,7 @@ impl ServiceManager {
     }
 
     /// Sends a message, and does not wait; a message that cannot be sent is lost.
-    pub fn tell(&self, message: Message) {
+    pub fn send(&self, message: Message) {
         let text = match message {
             Message::Ready => "READY=1\nSTATUS=Answering queries",
             Message::Alive => "WATCHDOG=1",
@@ -63,7 +63,7 @@ impl ServiceManager {
     pub async fn keep_alive(&self) {
         let Some(every) = self.watchdog else { return std::future::pending().await };
         loop {
-            self.tell(Message::Alive);
+            self.send(Message::Alive);
             tokio::time::sleep(every).await;
         }
     }

@@ -19,17 +19,18 @@
 //! | `name`, `type` | required | the question, in class IN. A type without a name is written as `TYPE65280` |
 //! | `rcode` | `NOERROR` | `NOERROR` or `NXDOMAIN` |
 //! | `ttl` | 60 | TTL of the records that have none of their own, in seconds |
-//! | `stored` | unknown | when an upstream gave the answer (RFC 3339). Without it the answer is stale from the start, servable for the maximum stale from then on, and never replaces another answer |
+//! | `stored` | unknown | when an upstream gave the answer (RFC 3339) |
 //! | `hits` | 0 | how often the answer was asked for; the hottest names are refreshed first |
 //! | `dnssec` | `""` | the DNSSEC bits of the query: `do`, `cd` or `do cd` |
 //! | `authentic` | `false` | whether the upstream set AD |
 //! | `records` | none | the answer section: `name` and `type` (those of the question when left out), `ttl`, `data` |
 //! | `authority` | none | the authority section; for negative answers the SOA |
 //!
-//! `data` is in presentation format, or in the generic form of RFC 3597: `\# 4 c0000201`.
-//! Additional records and extended errors are left out. What is read is classified like a response
-//! from an upstream. A mistake costs the answer in which it stands and no other; all mistakes are
-//! counted, and the first are reported with their lines.
+//! Without `stored` the answer is stale from the start, servable for the maximum stale from then
+//! on, and never replaces another answer. `data` is in presentation format, or in the generic form
+//! of RFC 3597: `\# 4 c0000201`. Additional records and extended errors are left out. What is read
+//! is classified like a response from an upstream. A mistake costs the answer in which it stands
+//! and no other; all mistakes are counted, and the first are reported with their lines.
 
 mod presentation;
 mod rfc3339;

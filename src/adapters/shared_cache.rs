@@ -8,12 +8,15 @@
 //!
 //! | event | consequence |
 //! |---|---|
-//! | the server is down, stalls, or refuses the user | one timeout at most for each name that is looked up at that moment; then no lookups until the server answers again |
+//! | the server is down, stalls, or refuses the user | at most one timeout for each lookup, then no lookups |
 //! | the server is full, or may not be written | its answers are used; writes that it refuses are counted |
-//! | somebody else writes into the server | an entry without our signature ([`seal`]) is ignored, counted, and overwritten |
+//! | somebody else writes into the server | an entry without our signature is ignored, counted, overwritten |
 //! | a sentinel or the cluster names another server | the search begins anew ([`servers`]) |
-//! | a key, password or certificate file cannot be used | holdover runs without the shared cache, and reads the files again, in the end every 15 s ([`secrets`]) |
+//! | a key, password or certificate file cannot be used | the files are read again, in the end every 15 s |
 //! | the server's name cannot be resolved | holdover answers it from its own memory ([`directory`]) |
+//!
+//! While the shared cache cannot be used, holdover runs without it, and lookups begin again when
+//! the server answers. Signatures are made and checked in [`seal`], files are read in [`secrets`].
 //!
 //! An answer from the shared cache is treated like one of an earlier run
 //! ([`crate::core::restore`]): it replaces nothing newer, and is as stale as its times say.

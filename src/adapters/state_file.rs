@@ -9,15 +9,20 @@
 //!
 //! | event | consequence |
 //! |---|---|
-//! | kill -9 or a power cut | the last whole transaction counts: at most the changes of the last two seconds are lost, and no flush that was reported as written |
-//! | the disk is full, read-only, gone, or fails | queries are answered; the file is read if that is possible; it is tried again after 1 s, doubling to 60 s, and then all that is in memory is written |
+//! | kill -9 or a power cut | at most the changes of the last two seconds are lost, and no flush |
+//! | the disk is full, read-only, gone, or fails | the file is read if possible, and tried again after 1 s to 60 s |
 //! | the disk hangs | the thread hangs with it; the start and a flush wait for it for a bounded time |
-//! | another process has the file open | this process runs without a state file until the other one ends, and then reads what the other one learned, except for answers that were flushed here meanwhile |
-//! | the file belongs to another program, is damaged, or is of a newer version | it is renamed and kept, and a new file is begun |
+//! | another process has the file open | this process runs without a state file until the other one ends |
+//! | the file is foreign, damaged, or of a newer version | it is renamed and kept, and a new file is begun |
 //! | the file is removed or replaced while holdover runs | a new file is written |
-//! | the wall clock was set between two runs of one boot | the stored times are moved by as much ([`crate::core::restore`]) |
+//! | the wall clock was set between two runs of one boot | the stored times are moved by as much |
 //!
-//! Losing the disk costs persistence, never queries.
+//! After a crash the last whole transaction counts, so a flush that was reported as written is
+//! never lost. When a disk comes back, all that is in memory is written. When another process ends
+//! that had the file open, this process reads what the other one learned, except for answers that
+//! were flushed here meanwhile. How times are moved is decided in [`crate::core::restore`].
+//!
+//! A disk that fails costs no query, only what would have been restored after a restart.
 
 pub mod database;
 pub mod error;
@@ -85,13 +90,13 @@ impl StateFile {
         let status =
             Arc::new(Mutex::new(StateFileStatus::Failing { since: memory.now(), reason: StateFileTrouble::Timeout }));
         let (orders, ordered) = mpsc::sync_channel::<FlushOrder>(ORDERS_MAX);
-        let (tell_end, ended) = oneshot::channel();
-        let (tell_loaded, loaded) = mpsc::sync_channel(1);
+        let (report_end, ended) = oneshot::channel();
+        let (report_loaded, loaded) = mpsc::sync_channel(1);
         let path = options.path.clone();
         let mut worker = StateFileWorker::new(options, Arc::clone(memory), Arc::clone(&status));
         std::thread::Builder::new().name("holdover-state".into()).spawn(move || {
             worker.look();
-            let _ = tell_loaded.send(());
+            let _ = report_loaded.send(());
             worker.begin();
             // A flush is written when it is ordered, everything else when the pause is over.
             loop {
@@ -102,7 +107,7 @@ impl StateFile {
                 }
             }
             worker.finish();
-            let _ = tell_end.send(());
+            let _ = report_end.send(());
         })?;
         // The sockets are open already, so the queries of this time wait in them.
         if loaded.recv_timeout(LOAD_WAIT).is_err() {

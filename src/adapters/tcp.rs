@@ -76,6 +76,7 @@ pub async fn serve(
     answerer: Arc<dyn Answer>,
     mut phase: watch::Receiver<TcpPhase>,
 ) {
+    // The front ends when `phase` says so, and never because of an error.
     let mut front = TcpFront {
         drain: limits.drain,
         limits: Arc::new(limits),
@@ -88,7 +89,7 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = draining(&mut phase) => break,
-            Some(ended) = front.tasks.join_next() => front.forget(ended.ok()),
+            Some(ended) = front.tasks.join_next() => front.remove(ended.ok()),
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => {
                     back_off = BACK_OFF_MIN;
@@ -100,6 +101,7 @@ pub async fn serve(
             },
         }
     }
+    // New connections are refused from here on, while those that are open are drained.
     drop(listener);
     front.drain().await;
 }
@@ -120,7 +122,7 @@ struct TcpFront {
     limits: Arc<TcpLimits>,
     drain: Duration,
     answerer: Arc<dyn Answer>,
-    /// What the open connections are doing, by connection number.
+    /// The activities of the open connections, by connection number.
     open: HashMap<u64, Arc<Activity>>,
     /// The tasks of all connections; each returns its connection number when it ends.
     tasks: JoinSet<u64>,
@@ -129,16 +131,17 @@ struct TcpFront {
 }
 
 impl TcpFront {
-    /// Takes a new connection in, if its client is allowed to ask and there is room or can be made.
+    /// Takes a new connection in, if its client is allowed to ask, and if it is within the limit or
+    /// another connection can be closed for it.
     fn admit(&mut self, stream: TcpStream, client: SocketAddr, phase: watch::Receiver<TcpPhase>) {
         let counters = Arc::clone(&self.limits.counters);
         if !(self.limits.allowed)(client.ip().to_canonical()) {
             counters.count(ConnectionEvent::NotAllowed);
             return;
         }
-        // Connections that have ended are forgotten first, so that no open one is closed for them.
+        // Connections that have ended are removed first, so that no open one is closed for them.
         while let Some(ended) = self.tasks.try_join_next() {
-            self.forget(ended.ok());
+            self.remove(ended.ok());
         }
         if self.open.len() >= self.limits.connections {
             if !self.close_idlest() {
@@ -147,6 +150,7 @@ impl TcpFront {
             }
             counters.count(ConnectionEvent::Evicted);
         }
+        // Each connection runs in a task of its own, which the front owns.
         counters.count(ConnectionEvent::Accepted);
         let number = self.next;
         self.next = self.next.wrapping_add(1);
@@ -172,8 +176,8 @@ impl TcpFront {
         true
     }
 
-    /// Forgets the connection of this number, which has ended.
-    fn forget(&mut self, number: Option<u64>) {
+    /// Removes the connection of this number, which has ended.
+    fn remove(&mut self, number: Option<u64>) {
         match number {
             Some(number) => {
                 self.open.remove(&number);

@@ -57,6 +57,7 @@ impl Tls {
     /// [`NoTls::NoSystemAuthorities`] and [`NoTls::UnusableAuthorities`] for the certificate
     /// authorities; [`NoTls::Library`] for anything else.
     pub(super) fn new(authorities: Option<&Path>) -> Result<Self, NoTls> {
+        // The operator's file counts, else the first file of the system that exists.
         let path = match authorities {
             Some(path) => path,
             None => SYSTEM_AUTHORITIES
@@ -78,6 +79,7 @@ impl Tls {
         if roots.is_empty() {
             return Err(unusable("it holds no certificate".to_owned()));
         }
+        // The protocol versions are rustls' own choice, and holdover shows no certificate.
         let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| NoTls::Library(error.to_string()))?

@@ -81,14 +81,14 @@ pub struct UdpFront {
     /// The task that answers deferred queries. It ends when all of them have been answered and no
     /// more can come.
     deferred: tokio::task::JoinHandle<()>,
-    /// Tells that task that no more deferred queries will come.
+    /// Notifies that task when no more deferred queries will come.
     closing: Arc<Notify>,
 }
 
 impl UdpFront {
     /// Starts one thread for each socket. Queries that have to wait for an upstream wait on the
-    /// present tokio runtime, at most `waiting` of them at a time.
-    /// Clients that `allowed` turns away get no answer.
+    /// present tokio runtime, at most `waiting` of them at a time. Clients that `allowed` turns
+    /// away get no answer.
     ///
     /// # Errors
     /// Those of starting a thread.
@@ -98,6 +98,7 @@ impl UdpFront {
         allowed: &AccessList,
         waiting: usize,
     ) -> io::Result<Self> {
+        // All threads share the queue of deferred queries.
         let (sender, queue) = mpsc::channel(waiting.clamp(1, 1024));
         let state = Arc::new(FrontState {
             resolver: Arc::clone(resolver),
@@ -106,12 +107,14 @@ impl UdpFront {
             stop: AtomicBool::new(false),
             last_query: AtomicU64::new(resolver.now().as_micros()),
         });
+        // One task answers the deferred queries.
         let tally = Arc::new(Tally::default());
         let closing = Arc::new(Notify::new());
         let queries = DeferredQueries::new(queue, Arc::clone(&closing));
         let tallies = vec![Arc::clone(&tally)];
         let deferred = tokio::spawn(queries.complete(Arc::clone(resolver), waiting, tally));
         let mut front = Self { state, threads: Vec::new(), tallies, deferred, closing };
+        // One thread for each socket answers everything else.
         for (index, socket) in sockets.into_iter().flat_map(|sockets| sockets.sockets).enumerate() {
             let tally = Arc::new(Tally::default());
             front.tallies.push(Arc::clone(&tally));

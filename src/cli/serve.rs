@@ -263,7 +263,7 @@ async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str
 
 fn notify(manager: Option<&ServiceManager>, message: Message) {
     if let Some(manager) = manager {
-        manager.tell(message);
+        manager.send(message);
     }
 }
 

@@ -263,6 +263,7 @@ fn append_opt(
     if length + OPT > limit {
         return length;
     }
+    // A client that gets no reason still gets its answer.
     let fits = length + OPT + options.length() <= limit;
     let options = if fits { options } else { EdnsOptions { own: [None, None], passed_on: &[] } };
     let additional = message::read_u16(out, 10).unwrap_or_default().saturating_add(1);

@@ -119,6 +119,7 @@ impl Hosts {
                 read.note(number, Wrong::Address);
                 continue;
             };
+            // Each word behind the address is one of its names.
             let mut nameless = true;
             for word in words {
                 nameless = false;

@@ -161,6 +161,7 @@ fn read_edns(packet: &[u8], header: Header) -> Result<Option<Edns>, (ErrorRcode,
         if record.rtype != TYPE_OPT {
             continue;
         }
+        // RFC 6891 §6.1.1: one OPT at most, at the root, in the additional section.
         let root = packet.get(record.start) == Some(&0);
         if found.is_some() || record.section != Section::Additional || !root {
             return Err((ErrorRcode::FormErr, found.map(|(edns, _)| edns)));
@@ -168,6 +169,7 @@ fn read_edns(packet: &[u8], header: Header) -> Result<Option<Edns>, (ErrorRcode,
         let [_, version, flags, _] = record.ttl.to_be_bytes();
         found = Some((Edns { udp_size: record.class, dnssec_ok: flags & 0x80 != 0 }, version));
     }
+    // Only version 0 of EDNS is understood.
     match found {
         Some((edns, version)) if version > 0 => Err((ErrorRcode::BadVers, Some(edns))),
         Some((edns, _)) => Ok(Some(edns)),

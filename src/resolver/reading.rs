@@ -42,6 +42,7 @@ pub(super) fn read(context: &Context, outages: &Outages, critical: &[Critical], 
     let upstreams = &context.upstreams;
     let present: Vec<Option<PresentOutage>> = upstreams.groups().map(|(group, _)| outages.present(group)).collect();
     let walk = walk(context, &present, now);
+    // Groups without upstreams have no outages.
     let outages = upstreams.groups().filter(|(_, group)| group.has_upstreams()).map(|(id, group)| OutageReading {
         zone: group.zone.clone(),
         begun: outages.begun(id),

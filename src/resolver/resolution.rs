@@ -148,6 +148,7 @@ impl Resolution {
 
     /// Carries out steps, and those that follow from them.
     async fn carry_out(&mut self, steps: Vec<Step>, exchanges: &mut Exchanges) -> Flow {
+        // Carrying out a step may give further ones, which come after those that wait already.
         let mut queue = VecDeque::from(steps);
         while let Some(step) = queue.pop_front() {
             match step {

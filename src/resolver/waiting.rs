@@ -134,6 +134,8 @@ impl WaitingQueries {
                 Reply::Answer(cached, stale)
             }
             KnownAction::AwaitRefresh | KnownAction::StartRefresh => {
+                // The stale answer is given at once when no refresh can be started, or when the
+                // client has lost its patience.
                 let Some(flight) = join_or_start(context, key, group, Class::Miss) else {
                     return Reply::Answer(cached, stale);
                 };

@@ -1,8 +1,8 @@
-//! What the admin interface needs of the sidecar that it shows, and what goes in and out.
+//! The sidecar as the admin interface sees it, and the types of its requests and responses.
 //!
 //! The interface itself knows neither the memory nor the resolver; it is given an implementation of
-//! [`Administered`]. The types in here are also the JSON of the routes, so the client of the
-//! interface reads the same ones.
+//! [`Administered`]. The types in here are also the JSON of the routes, and the client of the
+//! interface reads the same types.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub trait Administered: Send + Sync + 'static {
     /// Remembers the answers of a seed's text, where they are newer than what is remembered.
     ///
     /// # Errors
-    /// Why no part of the text can be used, in words for the operator.
+    /// The reason for which no part of the text can be used, in words for the operator.
     fn import(&self, text: &str) -> Result<Imported, String>;
 
     /// The largest text, in bytes, that [`import`](Self::import) takes.
@@ -37,38 +37,40 @@ pub trait Administered: Send + Sync + 'static {
     /// Flushes the names and types in `scope`.
     ///
     /// # Errors
-    /// What is wrong with the scope, in words for the operator; nothing is flushed then.
+    /// The mistake in the scope, in words for the operator; nothing is flushed then.
     fn flush(&self, scope: &FlushScope) -> Result<Flush, String>;
 }
 
-/// Which names and types an operator wants flushed, in the operator's own spelling. Exactly one of
-/// `name` and `below` has to be given.
+/// The names and types that an operator wants flushed, in the operator's own spelling. Exactly one
+/// of `name` and `below` has to be given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlushScope {
-    /// Only this domain name.
+    /// The only domain name that is flushed.
     pub name: Option<String>,
-    /// This domain name and all names below it.
+    /// A domain name that is flushed together with all names below it.
     pub below: Option<String>,
-    /// Only this type of these names, such as `AAAA`; all types when `None`.
+    /// The only type that is flushed of these names, such as `AAAA`; all types when `None`.
     #[serde(rename = "type")]
     pub rtype: Option<String>,
 }
 
 /// A flush that has reached the memory.
 pub struct Flush {
-    /// How many names and types were flushed.
+    /// The number of names and types that were flushed.
     pub flushed: u64,
-    /// Waits, for a bounded time, until the state file cannot bring them back any more.
+    /// Waits, for a bounded time, until the state file cannot bring back any of the flushed
+    /// answers.
     pub durable: PortFuture<Durable>,
 }
 
 /// The result of a flush, as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flushed {
-    /// How many names and types were flushed.
+    /// The number of names and types that were flushed.
     pub flushed: u64,
-    /// Why they may come back from the state file after a crash; `None` when they cannot.
+    /// Why the flushed answers may come back from the state file after a crash; `None` when they
+    /// cannot.
     #[serde(default)]
     pub may_return: Option<String>,
 }
@@ -76,14 +78,14 @@ pub struct Flushed {
 /// The result of an import, as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
-    /// Answers that were learned.
+    /// The number of answers that were learned.
     pub learned: u64,
-    /// Answers that were left out because what is remembered is as new or newer.
+    /// The number of answers that were left out because what is remembered is as new or newer.
     pub older: u64,
-    /// Answers that were left out because they are past their maximum stale.
+    /// The number of answers that were left out because they are past their maximum stale.
     pub expired: u64,
-    /// Answers that are invalid.
+    /// The number of answers that were left out because they are invalid.
     pub invalid: u64,
-    /// The first of these mistakes, with their lines.
+    /// The first of the mistakes that made answers invalid, each with its line.
     pub mistakes: Vec<String>,
 }

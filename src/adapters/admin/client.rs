@@ -29,7 +29,7 @@ const RESPONSE_MAX: usize = 4 << 20;
 /// A client of one admin interface.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Where the admin interface is.
+    /// The address of the admin interface.
     pub admin: Admin,
     /// How long to wait for a connection, for the head of a response, and for each piece of a long
     /// body.
@@ -47,7 +47,7 @@ pub enum ClientError {
     Unreachable {
         /// The address that was tried.
         admin: Admin,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The admin interface took longer than the client's timeout.
@@ -63,7 +63,7 @@ pub enum ClientError {
     Refused {
         /// The address of the admin interface.
         admin: Admin,
-        /// The text of its response.
+        /// The text of the response.
         words: String,
     },
     /// The response is not one of holdover's, or it broke off.
@@ -71,7 +71,7 @@ pub enum ClientError {
     Unexpected {
         /// The address that was asked.
         admin: Admin,
-        /// What is wrong with the response.
+        /// The mistake in the response.
         reason: String,
     },
     /// An export could not be written to where the caller wants it.
@@ -98,7 +98,7 @@ impl Call {
 }
 
 impl Client {
-    /// Asks for everything that the sidecar tells about itself.
+    /// Asks for everything that the sidecar shows of itself.
     ///
     /// # Errors
     /// All of [`ClientError`] but [`ClientError::Output`].
@@ -107,7 +107,7 @@ impl Client {
     }
 
     /// Asks for the same as [`status`](Self::status), and gives it as the JSON text that was sent,
-    /// so that what a newer sidecar says in addition is not lost.
+    /// so that fields which only a newer sidecar has are not lost.
     ///
     /// # Errors
     /// All of [`ClientError`] but [`ClientError::Output`].
@@ -116,7 +116,7 @@ impl Client {
         self.text(response).await
     }
 
-    /// Has the sidecar remember the answers of a seed's text.
+    /// Sends the text of a seed, whose answers the sidecar then remembers.
     ///
     /// # Errors
     /// All of [`ClientError`] but [`ClientError::Output`].
@@ -124,7 +124,7 @@ impl Client {
         self.json(Call::post("/cache", text)).await
     }
 
-    /// Has the sidecar flush the names and types in `scope`.
+    /// Asks the sidecar to flush the names and types in `scope`.
     ///
     /// # Errors
     /// All of [`ClientError`] but [`ClientError::Output`].

@@ -2,12 +2,13 @@
 //!
 //! | what is at the path of a unix socket | what happens |
 //! |---|---|
-//! | nothing | the socket is made beside the path, closed to other users, and then moved there, so that nobody can open it before it is closed |
-//! | a socket on which no process listens, because its process was killed | the new socket takes its place in the same way |
+//! | nothing | the socket is made beside the path and moved there |
+//! | a socket of a process that was killed | the new socket takes its place in the same way |
 //! | a socket on which a process listens | [`BindError::InUse`] |
 //! | anything else | [`BindError::ForeignFile`]: it belongs to somebody |
 //!
-//! The socket is removed at the end, unless another one has taken its place.
+//! The socket is closed to other users before it is moved to the path, so that none of them can
+//! open it. It is removed at the end, unless another one has taken its place.
 
 use std::fmt;
 use std::fs::{self, Permissions};
@@ -24,7 +25,7 @@ use tokio::time::timeout;
 
 use crate::config::settings::Admin;
 
-/// How long another process has to accept a connection that tells whether it listens.
+/// How long another process has to accept a connection, which shows whether it listens.
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the admin interface cannot listen on its address.
@@ -72,7 +73,7 @@ pub(super) enum Listener {
 /// The file of a unix socket; dropping this removes the file.
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and inode, which tell whether the file at the path is still this one.
+    /// Device and inode, which show whether the file at the path is still this one.
     identity: (u64, u64),
 }
 
@@ -112,7 +113,7 @@ impl Listener {
     /// Waits for a client. Cancel safe.
     ///
     /// # Errors
-    /// What the operating system said; the next call may succeed.
+    /// The error of the operating system; the next call may succeed.
     pub(super) async fn accept(&self) -> io::Result<(Pin<Box<dyn AdminStream>>, Peer)> {
         match self {
             Self::Address(listener, _) => {

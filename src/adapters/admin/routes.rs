@@ -2,6 +2,7 @@
 //!
 //! | route | response | clients of other hosts |
 //! |---|---|---|
+//! | `GET /` | the list of routes, as text | allowed |
 //! | `GET /health` | 200 while the process runs | allowed |
 //! | `GET /ready` | 200 when the start is over, 503 before | allowed |
 //! | `GET /metrics` | OpenMetrics text | allowed |
@@ -51,7 +52,7 @@ const INDEX: &str = "holdover's admin interface\n\n\
                      POST /cache    remembers the answers of a seed\n\
                      POST /flush    ?name= or ?below=, and optionally &type=: flushes these names\n";
 
-/// What all requests share.
+/// The state that all requests share.
 #[derive(Clone)]
 struct RouteState {
     sidecar: Arc<dyn Administered>,

@@ -1,5 +1,5 @@
 //! Errors of reading a `resolv.conf`, taking it over and putting it back, each with the next step
-//! for whoever reads the message.
+//! for the operator who reads the message.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ pub enum ResolvConfError {
     Unreadable {
         /// The file that cannot be read.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The file is larger than [`RESOLV_CONF_MAX`] bytes.
@@ -106,7 +106,7 @@ pub enum TakeoverError {
     Unwritable {
         /// The file that cannot be written.
         file: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         cause: io::Error,
     },
     /// The file was taken over, but its original is neither kept anywhere nor part of its text.
@@ -127,14 +127,14 @@ pub enum TakeoverError {
     ChangedSince {
         /// The file that was changed.
         file: PathBuf,
-        /// The program that wrote it last, as far as its text tells.
+        /// The program that wrote the file last, as far as the text shows.
         writer: ResolvConfWriter,
         /// Where the original is kept.
         kept: PathBuf,
     },
 }
 
-/// Says what an operator can do about a file that cannot be written.
+/// Advice for the operator about a file that cannot be written.
 fn advice(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "permission denied. Run this as root; in a container, as user 0".to_owned(),

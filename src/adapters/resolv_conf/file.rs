@@ -3,8 +3,13 @@
 //!
 //! | where | how |
 //! |---|---|
-//! | a file, or a symbolic link | a new file is made beside it, synchronised, and renamed over it. A link itself is replaced, because its target belongs to the program that writes it |
-//! | a mount point (a container's `/etc/resolv.conf`), or a folder that cannot be written | in place: one write over the old bytes, then the file is cut to length. Readers may see new lines before old ones for an instant, but never an empty file, for which libc would ask 127.0.0.1 |
+//! | a file, or a symbolic link | a new file is made beside it, synchronised, and renamed over it |
+//! | a mount point, or a folder that cannot be written | one write over the old bytes, then the file is cut to length |
+//!
+//! A link itself is replaced, because its target belongs to the program that writes it. A
+//! container's `/etc/resolv.conf` is a mount point. Readers of a file that is written in place may
+//! see new lines before old ones for an instant, but never an empty file, for which libc would ask
+//! 127.0.0.1.
 //!
 //! When writing in place fails half-way, the old bytes are written back. Where the file is replaced
 //! by rename, a full disk fails before the old file is touched.
@@ -33,7 +38,7 @@ pub(super) fn load(path: &Path) -> Result<String, ResolvConfError> {
 pub(super) fn load_bytes(path: &Path) -> Result<Vec<u8>, ResolvConfError> {
     let unreadable = |source| ResolvConfError::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    // One byte more than is allowed tells a file that is too large from one that just fits.
+    // One byte more than is allowed distinguishes a file that is too large from one that just fits.
     File::open(path).map_err(unreadable)?.take(RESOLV_CONF_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > RESOLV_CONF_MAX {
         return Err(ResolvConfError::TooLarge(path.to_owned()));
@@ -54,7 +59,7 @@ pub enum How {
 /// link where `was` is one; the bytes are not used then.
 ///
 /// # Errors
-/// What the operating system said about the last way that was tried; the old content stands.
+/// The error of the operating system for the last way that was tried; the old content stands.
 pub(super) fn put(path: &Path, bytes: &[u8], was: &Was) -> io::Result<How> {
     // A process with the same number may have been killed here and have left its temporary file.
     let temporary = temporary_beside(path);

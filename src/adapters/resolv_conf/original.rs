@@ -1,11 +1,14 @@
-//! Where the original of a `resolv.conf` that holdover took over is kept, and how it is found
-//! again.
+//! The places in which the original of a `resolv.conf` that holdover took over is kept, and how it
+//! is found again.
 //!
 //! | where | why |
 //! |---|---|
-//! | beside the file | every container has its own, also where several containers, each with a `resolv.conf` of its own, share one state directory |
+//! | beside the file | every container has its own, also where several share one state directory |
 //! | `/var/lib/holdover`, then `/run/holdover` | for a folder in which nothing can be written |
-//! | as comments in the text that holdover wrote ([`KeptOriginal::of_text`]) | all copies may be gone while the file stands: in a pod it is mounted into every container, and a container that is started again has a new root |
+//! | as comments in the text that holdover wrote | all copies may be gone while the file stands |
+//!
+//! In a pod the file is mounted into every container, while a container that is started again has a
+//! new root and no copy. [`KeptOriginal::recover`] reads the original from the comments.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -30,7 +33,8 @@ pub fn places(file: &Path) -> Vec<PathBuf> {
 /// original, the text that was written in its place, and a head.
 ///
 /// # Errors
-/// What the operating system said; [`io::ErrorKind::InvalidData`] when the file is something else.
+/// The error of the operating system; [`io::ErrorKind::InvalidData`] when the file is something
+/// else.
 pub(super) fn load_kept(path: &Path) -> io::Result<KeptOriginal> {
     let mut bytes = Vec::new();
     File::open(path)?.take(3 * RESOLV_CONF_MAX).read_to_end(&mut bytes)?;
@@ -47,8 +51,8 @@ pub(super) fn original_behind(path: &Path, text: &str) -> Option<KeptOriginal> {
     own.or_else(|| KeptOriginal::recover(text, &READABLE, &path.to_string_lossy())).or(other)
 }
 
-/// Finds a copy that was kept for `path` in one of its usual places, whoever wrote the present
-/// text.
+/// Finds a copy that was kept for `path` in one of its usual places, whichever program wrote the
+/// present text.
 pub(super) fn kept_for(path: &Path) -> Option<KeptOriginal> {
     places(path).iter().find_map(|place| load_kept(place).ok().filter(|kept| Path::new(&kept.file) == path))
 }

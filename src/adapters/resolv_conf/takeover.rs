@@ -8,12 +8,15 @@
 //! |---|---|---|
 //! | before the original is kept | the original | as if nothing had happened |
 //! | before the file is written | the original, and a kept copy of it | taking over keeps it again |
-//! | after the file is written | holdover's text, and the original kept | a command puts it back, or `holdover run` continues with it |
-//! | after that, and the kept copy is lost with a container's root | holdover's text, which carries the original | the same, from the text |
-//! | while it is put back, before the kept copy is removed | the original, and a kept copy of it | putting it back again only removes the copy |
+//! | after the file is written | holdover's text, and a kept copy | it is put back, or the takeover is continued |
+//! | the same, and the kept copy is lost | holdover's text, which carries the original | the same, from the text |
+//! | before the copy is removed again | the original, and a kept copy of it | putting it back only removes the copy |
 //!
-//! What another program or a person wrote since is never overwritten, unless the operator asks for
-//! that ([`Force::Yes`]).
+//! A command puts the original back, and `holdover run` continues a takeover. A kept copy is lost
+//! when a container gets a new root.
+//!
+//! A text that another program or a person wrote since is never overwritten, unless the operator
+//! asks for that ([`Force::Yes`]).
 
 use std::path::Path;
 
@@ -65,7 +68,7 @@ impl Takeover {
     /// - [`TakeoverError::Unreadable`] when it cannot be read.
     /// - [`TakeoverError::Already`] when it is taken over and `again` is [`Again::Refused`].
     /// - [`TakeoverError::OnlyHoldover`], [`TakeoverError::Empty`] and [`TakeoverError::Circle`]
-    ///   when it names nobody to whom holdover could forward.
+    ///   when it names no upstream to which holdover could forward.
     /// - [`TakeoverError::NowhereToKeep`] and [`TakeoverError::Unwritable`] when a copy of the
     ///   original, or the file itself, cannot be written.
     pub fn apply(&self, wish: &Wish, again: Again) -> Result<Applied, TakeoverError> {

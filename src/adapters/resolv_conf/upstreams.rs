@@ -3,9 +3,15 @@
 //! | the file | upstreams |
 //! |---|---|
 //! | names another name server than holdover | the name servers in it |
-//! | names only systemd-resolved's stub | the name servers to which systemd-resolved forwards, from `/run/systemd/resolve/resolv.conf`, where that can be read |
-//! | was written by holdover | the name servers that the original's writer names today, else those of the kept original or, where that is gone, of the original in the text, else what other name servers the file has |
-//! | names only holdover, though holdover did not write it | those of the kept original, where one is kept for this file |
+//! | names only systemd-resolved's stub | the name servers to which systemd-resolved forwards |
+//! | was written by holdover | the name servers of the original, as they are today |
+//! | names only holdover, though holdover did not write it | those of a kept original, if there is one |
+//!
+//! systemd-resolved writes its own name servers to `/run/systemd/resolve/resolv.conf`; where that
+//! cannot be read, the stub itself is the upstream. Behind a file that holdover wrote, the name
+//! servers come from the first of these that names any: the file that the original's writer keeps
+//! up to date; the kept original or, where that is gone, the original in the text; the other name
+//! servers of the file itself.
 //!
 //! The addresses on which holdover listens are left out everywhere, and at most
 //! [`RESOLV_CONF_NAMESERVERS_MAX`] name servers are used. No name server is asked here whether it
@@ -63,14 +69,14 @@ pub fn read(path: &Path, own: &[SocketAddr]) -> Result<Vec<SocketAddr>, ResolvCo
     }
 }
 
-/// Whether a `resolv.conf` names this address as a name server, whoever wrote the file; `false`
-/// when it cannot be read.
+/// Whether a `resolv.conf` names this address as a name server, whichever program wrote the file;
+/// `false` when the file cannot be read.
 #[must_use]
 pub fn names(path: &Path, address: IpAddr) -> bool {
     load(path).is_ok_and(|text| ResolvConf::read(&text).nameservers.iter().any(|nameserver| nameserver.ip == address))
 }
 
-/// Tells a file without name servers from one whose name servers are not understood.
+/// Distinguishes a file without name servers from one whose name servers are not understood.
 fn none_named(path: &Path, text: &str) -> ResolvConfError {
     let looks_like_one =
         |line: &str| line.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("nameserver"));

@@ -37,6 +37,8 @@ pub fn read_name(text: &str) -> Option<Vec<u8>> {
         wire.append(label);
         Some(())
     };
+    // A label ends at a dot that is not escaped. An escape is a backslash with three decimal
+    // digits, or with one printable character that is no digit.
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         match byte {
@@ -57,6 +59,7 @@ pub fn read_name(text: &str) -> Option<Vec<u8>> {
             _ => return None,
         }
     }
+    // The dot at the end may be left out.
     if !label.is_empty() {
         end_label(&mut label)?;
     }

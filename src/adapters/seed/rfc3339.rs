@@ -16,7 +16,7 @@ const ERA: u64 = 146_097;
 #[derive(PartialEq, Eq)]
 struct Date {
     year: u64,
-    /// 1 to 12.
+    /// The month of the year, from 1 to 12.
     month: u64,
     /// Day of the month, from 1 on.
     day: u64,
@@ -75,7 +75,7 @@ pub(super) fn read(text: &str) -> Option<Timestamp> {
         }
     };
     let local = (days * 86_400 + hour * 3600 + minute * 60 + second) * 1_000_000 + micros;
-    // The offset at the end tells by how much the local time is ahead of or behind UTC.
+    // The offset at the end says by how much the local time is ahead of or behind UTC.
     let offset = |text: &str| {
         let (hours, minutes) = text.split_once(':')?;
         let (hours, minutes) = (digits(hours)?, digits(minutes)?);

@@ -24,7 +24,7 @@ pub(super) const VERSION: u32 = 1;
 /// TTL of records without one, in seconds.
 const TTL: u32 = 60;
 /// Mistakes that are kept with their text; the others are only counted.
-const MISTAKES_TOLD: usize = 5;
+const MISTAKES_SHOWN: usize = 5;
 /// Types of the records that lead from the name of the question to another one, and of their
 /// signatures.
 const ALIASES: &[u16] = &[message::TYPE_CNAME, message::TYPE_DNAME, message::TYPE_RRSIG];
@@ -125,7 +125,7 @@ pub struct SeedAnswer {
 pub struct SeedMistake {
     /// Line of the seed, from 1 on.
     pub line: usize,
-    /// What is wrong, and what is allowed.
+    /// The mistake, and what is allowed instead.
     pub what: String,
 }
 
@@ -158,6 +158,7 @@ pub fn read_text(
     now: Timestamp,
     mut take: impl FnMut(SeedAnswer),
 ) -> Result<Leftovers, SeedError> {
+    // The outermost keys come first, and decide whether this is a seed at all.
     let file: SeedJson<'_> = serde_json::from_str(text).map_err(|error| shape(error.line(), &error.to_string()))?;
     if file.format != FORMAT || file.version != VERSION {
         let what = format!("format \"{}\" version {}", file.format, file.version);
@@ -176,7 +177,7 @@ pub fn read_text(
             Ok(None) => left.too_old += 1,
             Err(SeedMistake { line: within, what }) => {
                 left.refused += 1;
-                if left.mistakes.len() < MISTAKES_TOLD {
+                if left.mistakes.len() < MISTAKES_SHOWN {
                     left.mistakes.push(SeedMistake { line: line + within - 1, what });
                 }
             }
@@ -230,7 +231,7 @@ fn make(answer: &AnswerJson, policy: &Policy, now: Timestamp) -> Result<Option<S
             remember(now.minus(life)).map_err(unusable)?.without_date()
         }
     };
-    // From here on it is like an answer of an earlier run: bounded by the present policy.
+    // From here on the entry is like an answer of an earlier run: bounded by the present policy.
     let entry = restore(&key, entry, Shift::NONE, policy, now);
     Ok(entry.map(|entry| SeedAnswer { key, entry, hits: answer.hits }))
 }
@@ -267,6 +268,7 @@ fn compose(answer: &AnswerJson, key: &Key) -> Result<Vec<u8>, String> {
         | message::FLAG_RECURSION_AVAILABLE
         | authentic
         | rcode;
+    // The header and the question.
     let mut out = Vec::new();
     let count = |records: &[RecordJson]| u16::try_from(records.len()).map_err(|_| format!("{key}: too many records"));
     for field in [0, flags, 1, count(&answer.records)?, count(&answer.authority)?, 0] {
@@ -274,6 +276,7 @@ fn compose(answer: &AnswerJson, key: &Key) -> Result<Vec<u8>, String> {
     }
     out.extend_from_slice(key.name());
     out.extend_from_slice(key.type_and_class());
+    // The records; whatever one of them leaves out is as in the question or the answer.
     for record in answer.records.iter().chain(&answer.authority) {
         let rtype = record.rtype.as_deref().map_or_else(|| Ok(key.qtype()), known_type)?;
         let data = read_data(rtype, &record.data).ok_or_else(|| {

@@ -25,7 +25,6 @@ pub(super) struct Breaker {
 }
 
 impl Breaker {
-    /// A breaker without failures.
     pub(super) const fn new(now: Timestamp) -> Self {
         Self { failures: 0, since: now }
     }

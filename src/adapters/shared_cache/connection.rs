@@ -86,7 +86,7 @@ impl RespConnection {
             Ok(replies)
         });
         let replies = exchanged.await.map_err(|_| SharedCacheTrouble::Timeout)??;
-        // A reply that nobody asked for would be taken for the reply to the next command.
+        // A reply without a command would be taken for the reply to the next command.
         if self.received.is_empty() { Ok((self, replies)) } else { Err(SharedCacheTrouble::Protocol) }
     }
 

@@ -1,5 +1,5 @@
-//! The names that the service of this group asks for most, in one sorted set that all its instances
-//! keep: what a new instance learns first.
+//! The hot names: those that the service of this group asks for most, in one sorted set that all
+//! its instances keep. A new instance learns them first.
 //!
 //! Each minute an instance uploads its hottest names. The score of a name is the hour of the upload
 //! plus the binary logarithm of its hits. An hour without an upload therefore weighs as much as
@@ -7,8 +7,8 @@
 //! (`ZADD GT`). Names that no instance uploads any more sink, and are cut off by rank and by age.
 //! The set lives as long as an answer may be served.
 //!
-//! The set is neither secret nor proof of anything. Whoever writes into it can only make us ask for
-//! a bounded number of names, whose entries are then not signed.
+//! The set is neither secret nor proof of anything. Somebody who writes into it can only make us
+//! ask for a bounded number of names, whose entries are then not signed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,11 +55,11 @@ pub(super) struct HotNames {
 
 /// A new instance that learns what its group asks for most.
 struct Filling {
-    /// Names that it wants to know.
+    /// The number of names that the instance wants to know.
     wanted: usize,
-    /// Names of the set that were read.
+    /// The number of names that were read from the set.
     read: usize,
-    /// Those of them that are still to be asked for, coldest first.
+    /// The names that were read and are still to be asked for, coldest first.
     names: Vec<Key>,
     /// When the first step was taken; `None` while the server has never been reached.
     began: Option<Timestamp>,
@@ -80,7 +80,7 @@ impl HotNames {
         self.due
     }
 
-    /// Has the next upload take place soon.
+    /// Brings the next upload forward, so that it takes place soon.
     pub(super) fn hurry(&mut self, now: Timestamp) {
         self.due = now.plus(UPLOAD_SOON);
     }
@@ -286,7 +286,7 @@ mod tests {
         link.connect().await;
         let mut hot_names = HotNames::new(0, NOW);
         memory.insert(&key("www.example.com"), entry("www.example.com"));
-        assert!(hot_names.upload(&mut link, &memory).await.is_empty(), "nobody has asked for it");
+        assert!(hot_names.upload(&mut link, &memory).await.is_empty(), "no client has asked for it");
         assert!(server.commands().is_empty() && hot_names.due() == NOW.plus(UPLOAD_SOON));
         memory.find_answer(&key("www.example.com"), NOW).unwrap().hit();
         for reply in [":1\r\n", ":0\r\n", ":0\r\n", ":1\r\n"] {

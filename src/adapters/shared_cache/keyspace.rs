@@ -4,11 +4,11 @@
 //! |---|---|
 //! | `holdover:{group}:` and a key of the cache | an answer ([`super::seal`]) |
 //! | `holdover:{group}:hot` | the names that the group asks for most ([`super::hot_names`]) |
-//! | `holdover:{group}:` | nothing: whether the server has our slot can be asked with it |
+//! | `holdover:{group}:` | nothing: a read of this key shows whether the server has our hash slot |
 //!
-//! The group stands in braces, which makes it the hash tag: all keys of a group lie in one slot of
-//! a cluster. A key of the cache begins with the length of its first label, at most 63. It cannot
-//! be taken for `hot`, since `h` as a length would be 104.
+//! The group stands in braces, which makes it the hash tag: all keys of a group lie in one hash
+//! slot of a cluster. A key of the cache begins with the length of its first label, at most 63. It
+//! cannot be taken for `hot`, since `h` as a length would be 104.
 
 use crate::core::key::Key;
 
@@ -30,7 +30,7 @@ impl Keyspace {
         &self.index
     }
 
-    /// A key in the same slot under which nothing lies.
+    /// A key in the same hash slot under which nothing lies.
     pub(super) fn probe(&self) -> &[u8] {
         &self.prefix
     }

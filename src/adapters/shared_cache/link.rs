@@ -1,5 +1,5 @@
-//! The connection to the shared cache, with what is needed to make it, to sign and check what goes
-//! over it, and to notice that it is lost.
+//! The link to the shared cache: the connection, with everything that is needed to make it, to sign
+//! and check what goes over it, and to notice that it is lost.
 //!
 //! Every exchange is bounded by the timeout that queries wait for. After a failure there is no
 //! connection any more: the [`Breaker`] says when the next one is tried, lookups are refused until
@@ -32,16 +32,16 @@ use crate::telemetry::shared_cache::{Counted, Reach, SharedCacheTrouble};
 pub(super) const BATCH: usize = 64;
 /// Shortest time between two log lines about entries that were ignored, and between two about
 /// writes that were refused.
-const SAY_EVERY: Duration = Duration::from_secs(60);
+const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// What the shared cache needs of the rest of holdover.
+/// The parts of holdover that the shared cache needs.
 #[derive(Clone)]
 pub struct SharedCachePorts {
-    /// The memory whose answers are shared, and whose clock counts.
+    /// The memory whose answers are shared, and whose clock is used.
     pub memory: Arc<Memory>,
-    /// Unpredictable numbers: jitter of waits, IDs of queries for the server's name.
+    /// The source of jitter for waits, and of IDs for queries about the server's name.
     pub chance: Arc<dyn Chance>,
-    /// Answers queries for the server's name.
+    /// The answerer of queries about the server's name.
     pub answer: Arc<dyn Answer>,
 }
 
@@ -68,13 +68,13 @@ pub(super) struct Link {
 /// Entries that were ignored because they are not ours.
 #[derive(Default)]
 struct IgnoredEntries {
-    /// When they were last logged.
+    /// When ignored entries were last logged.
     logged: Option<Timestamp>,
-    /// How many there were since.
+    /// The number of entries that were ignored since.
     since: u64,
 }
 
-/// What came of an attempt to connect.
+/// The result of an attempt to connect.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Connected {
     /// The server is reached, and had not been lost.
@@ -85,7 +85,7 @@ pub(super) enum Connected {
     Failed(Duration),
 }
 
-/// What lay in the shared cache under a key.
+/// The value that lay in the shared cache under a key.
 #[derive(Debug)]
 pub(super) enum Fetched {
     /// An answer that an instance with our key published.
@@ -94,12 +94,12 @@ pub(super) enum Fetched {
     Nothing,
 }
 
-/// What a server replied to a command that writes.
+/// The reply of a server to a command that writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WriteReply {
-    /// It was written.
+    /// The value was written.
     Taken,
-    /// The server refused it; reading goes on.
+    /// The server refused to write; reading goes on.
     Refused,
 }
 
@@ -111,6 +111,7 @@ impl Link {
         ports: SharedCachePorts,
         status: Arc<LinkStatus>,
     ) -> Self {
+        // The search for the server needs the credentials, and a key to try them with.
         let keyspace = Keyspace::new(&settings.group);
         let servers = ServerSearch {
             topology: settings.servers.topology.clone(),
@@ -206,7 +207,7 @@ impl Link {
     /// lost.
     pub(super) async fn read(&mut self, keys: &[Key]) -> Option<Vec<Fetched>> {
         // GETRANGE instead of GET: of a value that is larger than any entry, one byte too many
-        // comes, and nobody can make us take more than that.
+        // comes, and no server can make us take more than that.
         let read = |key: &Key| redis::cmd("GETRANGE").arg(self.keyspace.entry(key)).arg(0).arg(SEALED_MAX).to_owned();
         let commands: Vec<Cmd> = keys.iter().map(read).collect();
         let replies = self.exchange(&commands).await?;
@@ -242,7 +243,7 @@ impl Link {
         }
         self.ignored.since += 1;
         let now = self.memory.now();
-        if self.ignored.logged.is_none_or(|last| now.since(last) >= SAY_EVERY) {
+        if self.ignored.logged.is_none_or(|last| now.since(last) >= LOG_EVERY) {
             events::SharedCacheIgnoredEntries { url: &self.url, entries: self.ignored.since, last: key }.emit();
             self.ignored = IgnoredEntries { logged: Some(now), since: 0 };
         }
@@ -273,7 +274,7 @@ impl Link {
             (Err(ReplyError::Unusable(_) | ReplyError::Command), _) => {}
         }
         let now = self.memory.now();
-        if self.refusal_logged.is_none_or(|last| now.since(last) >= SAY_EVERY) {
+        if self.refusal_logged.is_none_or(|last| now.since(last) >= LOG_EVERY) {
             events::SharedCacheRejectsWrites { url: &self.url, error: &error }.emit();
             self.refusal_logged = Some(now);
         }

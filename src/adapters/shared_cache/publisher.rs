@@ -1,17 +1,18 @@
-//! Which answers are published, and when: what an upstream answered just now, if it is news to the
-//! other instances.
+//! The publisher: which answers are published, and when. An answer that an upstream gave just now
+//! is published if it is news to the other instances.
 //!
 //! | what lies in the shared cache | what is done |
 //! |---|---|
 //! | nothing, or nothing of ours | published |
 //! | something else than what we learned, and older | published |
 //! | the same, beyond half of its life | published |
-//! | the same, younger, or something newer | left alone, and not looked at again for five minutes, after which a full server may have evicted it |
+//! | the same, younger, or something newer | left alone, and not looked at again for five minutes |
 //!
-//! So a thousand instances that refresh the same names every minute write each of them twice in a
-//! maximum stale. Positive answers are published at once. Negative ones are published only when
-//! they are among the hot names ([`super::hot_names`]): a flood of random names has negative
-//! answers, each of which nobody asks for again.
+//! After those five minutes a full server may have evicted the answer. A thousand instances that
+//! refresh the same names every minute write each of them only twice in a maximum stale. Positive
+//! answers are published at once. Negative ones are published only when they are among the hot
+//! names ([`super::hot_names`]): a flood of random names has negative answers, none of which is
+//! ever asked for again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::telemetry::shared_cache::Counted;
 
 /// Answers that may wait to be published: as many as the journal holds.
 const WAITING_MAX: usize = 10_000;
-/// Entries of which we remember what lies in the shared cache; when there are more, all of them are
+/// Keys for which we remember what lies in the shared cache; when there are more, all of them are
 /// looked at anew.
 const KNOWN_MAX: usize = 16_384;
 
@@ -44,14 +45,14 @@ const BELIEVED: Duration = Duration::from_secs(300);
 #[derive(Default)]
 pub(super) struct Publisher {
     waiting: VecDeque<Arc<CachedAnswer>>,
-    /// What lies in the shared cache, by the bytes of the key.
+    /// The answers that lie in the shared cache, by the bytes of their keys.
     known: HashMap<Box<[u8]>, Sighting>,
 }
 
 /// An answer that was seen in the shared cache, or published there.
 struct Sighting {
     fingerprint: u64,
-    /// Until when the same answer need not be published.
+    /// Until when the same answer need not be published again.
     good_until: Timestamp,
 }
 
@@ -66,7 +67,7 @@ struct Candidate {
 #[derive(Debug, PartialEq, Eq)]
 enum PublishDecision {
     Publish,
-    /// What lies in the shared cache is good enough until this time.
+    /// The answer in the shared cache need not be replaced until this time.
     Enough(Timestamp),
 }
 
@@ -309,7 +310,7 @@ mod tests {
         assert_eq!((total(&link, Counted::Written), total(&link, Counted::Unchanged)), (1, 0));
         publisher.add(memory.find_answer(&key(), now).unwrap());
         publisher.publish(&mut link, now).await;
-        assert!(server.commands().is_empty(), "nobody is asked for what is known");
+        assert!(server.commands().is_empty(), "the server is not asked for what is known");
         assert_eq!((total(&link, Counted::Written), total(&link, Counted::Unchanged)), (1, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! What an error reply of a server means for the connection to it.
+//! The meaning of an error reply of a server for the connection to it.
 
 use redis::{RedisError, Value};
 
@@ -12,7 +12,7 @@ pub(super) enum ReplyError {
     Elsewhere(Server),
     /// The server cannot be used at present, whatever is asked.
     Unusable(SharedCacheTrouble),
-    /// This command failed, which says nothing about other commands.
+    /// The command failed, which says nothing about other commands.
     Command,
 }
 

@@ -1,5 +1,5 @@
-//! The form in which an answer lies in the shared cache: with the proof that an instance with our
-//! key put it there.
+//! The seal of an answer in the shared cache: the form in which it lies there, with the proof that
+//! an instance with our key put it there.
 //!
 //! | bytes | content |
 //! |---|---|
@@ -32,9 +32,9 @@ const PURPOSE: &[u8] = b"holdover shared cache";
 /// Signs and checks the entries of one group.
 pub(super) struct Seal {
     group: Box<str>,
-    /// Signs, and is accepted.
+    /// The key that signs, and whose signatures are accepted.
     signing: hmac::Key,
-    /// Is accepted as well, while keys are changed.
+    /// A former key, whose signatures are accepted as well while keys are changed.
     former: Option<hmac::Key>,
 }
 
@@ -70,7 +70,7 @@ impl Seal {
     /// Checks an entry that lay under `key`, and gives the record in it.
     ///
     /// # Errors
-    /// [`SealError::Signature`] when nobody with our key signed this entry for this key;
+    /// [`SealError::Signature`] when no instance with our signing key signed this entry for `key`;
     /// [`SealError::Format`] when its length or version is wrong.
     pub(super) fn open<'a>(&self, key: &Key, entry: &'a [u8]) -> Result<&'a [u8], SealError> {
         if entry.len() > SEALED_MAX {

@@ -23,7 +23,7 @@ use crate::telemetry::shared_cache::{Reach, SharedCacheTrouble};
 const READ_AGAIN_MIN: Duration = Duration::from_secs(1);
 const READ_AGAIN_MAX: Duration = Duration::from_secs(15);
 
-/// What the files of the shared cache hold.
+/// The content of the files of the shared cache.
 pub(super) struct Secrets {
     pub(super) seal: Seal,
     /// `None` when no password is configured.
@@ -84,9 +84,9 @@ pub enum Unusable {
     Unreadable {
         /// Key of the configuration that names the file.
         key: &'static str,
-        /// Path of the file.
+        /// The path of the file.
         path: PathBuf,
-        /// The operating system's error.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A signing key is too short or too long.
@@ -97,7 +97,7 @@ pub enum Unusable {
     Length {
         /// Key of the configuration that names the file.
         key: &'static str,
-        /// Path of the file.
+        /// The path of the file.
         path: PathBuf,
         /// Bytes in the file, without a line end.
         length: usize,
@@ -108,7 +108,7 @@ pub enum Unusable {
         .path.display()
     )]
     NoPassword {
-        /// Path of the file.
+        /// The path of the file.
         path: PathBuf,
     },
     /// The certificate authorities that `shared_cache.ca_file` names, or the system's, cannot be

@@ -1,14 +1,17 @@
 //! Finds the server to which answers are published: the one that the URL names, the one that the
-//! sentinels name, or the member of the cluster that has our slot.
+//! sentinels name, or the member of the cluster that has our hash slot.
 //!
 //! | `shared_cache.url` | server |
 //! |---|---|
 //! | `redis://`, `rediss://` | the first of the named servers that answers |
-//! | `redis-sentinel://` | the sentinels are asked in turn for the primary, and the primary whether it is one (Sentinel clients' guidelines) |
+//! | `redis-sentinel://` | the primary that a sentinel names; sentinels are asked in turn |
 //! | `redis-cluster://` | any named member is asked for a key of ours, and its redirection is followed |
 //!
-//! All keys of a group bear one hash tag, so a cluster keeps them in one slot. There is one server
-//! to talk to in every case, and no map of slots to be kept. When another server takes over,
+//! A primary that a sentinel names is asked whether it is one (Sentinel clients' guidelines); if
+//! not, the next sentinel is asked.
+//!
+//! All keys of a group bear one hash tag, so a cluster keeps them in one hash slot. There is one
+//! server to talk to in every case, and no map of slots to be kept. When another server takes over,
 //! commands fail with MOVED or READONLY, and the search begins anew.
 
 use std::time::Duration;
@@ -51,13 +54,13 @@ pub(super) struct ServerSearch {
     pub(super) credentials: Credentials,
     /// `None` when the servers are spoken to in clear.
     pub(super) tls: Option<Tls>,
-    /// A key in our slot, which the user must be able to read.
+    /// A key in our hash slot, which the user must be able to read.
     pub(super) probe: Vec<u8>,
     /// How long a command may take for which a query waits.
     pub(super) timeout: Duration,
 }
 
-/// What kind of server is being logged in to.
+/// The kind of server to which holdover logs in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Greeting {
     /// A server that holds answers.
@@ -178,6 +181,7 @@ impl ServerSearch {
         connection: RespConnection,
         greeting: Greeting,
     ) -> Result<RespConnection, SharedCacheTrouble> {
+        // Servers that want neither a password nor a database are ready at once.
         let mut commands = Vec::new();
         if let Some(password) = &self.credentials.password {
             let mut auth = redis::cmd("AUTH");

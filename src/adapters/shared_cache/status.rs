@@ -1,5 +1,5 @@
-//! What the task and those who ask it know of each other: whether lookups are taken, whether the
-//! server is reached, and what has happened so far.
+//! The status of the connection to the shared cache: whether lookups are taken, whether the server
+//! is reached, and what has been counted so far. The task sets it, and clients read it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -57,6 +57,7 @@ impl SharedCacheTask {
 
     /// Runs until the last sender of lookups is dropped.
     pub(super) async fn run(mut self, mut lookups: mpsc::Receiver<Lookup>) {
+        // Changes are collected from here on, also while there is no connection.
         let journal = self.memory.journal();
         loop {
             while !self.link.is_connected() {

@@ -1,4 +1,5 @@
-//! A server that a test scripts, and what else it takes to try a link without a sidecar around it.
+//! A server that a test scripts, and the other parts that a link needs to be tested without a
+//! sidecar.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ use crate::core::time::{Clock, Timestamp};
 use crate::memory::Memory;
 use crate::resolver::ports::{Answer, Chance, PortFuture};
 
-/// The time at which all of this happens.
+/// The time at which all tests happen.
 pub(super) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 struct World;
@@ -72,7 +73,7 @@ pub(super) fn bulk(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A server that replies to each command with the next of its replies, and closes the connection
-/// when it has none left. It has an answer of its own for the probe.
+/// when it has none left. The probe gets a reply of its own.
 #[derive(Clone, Default)]
 pub(super) struct Script {
     replies: Arc<Mutex<VecDeque<Vec<u8>>>>,
@@ -80,7 +81,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// Adds a reply.
+    /// Adds a reply to the end of the script.
     pub(super) fn reply(&self, reply: impl Into<Vec<u8>>) -> &Self {
         self.replies.lock().push_back(reply.into());
         self

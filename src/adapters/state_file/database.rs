@@ -5,11 +5,12 @@
 //! | `about` | `format` | version of this layout: 1 |
 //! | | `boot` | identity of the boot in which the file was written; 0 when it is not known |
 //! | | `booted_at` | when that boot began, on the writer's timeline, in µs since the Unix epoch |
-//! | `answers` | the cache's key ([`crate::core::key`]), then 0 for a positive answer, 1 for a negative one | a [`crate::core::record`] |
+//! | `answers` | the cache's key, then 0 for a positive answer, 1 for a negative one | a record |
 //!
-//! The table `about` stays as it is in every version. A new layout of the rest gets a new number
-//! and a reader in [`FORMATS`], and the old readers stay. A file of an older version is read; the
-//! first write turns it into a file of the present version, in one transaction.
+//! Keys are those of [`crate::core::key`], and records those of [`crate::core::record`]. The table
+//! `about` stays as it is in every version. A new layout of the rest gets a new number and a reader
+//! in [`FORMATS`], and the old readers stay. A file of an older version is read; the first write
+//! turns it into a file of the present version, in one transaction.
 //!
 //! Each write is one transaction with one `fdatasync`. Without it redb keeps the transaction in
 //! memory, and kill -9 would lose it. redb's checksums detect a commit that a power cut left
@@ -65,7 +66,7 @@ pub struct FileFormat {
 pub const FORMATS: &[FileFormat] = &[CURRENT];
 const CURRENT: FileFormat = FileFormat { version: FORMAT, read: read_first };
 
-/// An open state file.
+/// An open state file, with its layout and the boot in which it was written.
 pub struct StateDatabase {
     database: Database,
     /// The file that holds the database; `None` when another backend does.
@@ -250,7 +251,7 @@ impl StateDatabase {
         self.handle.as_ref().and_then(|handle| handle.metadata().ok()).map_or(0, |found| found.len())
     }
 
-    /// Whether this is still the file at a path: somebody may have removed or replaced it.
+    /// Whether the open file is still the one at `path`: somebody may have removed or replaced it.
     #[must_use]
     pub fn lies_at(&self, path: &Path) -> bool {
         let identity = |found: fs::Metadata| (found.dev(), found.ino());

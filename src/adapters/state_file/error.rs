@@ -1,4 +1,5 @@
-//! Why a state file cannot be used, derived from the errors of redb and of the operating system.
+//! The errors of the state file: why it cannot be used, derived from the errors of redb and of the
+//! operating system.
 //!
 //! Only one distinction matters. Either the file itself is no good, and a new one is needed; or
 //! something in its surroundings prevents its use, and the same file may be good later.
@@ -19,7 +20,7 @@ pub enum StateFileError {
     /// The file may be good, but it cannot be used at present.
     #[error("{what}")]
     Refused {
-        /// The kind of obstacle.
+        /// The kind of obstacle, by which it is reported.
         trouble: StateFileTrouble,
         /// The operating system's or redb's own words.
         what: String,

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | the file was just opened, a flush is to be written, or the process ends | all differences |
 //! | the journal had more changes than it can hold | all differences |
-//! | the numbers of rows and of answers in memory have drifted apart by more than a tenth | all differences, with the next write |
+//! | rows and answers in memory have drifted apart by more than a tenth | all differences, with the next write |
 //! | five minutes have passed since the last comparison, longer with more than 100 000 answers | all differences |
 //! | otherwise | the changes of the journal |
 //!

@@ -1,4 +1,4 @@
-//! What one run of holdover decides about its state file.
+//! The options of one run of holdover for its state file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +11,7 @@ pub struct StateFileOptions {
     pub path: PathBuf,
     /// Pause between two writes of what has changed in memory.
     pub write_every: Duration,
-    /// The present boot of this host, which tells by how much the wall clock was set between runs.
+    /// The present boot of this host, from which follows by how much the wall clock was set between
+    /// runs.
     pub host: Host,
 }

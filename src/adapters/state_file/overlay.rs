@@ -35,7 +35,7 @@ pub(super) struct Overlay {
     over: Mutex<Over>,
 }
 
-/// What lies over the file.
+/// The writes that lie over the file.
 #[derive(Debug)]
 struct Over {
     /// Length in bytes of file and writes together.
@@ -49,7 +49,7 @@ struct Over {
 
 /// The part of a read or write that lies within one block.
 struct Part {
-    /// Number of the block.
+    /// The number of the block in the file.
     number: u64,
     /// Where the part begins within the block.
     in_block: usize,

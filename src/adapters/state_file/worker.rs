@@ -1,5 +1,5 @@
-//! What the thread of the state file does: it restores what the file holds, opens it, has changes
-//! written ([`super::mirror`]), and begins again after a failure.
+//! The work of the thread that owns the state file: it restores what the file holds, opens it, has
+//! changes written ([`super::mirror`]), and begins again after a failure.
 //!
 //! The content of a file is restored once in a run, and by whichever comes first: the look at the
 //! start, which changes nothing on the disk, or the opening. Until then flushes are remembered, so
@@ -7,10 +7,13 @@
 //!
 //! | what is found at the path | consequence |
 //! |---|---|
-//! | a file that is unusable: damaged, foreign, or of a newer version | it is renamed and kept ([`ASIDE_MAX`]), and a new file is begun at once |
+//! | a file that is damaged, foreign, or of a newer version | it is renamed and kept, and a new file is begun |
 //! | a file that cannot be used at present | tried again after 1 s, doubling to 60 s |
-//! | a file that another process has open | the same, and its content is restored when it is opened, since the other process has learned more meanwhile |
+//! | a file that another process has open | the same, and its content is restored when it is opened |
 //! | another file than the one that is open, or none | the open one is closed, and the path is opened again |
+//!
+//! Up to [`ASIDE_MAX`] renamed files are kept. The content of a file that another process had open
+//! is restored once more, since that process has learned more meanwhile.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +39,7 @@ use crate::telemetry::state_file::{Durable, StateFileStatus, StateFileTrouble};
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// How long the same trouble is not logged again.
-const SAY_AGAIN: Duration = Duration::from_secs(3600);
+const LOG_AGAIN: Duration = Duration::from_secs(3600);
 /// Unusable files that are kept under other names; the last of them is replaced when there would be
 /// more.
 const ASIDE_MAX: u32 = 3;
@@ -132,8 +135,8 @@ impl StateFileWorker {
             None => {}
         }
         if let Some(open) = &mut self.open {
-            // The journal tells only of answers that were in memory. Rows of others that the flush
-            // covers are found by comparing the whole file.
+            // The journal reports only answers that were in memory. Rows of other answers that the
+            // flush covers are found by comparing the whole file.
             open.compare_next();
         }
         self.turn();
@@ -198,7 +201,7 @@ impl StateFileWorker {
         let now = self.memory.now();
         self.close();
         let since = self.failing.map_or(now, |failing| failing.since);
-        let news = !self.logged.iter().any(|(logged, at)| *logged == reason && now.since(*at) < SAY_AGAIN);
+        let news = !self.logged.iter().any(|(logged, at)| *logged == reason && now.since(*at) < LOG_AGAIN);
         let logged = news || self.failing.is_some_and(|failing| failing.logged);
         self.failing = Some(Failing { since, again: now.plus(self.back_off), logged });
         self.back_off = (self.back_off * 2).min(RETRY_MAX);

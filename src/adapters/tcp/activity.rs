@@ -1,5 +1,5 @@
-//! What the TCP front and one of its connections know of each other: how long the connection has
-//! been idle, and that it shall close.
+//! The activity of one TCP connection, as the front and the connection share it: how long the
+//! connection has been idle, and whether it shall close.
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;

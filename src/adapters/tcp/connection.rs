@@ -14,7 +14,7 @@
 //! | a message under 12 bytes, or with QR = 1 | taken out and dropped |
 //! | a frame of length 0 | the queries in flight are answered, then closed |
 //! | the client closes its side | the same |
-//! | the front needs the room, or drains | the same |
+//! | the front needs its place for another connection, or drains | the same |
 //!
 //! Memory: nothing while idle; otherwise at most one query that is arriving, and the answers of the
 //! allowed number of queries.
@@ -70,7 +70,7 @@ enum Intake {
     Clear,
     /// A frame began to arrive at this time, and is not whole.
     Within(Instant),
-    /// There may be whole queries left, but no room for them before an answer has left.
+    /// There may be whole queries left, which are not taken before an answer has left.
     Full,
 }
 
@@ -84,7 +84,7 @@ enum Source {
     Ended,
 }
 
-/// What woke the task of a connection.
+/// The event that woke the task of a connection.
 enum ConnectionWake {
     /// No more queries are to be read.
     Stop,
@@ -96,8 +96,8 @@ enum ConnectionWake {
     Overdue,
 }
 
-/// The connection can be used no more. The reason does not matter: there is no client left to hear
-/// it.
+/// The connection cannot be used any more. The reason does not matter, since there is no client
+/// left to report it to.
 struct ConnectionDead;
 
 impl From<io::Error> for ConnectionDead {
@@ -183,7 +183,7 @@ impl ClientConnection {
         }
     }
 
-    /// Starts answering the queries that have arrived whole, as far as there is room.
+    /// Starts answering the queries that have arrived whole, as far as the limits allow.
     fn take_queries(&mut self) {
         self.intake = loop {
             if self.in_flight() >= self.limits.queries.max(1) || self.outbox.bytes() >= UNFETCHED_BYTES {

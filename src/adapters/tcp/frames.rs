@@ -11,7 +11,7 @@ use crate::core::message::HEADER;
 /// Bytes of the length prefix.
 const PREFIX: usize = 2;
 
-/// What lies at the front of an [`Inbox`].
+/// The next thing at the front of an [`Inbox`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NextFrame {
     /// A whole query, which has been taken out.
@@ -22,7 +22,7 @@ pub(super) enum NextFrame {
     Junk,
     /// The beginning of a frame, of which more has to arrive.
     Partial,
-    /// Nothing.
+    /// No byte has arrived that is not cut.
     Empty,
     /// A frame of length zero: the client does not speak DNS.
     Nonsense,

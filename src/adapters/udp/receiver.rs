@@ -36,7 +36,7 @@ use crate::telemetry::tally::{Answered, Tally};
 /// How long a thread pauses after an error of its socket or a panic.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What all receiving threads of the front share.
+/// The state that all receiving threads of the front share.
 pub(super) struct FrontState {
     pub(super) resolver: Arc<Resolver>,
     pub(super) allowed: AccessList,

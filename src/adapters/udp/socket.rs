@@ -28,8 +28,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     }
     // The kernel grants as much as `net.core.rmem_max` allows; less is no reason not to serve.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    // A wildcard socket has to be told the destination of each datagram, so that the answer can
-    // leave from there.
+    // A wildcard socket has to learn the destination of each datagram, so that the answer can leave
+    // from there.
     if address.ip().is_unspecified() {
         request_destination(socket.as_fd(), address)?;
     }

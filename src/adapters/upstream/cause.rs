@@ -1,7 +1,7 @@
 //! Translates errors of the operating system into what the resolver wants to know: which side is at
 //! fault.
 //!
-//! | the operating system says | the resolver hears |
+//! | the operating system says | the resolver gets |
 //! |---|---|
 //! | ECONNREFUSED | `Refused`: the port is closed |
 //! | EHOSTUNREACH, ENETUNREACH and kin | `Unreachable` |

@@ -31,8 +31,8 @@ pub struct StreamLimits {
 impl StreamLimits {
     /// The limits that production uses.
     ///
-    /// - 2 s each for set-up and response: together the resolution deadline, after which nobody is
-    ///   waiting. A lost SYN is sent again after 1 s, so one may be lost.
+    /// - 2 s each for set-up and response: together the resolution deadline, after which no client
+    ///   is waiting. A lost SYN is sent again after 1 s, so one may be lost.
     /// - 10 s idle: "a few seconds" (RFC 7766 §6.2.3), long enough for a burst of truncated
     ///   responses, short enough not to be a burden.
     /// - 16 endpoints: several times what a `resolv.conf` can name.

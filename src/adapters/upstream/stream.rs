@@ -57,10 +57,10 @@ pub(super) struct StreamPool {
 #[derive(Default)]
 struct PooledConnections {
     by_endpoint: HashMap<Endpoint, ConnectionHandle>,
-    /// The tasks of the kept connections, and of connections that have been forgotten and are
-    /// ending. Dropping the set aborts all of them.
+    /// The tasks of the kept connections, and of connections that have been removed and are ending.
+    /// Dropping the set aborts all of them.
     tasks: JoinSet<()>,
-    /// Counts exchanges, to tell which handle was used least recently.
+    /// Counts exchanges, to find the handle that was used least recently.
     uses: u64,
 }
 
@@ -70,7 +70,7 @@ struct ConnectionHandle {
     /// Takes queries; closed once the connection takes no more.
     queries: mpsc::Sender<StreamQuery>,
     /// One permit for each query that may be outstanding.
-    slots: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// The pool's count of uses when an exchange used the connection last.
     used: u64,
 }
@@ -94,7 +94,7 @@ impl StreamPool {
     /// Where there is no connection, `connector` sets one up; the transport of the endpoint and the
     /// connector must be the same protocol.
     ///
-    /// Cancel safe: dropping the future frees its slot; the connection stays for others.
+    /// Cancel safe: dropping the future frees its place on the connection, which stays for others.
     ///
     /// # Errors
     /// Those of the set-up; [`TransportError::Lost`] when the connection ended before the response;
@@ -127,7 +127,7 @@ impl StreamPool {
         match (handle.ask(query.clone()).await, age) {
             // Upstreams close idle connections when they like, and a query that met the close on
             // its way is sent once more (RFC 7766 §6.2.4). The queue of the ended connection was
-            // closed before this exchange heard of the end, so the pool does not give out the same
+            // closed before this exchange got the error, so the pool does not give out the same
             // connection again.
             (Err(TransportError::Lost), ConnectionAge::Kept) => {
                 self.find_or_connect(connector, endpoint)?.0.ask(query).await
@@ -158,22 +158,22 @@ impl StreamPool {
         let (queries, queue) = mpsc::channel(self.limits.in_flight.max(1));
         let counters = Arc::clone(&self.counters);
         connections.tasks.spawn(connection::run(connector, endpoint.clone(), self.limits, counters, queue));
-        let slots = Arc::new(Semaphore::new(self.limits.in_flight.min(Semaphore::MAX_PERMITS)));
-        let handle = ConnectionHandle { queries, slots, used };
+        let permits = Arc::new(Semaphore::new(self.limits.in_flight.min(Semaphore::MAX_PERMITS)));
+        let handle = ConnectionHandle { queries, permits, used };
         connections.by_endpoint.insert(endpoint.clone(), handle.clone());
         Ok((handle, ConnectionAge::New))
     }
 }
 
 impl PooledConnections {
-    /// Forgets ended connections and, if that is not enough, the least recently used one.
+    /// Removes ended connections and, if that is not enough, the least recently used one.
     ///
     /// # Errors
-    /// [`TransportError::Exhausted`] while as many forgotten connections as kept ones are open.
+    /// [`TransportError::Exhausted`] while as many removed connections as kept ones are open.
     fn make_room(&mut self, limit: usize) -> Result<(), TransportError> {
         self.by_endpoint.retain(|_, handle| !handle.queries.is_closed());
-        // A forgotten connection still answers what is outstanding on it, and so holds its
-        // descriptor for a while. The number of those needs a bound, too.
+        // A removed connection still answers what is outstanding on it, and so holds its descriptor
+        // for a while. The number of removed connections needs a bound, too.
         if self.tasks.len() >= limit.saturating_mul(2) {
             return Err(TransportError::Exhausted);
         }
@@ -190,14 +190,14 @@ impl PooledConnections {
 impl ConnectionHandle {
     /// Hands a query to the connection and waits for its response or for the end of the connection.
     async fn ask(self, query: Vec<u8>) -> Result<Vec<u8>, TransportError> {
-        let _slot = self.slots.try_acquire_owned().map_err(|_full| TransportError::Exhausted)?;
+        let _permit = self.permits.try_acquire_owned().map_err(|_full| TransportError::Exhausted)?;
         let (reply, response) = oneshot::channel();
         self.queries.try_send(StreamQuery { query, reply }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => TransportError::Exhausted,
             mpsc::error::TrySendError::Closed(_) => TransportError::Lost,
         })?;
-        // A connection that the pool has forgotten ends when the last sender is gone, so none may
-        // be held while waiting.
+        // A connection that the pool has removed ends when the last sender is gone, so no sender
+        // may be held while waiting.
         drop(self.queries);
         response.await.unwrap_or(Err(TransportError::Lost))
     }

@@ -10,8 +10,9 @@
 //! instead of after a timeout. A datagram that still arrives and does not belong to the query is
 //! counted and ignored, up to a bound.
 //!
-//! There is no timeout here: a late response is still a response. Whoever no longer wants it drops
-//! the future, which closes the socket. An exchange that waits holds a descriptor and no buffer.
+//! There is no timeout here: a late response is still a response. A caller that no longer wants it
+//! drops the future, which closes the socket. An exchange that waits holds a descriptor and no
+//! buffer.
 
 use std::cell::RefCell;
 use std::io::Read;
@@ -28,8 +29,8 @@ use crate::core::matching::{Acceptance, accepts};
 use crate::resolver::ports::TransportError;
 use crate::telemetry::tally::{UpstreamCounters, UpstreamTraffic};
 
-/// The longest response that is received, in bytes. We advertise 1232; upstreams that send more all
-/// the same are heard up to here.
+/// The longest response that is received, in bytes. We advertise 1232; responses of upstreams that
+/// send more all the same are taken up to this size.
 const RESPONSE_BYTES: usize = 4096;
 /// Datagrams that one exchange ignores before it is given up. So many mean that somebody is
 /// guessing, and each guess costs a wake-up.
@@ -49,7 +50,7 @@ pub(super) async fn exchange(
     upstream: SocketAddr,
     query: Vec<u8>,
 ) -> Result<Vec<u8>, TransportError> {
-    let _slot = sockets.try_acquire_owned().map_err(|_full| TransportError::Exhausted)?;
+    let _permit = sockets.try_acquire_owned().map_err(|_full| TransportError::Exhausted)?;
     let socket = connect(upstream).await.map_err(|error| cause(&error))?;
     socket.send(&query).await.map_err(|error| cause(&error))?;
     counters.count(UpstreamTraffic::UdpQuery);

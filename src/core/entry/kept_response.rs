@@ -29,6 +29,7 @@ impl KeptResponse {
     /// [`MalformedMessage`] when the framing cannot be read, the question is not as long as the
     /// key's, or an OPT stands outside the additional section.
     pub(super) fn new(key: &Key, response: &[u8], extended_errors: &[u8]) -> Result<Self, MalformedMessage> {
+        // Walk up to the OPT, and note where the TTLs are.
         let mut records = Records::new(response)?;
         let mut end = records.position();
         let mut offsets = Vec::new();
@@ -47,6 +48,7 @@ impl KeptResponse {
             offsets.push(u16::try_from(record.ttl_at).map_err(|_| MalformedMessage)?);
             end = record.end;
         }
+        // Write the count of additional records and the question anew.
         let wire = response.get(..end).ok_or(MalformedMessage)?;
         let name = key.name();
         if message::skip_plain_name(wire, HEADER)? != HEADER + name.len() || Header::read(wire)?.questions != 1 {

@@ -11,7 +11,7 @@ use crate::adapters::resolv_conf::original::READABLE;
 use crate::core::resolv_conf::{ResolvConf, ResolvConfWriter};
 use crate::core::takeover::{KeptOriginal, LeftOut, SecondNameserver, Was, kept_in};
 
-/// What happens with a file that holdover took over before.
+/// Whether a takeover is continued when holdover took the file over before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
     /// The file is left as it is, and [`TakeoverError::Already`] is returned.
@@ -51,7 +51,7 @@ pub(super) fn apply(target: &TakeoverTarget, wish: &Wish, again: Again) -> Resul
 
 /// Takes over a file that somebody else wrote.
 fn take_over(target: &TakeoverTarget, found: &Inspection, wish: &Wish) -> Result<Applied, TakeoverError> {
-    // Refuse a file after which holdover could forward to nobody.
+    // Refuse a file that would leave holdover without any upstream.
     let Replacement { second, writer, .. } = checked_plan(found, wish)?;
 
     // Keep the original first: from the next step on it stands nowhere else.
@@ -77,7 +77,7 @@ fn take_over(target: &TakeoverTarget, found: &Inspection, wish: &Wish) -> Result
 }
 
 /// Plans the new text, though not yet with the place of the original in it; an error says why
-/// holdover could forward to nobody once the file is taken over.
+/// holdover would have no upstream once the file is taken over.
 fn checked_plan(found: &Inspection, wish: &Wish) -> Result<Replacement, TakeoverError> {
     let file = || found.file.clone();
     let named = ResolvConf::read(&found.text()).nameservers;
@@ -113,8 +113,8 @@ fn continue_takeover(target: &TakeoverTarget, found: &Inspection, wish: &Wish) -
     let plan = found.plan(wish, named.unwrap_or(Path::new("")));
     let is_current = plan.text.as_bytes() == found.bytes;
 
-    // Tell an existing copy of the new text before the file has it: a text that the copy does not
-    // know would count as somebody else's.
+    // Write the new text into an existing copy before the file has it: a text that the copy does
+    // not have would count as somebody else's.
     if let Some(place) = &found.kept_in
         && (plan.text != kept.wrote || !is_current)
     {

@@ -1,4 +1,5 @@
-//! What a `resolv.conf` is at present, and what holdover would write in its place.
+//! The inspection of a `resolv.conf`: what it is at present, and what holdover would write in its
+//! place.
 
 use std::fs;
 use std::net::IpAddr;
@@ -12,7 +13,8 @@ use crate::core::takeover::{
     self, Fallback, KeptOriginal, Readers, SecondNameserver, Was, is_usable_source, leads_back, upstreams,
 };
 
-/// What the operator wants to stand in the file, and what is known of the host.
+/// The content that the operator wants in the file, and the facts about the host that decide about
+/// it.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish {
     /// The address on which holdover answers, which becomes the first name server.
@@ -28,20 +30,20 @@ pub struct Wish {
 /// Where holdover's upstreams come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamSource {
-    /// From the `resolv.conf` that is taken over, so it must name one.
+    /// The `resolv.conf` that is taken over, which must name one.
     File,
-    /// From holdover's configuration.
+    /// The configuration of holdover.
     Configured,
 }
 
-/// What a `resolv.conf` is at present.
+/// The present state of a `resolv.conf`.
 #[derive(Debug)]
 pub struct Inspection {
     /// The absolute path of the file.
     pub file: PathBuf,
     pub(super) bytes: Vec<u8>,
     pub(super) was: Was,
-    /// The program that wrote the file, as far as its text or its link tells.
+    /// The program that wrote the file, as far as its text or its link shows.
     pub writer: ResolvConfWriter,
     /// The original that is kept for the file; `None` when it was not taken over, or its original
     /// is lost.

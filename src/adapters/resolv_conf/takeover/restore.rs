@@ -21,7 +21,7 @@ pub enum Force {
 /// How the original came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restored {
-    /// The original was written.
+    /// The original was written in this way.
     Written(How),
     /// The file was the original already.
     Already,
@@ -33,7 +33,7 @@ pub enum Restored {
 /// Those of `Takeover::restore`.
 pub(super) fn restore(target: &TakeoverTarget, force: Force) -> Result<Restored, TakeoverError> {
     let file = target.file();
-    // The file may be gone. Then only a kept copy tells what it was.
+    // The file may be gone. Then only a kept copy shows what it was.
     let was = target.was().ok();
     let bytes = was.as_ref().and_then(|_| load_bytes(file).ok());
     let present = bytes.as_deref().unwrap_or_default();

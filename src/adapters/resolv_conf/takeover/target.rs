@@ -26,7 +26,7 @@ pub(super) struct KnownOriginal {
     pub(super) kept_in: Option<PathBuf>,
 }
 
-/// What is written where an original is kept, and the text that is to take the original's place.
+/// The kept copy of an original, and the text that is to take the original's place.
 pub(super) struct KeptCopy {
     /// The bytes of the kept copy.
     pub(super) bytes: Vec<u8>,
@@ -65,7 +65,7 @@ impl TakeoverTarget {
     /// Whether the file is a plain file or a symbolic link, with its owner and permissions.
     ///
     /// # Errors
-    /// What the operating system said; the file may not exist.
+    /// The error of the operating system; the file may not exist.
     pub(super) fn was(&self) -> io::Result<Was> {
         let metadata = fs::symlink_metadata(&self.file)?;
         Ok(if metadata.is_symlink() {

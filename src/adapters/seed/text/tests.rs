@@ -1,4 +1,4 @@
-//! Seeds are read as they are written, and mistakes are told with their lines.
+//! Seeds are read as they are written, and mistakes are reported with their lines.
 
 use proptest::prelude::*;
 
@@ -93,8 +93,9 @@ fn a_seed_written_by_hand_is_stale_from_the_start_and_servable_for_a_day() {
 #[test]
 fn negative_answers_can_be_written_by_hand() {
     let seed = answers(
-        r#"{"name":"gone.example.com.","type":"A","rcode":"NXDOMAIN","authority":[
-             {"name":"example.com.","type":"SOA","data":"ns.example.com. admin.example.com. 1 2 3 4 30"}]},
+        r#"{"name":"gone.example.com.","type":"A","rcode":"NXDOMAIN",
+            "authority":[{"name":"example.com.","type":"SOA",
+                          "data":"ns.example.com. admin.example.com. 1 2 3 4 30"}]},
            {"name":"www.example.com.","type":"AAAA"}"#,
     );
     let kinds: Vec<(Kind, bool)> =
@@ -130,18 +131,18 @@ fn a_mistake_costs_one_answer_and_is_told_with_its_line() {
         ("{\"name\":\"a.test\",\n\n\"type\":7}", "line 5: invalid type"),
         ("7", "line 3: invalid type: integer `7`, expected struct Answer"),
     ];
-    for (wrong, told) in cases {
+    for (wrong, reported) in cases {
         let seed = answers(&format!("{good},\n{wrong},\n{good}"));
         assert_eq!((seed.answers.len(), seed.refused), (2, 1), "{wrong}");
-        assert!(seed.mistakes[0].to_string().contains(told), "{wrong}: {}", seed.mistakes[0]);
+        assert!(seed.mistakes[0].to_string().contains(reported), "{wrong}: {}", seed.mistakes[0]);
     }
     let many = answers(&vec!["7"; 50].join(","));
-    assert_eq!((many.mistakes.len(), many.refused), (MISTAKES_TOLD, 50));
+    assert_eq!((many.mistakes.len(), many.refused), (MISTAKES_SHOWN, 50));
 }
 
 #[test]
 fn what_is_no_seed_is_refused_with_what_is_allowed() {
-    for (text, told) in [
+    for (text, reported) in [
         ("", "line 1: "),
         ("{}", "missing field `format`"),
         ("[1,\n2", "line "),
@@ -150,7 +151,7 @@ fn what_is_no_seed_is_refused_with_what_is_allowed() {
     ] {
         let error = read_text(text, &policy(), NOW, drop).unwrap_err().to_string();
         assert!(
-            error.contains(told) && error.contains("Allowed: {\"format\":\"holdover-seed\",\"version\":1"),
+            error.contains(reported) && error.contains("Allowed: {\"format\":\"holdover-seed\",\"version\":1"),
             "{text}: {error}"
         );
     }
@@ -160,7 +161,7 @@ fn what_is_no_seed_is_refused_with_what_is_allowed() {
 fn what_is_past_its_time_is_left_out() {
     let seed = answers(
         r#"{"name":"www.example.com.","type":"A","stored":"2018-11-22T08:19:00+09:00",
-             "records":[{"data":"192.0.2.1"}]}"#,
+            "records":[{"data":"192.0.2.1"}]}"#,
     );
     assert_eq!((seed.answers.len(), seed.too_old, seed.refused), (0, 1, 0));
 }
@@ -192,7 +193,7 @@ proptest! {
         let key = key("www.example.com", rtype);
         let response = Response::new("www.example.com", rtype).record(6, "www.example.com", rtype, ttl, &data).bytes();
         let known = entry(&key, &response);
-        // Names that cannot be told without their message are left out, and only those.
+        // Names that cannot be written without their message are left out, and only those.
         if let Some(text) = show(&key, &known, 3) {
             let seed = answers(&text);
             prop_assert_eq!(seed.mistakes.first(), None);

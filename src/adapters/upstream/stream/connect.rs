@@ -1,4 +1,4 @@
-//! What a protocol has to bring so that its connections can be pooled: how one is set up.
+//! The trait of a protocol whose connections can be pooled: it says how one is set up.
 
 use std::future::Future;
 use std::time::Duration;

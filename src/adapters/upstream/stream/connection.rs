@@ -2,7 +2,7 @@
 //! any order (RFC 7766 §6.2.1.1).
 //!
 //! The task ends when the connection does: when it cannot be set up, when the upstream closes it,
-//! when it is silent or idle for too long, or when the pool has forgotten it and nothing is
+//! when it is silent or idle for too long, or when the pool has removed it and nothing is
 //! outstanding. Which query a response belongs to is decided in `stream/queries.rs`.
 
 use std::future::poll_fn;
@@ -24,7 +24,7 @@ use crate::resolver::ports::{Endpoint, TransportError};
 use crate::telemetry::tally::{UpstreamCounters, UpstreamTraffic};
 
 /// Sets up the connection and serves `queries` on it until it ends. Every exchange that still waits
-/// then hears why.
+/// then gets the reason.
 pub(super) async fn run<C: Connect>(
     connector: C,
     endpoint: Endpoint,
@@ -40,8 +40,8 @@ pub(super) async fn run<C: Connect>(
         Ok(connection) => converse(connection, upstream, &mut queries, &mut outstanding).await,
         Err(error) => cause_of(&error),
     };
-    // The queue is closed before any exchange hears of the end, so that an exchange that tries
-    // again finds or makes another connection instead of this one.
+    // The queue is closed before any exchange gets the reason, so that an exchange that tries again
+    // finds or makes another connection instead of this one.
     queries.close();
     while let Some(query) = queries.recv().await {
         outstanding.add(query);
@@ -76,7 +76,7 @@ async fn converse<I: DnsClientStream>(
     for id in outstanding.restart() {
         outstanding.send(id, upstream, &mut outgoing);
     }
-    // The pool has forgotten this connection once all senders of the queue are gone; what is
+    // The pool has removed this connection once all senders of the queue are gone; what is
     // outstanding then is still answered.
     let mut may_get_queries = true;
     loop {

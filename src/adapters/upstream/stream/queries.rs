@@ -4,7 +4,7 @@
 //! A query goes out under its own ID, or under another one while an outstanding query of this
 //! connection has the same ID; the response gets the ID of its query back. A query whose exchange
 //! was dropped stays in the table until its time is over: a late response is then recognised, and a
-//! connection that swallows everything is found out although no exchange waits that long.
+//! connection over which nothing comes back is noticed although no exchange waits that long.
 //!
 //! No I/O is waited for here; `stream/connection.rs` calls these methods from its loop.
 
@@ -40,7 +40,7 @@ pub(super) struct OutstandingQueries {
     /// The queries by the ID under which they were sent.
     by_id: HashMap<u16, OutstandingQuery>,
     /// When the last message arrived; before the first message, when the connection was set up.
-    heard: Instant,
+    last_message: Instant,
     /// Messages ignored since the last one that belonged to a query.
     ignored: usize,
 }
@@ -52,14 +52,15 @@ struct OutstandingQuery {
     /// The ID that the exchange gave it.
     id: [u8; 2],
     reply: oneshot::Sender<Result<Vec<u8>, TransportError>>,
-    /// When it was handed to the connection, or when the connection was set up if that was later.
+    /// When the query was handed to the connection, or when the connection was set up if that was
+    /// later.
     sent: Instant,
 }
 
 impl OutstandingQueries {
     /// The table of a connection that is being set up.
     pub(super) fn new(limits: StreamLimits, counters: Arc<UpstreamCounters>) -> Self {
-        Self { limits, counters, by_id: HashMap::new(), heard: Instant::now(), ignored: 0 }
+        Self { limits, counters, by_id: HashMap::new(), last_message: Instant::now(), ignored: 0 }
     }
 
     /// Whether every query has its response.
@@ -69,8 +70,8 @@ impl OutstandingQueries {
 
     /// Takes a query in; returns the ID under which it is to be sent.
     pub(super) fn add(&mut self, query: StreamQuery) -> u16 {
-        // Queries of dropped exchanges give up their slot of the pool but stay in the table, so it
-        // needs a bound of its own. Beyond that they are forgotten before their time.
+        // Queries of dropped exchanges give up their permit of the pool but stay in the table, so
+        // the table needs a bound of its own. Beyond that bound they are removed before their time.
         if self.by_id.len() >= self.limits.in_flight.saturating_mul(2) {
             self.by_id.retain(|_, outstanding| !outstanding.reply.is_closed());
         }
@@ -87,10 +88,10 @@ impl OutstandingQueries {
     }
 
     /// Starts the time of the queries that waited for the set-up; returns the IDs of those whose
-    /// exchange still waits, and forgets the others.
+    /// exchange still waits, and removes the others.
     pub(super) fn restart(&mut self) -> Vec<u16> {
         let now = Instant::now();
-        self.heard = now;
+        self.last_message = now;
         self.by_id.retain(|_, outstanding| !outstanding.reply.is_closed());
         self.by_id.values_mut().for_each(|outstanding| outstanding.sent = now);
         self.by_id.keys().copied().collect()
@@ -113,7 +114,7 @@ impl OutstandingQueries {
     /// # Errors
     /// [`TransportError::Lost`] when [`IGNORED_MAX`] messages in a row belonged to no query.
     pub(super) fn settle(&mut self, mut message: Vec<u8>) -> Result<(), TransportError> {
-        self.heard = Instant::now();
+        self.last_message = Instant::now();
         match self.claim(&message) {
             Ok(outstanding) => {
                 self.ignored = 0;
@@ -144,7 +145,7 @@ impl OutstandingQueries {
     pub(super) fn next_deadline(&self) -> Instant {
         match self.by_id.values().map(|outstanding| outstanding.sent).min() {
             Some(sent) => sent + self.limits.response,
-            None => self.heard + self.limits.idle,
+            None => self.last_message + self.limits.idle,
         }
     }
 
@@ -155,7 +156,7 @@ impl OutstandingQueries {
     /// without a single message since one of these queries was sent. The queries that are left may
     /// then be sent again on another connection.
     pub(super) fn expire(&mut self, now: Instant) -> Result<(), TransportError> {
-        let is_idle = self.by_id.is_empty() && now.duration_since(self.heard) >= self.limits.idle;
+        let is_idle = self.by_id.is_empty() && now.duration_since(self.last_message) >= self.limits.idle;
         let overdue: Vec<u16> = self
             .by_id
             .iter()
@@ -165,7 +166,7 @@ impl OutstandingQueries {
         // A connection on which other responses arrive is in order; only this query is slow.
         let mut is_silent = false;
         for outstanding in overdue.iter().filter_map(|id| self.by_id.remove(id)) {
-            is_silent |= outstanding.sent >= self.heard;
+            is_silent |= outstanding.sent >= self.last_message;
             outstanding.finish(Err(TransportError::TimedOut));
         }
         if is_idle || is_silent { Err(TransportError::Lost) } else { Ok(()) }
@@ -181,7 +182,7 @@ impl OutstandingQueries {
 
 impl OutstandingQuery {
     fn finish(self, outcome: Result<Vec<u8>, TransportError>) {
-        // Sending fails when the exchange was dropped, and then its outcome interests nobody.
+        // Sending fails when the exchange was dropped, and then its outcome is not needed.
         let _dropped = self.reply.send(outcome);
     }
 }
