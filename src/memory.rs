@@ -19,8 +19,8 @@
 //! would join one of them and be given what was flushed. The memory does not know any resolution;
 //! the resolver installs a hook for that ([`Memory::on_flush`]).
 
-mod bound;
 pub mod cached;
+mod capacity;
 mod filtered;
 pub mod flushes;
 pub mod journal;

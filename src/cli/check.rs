@@ -24,7 +24,7 @@ use crate::config::layer::Raw;
 use crate::config::quantity::{Bounds, Quantity};
 use crate::config::{self, Flags, limits};
 use crate::core::key::{Dnssec, Key};
-use crate::core::message::Header;
+use crate::core::message::{Header, TYPE_A};
 use crate::core::special::{READY, RESPONSIBLE};
 use crate::core::upstream_query::{self, Extension};
 use crate::resolver::ports::Chance;
@@ -34,7 +34,6 @@ use crate::telemetry::console;
 const TRIES: u32 = 2;
 /// Largest response that is read, in bytes.
 const ANSWER_MAX: usize = 512;
-const TYPE_A: u16 = 1;
 const NXDOMAIN: u16 = 3;
 
 /// Arguments of `holdover check`.

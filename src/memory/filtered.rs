@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use moka::sync::Cache;
 
-use super::bound::CacheBound;
 use super::cached::{CachedAnswer, CachedFailure};
+use super::capacity::Capacity;
 use super::pinned::Pinned;
 use super::place::{Hasher, Place};
 
@@ -33,11 +33,11 @@ pub(super) struct FilteredCache<V> {
 }
 
 impl FilteredCache<CachedAnswer> {
-    /// A cache for negative answers, within this bound.
-    pub(super) fn of_answers(bound: CacheBound, pinned: &[Place]) -> Self {
-        let least = bound.least_weight();
+    /// A cache of this capacity for negative answers.
+    pub(super) fn of_answers(capacity: Capacity, pinned: &[Place]) -> Self {
+        let least = capacity.least_weight();
         let cache = Cache::<Place, Arc<CachedAnswer>>::builder()
-            .max_capacity(bound.weight())
+            .max_capacity(capacity.weight())
             .weigher(move |_, cached| u32::try_from(cached.weight(OVERHEAD).max(least)).unwrap_or(u32::MAX))
             .eviction_listener(|_, cached: Arc<CachedAnswer>, _| cached.supersede())
             .build_with_hasher(Hasher::default());

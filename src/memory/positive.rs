@@ -12,8 +12,8 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
-use super::bound::CacheBound;
 use super::cached::CachedAnswer;
+use super::capacity::Capacity;
 use super::pinned::Pinned;
 use super::place::{Hasher, Place};
 
@@ -59,19 +59,19 @@ impl Lifecycle<Place, Arc<CachedAnswer>> for Eviction {
 }
 
 impl PositiveCache {
-    /// A cache within this bound, which the answers at the pinned places do not count towards.
-    pub(super) fn new(bound: CacheBound, pinned: &[Place]) -> Self {
-        let entries = usize::try_from(bound.entries).unwrap_or(usize::MAX);
+    /// A cache of this capacity, which the answers at the pinned places do not count towards.
+    pub(super) fn new(capacity: Capacity, pinned: &[Place]) -> Self {
+        let entries = usize::try_from(capacity.entries).unwrap_or(usize::MAX);
         let mut options = OptionsBuilder::new();
         options
             .estimated_items_capacity(entries)
-            .weight_capacity(bound.weight())
-            .shards(usize::try_from((bound.entries / SHARD_ENTRIES).clamp(1, SHARDS_MAX)).unwrap_or(1));
-        let (weight, hasher) = (Weight { least: bound.least_weight() }, Hasher::default());
+            .weight_capacity(capacity.weight())
+            .shards(usize::try_from((capacity.entries / SHARD_ENTRIES).clamp(1, SHARDS_MAX)).unwrap_or(1));
+        let (weight, hasher) = (Weight { least: capacity.least_weight() }, Hasher::default());
         let cache = match options.build() {
             Ok(options) => Cache::with_options(options, weight, hasher, Eviction),
             // The builder fails only without capacities, which are given.
-            Err(_) => Cache::with(entries, bound.weight(), weight, hasher, Eviction),
+            Err(_) => Cache::with(entries, capacity.weight(), weight, hasher, Eviction),
         };
         Self { cache, pinned: Pinned::new(pinned) }
     }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn in_a_full_cache_each_new_answer_is_taken_in_and_what_it_pushes_out_knows() {
-        let cache = PositiveCache::new(CacheBound { bytes: 100 * 1024, entries: 100 }, &[]);
+        let cache = PositiveCache::new(Capacity { bytes: 100 * 1024, entries: 100 }, &[]);
         for place in 0..100 {
             cache.insert(place, cached("www.example.com"));
             for _ in 0..5 {
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_flood_pushes_out_itself_before_what_is_in_use() {
-        let cache = PositiveCache::new(CacheBound { bytes: 1000 * 1024, entries: 1000 }, &[]);
+        let cache = PositiveCache::new(Capacity { bytes: 1000 * 1024, entries: 1000 }, &[]);
         for place in 0..500 {
             cache.insert(place, cached("www.example.com"));
             assert!(cache.get(place).is_some());

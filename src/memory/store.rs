@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::bound::CacheBound;
 use super::cached::{CachedAnswer, CachedFailure, ResolutionFailure};
+use super::capacity::Capacity;
 use super::filtered::FilteredCache;
 use super::place::{Place, Places};
 use super::positive::PositiveCache;
@@ -68,12 +68,12 @@ impl Store {
     /// Makes an empty store that never evicts what is remembered under the `pinned` keys.
     #[must_use]
     pub fn with_pinned(policy: &CachePolicy, pinned: &[Key]) -> Self {
-        let bound = CacheBound { bytes: policy.bytes, entries: policy.entries };
+        let capacity = Capacity { bytes: policy.bytes, entries: policy.entries };
         let places = Places::default();
         let pinned: Vec<Place> = pinned.iter().map(|key| places.of(key)).collect();
         Self {
-            good: PositiveCache::new(bound, &pinned),
-            negative: FilteredCache::of_answers(bound.percent(u64::from(policy.negative_percent)), &pinned),
+            good: PositiveCache::new(capacity, &pinned),
+            negative: FilteredCache::of_answers(capacity.percent(u64::from(policy.negative_percent)), &pinned),
             failures: FilteredCache::of_failures(&pinned),
             places,
             writing: Mutex::default(),
