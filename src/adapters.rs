@@ -18,7 +18,7 @@ pub mod seed;
 pub mod shared_cache;
 pub mod state_file;
 pub mod tcp;
-#[cfg(feature = "shared-cache")]
+#[cfg(feature = "tls")]
 mod tls;
 pub mod udp;
 pub mod upstream;

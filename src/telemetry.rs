@@ -7,9 +7,12 @@
 pub mod console;
 pub mod counters;
 pub mod events;
+pub mod exposition;
 pub mod logging;
+pub mod metric;
 pub mod metrics;
 pub mod reading;
+mod samples;
 pub mod shared_cache;
 pub mod state_file;
 pub mod takeover;

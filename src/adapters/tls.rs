@@ -26,6 +26,9 @@ const SYSTEM_AUTHORITIES: [&str; 4] = [
     "/usr/local/etc/ssl/cert.pem",
 ];
 
+/// A connection over which a TLS handshake has succeeded.
+pub(super) type SecureStream = TlsStream<TcpStream>;
+
 /// Why TLS cannot be used at all, before any connection is opened.
 #[derive(Debug, thiserror::Error)]
 pub enum NoTls {
@@ -96,7 +99,7 @@ impl Tls {
     /// # Errors
     /// Those of the handshake and of the connection, and a `server_name` that is neither a host
     /// name nor an address.
-    pub(super) async fn connect(&self, server_name: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn connect(&self, server_name: &str, stream: TcpStream) -> io::Result<SecureStream> {
         let name = ServerName::try_from(server_name.to_owned()).map_err(io::Error::other)?;
         self.0.connect(name, stream).await
     }

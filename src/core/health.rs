@@ -34,21 +34,23 @@ use super::policy::{ClientResponseTimer, HealthPolicy};
 use super::suffix::SuffixHash;
 use super::time::Timestamp;
 
+mod phase;
+mod relapses;
 mod rtt;
 mod window;
 
+use phase::{Cause, HealthPhase};
+use relapses::Relapses;
 use rtt::RoundTrips;
 use window::Window;
 
 /// An answer later than this counts as a failure in the window; the upper end of the client
 /// response timer's default range.
 pub const LATE: Duration = Duration::from_millis(200);
+/// So many failures in a row make an upstream impaired, whatever the window holds.
+const IMPAIRED_AFTER: u32 = 2;
 /// For how long an impaired upstream without any attempt stays impaired.
 const OUTDATED_AFTER: Duration = Duration::from_secs(30);
-/// A relapse within this time of recovery doubles the successes that the next recovery needs.
-const RELAPSE_WITHIN: Duration = Duration::from_secs(60);
-/// The largest number of such doublings.
-const RELAPSES_MAX: u32 = 3;
 /// So many times the needed successes in a row count whatever the window holds. At 20 % loss, which
 /// is still impaired, a row of 18 comes about in 2 % of all cases, and the relapse that follows
 /// doubles it.
@@ -72,30 +74,6 @@ labelled! {
         /// The upstream answers nothing; the breaker is open.
         Down = "down",
     }
-}
-
-/// Why the breaker opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// Attempts timed out or ended in network errors.
-    Transport,
-    /// Responses came, but none was an answer.
-    ServFail,
-}
-
-/// The phase of the state machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HealthPhase {
-    /// The upstream answers in time.
-    Healthy,
-    /// One attempt is overdue; the next response ends this phase.
-    Overdue,
-    /// Too many attempts failed.
-    Impaired,
-    /// The breaker is open.
-    Down(Cause),
-    /// The upstream responds again after it was down.
-    Recovering,
 }
 
 /// The outcome of an attempt: how it ended, or that it is late.
@@ -141,14 +119,10 @@ pub struct Health {
     answered_at: Timestamp,
     /// When the last outcome was reported.
     attempted_at: Timestamp,
-    /// When the upstream became healthy last; the epoch if it always was.
-    healthy_since: Timestamp,
-    /// How often in a row the upstream fell back soon after becoming healthy.
-    relapses: u32,
-    /// When the upstream responded again last after it was down; the epoch if it never was.
-    recovering_since: Timestamp,
-    /// How often in a row the breaker opened again soon after that.
-    reopenings: u32,
+    /// Falls from healthy soon after the upstream had become healthy.
+    falls: Relapses,
+    /// Openings of the breaker soon after the upstream had responded again.
+    reopenings: Relapses,
     /// The wait before the next probe.
     probe_interval: Duration,
 }
@@ -167,10 +141,8 @@ impl Health {
             successes_in_a_row: 0,
             answered_at: Timestamp::EPOCH,
             attempted_at: Timestamp::EPOCH,
-            healthy_since: Timestamp::EPOCH,
-            relapses: 0,
-            recovering_since: Timestamp::EPOCH,
-            reopenings: 0,
+            falls: Relapses::default(),
+            reopenings: Relapses::default(),
             probe_interval: policy.probe_min,
         }
     }
@@ -281,7 +253,7 @@ impl Health {
         self.successes_in_a_row = self.successes_in_a_row.saturating_add(1);
         // The upstream is healthy again after enough successes in a row, if the window agrees. A
         // very long row tells more than a window that still holds the outage.
-        let needed = self.policy.recovery_successes << self.relapses.min(RELAPSES_MAX);
+        let needed = self.falls.doubled(self.policy.recovery_successes);
         let proven =
             self.successes_in_a_row >= needed && self.window.failure_percent(now) < self.policy.impaired_percent;
         let evident = self.successes_in_a_row >= needed.saturating_mul(EVIDENT_FACTOR);
@@ -323,7 +295,7 @@ impl Health {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.last_failed = self.last_failed.saturating_add(1);
         self.successes_in_a_row = 0;
-        if self.failures_in_a_row >= self.policy.down_after << self.reopenings {
+        if self.failures_in_a_row >= self.reopenings.doubled(self.policy.down_after) {
             self.open(Cause::Transport, now);
         }
     }
@@ -332,8 +304,10 @@ impl Health {
     fn impair_after_failures(&mut self, now: Timestamp) {
         let many = self.window.attempts(now) >= self.policy.impaired_attempts
             && self.window.failure_percent(now) >= self.policy.impaired_percent;
-        if matches!(self.phase, HealthPhase::Healthy | HealthPhase::Overdue) && (many || self.last_failed >= 2) {
-            self.note_relapse(now);
+        if matches!(self.phase, HealthPhase::Healthy | HealthPhase::Overdue)
+            && (many || self.last_failed >= IMPAIRED_AFTER)
+        {
+            self.note_fall(now);
             self.phase = HealthPhase::Impaired;
             self.successes_in_a_row = 0;
         }
@@ -350,12 +324,8 @@ impl Health {
         match self.phase {
             HealthPhase::Down(_) => {}
             HealthPhase::Healthy | HealthPhase::Overdue | HealthPhase::Impaired | HealthPhase::Recovering => {
-                self.note_relapse(now);
-                // Each time that the breaker opens again so soon, the next time takes twice as many
-                // failures in a row.
-                let soon =
-                    self.recovering_since > Timestamp::EPOCH && now.since(self.recovering_since) < RELAPSE_WITHIN;
-                self.reopenings = if soon { (self.reopenings + 1).min(RELAPSES_MAX) } else { 0 };
+                self.note_fall(now);
+                self.reopenings.record(now);
                 self.phase = HealthPhase::Down(cause);
                 self.successes_in_a_row = 0;
                 self.probe_interval = self.policy.probe_min;
@@ -367,7 +337,7 @@ impl Health {
     /// counts.
     fn begin_recovery(&mut self, now: Timestamp) {
         self.phase = HealthPhase::Recovering;
-        self.recovering_since = now;
+        self.reopenings.begin(now);
         self.window.clear();
         self.last_failed = 0;
         self.successes_in_a_row = 0;
@@ -376,17 +346,15 @@ impl Health {
 
     fn become_healthy(&mut self, now: Timestamp) {
         self.phase = HealthPhase::Healthy;
-        self.healthy_since = now;
+        self.falls.begin(now);
         self.last_failed = 0;
     }
 
-    /// Counts a fall from healthy that comes soon after a recovery; a later one resets the count.
-    fn note_relapse(&mut self, now: Timestamp) {
-        if self.phase != HealthPhase::Healthy && self.phase != HealthPhase::Overdue {
-            return;
+    /// Notes that the upstream is not healthy any more, if it was until now.
+    fn note_fall(&mut self, now: Timestamp) {
+        if matches!(self.phase, HealthPhase::Healthy | HealthPhase::Overdue) {
+            self.falls.record(now);
         }
-        let soon = self.healthy_since > Timestamp::EPOCH && now.since(self.healthy_since) < RELAPSE_WITHIN;
-        self.relapses = if soon { (self.relapses + 1).min(RELAPSES_MAX) } else { 0 };
     }
 
     /// The change of state since `before`, if there was one.

@@ -17,6 +17,18 @@ pub enum Transport {
     Tcp,
 }
 
+impl Transport {
+    /// The number of packets that one query costs upstream, as the packet budget counts them. Over
+    /// TCP these are the handshake, the query and its acknowledgement.
+    #[must_use]
+    pub const fn packets(self) -> u32 {
+        match self {
+            Self::Udp => 1,
+            Self::Tcp => 4,
+        }
+    }
+}
+
 /// One place to which queries can be sent: everything that a transport needs to reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {

@@ -3,8 +3,8 @@
 //!
 //! Each method of [`Scenario`] answers one question about all scenarios, and matches every variant.
 //! A new scenario is a new variant; the compiler then points at each question that is still open.
-//! No other file has to change, unless the scenario makes a new kind of promise, which is added in
-//! `promise`.
+//! No other file of the drill has to change, unless queries meet a new fate, which `upstream`
+//! carries out, or a new kind of promise is made, which `promise` and `verdict` add.
 //!
 //! | method | question |
 //! |---|---|

@@ -27,12 +27,9 @@ use crate::core::health::{AttemptOutcome, UpstreamState};
 use crate::core::key::Key;
 use crate::core::refresh;
 use crate::core::time::Timestamp;
-use crate::core::upstream::{Endpoint, GroupId, Transport, UpstreamId};
+use crate::core::upstream::{Endpoint, GroupId, UpstreamId};
 use crate::core::upstream_query::{self, Extension};
 use crate::memory::cached::{CachedAnswer, ResolutionFailure};
-
-/// Packets that a query over TCP costs: the handshake, the query, its acknowledgement.
-const TCP_PACKETS: u32 = 4;
 
 /// The result of one attempt.
 type Returned = (AttemptId, Result<Vec<u8>, TransportError>);
@@ -195,12 +192,8 @@ impl Resolution {
     fn send(&mut self, attempt: AttemptId, target: Target, exchanges: &mut Exchanges) -> Vec<Step> {
         let now = self.context.now();
         let Some(upstream) = self.context.upstreams.find(target.upstream) else { return Vec::new() };
-        let packets = match target.transport {
-            Transport::Udp => 1,
-            Transport::Tcp => TCP_PACKETS,
-        };
         let class = self.class_of(target, upstream.state());
-        if let Err(until) = self.context.packets.take(class, packets, now) {
+        if let Err(until) = self.context.packets.take(class, target.transport.packets(), now) {
             if class.is_background() {
                 self.hold_back();
             }

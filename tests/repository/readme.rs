@@ -8,7 +8,7 @@ use holdover::adapters::seed;
 use holdover::config;
 use holdover::config::settings::Settings;
 use holdover::core::time::Timestamp;
-use holdover::telemetry::metrics;
+use holdover::telemetry::exposition;
 
 use crate::support::binary;
 
@@ -126,7 +126,7 @@ fn the_table_of_keys_is_the_programs() {
 fn the_table_of_metrics_is_the_programs() {
     let readme = file("README.md");
     let table = readme.split("<!-- metrics -->\n").nth(1).and_then(|rest| rest.split("<!-- end -->").next()).unwrap();
-    assert_eq!(table.trim(), metrics::table().trim(), "the table in the README is `telemetry::metrics::table()`");
+    assert_eq!(table.trim(), exposition::table().trim(), "the table in the README is `telemetry::exposition::table()`");
 }
 
 #[test]

@@ -36,7 +36,7 @@ use tokio::time::timeout;
 
 use super::administered::{Administered, Flush, FlushScope, Flushed};
 use crate::core::special::Readiness;
-use crate::telemetry::metrics;
+use crate::telemetry::exposition;
 use crate::telemetry::state_file::Durable;
 
 /// How long the body of an import may take to arrive.
@@ -136,8 +136,8 @@ async fn ready(State(state): State<RouteState>) -> Response {
 }
 
 async fn show_metrics(State(state): State<RouteState>) -> Response {
-    match state.walk(|sidecar| metrics::render(sidecar.reading())).await {
-        Ok(Ok(text)) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+    match state.walk(|sidecar| exposition::render(sidecar.reading())).await {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
         Ok(Err(error)) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         Err(response) => response,
     }

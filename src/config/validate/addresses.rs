@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::validator::Validator;
 use crate::config::layer::GivenValue;
-use crate::config::limits;
 
 /// Reads an IP address with or without brackets; without a port it gets the given one.
 #[must_use]
@@ -20,12 +19,12 @@ pub(super) fn read_address(text: &str, port: u16) -> Option<SocketAddr> {
 
 impl Validator<'_> {
     /// The addresses in a list, which may hold 1 to `at_most` of them. Addresses without a port get
-    /// the port of DNS.
-    pub(super) fn addresses(&mut self, key: &str, given: &GivenValue, at_most: usize) -> Vec<SocketAddr> {
+    /// `port`.
+    pub(super) fn addresses(&mut self, key: &str, given: &GivenValue, at_most: usize, port: u16) -> Vec<SocketAddr> {
         let items = given.items();
         let mut addresses = Vec::new();
         for item in &items {
-            match item.raw.text().and_then(|text| read_address(text, limits::DNS_PORT)) {
+            match item.raw.text().and_then(|text| read_address(text, port)) {
                 Some(address) => addresses.push(address),
                 None => self.complain(
                     key,
@@ -48,6 +47,7 @@ impl Validator<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::limits;
 
     #[test]
     fn addresses_have_a_port_or_get_53() {

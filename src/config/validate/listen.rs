@@ -33,7 +33,8 @@ impl Validator<'_> {
         let Some(given) = self.given(keys::LISTEN_ADDRESSES) else {
             return vec![SocketAddr::from((Ipv4Addr::LOCALHOST, limits::DNS_PORT))];
         };
-        let addresses = self.addresses(keys::LISTEN_ADDRESSES, given, limits::LISTEN_ADDRESSES_MAX);
+        let (at_most, port) = (limits::LISTEN_ADDRESSES_MAX, limits::DNS_PORT);
+        let addresses = self.addresses(keys::LISTEN_ADDRESSES, given, at_most, port);
         // The unspecified address stands for all addresses of this host, so it is allowed here.
         let group = addresses.iter().find(|address| {
             let ip = address.ip();

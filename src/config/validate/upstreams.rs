@@ -66,7 +66,8 @@ impl Validator<'_> {
             self.report(Problem::place(SECTION, &table.source, complaint));
             return None;
         };
-        let addresses = self.addresses(keys::UPSTREAM_ADDRESSES, given, limits::UPSTREAM_ADDRESSES_MAX);
+        let (at_most, port) = (limits::UPSTREAM_ADDRESSES_MAX, limits::DNS_PORT);
+        let addresses = self.addresses(keys::UPSTREAM_ADDRESSES, given, at_most, port);
         let unreachable = addresses.iter().find(|address| !network::is_one_host(address.ip()) || address.port() == 0);
         if let Some(address) = unreachable {
             let what = format!("names {address}, where no resolver can be: it is not the address and port of one host");
