@@ -3,10 +3,14 @@
 //!
 //! | the file | what happens |
 //! |---|---|
-//! | names other upstreams than before, and is the same 200 ms later | the new upstreams take the place of the former ones; upstreams that are in both keep their state, and nothing remembered is lost |
-//! | is empty, cut off, gone, unreadable, or names only holdover | the last good upstreams are kept, and that is logged once |
-//! | is empty, cut off, gone or unreadable at the start already | remembered answers are served; health checks wait for an upstream as they do for critical names |
+//! | names other upstreams than before, and is the same 200 ms later | the new upstreams replace the former ones |
+//! | is empty, cut off, gone, unreadable, or names only holdover | the last good upstreams are kept |
+//! | is empty, cut off, gone or unreadable at the start already | remembered answers are served |
 //! | is unchanged | nothing |
+//!
+//! Upstreams that are in both files keep their state, and nothing remembered is lost. That the last
+//! good upstreams are kept is logged once. Without any upstream at the start, health checks wait
+//! for one as they do for critical names.
 //!
 //! The file is read again and again rather than watched for events: it may be replaced by rename
 //! (kubelet, NetworkManager), truncated and written in place (Docker), or mounted over, and an

@@ -2,7 +2,7 @@
 //!
 //! | the file | what happens |
 //! |---|---|
-//! | has another stamp than before, and the same stamp 200 ms later | its content takes the place of the former content |
+//! | has another stamp than before, and the same stamp 200 ms later | its content replaces the former content |
 //! | is gone, unreadable, or too large | its last good content is still answered, and that is logged once |
 //! | has lines that are not understood | these lines are left out, and logged once with their numbers |
 //!

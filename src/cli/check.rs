@@ -7,7 +7,7 @@
 //! | response | meaning | exit code |
 //! |---|---|---|
 //! | an address | ready | 0 |
-//! | NXDOMAIN from holdover | queries are answered, but the sidecar waits for its critical names | 1, with `--alive` 0 |
+//! | NXDOMAIN from holdover | queries are answered, but critical names are missing | 1, with `--alive` 0 |
 //! | anything else | something else answers there | 1 |
 //! | none, or "port unreachable" | holdover does not run there | 1 |
 

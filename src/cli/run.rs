@@ -8,12 +8,19 @@
 //!
 //! | failure | consequence |
 //! |---|---|
-//! | the configuration is wrong, the port is in use, the file cannot be written | a warning, and the application runs without holdover; with `--strict` it does not run |
-//! | the sidecar crashes or hangs | it is started again; meanwhile the original name servers are back ([`supervision`]) |
-//! | another holdover answers at the address | the other holdover is used: containers of an ECS task share loopback, but not `resolv.conf`. If it is gone for some time, a sidecar of our own takes its place |
-//! | another program writes `resolv.conf` meanwhile | the file stays as that program wrote it; a sidecar that the file does not name any more is ended ([`hold`]) |
-//! | this process is killed | the sidecar gives the file back, drains, and ends within the drain's maximum; the application goes on ([`orphan`]) |
+//! | the configuration is wrong, the port is taken, the file is not writable | the application runs without holdover |
+//! | the sidecar crashes or hangs | it is started again ([`supervision`]) |
+//! | another holdover answers at the address | the other holdover is used |
+//! | another program writes `resolv.conf` meanwhile | the file stays as that program wrote it ([`hold`]) |
+//! | this process is killed | the sidecar gives the file back and ends; the application goes on ([`orphan`]) |
 //! | this process and the sidecar are killed | the next `holdover run` finds the kept original and uses it |
+//!
+//! A start without holdover is logged as a warning; with `--strict` the application does not run
+//! then. While the sidecar is started again, the original name servers are back. Another holdover
+//! may answer because containers of an ECS task share loopback, but not `resolv.conf`; if it is
+//! gone for some time, a sidecar of our own takes its place. A sidecar that the file does not name
+//! any more is ended. A sidecar whose parent was killed drains, and ends within the drain's
+//! maximum.
 //!
 //! Signals are passed on, except those that a terminal has already sent to the application too.
 //! Ctrl-Z stops this process and the application, but not the sidecar, which goes on answering; the

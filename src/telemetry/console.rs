@@ -8,7 +8,7 @@
 //! | problem | standard output | standard error |
 //! |---|---|---|
 //! | the reader is gone (`holdover status \| head -1`) | the rest is left out | the rest is left out |
-//! | the stream cannot be written (a full disk) | an error: the command fails with 1 and says so | left out, as there is no place to report it |
+//! | the stream cannot be written (a full disk) | an error, and the exit code 1 | left out: there is no other place |
 //!
 //! A reader that is gone does not change the exit code. Scripts call `holdover check` and the drill
 //! for the exit code, whether anybody reads the words or not.

@@ -2,10 +2,14 @@
 //!
 //! | failed action | name servers in the file then | state of the file |
 //! |---|---|---|
-//! | pointing it at holdover | other name servers | [`Hold::Left`]: nobody would ask a sidecar, so none runs any more |
-//! | pointing it at holdover | holdover, as an earlier `holdover run` wrote | [`Hold::AlreadyPointed`]: names are resolved only while a sidecar runs |
+//! | pointing it at holdover | other name servers | [`Hold::Left`] |
+//! | pointing it at holdover | holdover, as an earlier `holdover run` wrote | [`Hold::AlreadyPointed`] |
 //! | giving it back | other name servers | [`Hold::Left`] |
-//! | giving it back | holdover | [`Hold::Pointed`]: the sidecar is still supervised, and giving the file back is tried again |
+//! | giving it back | holdover | [`Hold::Pointed`] |
+//!
+//! In the state [`Hold::Left`] nobody would ask a sidecar, so none runs any more. In the state
+//! [`Hold::AlreadyPointed`] names are resolved only while a sidecar runs. In the state
+//! [`Hold::Pointed`] the sidecar is still supervised, and giving the file back is tried again.
 
 use crate::adapters::resolv_conf::takeover::{Again, Force, Takeover, Wish};
 use crate::adapters::resolv_conf::{TakeoverError, names};

@@ -4,11 +4,16 @@
 //!
 //! | observation | action |
 //! |---|---|
-//! | a holdover answers | `resolv.conf` is pointed at it, also when it is not our own: containers of one task share one sidecar |
+//! | a holdover answers | `resolv.conf` is pointed at it |
 //! | nothing answers for [`GIVE_BACK_AFTER`] looks | the original name servers are put back, until a holdover answers |
-//! | our own sidecar has ended | it is started again: after [`PAUSE_MIN`], then after twice as long each time, up to [`PAUSE_MAX`] |
-//! | another holdover answered, and is gone | our own sidecar is started as above, but only after [`COMES_AGAIN_WITHIN`]: it would take the port from the other holdover, which may come back with the answers that it remembers |
-//! | our own sidecar started [`HUNG_AFTER`] ago or earlier, and nothing answers for [`GIVE_BACK_AFTER`] looks | it is killed, and so started again |
+//! | the same, and our own sidecar was started [`HUNG_AFTER`] ago or earlier | it is killed, and so started again |
+//! | our own sidecar has ended | it is started again after a pause |
+//! | another holdover answered, and is gone | our own sidecar is started after [`COMES_AGAIN_WITHIN`] |
+//!
+//! A holdover that answers is used also when it is not our own: containers of one task share one
+//! sidecar. The pause before a start is [`PAUSE_MIN`], then twice as long each time, up to
+//! [`PAUSE_MAX`]. It is longer where another holdover had answered: our own sidecar would take the
+//! port from the other one, which may come back with the answers that it remembers.
 //!
 //! So an application is without name resolution for a second or two at the worst, and not at all
 //! where `resolv.conf` names a second name server.
