@@ -6,6 +6,7 @@
 //! `tls`, which is there for all adapters whose protocol runs over TLS.
 
 pub mod admin;
+pub mod cgroup;
 pub mod chance;
 pub mod children;
 pub mod clock;

@@ -6,8 +6,8 @@
 //! | 0 | success |
 //! | 1 | the command failed, or the answer of `holdover check` or of the drill is no |
 //! | 64 | the arguments are wrong (`EX_USAGE` of sysexits.h) |
-//! | 69 | `holdover run --strict` did not run the application (`EX_UNAVAILABLE`) |
-//! | 78 | the configuration is wrong, or an address cannot be listened on (`EX_CONFIG`) |
+//! | 69 | no listen address can be had, or `holdover run --strict` ran nothing (`EX_UNAVAILABLE`) |
+//! | 78 | the configuration is wrong (`EX_CONFIG`), and stays so until somebody changes it |
 //!
 //! `holdover run` ends with the exit code of its application. The texts of `--help` are the
 //! docstrings of the arguments.
@@ -17,17 +17,19 @@ pub mod cache;
 pub mod check;
 pub mod config;
 pub mod drill;
+mod other_signals;
 pub mod resolvconf;
 pub mod run;
 pub mod serve;
 pub mod status;
+mod upstreams;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::error::EXIT_USAGE;
-use crate::telemetry::console;
+use crate::telemetry::{console, output};
 
 /// A DNS cache that runs beside your application and answers from memory while the resolver behind
 /// it fails.
@@ -83,7 +85,9 @@ pub fn main() -> ExitCode {
         Command::Drill(arguments) => drill::run(arguments),
         Command::Config(arguments) => config::run(arguments),
     };
-    finish(result)
+    let code = finish(result);
+    output::finish();
+    code
 }
 
 /// The exit code of a result; an error is first written to standard error.

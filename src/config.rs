@@ -17,11 +17,13 @@
 pub mod environment;
 pub mod error;
 pub mod file;
+pub mod interface;
 pub mod key;
 pub mod keys;
 pub mod layer;
 pub mod limits;
 pub mod quantity;
+pub mod regular_file;
 pub mod render;
 pub mod secret;
 pub mod sections;
@@ -29,10 +31,10 @@ pub mod settings;
 pub mod validate;
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use error::ConfigError;
+use file::ParsedFile;
 use layer::Layer;
 use settings::Settings;
 
@@ -44,30 +46,61 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// The values that flags set.
     pub layer: Layer,
+    /// What becomes of names that this version does not know.
+    pub unknown: UnknownNames,
+}
+
+/// What becomes of keys, sections and environment variables that this version does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownNames {
+    /// They are mistakes.
+    #[default]
+    Refuse,
+    /// Those of the file are mistakes; variables may be somebody else's.
+    RefuseKeys,
+    /// They are noted ([`Settings::unknown`]) and have no effect: the file may be meant for a newer
+    /// version as well.
+    Allow,
 }
 
 /// Merges the file, the environment and the flags, and validates the result.
 ///
 /// # Errors
 /// [`ConfigError::Unreadable`], [`ConfigError::TooLarge`] or [`ConfigError::NotText`] when the file
-/// cannot be read; [`ConfigError::Wrong`] when a source says something that cannot be used.
+/// cannot be read; [`ConfigError::Wrong`] with all mistakes when a source says something that
+/// cannot be used.
 pub fn load(flags: Flags, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Settings, ConfigError> {
-    let environment = environment::read(variables)?;
-    let mut layer = match flags.config.or(environment.config) {
+    let environment = environment::read(variables);
+    let file = match flags.config.or(environment.config) {
         Some(path) => read(&path)?,
-        None => Layer::default(),
+        None => ParsedFile::default(),
     };
+    // What is not known is either wrong or noted.
+    let (mut wrong, mut unknown) = ([file.wrong, environment.wrong].concat(), Vec::new());
+    let (keys, variables) = match flags.unknown {
+        UnknownNames::Refuse => (&mut wrong, None),
+        UnknownNames::RefuseKeys => (&mut wrong, Some(&mut unknown)),
+        UnknownNames::Allow => (&mut unknown, None),
+    };
+    keys.extend(file.unknown);
+    variables.unwrap_or(keys).extend(environment.unknown);
+
+    // One mistake hides no other: the values are validated in any case.
+    let mut layer = file.layer;
     layer.cover(environment.layer);
     layer.cover(flags.layer);
-    validate::validate(&layer)
+    match validate::validate(&layer) {
+        Ok(settings) if wrong.is_empty() => Ok(Settings { unknown, ..settings }),
+        Ok(_) => Err(ConfigError::Wrong(wrong)),
+        Err(ConfigError::Wrong(more)) => Err(ConfigError::Wrong([wrong, more].concat())),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads and parses the configuration file, of which no more than its largest size is read.
-fn read(path: &Path) -> Result<Layer, ConfigError> {
+fn read(path: &Path) -> Result<ParsedFile, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(limits::CONFIG_FILE_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let bytes = regular_file::read(path, limits::CONFIG_FILE_MAX).map_err(unreadable)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limits::CONFIG_FILE_MAX {
         return Err(ConfigError::TooLarge { path: path.to_owned() });
     }
@@ -75,5 +108,5 @@ fn read(path: &Path) -> Result<Layer, ConfigError> {
         let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         ConfigError::NotText { path: path.to_owned(), line: valid.filter(|byte| **byte == b'\n').count() + 1 }
     })?;
-    file::parse(path, &text)
+    Ok(file::read(path, &text))
 }

@@ -9,6 +9,8 @@
 //! promised under it. Adding a scenario begins there.
 
 pub mod client;
+pub mod demand;
+pub mod fate;
 pub mod fault;
 pub mod flood;
 mod load;
@@ -72,13 +74,24 @@ async fn rehearse(options: &DrillOptions) -> anyhow::Result<ExitCode> {
         with: &with,
         newcomer,
         peak_packets: observed.peaks.with,
+        peak_packets_after_heal: observed.peak_after_heal,
+        outages: observed.outages,
         flood: observed.flood.as_ref(),
         heal: options.phases().heal,
         back_after: observed.back_after,
     };
     let promises = options.scenario.expects(flood::cache_bound(options));
     let checks = verdict::verdict(&promises, &evidence);
-    let report = Report { options, with: &with, without: &without, newcomer, peaks: observed.peaks, checks: &checks };
+    let report = Report {
+        options,
+        with: &with,
+        without: &without,
+        newcomer,
+        peaks: observed.peaks,
+        peak_after_heal: observed.peak_after_heal,
+        outages: observed.outages,
+        checks: &checks,
+    };
     match options.output {
         Output::Table => console::say(&report::table(&report)),
         Output::Json => console::say(&format!("{:#}\n", report::document(&report))),

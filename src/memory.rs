@@ -7,8 +7,10 @@
 //! | part | what it does |
 //! |---|---|
 //! | [`store`] | answers and failures by key: last known good beside negative answers beside failures |
+//! | [`nearest`] | finds what stands in for a question of which nothing is remembered |
 //! | [`journal`] | reports to each reader what was learned or flushed since the reader last looked |
 //! | [`flushes`] | remembers the flushes of operators, so that what they covered is not restored from elsewhere |
+//! | [`hottest`] | finds the hottest answers in a walk over the store |
 //! | [`thread_cache`] | the answers that one thread gave lately, so that a hit costs no look at the store |
 //!
 //! Everything that is learned or flushed goes through [`Memory`], so that the journal has it.
@@ -21,9 +23,12 @@
 
 pub mod cached;
 mod capacity;
+mod denials;
 mod filtered;
 pub mod flushes;
+pub mod hottest;
 pub mod journal;
+mod nearest;
 mod pinned;
 mod place;
 mod positive;
@@ -117,17 +122,46 @@ impl Memory {
         }
     }
 
-    /// Remembers an answer that an upstream gave just now.
-    pub fn insert(&self, key: &Key, entry: Entry) -> Arc<CachedAnswer> {
-        let cached = self.store.insert(key, entry, self.routes.group_of(key.name()));
-        self.journal.note(&Change::Learned(Arc::clone(&cached), Origin::Upstream));
-        cached
+    /// Finds what is nearest to a question of which nothing is remembered, in the form in which it
+    /// answers that; see [`crate::core::nearest`]. May allocate.
+    #[must_use]
+    pub fn nearest(&self, key: &Key, now: Timestamp) -> Option<Arc<CachedAnswer>> {
+        self.store.nearest(key, self.routes.group_of(key.name()), now)
+    }
+
+    /// As [`Self::nearest`], but only what is known of the name itself: under other DO or CD bits,
+    /// or that it does not exist.
+    #[must_use]
+    pub fn nearest_of_name(&self, key: &Key, now: Timestamp) -> Option<Arc<CachedAnswer>> {
+        self.store.knows_name(key, now).then(|| self.nearest(key, now))?
+    }
+
+    /// Compares what was restored with each other, after the last of many answers: a denial that
+    /// came first may be older than data of its name.
+    pub fn review_restored(&self) {
+        self.store.review_denials();
+    }
+
+    /// Remembers an answer that an upstream gave just now to a question that was sent at `asked`,
+    /// and gives the answer that counts: the present one, when its question was sent later.
+    pub fn insert(&self, key: &Key, entry: Entry, asked: Timestamp) -> Arc<CachedAnswer> {
+        match self.store.insert(key, entry, self.routes.group_of(key.name()), asked, &self.policy.prefetch) {
+            Ok(cached) => {
+                self.journal.note(&Change::Learned(Arc::clone(&cached), Origin::Upstream));
+                cached
+            }
+            Err(present) => present,
+        }
     }
 
     /// Remembers an answer that was learned elsewhere or earlier, with the hits that it had there.
     /// The times of the answer must lie on our timeline already (see [`crate::core::restore`]).
-    /// False when the memory has an answer that is as new or newer.
+    /// False when the memory has an answer that is as new or newer, or when a seed has what was
+    /// flushed after it was learned.
     pub fn restore(&self, key: &Key, entry: Entry, hits: u32, origin: Origin) -> bool {
+        if origin == Origin::Seed && self.flushes.lock().covers(key, &entry) {
+            return false;
+        }
         let Some(cached) = self.store.restore(key, entry, self.routes.group_of(key.name()), hits) else { return false };
         self.journal.note(&Change::Learned(cached, origin));
         true
@@ -137,7 +171,7 @@ impl Memory {
     /// maximum stale, when the memory has an answer that is as new or newer, or when the name was
     /// flushed here after the record was learned.
     pub fn restore_shared(&self, key: &Key, record: Record) -> bool {
-        if self.flushes.lock().covers(key, record.entry.stored) {
+        if self.flushes.lock().covers(key, &record.entry) {
             return false;
         }
         let restored = restore::restore(key, record.entry, Shift::NONE, &self.policy, self.now());
@@ -145,17 +179,21 @@ impl Memory {
     }
 
     /// Notes that a resolution of a name failed: beside the answer to the name if one is known,
-    /// else in the failure cache. `recheck` computes the end of the failure recheck timer from the
-    /// number of failures in a row; `recoveries` is the count of recoveries when the resolution
-    /// began.
+    /// else in the failure cache, with the answer that is better than nothing, or with what is
+    /// nearest. `recheck` computes the end of the failure recheck timer from the number of failures
+    /// in a row; `recoveries` is the count of recoveries when the resolution began.
     pub fn note_failure(
         &self,
         key: &Key,
         failure: &ResolutionFailure,
+        last_resort: Option<Arc<CachedAnswer>>,
         recheck: impl Fn(u32) -> Timestamp,
         recoveries: u32,
     ) {
-        self.store.note_failure(key, failure, recheck, recoveries, self.now());
+        // What is nearest is looked for once, and not for each client that asks again.
+        let now = self.now();
+        let last_resort = last_resort.or_else(|| self.nearest(key, now));
+        self.store.note(key, failure, last_resort, recheck, recoveries, now);
     }
 
     /// Takes a name out of the failure cache, since it has just been answered.
@@ -193,13 +231,25 @@ impl Memory {
         known
     }
 
-    /// Flushes every name and type in `scope`, and gives the number of those that were known. What
-    /// the shared cache learned of them before this moment is not restored either.
+    /// Flushes every name and type in `scope`, with the answers that lead through these names, and
+    /// gives the number of those that were known. What the shared cache or a seed learned of them
+    /// before this moment is not restored either.
     pub fn flush_all(&self, scope: &Scope) -> u64 {
         // Noted first, so that nothing is restored between the walk and the note.
-        self.flushes.lock().note(Arc::clone(scope), self.now());
-        let keys = self.store.answers().filter_map(|cached| cached.key()).chain(self.store.failed());
-        keys.filter(|key| scope(key)).fold(0, |flushed, key| flushed + u64::from(self.flush(&key)))
+        self.flushes.lock().note(scope.clone(), self.now());
+        // A denial of another type stays remembered for that type alone.
+        self.store.dispute_denials(|name| scope.covers_name(name));
+        let answers = self.store.answers().filter_map(|cached| {
+            let key = cached.key()?;
+            scope.covers_answer(&key, &cached.entry).then_some(key)
+        });
+        let failed = self.store.failed().filter(|key| scope.covers(key));
+        answers.chain(failed).fold(0, |flushed, key| flushed + u64::from(self.flush(&key)))
+    }
+
+    /// The flushes so far.
+    pub fn with_flushes<T>(&self, work: impl FnOnce(&mut Flushes) -> T) -> T {
+        work(&mut self.flushes.lock())
     }
 }
 
@@ -209,6 +259,7 @@ mod tests {
     use crate::core::classify::classify;
     use crate::core::key::Dnssec;
     use crate::core::testing::{Response, name, policy};
+    use flushes::Extent;
 
     struct Stopped;
 
@@ -239,7 +290,7 @@ mod tests {
         let noted = Arc::clone(&flushed);
         memory.on_flush(move |key| noted.lock().push(key.clone()));
         let www = key("www.example.com");
-        memory.insert(&www, entry(&www, "www.example.com"));
+        memory.insert(&www, entry(&www, "www.example.com"), Timestamp::EPOCH);
         assert!(memory.find_answer(&www, memory.now()).is_some());
         assert!(memory.flush(&www) && !memory.flush(&www));
         assert!(memory.find_answer(&www, memory.now()).is_none());
@@ -256,10 +307,40 @@ mod tests {
     fn what_was_flushed_is_not_restored_from_the_shared_cache() {
         let memory = memory();
         let (www, other) = (key("www.example.com"), key("other.example.com"));
-        let flushed = www.clone();
-        assert_eq!(memory.flush_all(&(Arc::new(move |key: &Key| *key == flushed) as Scope)), 0);
+        assert_eq!(memory.flush_all(&Scope::new(www.name(), Extent::Name, Some(1))), 0);
         assert!(!memory.restore_shared(&www, Record { entry: entry(&www, "www.example.com"), hits: 1 }));
         assert!(memory.restore_shared(&other, Record { entry: entry(&other, "other.example.com"), hits: 1 }));
         assert_eq!(memory.learned(Origin::SharedCache), 1);
+    }
+
+    #[test]
+    fn what_was_flushed_is_not_restored_from_a_seed_nor_are_its_aliases() {
+        let memory = memory();
+        let alias = key("alias.example.com");
+        let bytes = Response::new("alias.example.com", 1)
+            .cname("alias.example.com", "www.example.com", 60)
+            .a("www.example.com", 60)
+            .bytes();
+        let leads = || Entry::remember(&alias, &bytes, classify(1, &bytes), &policy(), Stopped.now()).unwrap().entry;
+        assert!(memory.restore(&alias, leads(), 0, Origin::Seed));
+        assert_eq!(memory.flush_all(&Scope::new(&name("www.example.com"), Extent::Name, None)), 1);
+        assert!(memory.find_answer(&alias, memory.now()).is_none());
+        assert!(!memory.restore(&alias, leads(), 0, Origin::Seed));
+        assert!(!memory.restore(&alias, leads().without_date(), 0, Origin::Seed));
+        assert!(memory.restore(&alias, leads(), 0, Origin::Import), "somebody wants it");
+    }
+
+    #[test]
+    fn a_flush_of_a_name_ends_what_a_denial_of_another_type_says_of_it() {
+        let memory = memory();
+        let (a, aaaa) = (key("www.example.com"), key("www.example.com").with(28, 0));
+        let denied = Response::new("www.example.com", 1).rcode(3).soa("example.com", 30, 30).bytes();
+        let denial = Entry::remember(&a, &denied, classify(1, &denied), &policy(), Stopped.now()).unwrap().entry;
+        memory.insert(&a, denial, Timestamp::EPOCH);
+        assert!(memory.store().find_denial(&aaaa, memory.now()).is_some());
+        memory.flush_all(&Scope::new(&name("www.example.com"), Extent::Name, Some(28)));
+        assert!(memory.store().find_denial(&aaaa, memory.now()).is_none());
+        assert!(memory.nearest(&aaaa, memory.now()).is_none());
+        assert!(memory.find_answer(&a, memory.now()).is_some(), "it is still the answer to its own question");
     }
 }

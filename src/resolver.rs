@@ -7,11 +7,13 @@
 //!
 //! | part | uses |
 //! |---|---|
-//! | [`ports`], [`tasks`], [`packets`], [`flight`], [`loops`] | nothing of this room |
-//! | [`recoveries`], [`hosts`], [`outage`], [`readiness`], [`watchlist`] | nothing of this room |
-//! | [`upstreams`] | the rows above |
+//! | [`ports`], [`tasks`], [`packets`], [`flight`], [`sharing`], [`loops`], [`pacing`] | nothing of this room |
+//! | [`flights`] | [`flight`], [`sharing`] |
+//! | [`recoveries`], [`hosts`], [`last_resort`], [`outage`], [`readiness`], [`vitals`] | nothing of this room |
+//! | [`watchlist`] | nothing of this room |
+//! | [`upstreams`], [`accusations`] | the rows above |
 //! | [`context`] | the rows above; it holds the parts that a resolution works with |
-//! | [`consultation`], [`resolution`], [`resolutions`], [`refreshes`] | the context |
+//! | [`consultation`], [`resolution`], [`resolutions`], [`refreshes`], [`walks`] | the context |
 //! | [`front`], [`waiting`], [`critical`], [`probing`], [`background`], [`reading`] | all rows above |
 //! | [`Resolver`] | all of them |
 //!
@@ -20,15 +22,21 @@
 //! runtime; what can be answered from memory is answered on whatever thread calls
 //! [`Resolver::receive`].
 
+mod accusations;
 mod background;
 mod consultation;
 mod context;
 mod critical;
 pub mod flight;
+mod flight_guard;
+pub mod flights;
 pub mod front;
 mod hosts;
+mod last_resort;
 mod loops;
+pub mod near_misses;
 mod outage;
+mod pacing;
 mod packets;
 pub mod ports;
 mod probing;
@@ -38,9 +46,12 @@ pub mod recoveries;
 mod refreshes;
 mod resolution;
 mod resolutions;
+pub mod sharing;
 mod tasks;
 pub mod upstreams;
+pub mod vitals;
 mod waiting;
+mod walks;
 pub mod watchlist;
 
 use std::net::SocketAddr;
@@ -52,14 +63,18 @@ use crate::core::question::{self, Received};
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::core::upstream::{UpstreamId, UpstreamPolicy};
+use crate::core::upstream_record::RememberedUpstream;
 use crate::memory::Memory;
+use crate::memory::cached::CachedAnswer;
+use crate::memory::store::Found;
 use crate::memory::thread_cache::ThreadCache;
 use crate::telemetry::reading::Reading;
 use crate::telemetry::tally::{Answered, Failures, Sends, Tally};
+use crate::telemetry::tasks::LongTask;
 use background::Background;
 use context::Context;
 use critical::CriticalNames;
-use flight::Flights;
+use flights::Flights;
 pub use front::Waiting;
 use front::{Arrival, Disposition, Front};
 use hosts::HostsTable;
@@ -70,8 +85,10 @@ pub use ports::Ports;
 use ports::SharedCache;
 use probing::Prober;
 use readiness::ReadyFlag;
+use sharing::ClientSharing;
 use tasks::Tasks;
 use upstreams::Upstreams;
+use vitals::Vitals;
 use waiting::WaitingQueries;
 use watchlist::{Critical, Watchlist};
 
@@ -100,16 +117,21 @@ impl Resolver {
         } else {
             Readiness::NotYet
         };
-        let loops = Arc::new(Loops::new(ports.chance.number()));
+        let loops = Arc::new(Loops::default());
         let outages = Arc::new(Outages::new(upstreams.groups().count()));
         let (hosts, ready) = (Arc::new(HostsTable::default()), Arc::new(ReadyFlag::new(readiness)));
+        let clock = Arc::clone(&memory);
+        let vitals = Arc::new(Vitals::new(move || clock.now()));
+        let sharing = Arc::new(ClientSharing::new(ports.chance.number(), policy.in_flight.waiting));
         let context = Arc::new(Context {
-            flights: Arc::new(Flights::new(policy.in_flight.resolutions)),
+            flights: Arc::new(Flights::new(policy.in_flight.resolutions, Arc::clone(&sharing))),
+            sharing,
             packets: Packets::new(policy.budget),
             failures: Failures::default(),
             watchlist: Watchlist::new(&policy.critical, memory.now()),
             shared_cache: OnceLock::new(),
             tasks: Tasks::default(),
+            vitals,
             policy,
             memory,
             upstreams,
@@ -148,18 +170,26 @@ impl Resolver {
     /// Starts the work that goes on without clients, and ends with the resolver's tasks.
     fn start_background(&self, queued: refreshes::QueuedRefreshes) {
         let context = &self.context;
-        context.tasks.spawn(queued.run(Arc::clone(context)));
-        let background = Background { context: Arc::clone(context), outages: Arc::clone(&self.outages) };
-        context.tasks.spawn(background.run());
-        context.tasks.spawn(Arc::clone(&self.critical).keep());
+        let (queued, own) = (Arc::new(queued), Arc::clone(context));
+        context.supervise(LongTask::Refreshes, move || Arc::clone(&queued).run(Arc::clone(&own)));
+        let (own, outages) = (Arc::clone(context), Arc::clone(&self.outages));
+        context.supervise(LongTask::Background, move || {
+            Background { context: Arc::clone(&own), outages: Arc::clone(&outages) }.run()
+        });
+        let own = Arc::clone(context);
+        context.supervise(LongTask::HitReports, move || background::report_hits(Arc::clone(&own)));
+        let critical = Arc::clone(&self.critical);
+        context.supervise(LongTask::CriticalNames, move || Arc::clone(&critical).keep());
         for upstream in context.upstreams.ids() {
             self.start_probing(upstream);
         }
     }
 
     fn start_probing(&self, upstream: UpstreamId) {
-        let prober = Prober { context: Arc::clone(&self.context), loops: Arc::clone(&self.loops), upstream };
-        self.context.tasks.spawn(prober.run());
+        let (context, loops) = (Arc::clone(&self.context), Arc::clone(&self.loops));
+        self.context.supervise(LongTask::Probing, move || {
+            Prober { context: Arc::clone(&context), loops: Arc::clone(&loops), upstream }.run()
+        });
     }
 
     /// Answers a packet from memory into `out`, or gives the query back that has to wait. `tally`
@@ -193,14 +223,17 @@ impl Resolver {
     pub async fn answer(&self, packet: Vec<u8>, client: SocketAddr, tally: &Tally) -> Option<Vec<u8>> {
         let arrival = Arrival { packet: &packet, transport: ClientTransport::Stream, client, now: self.now() };
         let mut out = vec![0; self.answer_size(&packet)];
-        match self.receive(arrival, tally, &mut ThreadCache::none(), &mut out) {
+        let waiting = match self.receive(arrival, tally, &mut ThreadCache::none(), &mut out) {
             Disposition::Answered(length) => {
                 out.truncate(length);
-                Some(out)
+                return Some(out);
             }
-            Disposition::Dropped => None,
-            Disposition::Waiting(waiting) => Some(self.complete(&waiting, tally).await),
-        }
+            Disposition::Dropped => return None,
+            Disposition::Waiting(waiting) => waiting,
+        };
+        // Both would take their memory for as long as the query waits.
+        drop((packet, out));
+        Some(self.complete(&waiting, tally).await)
     }
 
     /// The size of a buffer that any answer from memory to this packet fits into, in bytes.
@@ -211,10 +244,13 @@ impl Resolver {
         if let Some(entry) = self.hosts.answer(&query.key, &self.context.policy, now) {
             return answer::room(&entry).max(least);
         }
-        match self.context.memory.find_answer(&query.key, now) {
-            Some(cached) => answer::room(&cached.entry).max(least),
-            // A cached failure carries upstream's extended errors.
-            None => least * 2,
+        let memory = &self.context.memory;
+        // A cached failure carries upstream's extended errors.
+        let room = |cached: Option<Arc<CachedAnswer>>| cached.map_or(least * 2, |cached| answer::room(&cached.entry));
+        match memory.find(&query.key, now) {
+            Found::Answer(cached) => room(Some(cached)).max(least),
+            Found::Failure(failed) => room(failed.last_resort.clone()).max(room(memory.nearest(&query.key, now))),
+            Found::Nothing => room(memory.nearest(&query.key, now)).max(least * 2),
         }
     }
 
@@ -236,17 +272,29 @@ impl Resolver {
         &self.context.memory
     }
 
+    /// What clients share: who they are, and the places in which their queries wait.
+    #[must_use]
+    pub fn sharing(&self) -> &Arc<ClientSharing> {
+        &self.context.sharing
+    }
+
     /// The number of resolutions under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.context.flights.len()
     }
 
-    /// Whether everything is there that the start waits for. Health checks ask for this; queries
-    /// are answered in any case.
+    /// Whether everything is there that the start waits for, and whether the process is stalled.
+    /// Health checks ask for this; queries are answered in any case.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        self.ready.get()
+        self.context.vitals.readiness(self.ready.get(), self.now())
+    }
+
+    /// The vital signs of the process.
+    #[must_use]
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.context.vitals
     }
 
     /// Whether an outage is going on in any upstream group.
@@ -293,9 +341,21 @@ impl Resolver {
     /// Replaces the addresses of the upstream that the host's `resolv.conf` names; see
     /// [`Upstreams::replace`].
     pub fn replace_upstream(&self, configured: &UpstreamPolicy) {
-        for upstream in self.context.upstreams.replace(configured) {
+        for upstream in self.context.upstreams.replace(configured, self.now()) {
             self.start_probing(upstream);
         }
+    }
+
+    /// What is known of all upstreams, to be kept across restarts.
+    #[must_use]
+    pub fn upstream_states(&self) -> Vec<RememberedUpstream> {
+        self.context.upstreams.remembered(self.now())
+    }
+
+    /// Takes what an earlier run knew of the upstreams. It may come a few seconds after the start,
+    /// from a slow disk, and holds only where nothing newer is known.
+    pub fn resume_upstreams(&self, known: &[RememberedUpstream]) {
+        self.context.upstreams.resume(known, self.now());
     }
 
     /// Ends all tasks of the resolver. Clients that wait get SERVFAIL.
@@ -303,9 +363,12 @@ impl Resolver {
         self.context.tasks.stop();
     }
 
-    /// Runs a task that the resolver owns, and that ends with [`Self::stop`].
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.context.tasks.spawn(task);
+    /// Runs a task that ends with [`Self::stop`], and starts it again whenever it panics.
+    pub fn supervise<F>(&self, task: LongTask, start: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.context.supervise(task, start);
     }
 }
 

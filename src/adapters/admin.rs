@@ -1,5 +1,5 @@
 //! The admin interface: status, metrics, health and the memory over HTTP, on a unix socket or a
-//! loopback address.
+//! loopback address. Who may change the memory stands in `writers`.
 //!
 //! The interface has its own thread and its own runtime: it answers while the threads that serve
 //! queries are busy, and no failure in it reaches them. People, probes and Prometheus use the
@@ -8,7 +8,7 @@
 //!
 //! | what | bound |
 //! |---|---|
-//! | connections at the same moment | [`CONNECTIONS_MAX`]; further ones wait in the kernel |
+//! | connections at the same moment | 16; for a further one, the oldest unfinished request gives way (`places`) |
 //! | requests of a connection | one |
 //! | head of a request | [`HEAD_MAX`] bytes, [`HEADERS_MAX`] headers, within [`HEAD_WITHIN`] |
 //! | life of a connection | [`CONNECTION_LIFE`] |
@@ -23,14 +23,17 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -40,13 +43,16 @@ use crate::telemetry::events;
 mod administered;
 pub mod client;
 mod listener;
+mod places;
 mod routes;
+pub mod token;
+mod writers;
 
 pub use administered::{Administered, Flush, FlushScope, Flushed, Imported};
-use listener::{Listener, Peer};
+use listener::{AdminStream, Listener, Peer};
+use places::{ClientHost, ConnectionPlaces, RequestProgress};
+use routes::{Router, RoutesByPeer};
 
-/// The largest number of connections at the same moment.
-const CONNECTIONS_MAX: usize = 16;
 /// The largest size of a request's head, in bytes.
 const HEAD_MAX: usize = 16 << 10;
 /// The largest number of headers of a request.
@@ -55,6 +61,8 @@ const HEADERS_MAX: usize = 32;
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 /// How long a connection may live; an export of a million answers takes some ten seconds.
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);
+/// How long the start waits for the address to be opened, which may be on a file system that hangs.
+const OPEN_WITHIN: Duration = Duration::from_millis(200);
 /// How long to wait before an address is tried again that could not be opened.
 const RETRY_EVERY: Duration = Duration::from_secs(10);
 /// How long to pause after an error of accepting, so that an error that lasts costs no processor
@@ -71,22 +79,35 @@ const WORKER_IDLE: Duration = Duration::from_secs(2);
 
 /// The running admin interface, with the thread that serves it.
 pub struct AdminThread {
+    /// The sidecar that the interface shows; `None` until it is known.
+    sidecar: watch::Sender<Option<Arc<dyn Administered>>>,
     /// Ends the interface when it is dropped.
     stop: watch::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl AdminThread {
-    /// Starts the interface for a sidecar. The thread opens the address by itself, and logs it when
-    /// that fails.
+    /// Opens the address of the interface on a thread of its own, which logs it when that fails,
+    /// and waits for that for 200 ms at most: whoever asks the sidecar for a name may ask the
+    /// interface for its health next. Requests wait until [`Self::serve`].
     ///
     /// # Errors
     /// The operating system gave no thread.
-    pub fn start(admin: Admin, sidecar: Arc<dyn Administered>) -> io::Result<Self> {
+    pub fn open(admin: Admin, token_file: Option<PathBuf>) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(());
+        let (sidecar, given) = watch::channel(None);
+        let (tried, first_try) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("admin".to_owned()).stack_size(512 << 10);
-        let thread = thread.spawn(move || supervise(&admin, &sidecar, &stopped))?;
-        Ok(Self { stop, thread })
+        let opening = AdminOpening { admin, token_file, given, tried };
+        let thread = thread.spawn(move || supervise(&opening, &stopped))?;
+        let _ = first_try.recv_timeout(OPEN_WITHIN);
+        Ok(Self { sidecar, stop, thread })
+    }
+
+    /// Answers requests for this sidecar, whose memory is changed over TCP with the token in the
+    /// token file.
+    pub fn serve(&self, sidecar: Arc<dyn Administered>) {
+        self.sidecar.send_replace(Some(sidecar));
     }
 
     /// Ends the interface and waits for its thread, which waits at most 200 ms for work that it has
@@ -97,13 +118,22 @@ impl AdminThread {
     }
 }
 
+/// What the thread of the interface begins with.
+struct AdminOpening {
+    admin: Admin,
+    token_file: Option<PathBuf>,
+    given: watch::Receiver<Option<Arc<dyn Administered>>>,
+    /// Takes a word when the address was opened, or could not be.
+    tried: mpsc::SyncSender<()>,
+}
+
 /// Runs the interface until it is stopped, and starts it again when it fails or panics.
-fn supervise(admin: &Admin, sidecar: &Arc<dyn Administered>, stopped: &watch::Receiver<()>) {
+fn supervise(opening: &AdminOpening, stopped: &watch::Receiver<()>) {
     loop {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().max_blocking_threads(WORKERS).thread_keep_alive(WORKER_IDLE).build()?;
-            runtime.block_on(run(admin, sidecar, stopped.clone()));
+            runtime.block_on(run(opening, stopped.clone()));
             runtime.shutdown_timeout(END_WITHIN);
             io::Result::Ok(())
         }));
@@ -120,14 +150,22 @@ fn supervise(admin: &Admin, sidecar: &Arc<dyn Administered>, stopped: &watch::Re
     }
 }
 
-/// Tries to open the address until that succeeds, and serves on it.
-async fn run(admin: &Admin, sidecar: &Arc<dyn Administered>, mut stopped: watch::Receiver<()>) {
-    let mut is_logged = false;
+/// Tries to open the address until that succeeds, and serves on it as soon as the sidecar is known.
+async fn run(opening: &AdminOpening, mut stopped: watch::Receiver<()>) {
+    let AdminOpening { admin, token_file, given, tried } = opening;
+    let (mut given, mut is_logged) = (given.clone(), false);
     loop {
-        match Listener::bind(admin).await {
+        let opened = Listener::bind(admin).await;
+        let _ = tried.try_send(());
+        match opened {
             Ok(listener) => {
+                let sidecar = tokio::select! {
+                    _ = stopped.changed() => return,
+                    sidecar = given.wait_for(Option::is_some) => sidecar.ok().and_then(|sidecar| sidecar.clone()),
+                };
+                let Some(sidecar) = sidecar else { return };
                 events::AdminListening { address: &listener.to_string() }.emit();
-                return serve(&listener, sidecar, stopped).await;
+                return serve(&listener, &RoutesByPeer::new(&sidecar, token_file.clone()), stopped).await;
             }
             Err(error) if !is_logged => {
                 is_logged = true;
@@ -143,39 +181,48 @@ async fn run(admin: &Admin, sidecar: &Arc<dyn Administered>, mut stopped: watch:
 }
 
 /// Accepts connections until the interface is stopped.
-async fn serve(listener: &Listener, sidecar: &Arc<dyn Administered>, mut stopped: watch::Receiver<()>) {
-    let (all_routes, routes_for_others) = (routes::all(sidecar), routes::for_other_hosts(sidecar));
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
+async fn serve(listener: &Listener, routes: &RoutesByPeer, mut stopped: watch::Receiver<()>) {
+    let (mut places, mut connections) = (ConnectionPlaces::default(), JoinSet::new());
     loop {
-        // Accept only while one more connection is within the limit.
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let may_take = places.may_take();
         let accepted = tokio::select! {
             _ = stopped.changed() => return,
-            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept(), if may_take => accepted,
         };
-        while connections.try_join_next().is_some() {}
         let Ok((stream, peer)) = accepted else {
             // The process has no descriptor left, or the client has gone.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // Serve the connection in a task of its own, with the routes that its client may use.
-        let routes = match peer {
-            Peer::ThisHost => all_routes.clone(),
-            Peer::OtherHost => routes_for_others.clone(),
+        let origin = match peer {
+            Peer::Owner | Peer::OtherUser | Peer::ThisHost => ClientHost::ThisHost,
+            Peer::OtherHost => ClientHost::OtherHost,
         };
-        connections.spawn(async move {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_WITHIN)
-                .max_headers(HEADERS_MAX)
-                .max_buf_size(HEAD_MAX)
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-            // An error of one connection concerns no other.
-            let _ = timeout(CONNECTION_LIFE, connection).await;
-            drop(permit);
-        });
+        if !places.make_room(origin) {
+            continue;
+        }
+        // Serve the connection in a task of its own, with the routes that its client may use.
+        let progress = RequestProgress::default();
+        let task = connections.spawn(answer_one(stream, routes.of(peer), progress.clone()));
+        places.take(origin, progress, task);
     }
+}
+
+/// Answers the one request of a connection, and reports when its head has arrived.
+async fn answer_one(stream: Pin<Box<dyn AdminStream>>, routes: Router, progress: RequestProgress) {
+    let routes = TowerToHyperService::new(routes);
+    let service = service_fn(move |request| {
+        progress.begin();
+        routes.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // An error of one connection concerns no other.
+    let _ = timeout(CONNECTION_LIFE, connection).await;
 }

@@ -9,13 +9,23 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, WaitOptions, getpgrp, kill_process, wait};
+use rustix::process::{Pid, Signal, WaitOptions, geteuid, getpgrp, kill_process, wait};
 use rustix::termios::tcgetpgrp;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
 
 /// A child process, by its process ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Child(Pid);
+
+/// Whether this process may start a child as the user with this ID.
+#[must_use]
+pub fn may_start_as(uid: u32) -> bool {
+    let own = geteuid();
+    own.is_root() || own.as_raw() == uid
+}
 
 /// How a child process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +132,40 @@ pub fn parent_ended() -> io::Result<impl Future<Output = ()>> {
             }
         }
     })
+}
+
+/// Who has sent a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// The kernel: for SIGINT, SIGQUIT and SIGWINCH that is the terminal.
+    Terminal,
+    /// A process, with kill(2) or the like.
+    Process,
+}
+
+/// Signals as they arrive, each with its number and sender.
+pub type AttributedSignals = mpsc::Receiver<(i32, Sender)>;
+
+/// Signals that may wait to be taken; the kernel merges those that come faster.
+const SIGNALS_MAX: usize = 64;
+
+/// Listens for signals of these numbers, with a thread that learns from the kernel who has sent
+/// each (`si_code` of sigaction(2)).
+///
+/// # Errors
+/// Those of the operating system, when it takes no handler or gives no thread.
+pub fn listen_attributed(numbers: &[i32]) -> io::Result<AttributedSignals> {
+    let mut signals = SignalsInfo::<WithRawSiginfo>::new(numbers)?;
+    let (sender, receiver) = mpsc::channel(SIGNALS_MAX);
+    std::thread::Builder::new().name("signals".to_owned()).stack_size(128 << 10).spawn(move || {
+        for signal in &mut signals {
+            let from = if signal.si_code > 0 { Sender::Terminal } else { Sender::Process };
+            if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send((signal.si_signo, from)) {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
 }
 
 /// Whether a terminal sends its signals (Ctrl-C and the like) to the process group of this process.

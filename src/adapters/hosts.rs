@@ -4,12 +4,13 @@
 //! What the lines of the file mean is decided in `core::hosts`; when the file is read again, in
 //! `app`.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::config::limits::HOSTS_MAX;
+use crate::config::regular_file;
 use crate::core::hosts::{self, Hosts};
 
 /// The state of a file on the disk: a file that was written or replaced has another stamp.
@@ -64,8 +65,7 @@ pub fn stamp(path: &Path) -> Result<Stamp, HostsError> {
 /// [`HostsError::Unreadable`], [`HostsError::NotAFile`], and [`HostsError::TooLarge`] beyond 1 MiB.
 pub fn read(path: &Path) -> Result<hosts::ParsedHosts, HostsError> {
     stamp(path)?;
-    let mut bytes = Vec::new();
-    File::open(path)?.take(HOSTS_MAX + 1).read_to_end(&mut bytes)?;
+    let bytes = regular_file::read(path, HOSTS_MAX)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > HOSTS_MAX {
         return Err(HostsError::TooLarge);
     }

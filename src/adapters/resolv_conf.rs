@@ -30,4 +30,4 @@ pub use error::{ResolvConfError, TakeoverError};
 pub use nameservers::nameservers;
 pub use original::places;
 pub use readers::readers;
-pub use upstreams::{names, read};
+pub use upstreams::{HostNameservers, names, read};

@@ -40,6 +40,7 @@ mod writer;
 use std::io::Read;
 use std::path::Path;
 
+use crate::config::regular_file;
 pub use presentation::{read_name, read_type};
 pub use text::{Leftovers, SeedAnswer, SeedError, SeedMistake, read_text};
 pub use writer::SeedWriter;
@@ -49,7 +50,7 @@ pub use writer::SeedWriter;
 /// # Errors
 /// [`SeedError::File`] when the file cannot be read, [`SeedError::TooLarge`] when it is longer.
 pub fn read_file(path: &Path, most: usize) -> Result<String, SeedError> {
-    let file = std::fs::File::open(path)?;
+    let file = regular_file::open(path)?;
     let mut text = String::new();
     // One byte more shows that the file is too long, without reading the rest of it.
     let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);

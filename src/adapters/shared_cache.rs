@@ -13,6 +13,9 @@
 //! | somebody else writes into the server | an entry without our signature is ignored, counted, overwritten |
 //! | a sentinel or the cluster names another server | the search begins anew ([`servers`]) |
 //! | a key, password or certificate file cannot be used | the files are read again, in the end every 15 s |
+//! | such a file changes, or the server denies access | the files are read again ([`secret_files`]) |
+//! | the server takes no writes any more, or its name leads elsewhere | the search begins anew |
+//! | a single server redirects, which members of a cluster do | it is not used |
 //! | the server's name cannot be resolved | holdover answers it from its own memory ([`directory`]) |
 //!
 //! While the shared cache cannot be used, holdover runs without it, and lookups begin again when
@@ -37,6 +40,7 @@ mod publisher;
 mod replies;
 mod reply_error;
 mod seal;
+mod secret_files;
 mod secrets;
 mod servers;
 mod status;
@@ -47,7 +51,7 @@ mod testing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::config::settings;
 use crate::core::key::Key;
@@ -74,22 +78,27 @@ pub struct SharedCacheClient {
 }
 
 impl SharedCacheClient {
-    /// Makes a client, and the task that serves it, which the caller has to run. The task reads the
-    /// files of the configuration and searches for the server itself. It runs until the client is
-    /// dropped, and may be dropped at any moment.
+    /// Makes a client, and the start of the task that serves it, which the caller has to run. The
+    /// task reads the files of the configuration and searches for the server itself. It runs until
+    /// the client is dropped, may be dropped at any moment, and may then be started again.
     pub fn new(
         settings: &settings::SharedCacheSettings,
         ports: SharedCachePorts,
-    ) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>) {
+    ) -> (Arc<Self>, impl Fn() -> PortFuture<()> + Send + use<>) {
         let (lookups, received) = mpsc::channel(QUEUE_MAX);
         let status = Arc::new(LinkStatus::new(ports.memory.now()));
         let client = Arc::new(Self { lookups, timeout: settings.timeout, status: Arc::clone(&status) });
-        let settings = settings.clone();
-        let task = async move {
-            let secrets = Secrets::wait_until_usable(&settings, &status, &ports.memory).await;
-            SharedCacheTask::new(&settings, secrets, ports, status).run(received).await;
+        let (settings, received) = (settings.clone(), Arc::new(Mutex::new(received)));
+        let start = move || -> PortFuture<()> {
+            let (settings, status) = (settings.clone(), Arc::clone(&status));
+            let (ports, received) = (ports.clone(), Arc::clone(&received));
+            Box::pin(async move {
+                let mut received = received.lock().await;
+                let secrets = Secrets::wait_until_usable(&settings, &status, &ports.memory).await;
+                SharedCacheTask::new(&settings, secrets, ports, status).run(&mut received).await;
+            })
         };
-        (client, task)
+        (client, start)
     }
 
     /// Whether the shared cache is reached at present.

@@ -7,22 +7,29 @@
 //! | situation | what happens |
 //! |---|---|
 //! | a client that is not allowed to ask | closed at once |
-//! | all connections taken | the one that has been idle longest is closed |
-//! | all connections taken, and all owe an answer | the new one is closed |
+//! | all connections taken | the client that has most of them, the new one included, gives one up |
+//! | that is another client, which has more than the new one's | its idlest is closed, else its oldest |
+//! | that is the new one's, or no other has more | the idlest of those that have most is closed |
+//! | that, and none of these is idle | the new one is closed |
 //! | accepting fails (ECONNABORTED, EMFILE) | tried again after 10 ms, doubling to 100 ms; never ends, never spins |
 //! | shutdown | no new connections, no new queries; queries in flight are answered, within a bound |
 //!
+//! So a connection is closed although it is owed an answer, but only for a client that has fewer.
+//!
 //! What happens on one connection stands in `tcp/connection.rs`; frames are cut in `tcp/frames.rs`.
+//! All connections together hold at most 8 MiB (`tcp/ledger.rs`), and the kernel up to 64 KiB more
+//! for each.
 
 mod activity;
 mod connection;
 mod frames;
+mod ledger;
 mod limits;
 mod phase;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +41,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::activity::Activity;
 use self::connection::ClientConnection;
+pub use self::ledger::ByteLedger;
 pub use self::limits::TcpLimits;
 pub use self::phase::TcpPhase;
 use self::phase::draining;
@@ -42,6 +50,13 @@ use crate::telemetry::tally::ConnectionEvent;
 
 /// Connections that may wait to be accepted; the kernel's own limit may be lower.
 const BACKLOG: i32 = 1024;
+/// Bytes for which the kernel receives ahead of reading, on each connection; it takes twice that.
+/// Four queries of the largest size, or hundreds of usual ones.
+const RECEIVE_BUFFER: usize = 16 << 10;
+/// Bytes of answers that the kernel keeps for a client, on each connection; it takes up to twice as
+/// much. Usual answers leave at once. Without a bound these are some megabytes, which a container's
+/// memory limit counts as well.
+const SEND_BUFFER: usize = 16 << 10;
 /// First wait after a failed accept.
 const BACK_OFF_MIN: Duration = Duration::from_millis(10);
 /// Longest wait after failed accepts.
@@ -60,6 +75,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    // Connections have these sizes from the listener.
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
@@ -143,8 +161,9 @@ impl TcpFront {
         while let Some(ended) = self.tasks.try_join_next() {
             self.remove(ended.ok());
         }
+        let ip = client.ip().to_canonical();
         if self.open.len() >= self.limits.connections {
-            if !self.close_idlest() {
+            if !self.make_room(ip) {
                 counters.count(ConnectionEvent::OverLimit);
                 return;
             }
@@ -154,7 +173,7 @@ impl TcpFront {
         counters.count(ConnectionEvent::Accepted);
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        let activity = Arc::new(Activity::new(Instant::now()));
+        let activity = Arc::new(Activity::new(ip, Instant::now()));
         self.open.insert(number, Arc::clone(&activity));
         let connection =
             ClientConnection::new(stream, client, Arc::clone(&self.limits), Arc::clone(&self.answerer), activity);
@@ -164,14 +183,24 @@ impl TcpFront {
         });
     }
 
-    /// Asks the connection that has been idle longest to close; `false` when all connections owe an
-    /// answer.
-    fn close_idlest(&mut self) -> bool {
-        let idlest = self.open.iter().filter_map(|(number, activity)| Some((activity.idle_since()?, *number))).min();
-        let Some((_, number)) = idlest else { return false };
+    /// Closes a connection for a new one of `newcomer`; `false` when the new one has to give way.
+    fn make_room(&mut self, newcomer: IpAddr) -> bool {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::from([(newcomer, 1)]);
+        for activity in self.open.values() {
+            *counts.entry(activity.client).or_default() += 1;
+        }
+        let most = counts.values().copied().max().unwrap_or_default();
+        let has_most = |client: &IpAddr| counts.get(client).copied().unwrap_or_default() == most;
+        let candidates = || self.open.iter().filter(|(_, activity)| has_most(&activity.client));
+        let idlest = candidates().filter_map(|(number, activity)| Some((activity.idle_since()?, *number))).min();
+        // With no more than one connection more than the newcomer's, clients would only take
+        // connections away from each other in turn.
+        let own = counts.get(&newcomer).copied().unwrap_or_default();
+        let oldest = || candidates().map(|(number, activity)| (activity.opened, *number)).min().filter(|_| most > own);
+        let Some((_, number)) = idlest.or_else(oldest) else { return false };
         // Its place is free from now on, although the task closes the socket a moment later.
         if let Some(activity) = self.open.remove(&number) {
-            activity.close();
+            if idlest.is_some() { activity.close() } else { activity.give_way() }
         }
         true
     }

@@ -17,6 +17,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
+use crate::config::regular_file;
+
 /// Where systems keep the certificate authorities that they trust: Debian and Alpine, Red Hat,
 /// SUSE, FreeBSD.
 const SYSTEM_AUTHORITIES: [&str; 4] = [
@@ -25,6 +27,10 @@ const SYSTEM_AUTHORITIES: [&str; 4] = [
     "/etc/ssl/ca-bundle.pem",
     "/usr/local/etc/ssl/cert.pem",
 ];
+
+/// Largest file of certificate authorities, in bytes; those of systems have some 250 KB. Of a
+/// larger one the first part is used.
+const AUTHORITIES_MAX: u64 = 4 << 20;
 
 /// A connection over which a TLS handshake has succeeded.
 pub(super) type SecureStream = TlsStream<TcpStream>;
@@ -71,7 +77,8 @@ impl Tls {
         };
         let unusable = |what: String| NoTls::UnusableAuthorities { path: path.to_owned(), what };
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))? {
+        let text = regular_file::read(path, AUTHORITIES_MAX).map_err(|error| unusable(error.to_string()))?;
+        for certificate in CertificateDer::pem_slice_iter(&text) {
             let added = roots.add(certificate.map_err(|error| unusable(error.to_string()))?);
             // The system's bundle may hold certificates that rustls does not accept, and is used
             // without them. In a file that the operator named, each certificate is meant to count.

@@ -6,16 +6,19 @@
 //! | `udp/receiver.rs` | the loop of a receiving thread |
 //! | `udp/batch.rs` | `recvmmsg` and `sendmmsg` over buffers that are made once |
 //! | `udp/envelope.rs` | the addresses of a datagram, as the kernel writes them |
+//! | `udp/handover.rs` | the queue from the receiving threads into tokio |
 //! | `udp/deferred.rs` | queries that have to wait for an upstream, on tokio |
 //! | `udp/socket.rs` | opens the sockets |
 //!
 //! A query that has to wait crosses from its receiving thread into tokio through a bounded queue;
-//! when that is full, the query is answered with what is there: stale, else SERVFAIL. A cache hit
-//! takes no lock and no allocation, and the clock is read once for each batch.
+//! when that is full, a query of the client with most of them is answered with what is there:
+//! stale, else SERVFAIL. A cache hit takes no lock and no allocation, and the clock is read once
+//! for each batch.
 
 mod batch;
 mod deferred;
 mod envelope;
+mod handover;
 mod receiver;
 mod socket;
 
@@ -26,19 +29,25 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use self::deferred::DeferredQueries;
+use self::deferred::DeferredQuery;
+use self::handover::Handover;
 use self::receiver::FrontState;
 use crate::core::time::Timestamp;
 use crate::resolver::Resolver;
 use crate::resolver::ports::AccessList;
+use crate::resolver::vitals::supervise;
 use crate::telemetry::tally::Tally;
+use crate::telemetry::tasks::LongTask;
 
 /// How long queries that wait for an upstream at shutdown may go on waiting; more than a resolution
 /// takes by default.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Queries on their way into tokio at the most, each of some 300 bytes; tokio takes them out as
+/// fast as it runs, so that only a burst has to fit.
+const HANDOVER_MAX: usize = 1024;
 /// Stack of a receiving thread, in bytes. Its buffers are on the heap.
 const STACK_BYTES: usize = 256 << 10;
 
@@ -72,57 +81,98 @@ impl Sockets {
     }
 }
 
+/// The receiving threads of the front.
+pub struct UdpReceivers {
+    state: Arc<FrontState>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl UdpReceivers {
+    /// Starts one thread for each socket, with a tally for each; does nothing once the front is
+    /// stopped.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn add(&self, sockets: Sockets, tallies: &[Arc<Tally>]) -> io::Result<()> {
+        let mut threads = self.threads.lock();
+        if self.state.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        for (socket, tally) in sockets.sockets.into_iter().zip(tallies) {
+            let (state, tally) = (Arc::clone(&self.state), Arc::clone(tally));
+            let thread = std::thread::Builder::new().name(format!("udp-{}", threads.len())).stack_size(STACK_BYTES);
+            threads.push(thread.spawn(move || receiver::run(&state, &Arc::new(socket), &tally))?);
+        }
+        Ok(())
+    }
+
+    /// Has all threads end, and waits for that.
+    fn stop(&self) {
+        let mut threads = self.threads.lock();
+        self.state.stop.store(true, Ordering::Relaxed);
+        for thread in threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
 /// The running UDP front, which ends when it is stopped.
 pub struct UdpFront {
-    state: Arc<FrontState>,
-    threads: Vec<JoinHandle<()>>,
+    receivers: Arc<UdpReceivers>,
     /// One for each thread, and one for the deferred queries.
     tallies: Vec<Arc<Tally>>,
     /// The task that answers deferred queries. It ends when all of them have been answered and no
     /// more can come.
     deferred: tokio::task::JoinHandle<()>,
-    /// Notifies that task when no more deferred queries will come.
-    closing: Arc<Notify>,
+    /// Where that task takes the deferred queries from.
+    queue: Arc<Handover<DeferredQuery>>,
 }
 
 impl UdpFront {
     /// Starts one thread for each socket. Queries that have to wait for an upstream wait on the
-    /// present tokio runtime, at most `waiting` of them at a time. Clients that `allowed` turns
+    /// present tokio runtime, as many as the resolver has places for. Clients that `allowed` turns
     /// away get no answer.
     ///
     /// # Errors
     /// Those of starting a thread.
-    pub fn start(
-        sockets: Vec<Sockets>,
-        resolver: &Arc<Resolver>,
-        allowed: &AccessList,
-        waiting: usize,
-    ) -> io::Result<Self> {
+    pub fn start(sockets: Vec<Sockets>, resolver: &Arc<Resolver>, allowed: &AccessList) -> io::Result<Self> {
         // All threads share the queue of deferred queries.
-        let (sender, queue) = mpsc::channel(waiting.clamp(1, 1024));
+        let queue = Arc::new(Handover::new(HANDOVER_MAX));
         let state = Arc::new(FrontState {
             resolver: Arc::clone(resolver),
             allowed: Arc::clone(allowed),
-            deferred: sender,
+            deferred: Arc::clone(&queue),
             stop: AtomicBool::new(false),
             last_query: AtomicU64::new(resolver.now().as_micros()),
         });
         // One task answers the deferred queries.
         let tally = Arc::new(Tally::default());
-        let closing = Arc::new(Notify::new());
-        let queries = DeferredQueries::new(queue, Arc::clone(&closing));
         let tallies = vec![Arc::clone(&tally)];
-        let deferred = tokio::spawn(queries.complete(Arc::clone(resolver), waiting, tally));
-        let mut front = Self { state, threads: Vec::new(), tallies, deferred, closing };
+        let (own, queries) = (Arc::clone(resolver), Arc::clone(&queue));
+        let deferred = supervise(LongTask::UdpWaiting, Arc::clone(resolver.vitals()), move || {
+            deferred::complete(Arc::clone(&queries), Arc::clone(&own), Arc::clone(&tally))
+        });
+        let receivers = Arc::new(UdpReceivers { state, threads: Mutex::new(Vec::new()) });
+        let mut front = Self { receivers, tallies, deferred: tokio::spawn(deferred), queue };
         // One thread for each socket answers everything else.
-        for (index, socket) in sockets.into_iter().flat_map(|sockets| sockets.sockets).enumerate() {
-            let tally = Arc::new(Tally::default());
-            front.tallies.push(Arc::clone(&tally));
-            let state = Arc::clone(&front.state);
-            let thread = std::thread::Builder::new().name(format!("udp-{index}")).stack_size(STACK_BYTES);
-            front.threads.push(thread.spawn(move || receiver::run(&state, &Arc::new(socket), &tally))?);
+        for sockets in sockets {
+            let tallies = front.add_tallies(sockets.sockets.len());
+            front.receivers.add(sockets, &tallies)?;
         }
         Ok(front)
+    }
+
+    /// Makes the counters of `threads` further threads, which count from [`UdpReceivers::add`] on.
+    pub fn add_tallies(&mut self, threads: usize) -> Vec<Arc<Tally>> {
+        let tallies: Vec<Arc<Tally>> = (0..threads).map(|_| Arc::default()).collect();
+        self.tallies.extend(tallies.iter().cloned());
+        tallies
+    }
+
+    /// The receiving threads, to which sockets can be added while the front serves.
+    #[must_use]
+    pub const fn receivers(&self) -> &Arc<UdpReceivers> {
+        &self.receivers
     }
 
     /// The counters of this front, which stay live: one for each thread, and one for the queries
@@ -135,17 +185,14 @@ impl UdpFront {
     /// When the last query came that was no health check; at first, when the front was started.
     #[must_use]
     pub fn last_query(&self) -> Timestamp {
-        Timestamp::from_micros(self.state.last_query.load(Ordering::Relaxed))
+        Timestamp::from_micros(self.receivers.state.last_query.load(Ordering::Relaxed))
     }
 
     /// Stops receiving and waits for the threads to end, which takes at most as long as a socket
     /// waits for a datagram. Queries that wait for an upstream go on waiting.
     pub fn stop(&mut self) {
-        self.state.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-        self.closing.notify_one();
+        self.receivers.stop();
+        self.queue.close();
     }
 
     /// Waits until the queries that were waiting for an upstream have been answered, for at most 5

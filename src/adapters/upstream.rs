@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 pub use self::limits::{StreamLimits, UpstreamLimits};
 use self::stream::StreamPool;
 use self::tcp::Tcp;
+use crate::resolver::near_misses::MissWatch;
 use crate::resolver::ports::{Endpoint, PortFuture, Transport, TransportError, UpstreamTransport};
 use crate::telemetry::tally::UpstreamCounters;
 
@@ -66,9 +67,32 @@ impl SocketTransport {
 
 impl UpstreamTransport for SocketTransport {
     fn exchange(&self, endpoint: &Endpoint, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
+        self.send(endpoint, query, None)
+    }
+
+    fn exchange_watched(
+        &self,
+        endpoint: &Endpoint,
+        query: Vec<u8>,
+        watch: MissWatch,
+    ) -> PortFuture<Result<Vec<u8>, TransportError>> {
+        self.send(endpoint, query, Some(watch))
+    }
+}
+
+impl SocketTransport {
+    /// Nobody but the upstream can send anything on a connection, so that only datagrams are
+    /// watched.
+    fn send(
+        &self,
+        endpoint: &Endpoint,
+        query: Vec<u8>,
+        watch: Option<MissWatch>,
+    ) -> PortFuture<Result<Vec<u8>, TransportError>> {
         match endpoint.transport {
             Transport::Udp => {
-                Box::pin(udp::exchange(Arc::clone(&self.sockets), Arc::clone(&self.counters), endpoint.address, query))
+                let (sockets, counters) = (Arc::clone(&self.sockets), Arc::clone(&self.counters));
+                Box::pin(udp::exchange(sockets, counters, endpoint.address, query, watch))
             }
             Transport::Tcp => Box::pin(Arc::clone(&self.streams).exchange(Tcp, endpoint.clone(), query)),
         }

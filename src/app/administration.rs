@@ -14,13 +14,12 @@ use crate::adapters::admin::{Administered, Flush, FlushScope, Imported};
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::memory::Memory;
-use crate::memory::flushes::Scope;
 use crate::memory::journal::Origin;
 use crate::resolver::Resolver;
-use crate::telemetry::events;
-use crate::telemetry::reading::{Reading, seconds};
+use crate::telemetry::reading::{Reading, ShrunkReading, seconds};
 use crate::telemetry::state_file::Durable;
 use crate::telemetry::tally::{Connections, Tally, UpstreamCounters};
+use crate::telemetry::{events, output};
 
 /// All parts of a sidecar that its admin interface shows or changes.
 pub(super) struct Administration {
@@ -35,6 +34,8 @@ pub(super) struct Administration {
     pub(super) listen: Vec<String>,
     /// When the process started.
     pub(super) started: Timestamp,
+    /// What did not fit into the limits of the process.
+    pub(super) shrunk: Vec<ShrunkReading>,
     pub(super) state_file: Option<AdministeredStateFile>,
     pub(super) shared_cache: Option<AdministeredSharedCache>,
 }
@@ -49,6 +50,10 @@ impl Administered for Administration {
             ignored_responses: self.upstream.ignored_responses().by_label(),
             upstream_traffic: self.upstream.traffic().by_label(),
             tcp_connections: self.connections.by_label(),
+            task_restarts: self.resolver.vitals().restarts().by_label(),
+            log_lines_dropped: output::dropped(),
+            shrunk: self.shrunk.clone(),
+            upstream_sockets_lacking: self.upstream.lacking(),
             state_file: self.state_file.as_ref().map(|state_file| state_file.read(now)),
             shared_cache: self.shared_cache.as_ref().map(|shared_cache| shared_cache.read(now)),
             ..self.resolver.reading()
@@ -80,7 +85,7 @@ impl Administered for Administration {
         let words = request.words().to_owned();
         // The memory is flushed first, so that no flushed answer is given from here on. The flush
         // is written to the state file next, so that no flushed answer comes back after a crash.
-        let scope: Scope = Arc::new(move |key| request.covers(key));
+        let scope = request.scope().clone();
         let flushed = self.memory.flush_all(&scope);
         events::CacheFlushed { scope: &words, flushed }.emit();
         let durable = match &self.state_file {

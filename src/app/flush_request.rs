@@ -2,26 +2,14 @@
 
 use crate::adapters::admin::FlushScope;
 use crate::adapters::seed;
-use crate::core::key::{Key, is_within};
+use crate::config::validate::bare_suffix;
+use crate::memory::flushes::{Extent, Scope};
 
 /// Names and types that are to be flushed.
 pub(super) struct FlushRequest {
-    /// The name in wire format, in lower case.
-    name: Vec<u8>,
-    extent: Extent,
-    /// The type; `None` for all types.
-    rtype: Option<u16>,
+    scope: Scope,
     /// The request in words, for the log.
     words: String,
-}
-
-/// How much of the tree of names a request covers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// The name itself, and no other name.
-    Name,
-    /// The name itself and all names below it.
-    Subtree,
 }
 
 impl FlushRequest {
@@ -40,6 +28,15 @@ impl FlushRequest {
                     .to_owned());
             }
         };
+        if let Some(bare) = bare_suffix(text) {
+            return Err(format!(
+                "\"{text}\" is no suffix as it is written here. To flush {bare} and all names below it, name {bare} \
+                 as below (`holdover cache flush --below {bare}`)"
+            ));
+        }
+        if text.trim() == "*" {
+            return Err("\"*\" is a name like any other. To flush everything, name . as below".to_owned());
+        }
         let name = seed::read_name(text)
             .ok_or_else(|| format!("\"{text}\" is no domain name. Allowed: a name such as www.example.com"))?;
         let rtype = scope.rtype.as_deref().map(|rtype| {
@@ -53,7 +50,7 @@ impl FlushRequest {
             (Extent::Subtree, None) => format!("{text} and all below"),
             (Extent::Subtree, Some(rtype)) => format!("{text} and all below, {rtype}"),
         };
-        Ok(Self { name: name.to_ascii_lowercase(), extent, rtype: rtype.transpose()?, words })
+        Ok(Self { scope: Scope::new(&name, extent, rtype.transpose()?), words })
     }
 
     /// The request in words, for the log.
@@ -61,20 +58,16 @@ impl FlushRequest {
         &self.words
     }
 
-    /// Whether the request covers the answer that is remembered under this key.
-    pub(super) fn covers(&self, key: &Key) -> bool {
-        let is_named = match self.extent {
-            Extent::Name => key.name() == self.name,
-            Extent::Subtree => is_within(key.name(), &self.name),
-        };
-        is_named && self.rtype.is_none_or(|rtype| rtype == key.qtype())
+    /// The names and types that the request covers.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::key::Dnssec;
+    use crate::core::key::{Dnssec, Key};
     use crate::core::testing::name;
 
     fn covered(own: Option<&str>, below: Option<&str>, rtype: Option<&str>) -> Result<Vec<&'static str>, String> {
@@ -82,7 +75,8 @@ mod tests {
         let request = FlushRequest::read(&FlushScope { name: text(own), below: text(below), rtype: text(rtype) })?;
         let keys = [("example.com", 1), ("www.example.com", 1), ("www.example.com", 28), ("wexample.com", 1)];
         let shown = ["example.com A", "www.example.com A", "www.example.com AAAA", "wexample.com A"];
-        let is = |(text, rtype): &(&str, u16)| request.covers(&Key::new(&name(text), *rtype, 1, Dnssec::default()));
+        let is =
+            |(text, rtype): &(&str, u16)| request.scope().covers(&Key::new(&name(text), *rtype, 1, Dnssec::default()));
         Ok(keys.iter().zip(shown).filter(|(key, _)| is(key)).map(|(_, shown)| shown).collect())
     }
 
@@ -95,6 +89,15 @@ mod tests {
         assert_eq!(covered(Some("www.example.com"), None, Some("aaaa")).unwrap(), ["www.example.com AAAA"]);
         assert_eq!(covered(None, Some("example.com"), Some("A")).unwrap(), ["example.com A", "www.example.com A"]);
         assert_eq!(covered(None, Some("."), None).unwrap().len(), 4);
+    }
+
+    #[test]
+    fn a_wildcard_is_refused_with_what_to_write() {
+        for text in ["*.example.com", ".example.com", "~example.com"] {
+            for told in [covered(Some(text), None, None), covered(None, Some(text), None)] {
+                assert!(told.unwrap_err().contains("flush --below example.com`"), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! | is empty, cut off, gone or unreadable at the start already | remembered answers are served |
 //! | is unchanged | nothing |
 //!
-//! Upstreams that are in both files keep their state, and nothing remembered is lost. That the last
+//! Upstreams that are in both files keep their state, and nothing remembered is lost. One that is
+//! asked over another transport from now on (`options use-vc`) is another upstream. That the last
 //! good upstreams are kept is logged once. Without any upstream at the start, health checks wait
 //! for one as they do for critical names.
 //!
@@ -23,11 +24,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::adapters::resolv_conf::{self, ResolvConfError};
+use super::patient_read::{HANGS, PatientReads};
+use crate::adapters::resolv_conf::{self, HostNameservers, ResolvConfError};
 use crate::config::settings::Settings;
 use crate::core::upstream::{Role, UpstreamPolicy};
 use crate::resolver::Resolver;
 use crate::telemetry::events;
+use crate::telemetry::tasks::LongTask;
 
 /// How often the file is read: with [`SETTLE`], a change is applied within 5 s.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -37,8 +40,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 /// The upstream that stands for the name servers of a `resolv.conf`.
 #[must_use]
-pub fn upstream(addresses: Vec<SocketAddr>) -> UpstreamPolicy {
-    UpstreamPolicy::plain("resolv.conf", addresses)
+pub fn upstream(found: HostNameservers) -> UpstreamPolicy {
+    UpstreamPolicy { transport: found.transport, ..UpstreamPolicy::plain("resolv.conf", found.addresses) }
 }
 
 /// Watches the `resolv.conf` for as long as the resolver runs, if the upstreams come from one;
@@ -48,21 +51,24 @@ pub(super) fn start(settings: &Settings, own: &[SocketAddr], resolver: &Arc<Reso
     let look_again = Arc::new(Notify::new());
     if let Some(path) = &settings.resolv_conf {
         let is_from_file = |upstream: &&UpstreamPolicy| upstream.zones.is_empty() && upstream.role == Role::Primary;
-        let current = settings.upstreams.iter().filter(is_from_file);
-        let current = current.flat_map(|upstream| upstream.addresses.clone()).collect();
+        let current = settings.upstreams.iter().find(is_from_file).map_or(HostNameservers::NONE, |upstream| {
+            HostNameservers { addresses: upstream.addresses.clone(), transport: upstream.transport }
+        });
         let watch = HostUpstreamsWatch { path: path.clone(), own: own.to_vec(), current };
-        resolver.spawn(watch.run(Arc::clone(resolver), Arc::clone(&look_again)));
+        let (own, notified) = (Arc::clone(resolver), Arc::clone(&look_again));
+        resolver.supervise(LongTask::ResolvConf, move || watch.clone().run(Arc::clone(&own), Arc::clone(&notified)));
     }
     look_again
 }
 
 /// The watch over a `resolv.conf`.
+#[derive(Clone)]
 struct HostUpstreamsWatch {
     path: PathBuf,
     /// The addresses on which holdover listens.
     own: Vec<SocketAddr>,
-    /// The upstreams that are in use, in the order of the file.
-    current: Vec<SocketAddr>,
+    /// The upstreams that are in use.
+    current: HostNameservers,
 }
 
 impl HostUpstreamsWatch {
@@ -70,11 +76,12 @@ impl HostUpstreamsWatch {
     async fn run(mut self, resolver: Arc<Resolver>, look_again: Arc<Notify>) {
         // The error that was logged last, until the file can be read again.
         let mut complaint = None;
-        let mut wait = if self.current.is_empty() { Duration::ZERO } else { LOOK_EVERY };
+        let mut reads = PatientReads::new();
+        let mut wait = if self.current.addresses.is_empty() { Duration::ZERO } else { LOOK_EVERY };
         loop {
             let _ = tokio::time::timeout(wait, look_again.notified()).await;
             wait = LOOK_EVERY;
-            let found = self.read().await;
+            let found = self.read(&mut reads).await;
             if found.as_ref().is_ok_and(|found| *found == self.current) {
                 complaint = None;
                 continue;
@@ -82,14 +89,18 @@ impl HostUpstreamsWatch {
             // The file has changed or cannot be read. Read it once more after a moment; only a
             // result that is the same both times counts.
             tokio::time::sleep(SETTLE).await;
-            match (found, self.read().await) {
+            match (found, self.read(&mut reads).await) {
                 (Ok(before), Ok(found)) if before == found => {
                     complaint = None;
                     self.apply(&resolver, found);
                 }
                 (Err(before), Err(reason)) if before == reason && complaint.as_ref() != Some(&reason) => {
-                    events::HostUpstreamsUnusable { path: &self.path, reason: &reason, kept: self.current.len() }
-                        .emit();
+                    events::HostUpstreamsUnusable {
+                        path: &self.path,
+                        reason: &reason,
+                        kept: self.current.addresses.len(),
+                    }
+                    .emit();
                     complaint = Some(reason);
                 }
                 // The file still changes, or its error was logged before.
@@ -98,7 +109,7 @@ impl HostUpstreamsWatch {
         }
     }
 
-    fn apply(&mut self, resolver: &Arc<Resolver>, found: Vec<SocketAddr>) {
+    fn apply(&mut self, resolver: &Arc<Resolver>, found: HostNameservers) {
         resolver.replace_upstream(&upstream(found.clone()));
         self.current = found;
         let labels: Vec<String> = resolver.upstreams().all().iter().map(|upstream| upstream.label.clone()).collect();
@@ -106,9 +117,10 @@ impl HostUpstreamsWatch {
     }
 
     /// Reads the file on a thread that may block, so that no query waits for a disk.
-    async fn read(&self) -> Result<Vec<SocketAddr>, String> {
+    async fn read(&self, reads: &mut PatientReads<Result<HostNameservers, String>>) -> Result<HostNameservers, String> {
         let (path, own) = (self.path.clone(), self.own.clone());
-        let read = tokio::task::spawn_blocking(move || resolv_conf::read(&path, &own)).await;
-        read.map_err(|error| error.to_string())?.map_err(|error: ResolvConfError| error.to_string())
+        let work = move || resolv_conf::read(&path, &own).map_err(|error: ResolvConfError| error.to_string());
+        let hangs = || Err(format!("{}: {HANGS}", self.path.display()));
+        reads.read(work).await.unwrap_or_else(hangs)
     }
 }

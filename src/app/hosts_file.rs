@@ -3,7 +3,7 @@
 //! | the file | what happens |
 //! |---|---|
 //! | has another stamp than before, and the same stamp 200 ms later | its content replaces the former content |
-//! | is gone, unreadable, or too large | its last good content is still answered, and that is logged once |
+//! | is gone, unreadable, too large, or hangs | its last good content is still answered, and that is logged once |
 //! | has lines that are not understood | these lines are left out, and logged once with their numbers |
 //!
 //! As with the host's `resolv.conf` ([`super::host_upstreams`]), the file is looked at again and
@@ -14,10 +14,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::patient_read::{HANGS, PatientReads, at_start};
 use crate::adapters::hosts::{self, HostsError, Stamp};
 use crate::core::hosts::ParsedHosts;
 use crate::resolver::Resolver;
 use crate::telemetry::events;
+use crate::telemetry::tasks::LongTask;
 
 /// How often the file's stamp is looked at: with [`SETTLE`], a change is answered within 3 s.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -27,13 +29,18 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 /// Reads a hosts file into the resolver, and watches the file for as long as the resolver runs.
 pub(super) fn start(path: PathBuf, resolver: &Arc<Resolver>) {
-    let mut watch = HostsFileWatch { path, seen: None, complaint: None };
-    let found = hosts::stamp(&watch.path).and_then(|stamp| Ok((stamp, hosts::read(&watch.path)?)));
-    watch.apply(resolver, found);
-    resolver.spawn(watch.run(Arc::clone(resolver)));
+    let mut watch = HostsFileWatch { path: path.clone(), seen: None, complaint: None };
+    if let Some(found) = at_start(move || hosts::stamp(&path).and_then(|stamp| Ok((stamp, hosts::read(&path)?)))) {
+        watch.apply(resolver, found);
+    } else {
+        watch.complain(HANGS);
+    }
+    let own = Arc::clone(resolver);
+    resolver.supervise(LongTask::HostsFile, move || watch.clone().run(Arc::clone(&own)));
 }
 
 /// The watch over a hosts file.
+#[derive(Clone)]
 struct HostsFileWatch {
     path: PathBuf,
     /// The stamp of the content that is answered now.
@@ -45,10 +52,14 @@ struct HostsFileWatch {
 impl HostsFileWatch {
     /// Watches the file until the task is dropped.
     async fn run(mut self, resolver: Arc<Resolver>) {
+        let (mut stamps, mut reads) = (PatientReads::new(), PatientReads::new());
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let path = self.path.clone();
-            let Some(before) = blocking(move || hosts::stamp(&path)).await else { continue };
+            let Some(before) = stamps.read(move || hosts::stamp(&path)).await else {
+                self.complain(HANGS);
+                continue;
+            };
             if before.as_ref().is_ok_and(|stamp| self.seen == Some(*stamp)) {
                 self.complaint = None;
                 continue;
@@ -57,7 +68,7 @@ impl HostsFileWatch {
             // same then.
             tokio::time::sleep(SETTLE).await;
             let path = self.path.clone();
-            let found = blocking(move || {
+            let found = reads.read(move || {
                 let (read, after) = (hosts::read(&path)?, hosts::stamp(&path)?);
                 Ok((after, read))
             });
@@ -65,7 +76,7 @@ impl HostsFileWatch {
                 // The file still changes: it is looked at again.
                 (Ok(before), Some(Ok((after, _)))) if before != after => {}
                 (_, Some(found)) => self.apply(&resolver, found),
-                (_, None) => {}
+                (_, None) => self.complain(HANGS),
             }
         }
     }
@@ -80,18 +91,15 @@ impl HostsFileWatch {
                 resolver.replace_hosts(hosts);
                 (self.seen, self.complaint) = (Some(stamp), None);
             }
-            Err(error) => {
-                let reason = error.to_string();
-                if self.complaint.as_ref() != Some(&reason) {
-                    events::HostsUnusable { path: &self.path, reason: &reason }.emit();
-                }
-                self.complaint = Some(reason);
-            }
+            Err(error) => self.complain(&error.to_string()),
         }
     }
-}
 
-/// Runs work that may wait for a disk on a thread that may block; `None` when that thread panicked.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    tokio::task::spawn_blocking(work).await.ok()
+    /// Logs why the file cannot be used, once until something changes.
+    fn complain(&mut self, reason: &str) {
+        if self.complaint.as_deref() != Some(reason) {
+            events::HostsUnusable { path: &self.path, reason }.emit();
+        }
+        self.complaint = Some(reason.to_owned());
+    }
 }

@@ -25,12 +25,28 @@ pub(super) struct OpenAddress {
     pub(super) address: SocketAddr,
 }
 
-/// Opens all listen addresses.
+/// Opens all listen addresses, and gives those that this host does not have at present apart: a
+/// bridge may come later, and IPv6 may be switched off. One address has to be there.
 ///
 /// # Errors
-/// [`StartError::Listen`] for the first address that cannot be had.
-pub(super) fn open(listen: &Listen) -> Result<Vec<OpenAddress>, StartError> {
-    listen.addresses.iter().map(|address| bind(*address, listen.threads)).collect()
+/// [`StartError::Listen`] for the first address that cannot be had for another reason, or when none
+/// is there.
+pub(super) fn open(listen: &Listen) -> Result<(Vec<OpenAddress>, Vec<SocketAddr>), StartError> {
+    let (mut open, mut missing, mut first) = (Vec::new(), Vec::new(), None);
+    for address in &listen.addresses {
+        match bind(*address, listen.threads) {
+            Ok(bound) => open.push(bound),
+            Err(error) if error.is_missing_address() => {
+                missing.push(*address);
+                first.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match first {
+        Some(error) if open.is_empty() => Err(error),
+        Some(_) | None => Ok((open, missing)),
+    }
 }
 
 /// Rejects upstreams that are holdover itself. Validation of the configuration does the same, but
@@ -48,7 +64,10 @@ pub(super) fn refuse_own(listening: &[SocketAddr], upstreams: &[UpstreamPolicy])
 
 /// Opens one listen address. Port 0 stands for any port that is free for both protocols: a port
 /// that the operating system gives for TCP may be in use for UDP, so several ports are tried.
-fn bind(address: SocketAddr, threads: usize) -> Result<OpenAddress, StartError> {
+///
+/// # Errors
+/// [`StartError::Listen`].
+pub(super) fn bind(address: SocketAddr, threads: usize) -> Result<OpenAddress, StartError> {
     let mut left = if address.port() == 0 { ANY_PORT_TRIES } else { 1 };
     loop {
         left -= 1;

@@ -63,15 +63,17 @@ impl Running {
     }
 
     /// Ends the sidecar: first the fronts, then all work that goes on without clients, then the
-    /// admin interface; the state file is written last.
-    pub async fn stop(mut self) {
-        self.fronts.stop().await;
+    /// admin interface; the state file is written last. Queries that wait have half of `within`,
+    /// and the state file the other half.
+    pub async fn stop(mut self, within: Duration) {
+        let half = within / 2;
+        let _late = tokio::time::timeout(half, self.fronts.stop()).await;
         self.resolver.stop();
         if let Some(admin) = self.admin.take() {
             admin.stop();
         }
         if let Some(state_file) = self.state_file.take() {
-            state_file.finish().await;
+            state_file.finish(half).await;
         }
         events::Stopped { answered: self.fronts.answered() }.emit();
     }

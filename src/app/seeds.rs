@@ -5,11 +5,14 @@
 //! is logged and left out. A seed never replaces a newer answer. An answer without a date replaces
 //! no answer at all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::patient_read::{begin, wait_at_start};
 use crate::adapters::admin::Imported;
 use crate::adapters::seed::{self, SeedError};
 use crate::core::policy::Policy;
+use crate::core::restore;
 use crate::memory::Memory;
 use crate::memory::journal::Origin;
 use crate::memory::store::Found;
@@ -28,15 +31,27 @@ pub(super) fn size_max(policy: &Policy) -> usize {
 }
 
 /// Reads each seed of the configuration into memory, and logs how many of its answers were learned.
-pub(super) fn load(paths: &[PathBuf], memory: &Memory) {
+/// The start waits for a second and not longer: from the first seed that takes more, all are read
+/// beside the running sidecar.
+pub(super) fn load(paths: &[PathBuf], memory: &Arc<Memory>) {
+    let mut waits = true;
     for path in paths {
-        let text = seed::read_file(path, size_max(memory.policy()));
-        match text.and_then(|text| import(&text, memory, Origin::Seed)) {
-            Ok(Imported { learned, older, expired, invalid, mistakes }) => {
-                events::SeedRead { path, learned, older, expired, invalid, mistakes: &mistakes }.emit();
-            }
-            Err(error) => events::SeedUnusable { path, reason: &error.to_string() }.emit(),
+        let (own, memory) = (path.clone(), Arc::clone(memory));
+        let started = begin(move || load_one(&own, &memory));
+        if waits && wait_at_start(&started).is_none() {
+            waits = false;
+            events::SeedLate { path }.emit();
         }
+    }
+}
+
+fn load_one(path: &Path, memory: &Memory) {
+    let text = seed::read_file(path, size_max(memory.policy()));
+    match text.and_then(|text| import(&text, memory, Origin::Seed)) {
+        Ok(Imported { learned, older, expired, invalid, mistakes }) => {
+            events::SeedRead { path, learned, older, expired, invalid, mistakes: &mistakes }.emit();
+        }
+        Err(error) => events::SeedUnusable { path, reason: &error.to_string() }.emit(),
     }
 }
 
@@ -51,10 +66,14 @@ pub(super) fn import(text: &str, memory: &Memory, origin: Origin) -> Result<Impo
         // The memory itself keeps an answer that is as new or newer. Nobody knows whether an answer
         // without a date is newer, so any remembered answer is kept in its place.
         let known = || matches!(memory.find(&answer.key, now), Found::Answer(_));
-        let is_learned =
-            !(answer.entry.undated && known()) && memory.restore(&answer.key, answer.entry, answer.hits, origin);
+        let entry = match origin {
+            Origin::Import => restore::as_stale(answer.entry, now),
+            Origin::Upstream | Origin::StateFile | Origin::Seed | Origin::SharedCache => answer.entry,
+        };
+        let is_learned = !(entry.undated && known()) && memory.restore(&answer.key, entry, answer.hits, origin);
         if is_learned { learned += 1 } else { older += 1 }
     })?;
+    memory.review_restored();
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let mistakes = left.mistakes.iter().map(ToString::to_string).collect();
     Ok(Imported { learned, older, expired: count(left.too_old), invalid: count(left.refused), mistakes })

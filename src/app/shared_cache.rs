@@ -32,6 +32,7 @@ mod with {
     use crate::telemetry::reading::{SharedCacheReading, seconds};
     use crate::telemetry::shared_cache::{Counted, Reach};
     use crate::telemetry::tally::Tally;
+    use crate::telemetry::tasks::LongTask;
 
     /// The shared cache as the admin interface sees it.
     pub(in crate::app) struct AdministeredSharedCache {
@@ -88,9 +89,9 @@ mod with {
             chance: Arc::clone(chance),
             answer: Arc::new(answer),
         };
-        let (cache, task) = SharedCacheClient::new(own, ports);
+        let (cache, start) = SharedCacheClient::new(own, ports);
         resolver.share(Arc::clone(&cache) as Arc<dyn SharedCache>);
-        resolver.spawn(task);
+        resolver.supervise(LongTask::SharedCache, start);
         Some(AdministeredSharedCache { url: own.url.clone(), group: own.group.clone(), cache })
     }
 

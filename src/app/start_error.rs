@@ -32,6 +32,21 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+impl StartError {
+    /// Whether this host does not have a listen address at present: no interface has it, or its
+    /// address family is switched off.
+    #[must_use]
+    pub(super) fn is_missing_address(&self) -> bool {
+        match self {
+            Self::Listen { source, .. } => {
+                source.kind() == io::ErrorKind::AddrNotAvailable
+                    || source.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+            }
+            Self::OwnAddress(_) | Self::Chance(_) | Self::Thread(_) => false,
+        }
+    }
+}
+
 /// Says what an operator can do about a listen address that cannot be opened.
 fn advice(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {

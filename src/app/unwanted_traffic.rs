@@ -39,6 +39,7 @@ impl LastRejectedClient {
 }
 
 /// The task that compares the counters of unwanted traffic and writes the lines.
+#[derive(Clone)]
 pub(super) struct UnwantedTrafficWatch {
     resolver: Arc<Resolver>,
     tallies: Vec<Arc<Tally>>,
@@ -50,7 +51,7 @@ pub(super) struct UnwantedTrafficWatch {
 
 /// The count and the time of the last line about each kind, in the order of
 /// [`UnwantedTraffic::ALL`].
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Logged([(u64, Option<Timestamp>); UnwantedTraffic::ALL.len()]);
 
 impl Logged {
@@ -95,12 +96,15 @@ impl UnwantedTrafficWatch {
     fn count(&self, kind: UnwantedTraffic) -> u64 {
         match kind {
             UnwantedTraffic::NotAQuery => resolver::sum(&self.tallies, Answered::Dropped),
-            UnwantedTraffic::RejectedQuery => resolver::sum(&self.tallies, Answered::Rejected),
+            UnwantedTraffic::RejectedQuery => {
+                resolver::sum(&self.tallies, Answered::Rejected) + self.connections.total(ConnectionEvent::QueryTooLong)
+            }
             UnwantedTraffic::NotAllowed => {
                 resolver::sum(&self.tallies, Answered::NotAllowed) + self.connections.total(ConnectionEvent::NotAllowed)
             }
             UnwantedTraffic::ConnectionLimit => {
-                self.connections.total(ConnectionEvent::Evicted) + self.connections.total(ConnectionEvent::OverLimit)
+                let kinds = [ConnectionEvent::Evicted, ConnectionEvent::OverLimit, ConnectionEvent::OverBytes];
+                kinds.iter().map(|kind| self.connections.total(*kind)).sum()
             }
             UnwantedTraffic::UnmatchedResponse => {
                 Mismatch::ALL.iter().map(|mismatch| self.upstream.ignored(*mismatch)).sum()

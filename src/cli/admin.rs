@@ -11,7 +11,7 @@ use clap::Args;
 use super::check::timeout;
 use crate::adapters::admin::client::{Client, ClientError};
 use crate::config::settings::Admin;
-use crate::config::{self, Flags, limits};
+use crate::config::{self, Flags, UnknownNames, limits};
 use crate::telemetry::console;
 
 /// Arguments of every subcommand that asks a running sidecar.
@@ -20,6 +20,10 @@ pub(super) struct AdminArguments {
     /// Admin interface of the sidecar [default: that of environment and configuration file]
     #[arg(long, value_name = "ADDR[:PORT]|PATH", value_parser = admin)]
     admin: Option<Admin>,
+    /// File with the token of the sidecar's [admin] token_file, to change its cache over TCP
+    /// [default: that of environment and configuration file]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// How long to wait for an answer
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
     timeout: Duration,
@@ -49,10 +53,13 @@ impl AdminArguments {
     /// A client of the configured interface. The error is the exit code, after a message was
     /// written to standard error.
     fn client(self) -> Result<Client, ExitCode> {
-        let admin = match self.admin {
-            Some(admin) => Some(admin),
-            None => match config::load(Flags { config: self.config, ..Flags::default() }, std::env::vars_os()) {
-                Ok(settings) => settings.admin.map(reachable),
+        let (admin, token_file) = match self.admin {
+            Some(admin) => (Some(admin), self.token_file),
+            None => match config::load(
+                Flags { config: self.config, unknown: UnknownNames::Allow, ..Flags::default() },
+                std::env::vars_os(),
+            ) {
+                Ok(settings) => (settings.admin.map(reachable), self.token_file.or(settings.admin_token_file)),
                 Err(error) => {
                     console::complain(&error);
                     return Err(ExitCode::from(error.exit_code()));
@@ -63,7 +70,7 @@ impl AdminArguments {
             console::complain(NOWHERE);
             return Err(ExitCode::FAILURE);
         };
-        Ok(Client { admin, timeout: self.timeout })
+        Ok(Client { admin, token_file, timeout: self.timeout })
     }
 
     /// Asks the sidecar and shows its answer. When it cannot be asked, one line on standard error

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | an address | ready | 0 |
 //! | NXDOMAIN from holdover | queries are answered, but critical names are missing | 1, with `--alive` 0 |
+//! | NODATA from holdover | what resolves and recovers has stood still for 2 s | 1 |
 //! | anything else | something else answers there | 1 |
 //! | none, or "port unreachable" | holdover does not run there | 1 |
 
@@ -19,10 +20,11 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::upstreams;
 use crate::adapters::chance::SystemChance;
 use crate::config::layer::Raw;
 use crate::config::quantity::{Bounds, Quantity};
-use crate::config::{self, Flags, limits};
+use crate::config::{self, Flags, UnknownNames, limits};
 use crate::core::key::{Dnssec, Key};
 use crate::core::message::{Header, TYPE_A};
 use crate::core::special::{READY, RESPONSIBLE};
@@ -52,6 +54,13 @@ pub struct CheckArguments {
     /// Configuration file to take the listen address from
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Also ask each configured upstream once, for roll-outs; never for probes, since an outage of
+    /// the upstreams must not restart the sidecar that bridges it
+    #[arg(long)]
+    upstream: bool,
+    /// File from which the upstreams are read when none is configured, with --upstream
+    #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
+    resolv_conf: PathBuf,
 }
 
 /// The kind of program that answers at an address.
@@ -61,6 +70,8 @@ pub(super) enum CheckResult {
     Ready,
     /// Holdover answers, but waits for its critical names.
     NotReady,
+    /// Holdover answers from memory, but nothing behind that moves any more.
+    Stalled,
     /// Something answers that is not holdover.
     NotHoldover,
 }
@@ -87,17 +98,32 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
 /// Standard output cannot be written.
 pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
     // Without a flag, the address is the one at which a sidecar with this configuration listens.
-    let server = match arguments.server {
-        Some(server) => server,
-        None => match config::load(Flags { config: arguments.config, ..Flags::default() }, std::env::vars_os()) {
-            Ok(settings) => reachable(settings.listen.addresses.first().copied()),
+    let flags = Flags { config: arguments.config.clone(), unknown: UnknownNames::Allow, ..Flags::default() };
+    let settings = if arguments.server.is_none() || arguments.upstream {
+        match config::load(flags, std::env::vars_os()) {
+            Ok(settings) => Some(settings),
             Err(error) => {
                 console::complain(&error);
                 return Ok(ExitCode::from(error.exit_code()));
             }
-        },
+        }
+    } else {
+        None
     };
-    // Only a sidecar that answers as it should gives success; everything else is a problem.
+    let configured = settings.as_ref().map(|settings| settings.listen.addresses.as_slice());
+    let server = arguments.server.unwrap_or_else(|| first_present(configured.unwrap_or_default()));
+    let code = check(server, &arguments)?;
+    match settings {
+        Some(settings) if arguments.upstream && code == ExitCode::SUCCESS => {
+            upstreams::ask_all(settings, &arguments.resolv_conf, arguments.timeout)
+        }
+        Some(_) | None => Ok(code),
+    }
+}
+
+/// Asks the sidecar at an address. Only one that answers as it should gives success; everything
+/// else is a problem.
+fn check(server: SocketAddr, arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let problem = match ask(server, arguments.timeout) {
         Ok(CheckResult::Ready) => {
             console::say("ready\n")?;
@@ -110,6 +136,11 @@ pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
         Ok(CheckResult::NotReady) => {
             format!("holdover answers on {server}, but is not ready: it waits for its critical names")
         }
+        Ok(CheckResult::Stalled) => {
+            format!(
+                "holdover answers on {server} from memory alone: it does not resolve or recover any more; restart it"
+            )
+        }
         Ok(CheckResult::NotHoldover) => format!("what answers on {server} is not holdover"),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => format!("nothing listens on {server}"),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
@@ -119,6 +150,14 @@ pub fn run(arguments: CheckArguments) -> anyhow::Result<ExitCode> {
     };
     console::complain(problem);
     Ok(ExitCode::FAILURE)
+}
+
+/// The first listen address that this host has at present, as a client on this host reaches it: the
+/// others are not served before they are there. When it has none of them, the first one.
+pub(super) fn first_present(listen: &[SocketAddr]) -> SocketAddr {
+    let is_present = |address: &SocketAddr| UdpSocket::bind(SocketAddr::new(address.ip(), 0)).is_ok();
+    let all = || listen.iter().map(|address| reachable(Some(*address)));
+    all().find(is_present).unwrap_or_else(|| reachable(listen.first().copied()))
 }
 
 /// The listen address as a client on this host reaches it: loopback if it stands for all addresses.
@@ -169,9 +208,11 @@ pub(super) fn ask(server: SocketAddr, timeout: Duration) -> io::Result<CheckResu
 fn read_response(answer: &[u8]) -> CheckResult {
     let Ok(header) = Header::read(answer) else { return CheckResult::NotHoldover };
     let [answers, ..] = header.records;
+    let is_ours = || answer.windows(RESPONSIBLE.len()).any(|window| window == RESPONSIBLE);
     match (header.rcode(), answers) {
         (0, 1) => CheckResult::Ready,
-        (NXDOMAIN, 0) if answer.windows(RESPONSIBLE.len()).any(|window| window == RESPONSIBLE) => CheckResult::NotReady,
+        (NXDOMAIN, 0) if is_ours() => CheckResult::NotReady,
+        (0, 0) if is_ours() => CheckResult::Stalled,
         _ => CheckResult::NotHoldover,
     }
 }
@@ -190,6 +231,16 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_this_host_does_not_have_is_not_asked_while_there_is_another() {
+        let read = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let (missing, present) = (read("192.0.2.99:53"), read("127.0.0.1:5353"));
+        assert_eq!(first_present(&[missing, present]), present);
+        assert_eq!(first_present(&[missing]), missing);
+        assert_eq!(first_present(&[read("0.0.0.0:5353")]).to_string(), "127.0.0.1:5353");
+        assert_eq!(first_present(&[]).to_string(), "127.0.0.1:53");
+    }
+
+    #[test]
     fn addresses_and_times_say_what_is_allowed() {
         assert_eq!(server("::1").unwrap().to_string(), "[::1]:53");
         assert_eq!(server("[::1]").unwrap().to_string(), "[::1]:53");
@@ -204,5 +255,8 @@ mod tests {
         assert_eq!(read_response(&denial), CheckResult::NotHoldover);
         assert_eq!(read_response(&[0; 3]), CheckResult::NotHoldover);
         assert_eq!(read_response(&[&denial[..], RESPONSIBLE].concat()), CheckResult::NotReady);
+        let nodata = [0, 1, 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0];
+        assert_eq!(read_response(&nodata), CheckResult::NotHoldover);
+        assert_eq!(read_response(&[&nodata[..], RESPONSIBLE].concat()), CheckResult::Stalled);
     }
 }

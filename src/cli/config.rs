@@ -2,12 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::upstreams;
 use crate::app::shared_cache;
-use crate::config::{self, Flags, render};
+use crate::config::{self, Flags, UnknownNames, render};
 use crate::telemetry::console;
+
+/// How long each upstream may take to answer.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
 
 /// Arguments of `holdover config`.
 #[derive(Debug, Args)]
@@ -23,6 +28,15 @@ enum ConfigCommand {
         /// Configuration file
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Succeed although there are keys or variables that this version does not know
+        #[arg(long)]
+        lenient: bool,
+        /// Also ask each upstream once, which fails when one does not answer
+        #[arg(long)]
+        ask: bool,
+        /// File from which the upstreams are read when none is configured, with --ask
+        #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
+        resolv_conf: PathBuf,
     },
     /// Prints a configuration file with all keys, their defaults, ranges and reasons
     Default,
@@ -36,16 +50,21 @@ enum ConfigCommand {
 pub fn run(arguments: ConfigArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         ConfigCommand::Default => console::say(&render::default_file())?,
-        ConfigCommand::Check { config } => {
+        ConfigCommand::Check { config, lenient, ask, resolv_conf } => {
             let subject =
                 config.as_ref().map_or_else(|| "the configuration".to_owned(), |path| path.display().to_string());
-            match config::load(Flags { config, ..Flags::default() }, std::env::vars_os()) {
+            let unknown = if lenient { UnknownNames::Allow } else { UnknownNames::Refuse };
+            match config::load(Flags { config, unknown, ..Flags::default() }, std::env::vars_os()) {
                 Ok(settings) => {
                     console::say(&format!("{subject} is valid\n"))?;
+                    settings.unknown.iter().chain(&settings.remarks).for_each(console::complain);
                     // No failure: the check may run where the secrets are not, and holdover starts
                     // without them as well.
                     if let Some(complaint) = shared_cache::complaint(&settings) {
                         console::complain(format!("{complaint} Until then the shared cache is not used."));
+                    }
+                    if ask {
+                        return upstreams::ask_all(settings, &resolv_conf, ASK_WITHIN);
                     }
                 }
                 Err(error) => {

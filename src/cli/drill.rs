@@ -13,7 +13,7 @@ use crate::config::quantity::{read_duration, show_duration};
 use crate::config::settings::Server;
 use crate::config::validate::shared_cache_servers;
 use crate::drill;
-use crate::drill::fault::{Incident, Scenario};
+use crate::drill::fault::{Incident, NameServers, Scenario};
 use crate::drill::options::{DrillOptions, OtherResolver, Output};
 use crate::telemetry::console;
 
@@ -23,10 +23,12 @@ pub struct DrillArguments {
     /// The outage to rehearse
     #[arg(long, value_enum, default_value = "blackhole")]
     scenario: Scenario,
-    /// Queries per second, sent both with holdover and without: 1 to 20000
+    /// Queries per second, sent both with holdover and without: 1 to 20000. The scenario low-rate
+    /// sends 1, cold-loss at most 100, and slow-authority, views and recovery at most 500
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     qps: u32,
-    /// Number of names that clients ask for: 1 to 10000
+    /// Number of names that clients ask for: 1 to 10000. The scenarios low-rate, recovery and
+    /// cold-loss choose their names themselves
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     names: u32,
     /// Unknown names per second in the scenario flood: 100 to 50000
@@ -34,7 +36,7 @@ pub struct DrillArguments {
     flood: u32,
     /// Length of the whole run: 4s to 1h. Shorter runs than 20s may not show how soon answers are
     /// fresh again. In the scenario seoul, --speed sets the length instead
-    #[arg(long, default_value = "40s", value_parser = duration)]
+    #[arg(long, default_value = "60s", value_parser = duration)]
     duration: Duration,
     /// How many times faster than in reality the 124 minutes of the scenario seoul pass: 1 to 1000
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -66,7 +68,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     let read = read_duration(text).filter(|duration| (DURATION_MIN..=DURATION_MAX).contains(duration));
     read.ok_or_else(|| {
         format!(
-            "give a duration with a unit, {} to {}, such as 40s",
+            "give a duration with a unit, {} to {}, such as 60s",
             show_duration(DURATION_MIN),
             show_duration(DURATION_MAX)
         )
@@ -116,6 +118,11 @@ fn options(arguments: DrillArguments) -> Result<DrillOptions, String> {
     let restarts = arguments.scenario.incident() == Incident::Restart;
     if target.is_some() && restarts {
         return Err("--scenario restart kills the resolver that it tests, and can start only holdover again; \
+                       leave out --target."
+            .to_owned());
+    }
+    if target.is_some() && arguments.scenario.name_servers() != NameServers::One {
+        return Err("--scenario views needs two upstreams, and another resolver has only that of --upstream-listen; \
                        leave out --target."
             .to_owned());
     }

@@ -14,13 +14,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::adapters::resolv_conf::takeover::{
-    Again, Applied, Force, Inspection, Replacement, Restored, Takeover, UpstreamSource, Wish,
+    Applied, Force, Inspection, Replacement, Restored, Takeover, UpstreamSource, Wish,
 };
 use crate::adapters::resolv_conf::{places, readers};
 use crate::cli::check::{CheckResult, ask, reachable};
 use crate::config::limits::DNS_PORT;
 use crate::config::settings::Settings;
-use crate::config::{self, Flags};
+use crate::config::{self, Flags, UnknownNames};
 use crate::core::resolv_conf::{ResolvConf, ResolvConfWriter};
 use crate::core::takeover::{Fallback, SecondNameserver};
 use crate::core::upstream::Role;
@@ -159,7 +159,7 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
                 Err(code) => return Ok(code),
             };
             let place = Takeover::new(&file.file, file.keep.as_deref())?;
-            let applied = place.apply(&wish, Again::Refused)?;
+            let applied = place.apply(&wish)?;
             console::say(&format!("{}\n", written_words(place.file(), &wish, &applied)))?;
             // Say what the operator should know now: who may overwrite the file, and that holdover
             // does not answer yet.
@@ -210,7 +210,10 @@ pub fn run(arguments: ResolvconfArguments) -> anyhow::Result<ExitCode> {
 /// The wish of the operator for the file, from flags, environment and configuration file. A wrong
 /// configuration is reported on standard error, and gives an exit code.
 fn from_configuration(arguments: WishArguments) -> anyhow::Result<Result<Wish, ExitCode>> {
-    match config::load(Flags { config: arguments.config, ..Flags::default() }, std::env::vars_os()) {
+    match config::load(
+        Flags { config: arguments.config, unknown: UnknownNames::Allow, ..Flags::default() },
+        std::env::vars_os(),
+    ) {
         Ok(settings) => Ok(Ok(wish(arguments.nameserver, arguments.fallback, &settings)?)),
         Err(error) => {
             console::complain(&error);

@@ -22,11 +22,13 @@
 //! any more is ended. A sidecar whose parent was killed drains, and ends within the drain's
 //! maximum.
 //!
-//! Signals are passed on, except those that a terminal has already sent to the application too.
-//! Ctrl-Z stops this process and the application, but not the sidecar, which goes on answering; the
-//! sidecar is not supervised until `fg`. The exit code is the application's: 128 and the number for
-//! a signal, 127 when the command was not found, 126 when it cannot be executed, as from a shell.
-//! Orphans are collected, so this may be the first process of a container.
+//! Signals are passed on, except those that a terminal has already sent to the application too:
+//! what the kernel has sent while this process is in the foreground. What another process sends,
+//! such as the runtime that stops the container, is passed on in any case. Ctrl-Z stops this
+//! process and the application, but not the sidecar, which goes on answering; the sidecar is not
+//! supervised until `fg`. The exit code is the application's: 128 and the number for a signal, 127
+//! when the command was not found, 126 when it cannot be executed, as from a shell. Orphans are
+//! collected, so this may be the first process of a container.
 
 use std::ffi::OsString;
 use std::io;
@@ -37,8 +39,9 @@ use anyhow::Context;
 use tokio::signal::unix::SignalKind;
 
 use crate::adapters::children;
-use crate::telemetry::console;
+use crate::config::error::EXIT_UNAVAILABLE;
 use crate::telemetry::takeover::RunsWithoutHoldover;
+use crate::telemetry::{console, output};
 
 mod arguments;
 mod hold;
@@ -46,10 +49,11 @@ mod orphan;
 mod sidecar;
 mod signals;
 mod supervision;
+mod user;
 
 pub use arguments::RunArguments;
-use sidecar::{EXIT_UNAVAILABLE, READY_EVERY, SidecarProcess, supervise};
-use signals::Signals;
+use sidecar::{READY_EVERY, SidecarProcess, supervise};
+use signals::{Arrived, Signals};
 
 /// Exit code when the command cannot be executed, as from a shell.
 const EXIT_NOT_EXECUTABLE: u8 = 126;
@@ -65,6 +69,7 @@ pub fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     if arguments.sidecar_of.is_some() {
         return orphan::serve(arguments);
     }
+    output::start();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
     let strict = arguments.strict;
@@ -128,10 +133,10 @@ async fn live(command: &[OsString], signals: &mut Signals, mut sidecar: Option<&
     let mut looking = Box::pin(supervise(sidecar.as_ref().and_then(|sidecar| sidecar.supervised()), Duration::ZERO));
     loop {
         tokio::select! {
-            kind = signals.next() => {
+            Arrived { kind, has_reached_all } = signals.next() => {
                 // All signals but SIGCHLD are for the application.
                 if kind != SignalKind::child() {
-                    if !signals::has_reached_all(kind) {
+                    if !has_reached_all {
                         children::signal(application, kind.as_raw_value());
                     }
                     continue;

@@ -8,24 +8,34 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 
+use super::other_signals;
 use crate::adapters::footprint;
 use crate::adapters::notify::{Message, ServiceManager};
-use crate::adapters::resolv_conf::{self, ResolvConfError};
-use crate::app::{self, host_upstreams};
+use crate::adapters::resolv_conf::{self, HostNameservers, ResolvConfError};
+use crate::app::{self, StartError, host_upstreams};
 use crate::config::environment;
-use crate::config::error::{ConfigError, EXIT_CONFIG};
+use crate::config::error::{ConfigError, EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::config::keys;
 use crate::config::layer::{GivenValue, Layer, Raw, ValueSource};
 use crate::config::settings::{Level, Settings};
-use crate::config::{self, Flags};
+use crate::config::{self, Flags, UnknownNames};
 use crate::core::upstream::{Role, UpstreamPolicy};
-use crate::telemetry::{console, events, logging};
+use crate::telemetry::{console, events, logging, output};
+
+/// How long the end may take from the signal on, with the drain of 25 s that is the default: all
+/// manifests give 30 s, after which the process is killed.
+const END_WITHIN: Duration = Duration::from_secs(29);
+/// How long waiting queries and the last write of the state file may take, whatever the drain took.
+const STOP_MIN: Duration = Duration::from_secs(4);
+/// How long they may take when there is time: a query waits for 5 s at most, and so does the write.
+const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// Flags of `holdover serve`.
 ///
@@ -76,6 +86,10 @@ pub struct ServeArguments {
     /// Least severe messages to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// Start although the configuration file has keys that this version does not know, as one for a
+    /// newer version may; they are logged
+    #[arg(long)]
+    lenient: bool,
     /// Format of the log on standard error: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -148,7 +162,8 @@ impl ServeArguments {
             let tables = environment::tables(keys::CRITICAL_NAME, &source, &self.critical.join(","));
             layer.tables.insert("critical", tables);
         }
-        Flags { config: self.config.clone(), layer }
+        let unknown = if self.lenient { UnknownNames::Allow } else { UnknownNames::RefuseKeys };
+        Flags { config: self.config.clone(), layer, unknown }
     }
 }
 
@@ -160,22 +175,32 @@ pub fn resolve_settings(
     arguments: &ServeArguments,
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Settings, SettingsError> {
-    let mut settings = config::load(arguments.flags(), variables)?;
+    with_host_upstreams(config::load(arguments.flags(), variables)?, &arguments.resolv_conf)
+}
+
+/// Adds the upstreams of the host to settings that have no primary upstream for all names.
+///
+/// # Errors
+/// [`SettingsError::ResolvConf`].
+pub(super) fn with_host_upstreams(mut settings: Settings, file: &Path) -> Result<Settings, SettingsError> {
     let covers_all = |upstream: &UpstreamPolicy| upstream.zones.is_empty() && upstream.role == Role::Primary;
     if !settings.upstreams.iter().any(covers_all) {
-        let found = match resolv_conf::read(&arguments.resolv_conf, &settings.listen.addresses) {
-            Ok(found) => found,
+        let (path, own) = (file.to_owned(), settings.listen.addresses.clone());
+        let found = match app::at_start(move || resolv_conf::read(&path, &own)) {
+            Some(Ok(found)) => found,
+            // Its file system does not answer.
+            None => HostNameservers::NONE,
             // The file may be written soon, and remembered answers can be served until then. The
             // task that watches the file logs the problem.
-            Err(
+            Some(Err(
                 ResolvConfError::Unreadable { .. } | ResolvConfError::Empty(_) | ResolvConfError::NotUnderstood { .. },
-            ) => Vec::new(),
-            Err(error @ (ResolvConfError::OnlyOurselves { .. } | ResolvConfError::TooLarge(_))) => {
+            )) => HostNameservers::NONE,
+            Some(Err(error @ (ResolvConfError::OnlyOurselves { .. } | ResolvConfError::TooLarge(_)))) => {
                 return Err(error.into());
             }
         };
         settings.upstreams.push(host_upstreams::upstream(found));
-        settings.resolv_conf = Some(arguments.resolv_conf.clone());
+        settings.resolv_conf = Some(file.to_owned());
     }
     Ok(settings)
 }
@@ -195,6 +220,7 @@ pub(super) fn run_until(
     arguments: ServeArguments,
     otherwise: impl Future<Output = &'static str>,
 ) -> anyhow::Result<ExitCode> {
+    output::start();
     let settings = match resolve_settings(&arguments, std::env::vars_os()) {
         Ok(settings) => settings,
         Err(error) => {
@@ -204,9 +230,15 @@ pub(super) fn run_until(
     };
     footprint::share_arena();
     start_log(&settings);
+    for problem in settings.unknown.iter().chain(&settings.remarks) {
+        events::ConfigurationDoubtful { problem: &problem.to_string() }.emit();
+    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot make a runtime")?;
-    runtime.block_on(serve(&settings, otherwise))
+    let code = runtime.block_on(serve(&settings, otherwise));
+    // Whatever still reads a file that hangs is left alone.
+    runtime.shutdown_background();
+    code
 }
 
 pub(super) fn start_log(settings: &Settings) {
@@ -225,11 +257,17 @@ async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    other_signals::disregard();
     let running = match app::start(settings) {
         Ok(running) => running,
         Err(error) => {
             console::complain(&error);
-            return Ok(ExitCode::from(EXIT_CONFIG));
+            // An address may come, or who has it may go; a configuration stays as it is.
+            let code = match error {
+                StartError::OwnAddress(_) => EXIT_CONFIG,
+                StartError::Listen { .. } | StartError::Chance(_) | StartError::Thread(_) => EXIT_UNAVAILABLE,
+            };
+            return Ok(ExitCode::from(code));
         }
     };
 
@@ -248,6 +286,7 @@ async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str
     };
 
     // Drain, then stop.
+    let asked = running.resolver().now();
     notify(manager.as_ref(), Message::Stopping);
     events::Draining { signal: name, idle: settings.drain.idle, at_most: settings.drain.at_most }.emit();
     tokio::select! {
@@ -257,7 +296,8 @@ async fn serve(settings: &Settings, otherwise: impl Future<Output = &'static str
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    running.stop().await;
+    let left = END_WITHIN.saturating_sub(running.resolver().now().since(asked));
+    running.stop(left.clamp(STOP_MIN, STOP_MAX)).await;
     Ok(ExitCode::SUCCESS)
 }
 

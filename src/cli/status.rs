@@ -12,10 +12,11 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::admin::AdminArguments;
+use crate::core::health::UpstreamState;
 use crate::core::labelled::Labelled;
 use crate::telemetry::console;
 use crate::telemetry::reading::{
-    CriticalReading, OutageReading, Reading, SharedCacheReading, StateFileReading, UpstreamReading,
+    CriticalReading, OutageReading, Reading, SharedCacheReading, StateFileReading, TroubleReading, UpstreamReading,
 };
 use crate::telemetry::shared_cache::Counted;
 use crate::telemetry::tally::{Answered, AttemptEnd};
@@ -63,13 +64,29 @@ fn show(reading: &Reading) -> String {
     for upstream in &reading.upstreams {
         line(&mut out, "upstream", &upstream_words(upstream));
     }
+    for trouble in &reading.troubles {
+        trouble_lines(&mut out, trouble);
+    }
     line(&mut out, "queries", &query_words(reading));
     line(&mut out, "cache", &cache_words(reading));
     line(&mut out, "learned from", &origin_words(reading));
     line(&mut out, "packets", &packet_words(reading));
+    client_lines(&mut out, reading);
     line(&mut out, "state file", &reading.state_file.as_ref().map_or_else(|| "off".to_owned(), state_file_words));
     if let Some(cache) = &reading.shared_cache {
         line(&mut out, "shared cache", &shared_cache_words(cache));
+    }
+    if reading.log_lines_dropped > 0 {
+        let dropped = reading.log_lines_dropped;
+        line(&mut out, "log", &format!("{dropped} lines DROPPED, because standard error took no more"));
+    }
+    for shrunk in &reading.shrunk {
+        let words = format!("{} of {} {}, within {}", shrunk.fits, shrunk.configured, shrunk.what, shrunk.limit);
+        line(&mut out, "SHRUNK", &words);
+    }
+    if reading.upstream_sockets_lacking > 0 {
+        let lacking = reading.upstream_sockets_lacking;
+        line(&mut out, "sockets", &format!("{lacking} times NOT TO BE HAD: descriptors or local ports had run out"));
     }
     for critical in &reading.critical {
         line(&mut out, "critical", &critical_words(critical));
@@ -108,12 +125,31 @@ fn outage_lines(out: &mut String, outage: &OutageReading) {
     }
 }
 
+/// Says whose fault it is that names fail although the upstreams are healthy.
+fn trouble_lines(out: &mut String, trouble: &TroubleReading) {
+    for charge in &trouble.charges {
+        let lasting = duration(charge.duration_seconds);
+        let words = format!("{}: {} names failing for {lasting}; upstreams healthy", charge.charged, charge.names);
+        line(out, "trouble", &words);
+    }
+    let charged: u64 = trouble.charges.iter().map(|charge| charge.names).sum();
+    if charged == 0 {
+        line(
+            out,
+            "trouble",
+            &format!("{} names and types failing ({}); upstreams healthy", trouble.questions, trouble.zone),
+        );
+    }
+}
+
 fn upstream_words(upstream: &UpstreamReading) -> String {
     let count = |end| count(&upstream.attempts, end);
     let state = if upstream.looping { "LOOP (sends our own queries back)" } else { upstream.state.as_str() };
     let p99 = upstream.rtt_p99_seconds.map_or_else(String::new, |p99| format!(", p99 {:.1} ms", p99 * 1000.0));
+    let age = upstream.state_age_seconds.filter(|_| upstream.state != UpstreamState::Healthy.label());
+    let age = age.map_or_else(String::new, |age| format!(" for {}", duration(age)));
     format!(
-        "{}: {state}{p99}; {} answered, {} timed out, {} network errors, {} unusable responses; {} overdue",
+        "{}: {state}{age}{p99}; {} answered, {} timed out, {} network errors, {} unusable responses; {} overdue",
         upstream.upstream,
         count(AttemptEnd::Answered),
         count(AttemptEnd::TimedOut),
@@ -162,6 +198,21 @@ fn packet_words(reading: &Reading) -> String {
     let sent: u64 = reading.packets.values().map(|class| class.sent).sum();
     let over_budget: u64 = reading.packets.values().map(|class| class.over_budget).sum();
     format!("{sent} sent, {over_budget} over budget; {} resolutions in flight", reading.resolutions_in_flight)
+}
+
+/// Says for whom most is under way, and what was shed so that others had their share.
+fn client_lines(out: &mut String, reading: &Reading) {
+    for client in &reading.top_clients {
+        let words = format!(
+            "{}: {} resolutions in flight and {} queued, {} queries waiting, {} packets in the last second; {} shed",
+            client.client, client.resolutions, client.queued, client.waiting, client.packets, client.shed
+        );
+        line(out, "client", &words);
+    }
+    let shed: u64 = reading.queries_shed.values().sum();
+    if shed > 0 {
+        line(out, "shed", &format!("{shed} queries, so that other clients had their share"));
+    }
 }
 
 /// Whether the state file or the shared cache works, and if not, for how long and why.
@@ -240,12 +291,17 @@ mod tests {
         assert_eq!(lines[2], "OUTAGE       for 12 min 1 s (.): 943 stale answers for 30 names, 2 failed answers");
         assert_eq!(lines[3], "             the first name reaches its maximum stale in 23 h 14 min: db.example.com. A");
         for words in [
-            "upstream     vpc@192.0.2.2:53: down, p99 2.1 ms; 1 answered, 4 timed out, 3 network errors, 2 unusable \
-             responses; 5 overdue",
+            "trouble      zone broken.corp.example.com. A: 12 names failing for 3 min 0 s; upstreams healthy",
+            "upstream     vpc@192.0.2.2:53: down for 12 min 1 s, p99 2.1 ms; 1 answered, 4 timed out, 3 network \
+             errors, 2 unusable responses; 5 overdue",
             "queries      1 fresh, 1 stale, 0 failed",
             "NOT WORKING for 15 s (no space left), written 31 s ago",
             "critical     db.example.com. A: STALE, learned 1 min 30 s ago, last failure: timeout",
             "learned from seed 4, upstream 60",
+            "client       10.1.2.3: 812 resolutions in flight and 40 queued, 900 queries waiting, 779 packets",
+            "SHRUNK       5242880 of 8388608 cache.size, within 23068672 bytes of memory (cgroup): raise it",
+            "sockets      2 times NOT TO BE HAD",
+            "shed         17 queries, so that other clients had their share",
             "shared cache redis://cache.example.com, group web: NOT WORKING for 1 min 15 s (the server cannot be \
              reached); lookups 3 hit",
             "writes 40 written",

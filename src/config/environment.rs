@@ -9,15 +9,16 @@
 //! | `HOLDOVER_SHARED_CACHE_PASSWORD` | the password of the shared cache, which has no key |
 //! | `STATE_DIRECTORY` | the directory for `state.path = "auto"`; systemd sets it |
 //!
-//! An unknown variable that begins with `HOLDOVER_` is rejected like an unknown key, except for
-//! those that Kubernetes sets in every container for a service named `holdover`
-//! (`HOLDOVER_SERVICE_HOST`, `HOLDOVER_PORT`, `HOLDOVER_PORT_53_UDP_ADDR` and so on).
+//! An unknown variable that begins with `HOLDOVER_` may be a mistake, or belong to somebody else
+//! (`HOLDOVER_VERSION`, `HOLDOVER_IMAGE`), so it is reported apart from mistakes. Variables that
+//! Kubernetes sets in every container for a service named `holdover` (`HOLDOVER_SERVICE_HOST`,
+//! `HOLDOVER_PORT`, `HOLDOVER_PORT_53_UDP_ADDR` and so on) are nobody's mistake.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::error::{ConfigError, Problem};
+use super::error::Problem;
 use super::keys;
 use super::layer::{GivenTable, GivenValue, Layer, Raw, ValueSource};
 use super::secret::Secret;
@@ -40,15 +41,15 @@ pub struct Environment {
     pub config: Option<PathBuf>,
     /// The values that variables set.
     pub layer: Layer,
+    /// Variables that are not known.
+    pub unknown: Vec<Problem>,
+    /// Variables that are known, and are not UTF-8 text.
+    pub wrong: Vec<Problem>,
 }
 
 /// Reads the environment variables that concern holdover.
-///
-/// # Errors
-/// [`ConfigError::Wrong`] for a variable that is not known or not UTF-8 text.
-pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Environment, ConfigError> {
+pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Environment {
     let mut environment = Environment::default();
-    let mut problems = Vec::new();
     for (name, value) in variables {
         // Variables without the prefix of holdover are of no concern, except for the one of
         // systemd.
@@ -65,10 +66,21 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
             continue;
         }
 
-        // Everything else has to be text, and a variable that we know.
+        // Everything else has to be a variable that we know, and text.
         let source = ValueSource::Variable(name.into());
+        let key = variables_of_keys().find(|(variable, _)| variable == name).map(|(_, key)| key);
+        if key.is_none() && ![SHARED_CACHE_PASSWORD, UPSTREAM, CRITICAL].contains(&name) {
+            let complaint =
+                format!("is not a variable that holdover knows.{} Unset it, or correct its name.", hint(name));
+            environment.unknown.push(Problem::place(name, &source, complaint));
+            continue;
+        }
         let Ok(text) = value.into_string() else {
-            problems.push(Problem::place(name, &source, "is not UTF-8 text. Change it, or unset the variable."));
+            environment.wrong.push(Problem::place(
+                name,
+                &source,
+                "is not UTF-8 text. Change it, or unset the variable.",
+            ));
             continue;
         };
         if name == SHARED_CACHE_PASSWORD {
@@ -77,15 +89,11 @@ pub fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Env
             environment.layer.tables.insert("upstream", upstreams(&text, &source));
         } else if name == CRITICAL {
             environment.layer.tables.insert("critical", tables(keys::CRITICAL_NAME, &source, &text));
-        } else if let Some(key) = variables_of_keys().find(|(variable, _)| variable == name).map(|(_, key)| key) {
+        } else if let Some(key) = key {
             environment.layer.values.insert(key, GivenValue { raw: Raw::Word(text), source });
-        } else {
-            let complaint =
-                format!("is not a variable that holdover knows.{} Unset it, or correct its name.", hint(name));
-            problems.push(Problem::place(name, &source, complaint));
         }
     }
-    if problems.is_empty() { Ok(environment) } else { Err(ConfigError::Wrong(problems)) }
+    environment
 }
 
 /// The question whether the known variable that is most like `name` was meant; empty when no known
@@ -151,22 +159,27 @@ mod tests {
     use super::*;
     use crate::config::validate::validate;
 
-    fn environment(variables: &[(&str, &str)]) -> Result<Environment, String> {
+    fn environment(variables: &[(&str, &str)]) -> Environment {
         read(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
-            .map_err(|error| error.to_string())
+    }
+
+    /// What is said of a variable that is not known.
+    fn unknown(name: &str) -> String {
+        let mut unknown = environment(&[(name, "1")]).unknown;
+        assert_eq!(unknown.len(), 1);
+        unknown.remove(0).to_string()
     }
 
     #[test]
     fn keys_are_found_by_their_variables() {
-        let read = environment(&[("HOLDOVER_STALE_MAXIMUM", "12h"), ("PATH", "/bin"), ("HOLDOVER_CONFIG", "/x.toml")])
-            .unwrap();
+        let read = environment(&[("HOLDOVER_STALE_MAXIMUM", "12h"), ("PATH", "/bin"), ("HOLDOVER_CONFIG", "/x.toml")]);
         assert_eq!(read.layer.values.keys().collect::<Vec<_>>(), [&"stale.maximum"]);
         assert_eq!(read.config, Some(PathBuf::from("/x.toml")));
     }
 
     #[test]
     fn the_first_directory_that_systemd_gives_is_for_the_state_unless_somebody_says_otherwise() {
-        let path = |variables: &[(&str, &str)]| validate(&environment(variables).unwrap().layer).unwrap().state.path;
+        let path = |variables: &[(&str, &str)]| validate(&environment(variables).layer).unwrap().state.path;
         let directory = ("STATE_DIRECTORY", "/var/lib/holdover:/var/lib/other");
         assert_eq!(path(&[]), None);
         assert_eq!(path(&[directory]), Some(PathBuf::from("/var/lib/holdover/state.redb")));
@@ -180,8 +193,8 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_variable_is_refused_with_a_guess() {
-        let message = environment(&[("HOLDOVER_STALE_MAXIMUN", "12h")]).unwrap_err();
+    fn an_unknown_variable_is_told_with_a_guess() {
+        let message = unknown("HOLDOVER_STALE_MAXIMUN");
         assert_eq!(
             message,
             "HOLDOVER_STALE_MAXIMUN is not a variable that holdover knows. Did you mean HOLDOVER_STALE_MAXIMUM? Unset \
@@ -191,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_like_no_variable_gets_no_guess() {
-        let message = environment(&[("HOLDOVER_ZZZ", "1")]).unwrap_err();
+        let message = unknown("HOLDOVER_ZZZ");
         assert_eq!(message, "HOLDOVER_ZZZ is not a variable that holdover knows. Unset it, or correct its name.");
     }
 
@@ -207,19 +220,19 @@ mod tests {
             "HOLDOVER_DNS_SERVICE_HOST",
             "HOLDOVER_DNS_PORT_53_TCP_PROTO",
         ];
-        let read = environment(&links.map(|name| (name, "tcp://192.0.2.1:53"))).unwrap();
-        assert!(read.layer.values.is_empty());
+        let read = environment(&links.map(|name| (name, "tcp://192.0.2.1:53")));
+        assert!(read.layer.values.is_empty() && read.unknown.is_empty());
     }
 
     #[test]
     fn upstreams_are_a_list() {
-        let read = environment(&[("HOLDOVER_UPSTREAM", "192.0.2.1, 192.0.2.2:5353")]).unwrap();
+        let read = environment(&[("HOLDOVER_UPSTREAM", "192.0.2.1, 192.0.2.2:5353")]);
         assert_eq!(read.layer.tables["upstream"].len(), 2);
     }
 
     #[test]
     fn critical_names_are_a_list_and_an_empty_one_is_a_mistake() {
-        let settings = |text| validate(&environment(&[("HOLDOVER_CRITICAL", text)]).unwrap().layer);
+        let settings = |text| validate(&environment(&[("HOLDOVER_CRITICAL", text)]).layer);
         assert_eq!(settings("db.example.com, api.example.com").unwrap().policy.critical.len(), 2);
         let told = settings(" ").unwrap_err().to_string();
         assert!(told.starts_with("HOLDOVER_CRITICAL= is not a domain name."), "{told}");
@@ -228,7 +241,7 @@ mod tests {
     #[test]
     fn an_empty_list_of_upstreams_is_no_list() {
         for empty in ["", " ", ","] {
-            let read = environment(&[("HOLDOVER_UPSTREAM", empty)]).unwrap();
+            let read = environment(&[("HOLDOVER_UPSTREAM", empty)]);
             let told = validate(&read.layer).unwrap_err().to_string();
             assert!(told.starts_with("HOLDOVER_UPSTREAM= names no address."), "{told}");
         }

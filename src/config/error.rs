@@ -14,6 +14,9 @@ use super::limits::{CONFIG_FILE_MAX, PROBLEMS_SHOWN};
 
 /// Exit code for wrong usage of the command line (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
+/// Exit code for something that the process needs and cannot have at present (`EX_UNAVAILABLE` of
+/// sysexits.h).
+pub const EXIT_UNAVAILABLE: u8 = 69;
 /// Exit code for a wrong configuration (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
@@ -138,13 +141,13 @@ impl fmt::Display for ProblemList<'_> {
 }
 
 /// The next step of the operator after a wrong value, as the last sentence of a message. A key that
-/// is required can only be changed, and not left out.
+/// is required, or has no default, can only be changed.
 #[must_use]
 pub fn next_step(source: &ValueSource, presence: Presence) -> &'static str {
     match (source, presence) {
-        (ValueSource::Flag(_), Presence::Optional | Presence::Required) => "Change it, or leave the flag out.",
-        (ValueSource::Variable(_), Presence::Optional | Presence::Required) => "Change it, or unset the variable.",
+        (ValueSource::Flag(_), _) => "Change it, or leave the flag out.",
+        (ValueSource::Variable(_), _) => "Change it, or unset the variable.",
         (ValueSource::File { .. }, Presence::Optional) => "Change it, or delete the key to get the default.",
-        (ValueSource::File { .. }, Presence::Required) => "Change it.",
+        (ValueSource::File { .. }, Presence::WithoutDefault | Presence::Required) => "Change it.",
     }
 }

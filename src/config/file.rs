@@ -1,9 +1,10 @@
 //! The reader of the configuration file, which makes a [`Layer`] of TOML, in which each value has
 //! its line.
 //!
-//! Sections and keys that are not known are rejected here, with the known name that is most like
-//! them. Values are only read; whether they are allowed is decided later, together with those of
-//! the environment and the flags.
+//! Sections and keys that are not known are reported here, with the known name that is most like
+//! them, and apart from mistakes: a file may be meant for a newer version as well. Values are only
+//! read; whether they are allowed is decided later, together with those of the environment and the
+//! flags.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,13 +20,32 @@ use super::keys;
 use super::layer::{GivenTable, GivenValue, Layer, Raw, ValueSource};
 use super::sections::{ConfigSection, SECTIONS, SectionShape};
 
-/// Parses the text of a configuration file; the path is only used in messages.
+/// What a configuration file says.
+#[derive(Clone, Debug, Default)]
+pub struct ParsedFile {
+    /// The values of known keys.
+    pub layer: Layer,
+    /// Sections and keys that are not known.
+    pub unknown: Vec<Problem>,
+    /// Mistakes: the text is not TOML, or a section is not written as a section.
+    pub wrong: Vec<Problem>,
+}
+
+/// Parses the text of a configuration file that has to be without any mistake; the path is only
+/// used in messages.
 ///
 /// # Errors
 /// [`ConfigError::Wrong`] when the text is not TOML, or has a section or key that is not known.
 pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Layer, ConfigError> {
+    let ParsedFile { layer, unknown, wrong } = read(path, text);
+    let problems = [unknown, wrong].concat();
+    if problems.is_empty() { Ok(layer) } else { Err(ConfigError::Wrong(problems)) }
+}
+
+/// Reads the text of a configuration file with all its mistakes; the path is only used in messages.
+pub fn read(path: impl AsRef<Path>, text: &str) -> ParsedFile {
     let path = path.as_ref().display().to_string().into();
-    let mut parser = FileParser { path, text, layer: Layer::default(), problems: Vec::new() };
+    let mut parser = FileParser { path, text, layer: Layer::default(), unknown: Vec::new(), problems: Vec::new() };
     match DeTable::parse(text) {
         Ok(root) => parser.root(root.get_ref()),
         Err(error) => {
@@ -35,7 +55,7 @@ pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Layer, ConfigError> {
             parser.problems.push(Problem::place("not TOML:", &source, complaint));
         }
     }
-    if parser.problems.is_empty() { Ok(parser.layer) } else { Err(ConfigError::Wrong(parser.problems)) }
+    ParsedFile { layer: parser.layer, unknown: parser.unknown, wrong: parser.problems }
 }
 
 /// A file that is being read, with the values and the problems that were found so far.
@@ -43,6 +63,7 @@ struct FileParser<'a> {
     path: Arc<str>,
     text: &'a str,
     layer: Layer,
+    unknown: Vec<Problem>,
     problems: Vec<Problem>,
 }
 
@@ -72,7 +93,7 @@ impl FileParser<'_> {
             let guess = keys::nearest(full, SECTIONS.iter().map(|section| section.name));
             let hint = guess.map_or_else(String::new, |guess| format!(" Did you mean [{guess}]?"));
             let complaint = format!("is not known.{hint} {}", known_sections());
-            self.problems.push(Problem::place(&format!("{what} \"{full}\""), &source, complaint));
+            self.unknown.push(Problem::place(&format!("{what} \"{full}\""), &source, complaint));
             return;
         };
 
@@ -131,7 +152,7 @@ impl FileParser<'_> {
                         None => format!("Known keys: {}.", names().collect::<Vec<_>>().join(", ")),
                     };
                     let what = format!("key \"{}\" in [{section}]", name.get_ref());
-                    self.problems.push(Problem::place(&what, &source, format!("is not known. {hint}")));
+                    self.unknown.push(Problem::place(&what, &source, format!("is not known. {hint}")));
                 }
             }
         }

@@ -37,6 +37,8 @@ pub trait ConfigKey: Sync {
 pub enum Presence {
     /// The key may be left out, and then has its default.
     Optional,
+    /// The key may be left out, and has no default: leaving it out means something else.
+    WithoutDefault,
     /// The section means nothing without the key, for which there is no default.
     Required,
 }

@@ -27,6 +27,8 @@ pub const UPSTREAM_PROTOCOL: &str = "upstream.protocol";
 pub const UPSTREAM_ZONES: &str = "upstream.zones";
 /// Full name of the key `upstream.role`.
 pub const UPSTREAM_ROLE: &str = "upstream.role";
+/// Full name of the key `upstream.case`.
+pub const UPSTREAM_CASE: &str = "upstream.case";
 /// Full name of the key `stale.suffix.name`.
 pub const SUFFIX_NAME: &str = "stale.suffix.name";
 /// Full name of the key `stale.suffix.maximum`.
@@ -39,6 +41,8 @@ pub const CACHE_SEED: &str = "cache.seed";
 pub const ADMIN_ADDRESS: &str = "admin.address";
 /// Full name of the key `admin.remote`.
 pub const ADMIN_REMOTE: &str = "admin.remote";
+/// Full name of the key `admin.token_file`.
+pub const ADMIN_TOKEN_FILE: &str = "admin.token_file";
 /// Full name of the key `critical.name`.
 pub const CRITICAL_NAME: &str = "critical.name";
 /// Full name of the key `critical.types`.
@@ -47,8 +51,12 @@ pub const CRITICAL_TYPES: &str = "critical.types";
 pub const HOSTS_PATH: &str = "hosts.path";
 /// Full name of the key `state.path`.
 pub const STATE_PATH: &str = "state.path";
+/// Full name of the key `answers.rotate`.
+pub const ANSWERS_ROTATE: &str = "answers.rotate";
 /// Full name of the key `prefetch.enabled`.
 pub const PREFETCH_ENABLED: &str = "prefetch.enabled";
+/// Full name of the key `attempts.order`.
+pub const ATTEMPTS_ORDER: &str = "attempts.order";
 /// Full name of the key `log.level`.
 pub const LOG_LEVEL: &str = "log.level";
 /// Full name of the key `log.format`.
@@ -66,10 +74,10 @@ const PLAIN: &[PlainKey] = &[
     PlainKey {
         key: LISTEN_CLIENTS,
         text: "Networks whose clients are answered; queries of others are dropped over UDP, and their \
-               connections are closed over TCP. An empty list answers everyone while all addresses above \
-               are loopback, and otherwise the loopback, private, shared and link-local ranges (RFC \
-               1918, 4193, 6598, 3927, 4291), so that nobody runs an open resolver by accident. \
-               [\"0.0.0.0/0\", \"::/0\"] answers the whole Internet. `holdover check` from this host is \
+               connections are closed over TCP. An empty list answers 127.0.0.0/8 and ::1 while all \
+               addresses above are loopback, and otherwise the loopback, private, shared and link-local \
+               ranges (RFC 1918, 4193, 6598, 3927, 4291), so that nobody runs an open resolver by \
+               accident. [\"0.0.0.0/0\", \"::/0\"] answers the whole Internet. `holdover check` from this host is \
                always answered.",
         toml: "[]",
         allowed: || format!("up to {} networks such as 10.0.0.0/8", limits::CLIENT_NETWORKS_MAX),
@@ -82,7 +90,7 @@ const PLAIN: &[PlainKey] = &[
         allowed: || {
             format!("up to {} letters, digits and . : _ - [ ] signs, each name once", limits::UPSTREAM_NAME_MAX)
         },
-        presence: Presence::Optional,
+        presence: Presence::WithoutDefault,
     },
     PlainKey {
         key: UPSTREAM_ADDRESSES,
@@ -108,13 +116,22 @@ const PLAIN: &[PlainKey] = &[
         text: "Zones for which this upstream is asked; all names when left out.",
         toml: r#"["corp.example.com"]"#,
         allowed: || format!("up to {} domain names", limits::UPSTREAM_ZONES_MAX),
-        presence: Presence::Optional,
+        presence: Presence::WithoutDefault,
     },
     PlainKey {
         key: UPSTREAM_ROLE,
         text: "A fallback is asked only when no primary upstream has given an answer.",
         toml: r#""primary""#,
         allowed: || "primary or fallback".to_owned(),
+        presence: Presence::Optional,
+    },
+    PlainKey {
+        key: UPSTREAM_CASE,
+        text: "Case of names in queries over UDP; lower when left out. With random, a forger has to guess \
+               the case of each letter as well (0x20). A name whose case the upstream does not repeat is \
+               asked for over TCP, and in lower case.",
+        toml: r#""lower""#,
+        allowed: || "lower or random".to_owned(),
         presence: Presence::Optional,
     },
     PlainKey {
@@ -153,8 +170,10 @@ const PLAIN: &[PlainKey] = &[
     PlainKey {
         key: ADMIN_ADDRESS,
         text: "Where status, metrics and `holdover cache` are served over HTTP: the path of a Unix \
-               socket, which only the same user can open, or a loopback address. \"off\": nowhere, so \
-               that nothing listens that nobody asked for.",
+               socket, which only the same user can open, or a loopback address, which only shows. Beside \
+               an address there is an abstract Unix socket, over which `holdover cache` of the same \
+               user, or of root, changes the cache. \"off\": nowhere, so that nothing listens that nobody \
+               asked for.",
         toml: r#""off""#,
         allowed: || {
             format!(
@@ -173,6 +192,21 @@ const PLAIN: &[PlainKey] = &[
         toml: r#""refuse""#,
         allowed: || "refuse or read".to_owned(),
         presence: Presence::Optional,
+    },
+    PlainKey {
+        key: ADMIN_TOKEN_FILE,
+        text: "A file with a token, with which clients on this host may change the cache over TCP as well \
+               (Authorization: Bearer). Users other than its owner and group must not be able to read \
+               it. It is read for each change. `openssl rand -hex 32` makes a token.",
+        toml: r#""""#,
+        allowed: || {
+            format!(
+                "the path of a file of {} to {} bytes, or nothing",
+                limits::ADMIN_TOKEN_MIN,
+                limits::ADMIN_TOKEN_MAX
+            )
+        },
+        presence: Presence::WithoutDefault,
     },
     PlainKey {
         key: CRITICAL_NAME,
@@ -214,10 +248,28 @@ const PLAIN: &[PlainKey] = &[
         presence: Presence::Optional,
     },
     PlainKey {
+        key: ANSWERS_ROTATE,
+        text: "Whether each answer begins with the next of the name's addresses, for clients that take \
+               the first. The records are in the order of the upstream otherwise.",
+        toml: "false",
+        allowed: || "true or false".to_owned(),
+        presence: Presence::Optional,
+    },
+    PlainKey {
         key: PREFETCH_ENABLED,
         text: "Whether names in use are refreshed before their answers expire.",
         toml: "true",
         allowed: || "true or false".to_owned(),
+        presence: Presence::Optional,
+    },
+    PlainKey {
+        key: ATTEMPTS_ORDER,
+        text: "Whom a resolution asks first, among equally healthy upstreams. listed: in the order of the \
+               configuration, where a later upstream's \"no such name\" counts only when the earlier ones \
+               have failed, since they may know more names. fastest: the one with the shortest round-trip \
+               times first, for upstreams that all know the same names.",
+        toml: r#""listed""#,
+        allowed: || "listed or fastest".to_owned(),
         presence: Presence::Optional,
     },
     PlainKey {

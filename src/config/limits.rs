@@ -88,9 +88,10 @@ macro_rules! bounds {
 bounds! {
     /// Threads that read UDP queries, for each address. "auto" is one per core, at most 4.
     LISTEN_THREADS: Threads = "listen.threads" (Threads::Automatic; Threads::Fixed(1) => Threads::Fixed(64));
-    /// TCP connections that may be open at the same time, for each address. When all are in use,
-    /// the connection that has been idle longest is closed in favour of a new one.
-    LISTEN_TCP_CONNECTIONS: usize = "listen.tcp_connections" (64; 1 => 4096);
+    /// TCP connections that may be open at the same time, for each address. One client may have
+    /// them all; when they are in use, the client that has most of them gives one up for another
+    /// client: its idlest, else its oldest.
+    LISTEN_TCP_CONNECTIONS: usize = "listen.tcp_connections" (256; 1 => 4096);
     /// Queries that one TCP connection may have in flight; at this number, reading from the
     /// connection pauses (RFC 7766 §6.2.1.1).
     LISTEN_TCP_QUERIES: usize = "listen.tcp_queries" (32; 1 => 1024);
@@ -125,6 +126,10 @@ bounds! {
     /// and size. Since negative answers have a limit of their own, queries for random names cannot
     /// evict positive answers.
     CACHE_NEGATIVES: Percent = "cache.negatives" (Percent(25); Percent(1) => Percent(90));
+    /// Least TTL of an answer, within the bounds below: smaller ones are raised to it, for
+    /// upstreams that answer with TTL 0 or 1. 0s leaves them as they are, as the owners of the
+    /// names want it.
+    CACHE_MINIMUM: Duration = "cache.minimum" (Duration::ZERO; Duration::ZERO => seconds(60));
     /// Longest time that a positive answer counts as fresh, whatever its TTL. It bounds how long a
     /// hijack or a mistaken change has an effect (RFC 8767 §4: at most 7 days).
     CACHE_POSITIVE_MAXIMUM: Duration = "cache.positive_maximum" (hours(1); seconds(1) => LIFE_MAX);
@@ -148,7 +153,7 @@ bounds! {
 
     /// Last part of the TTL in which a hit may start a refresh before the answer expires.
     PREFETCH_WINDOW: Percent = "prefetch.window" (Percent(10); Percent(1) => Percent(50));
-    /// Shortest length of this last part.
+    /// Shortest length of this last part, which is never more than half of the TTL.
     PREFETCH_WINDOW_MINIMUM: Duration = "prefetch.window_minimum" (seconds(1); Duration::ZERO => seconds(60));
     /// Hits that a name must have had within the present TTL to be refreshed early.
     PREFETCH_HITS: u32 = "prefetch.hits" (2; 1 => 1000);
@@ -170,16 +175,19 @@ bounds! {
     BUDGET_WAITING: usize = "budget.waiting" (4096; 10 => 262_144);
 
     /// When the second packet of a resolution is sent at the latest, counted from the first. It is
-    /// sent earlier when the upstream is quick (4 × its p99 round-trip time).
+    /// sent earlier when the upstream is quick (4 × its p99 round-trip time, at least 20 ms).
     ATTEMPTS_SECOND_AFTER: Duration = "attempts.second_after" (ms(400); ms(20) => seconds(5));
-    /// When the third packet of a resolution is sent, counted from the first.
+    /// When each further packet of a resolution is sent at the latest, counted from the one before.
+    /// It is sent earlier when the upstream is quick: each wait is 2.5 × the one before.
     ATTEMPTS_THIRD_AFTER: Duration = "attempts.third_after" (seconds(1); ms(20) => seconds(10));
-    /// Packets that one resolution may send (RFC 9520 §3.1: no more than 3).
+    /// Queries that one resolution may send to one address over one transport (RFC 9520 §3.1: no
+    /// more than 3). Every address is asked before any is asked again, and an upstream that is
+    /// silent over UDP is asked over TCP.
     ATTEMPTS_SENDS: u32 = "attempts.sends" (3; 1 => 3);
     /// When a client for which no answer has been found gets SERVFAIL (RFC 8767 §5, query
-    /// resolution timer). The default is below the 2.5 s after which musl sends its query again,
-    /// and below the 5 s of glibc.
-    ATTEMPTS_DEADLINE: Duration = "attempts.deadline" (seconds(2); ms(500) => seconds(10));
+    /// resolution timer). The default is below the 5 s after which glibc, musl and Go give up: a
+    /// slow answer is better than SERVFAIL. While all upstreams are down it is 400 ms.
+    ATTEMPTS_DEADLINE: Duration = "attempts.deadline" (ms(4800); ms(500) => seconds(10));
     /// How long after its start a resolution still accepts a late response, to refresh the cached
     /// answer.
     ATTEMPTS_LINGER: Duration = "attempts.linger" (seconds(6); ms(500) => seconds(30));
@@ -187,19 +195,20 @@ bounds! {
     /// Transport failures in a row, without any answer between them, after which an upstream is
     /// down.
     HEALTH_DOWN_AFTER: u32 = "health.down_after" (5; 2 => 100);
-    /// Share of failures in the window from which an upstream is impaired.
+    /// Share of witnesses without a response in the window from which an upstream is impaired,
+    /// though it answers others.
     HEALTH_IMPAIRED: Percent = "health.impaired" (Percent(20); Percent(1) => Percent(100));
-    /// Attempts that the window must hold before that share counts.
+    /// Witnesses that the window must hold before that share counts.
     HEALTH_IMPAIRED_ATTEMPTS: u32 = "health.impaired_attempts" (20; 2 => 1000);
-    /// Length of the window in which failures are counted.
+    /// Length of the window in which witnesses are counted.
     HEALTH_WINDOW: Duration = "health.window" (seconds(10); seconds(1) => seconds(300));
-    /// Successes in a row after which an upstream is healthy again.
+    /// Witnesses in a row that must be answered in time before an upstream is healthy again.
     HEALTH_RECOVERY_SUCCESSES: u32 = "health.recovery_successes" (3; 1 => 100);
-    /// First wait between two probes of an upstream that is down. Each further wait is half as long
-    /// again.
+    /// Wait between two witnesses of an upstream that is impaired, and the first one of an upstream
+    /// that is down. Each further wait of the latter is half as long again.
     HEALTH_PROBE_MINIMUM: Duration = "health.probe_minimum" (seconds(1); seconds(1) => seconds(60));
-    /// Longest wait between two probes: a recovery may be noticed this much later. One packet every
-    /// 2 s is nothing beside what clients ask.
+    /// Longest wait between two witnesses: a recovery may be noticed this much later. One packet
+    /// every 2 s is nothing beside what clients ask.
     HEALTH_PROBE_MAXIMUM: Duration = "health.probe_maximum" (seconds(2); seconds(1) => seconds(300));
 
     /// How long `holdover check` reports "not ready" while a critical name has no answer; after
@@ -231,6 +240,13 @@ pub const ADAPTIVE_TIMER_MAX: Duration = LATE;
 /// Threads that "auto" takes at the most, since a sidecar leaves the cores to its application.
 pub const AUTOMATIC_THREADS_MAX: usize = 4;
 
+/// Bytes of a query over TCP at the most. Without padding, a query has less than 300 bytes; the
+/// longest padding in use brings it to a multiple of 128 (RFC 8467 §4.1).
+pub const TCP_QUERY_MAX: usize = 4096;
+/// Bytes that all TCP connections of clients may hold together: what was read, what waits, and
+/// answers that are not fetched. A sidecar is given 32 MiB, of which the cache takes 8 MiB.
+pub const TCP_BYTES_MAX: usize = 8 << 20;
+
 /// Listen addresses at the most; each costs sockets and threads.
 pub const LISTEN_ADDRESSES_MAX: usize = 16;
 /// Client networks at the most; each query is compared with all of them.
@@ -252,6 +268,11 @@ pub const ADMIN_PORT: u16 = 9053;
 /// Bytes of the admin socket's path at the most: `sun_path` has 108, and a name beside it is needed
 /// while the socket is made.
 pub const ADMIN_PATH_MAX: usize = 90;
+/// Bytes of the token of the admin interface at the least: 128 bits as hexadecimal digits, which
+/// nobody guesses.
+pub const ADMIN_TOKEN_MIN: usize = 32;
+/// Bytes of the token of the admin interface at the most.
+pub const ADMIN_TOKEN_MAX: usize = 256;
 /// Critical names at the most; each costs memory that is never evicted, and packets even when
 /// nobody asks.
 pub const CRITICAL_NAMES_MAX: usize = 64;

@@ -58,6 +58,7 @@ pub const SECTIONS: &[ConfigSection] = &[
         shape: SectionShape::Table,
         text: "Which answers are cached, and how long they count as fresh.",
     },
+    ConfigSection { name: "answers", shape: SectionShape::Table, text: "What clients are sent of a cached answer." },
     ConfigSection {
         name: "hosts",
         shape: SectionShape::Table,

@@ -4,10 +4,11 @@
 //! [`limits`](super::limits), so no other code has to check them again. The numbers by which the
 //! resolver decides are a [`Policy`] of the core; everything else that a process needs stands here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::error::Problem;
 use super::secret::Secret;
 use crate::core::network::IpNetwork;
 use crate::core::policy::{LogFormat, Policy};
@@ -30,6 +31,8 @@ pub struct Settings {
     pub seeds: Vec<PathBuf>,
     /// Address of the admin interface; `None` when the interface is off.
     pub admin: Option<Admin>,
+    /// File with the token that lets clients change the memory over TCP; `None` when none may.
+    pub admin_token_file: Option<PathBuf>,
     /// Path of the hosts file that is answered from; `None` when no hosts file is used.
     pub hosts: Option<PathBuf>,
     /// The file in which cached answers are kept across restarts.
@@ -40,6 +43,11 @@ pub struct Settings {
     pub drain: Drain,
     /// Level and format of the log.
     pub log: Log,
+    /// Keys, sections and environment variables that this version does not know and that were
+    /// allowed all the same.
+    pub unknown: Vec<Problem>,
+    /// What is valid, though hardly meant.
+    pub remarks: Vec<Problem>,
 }
 
 /// The addresses on which clients are answered, the clients that are, and the limits of both.
@@ -66,6 +74,21 @@ pub enum Admin {
     Path(PathBuf),
     /// An address over TCP; a loopback address, unless the operator lets other hosts read.
     Address(SocketAddr),
+}
+
+impl Admin {
+    /// Name of the abstract unix socket (unix(7)) that belongs to an interface over TCP, and over
+    /// which the memory is changed: it shows who asks, needs no file, and is reached in the same
+    /// network namespace as the address.
+    #[must_use]
+    pub fn socket_beside(mut address: SocketAddr) -> String {
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            IpAddr::V4(_) | IpAddr::V6(_) => {}
+        }
+        format!("holdover-admin/{address}")
+    }
 }
 
 impl std::fmt::Display for Admin {

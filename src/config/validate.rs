@@ -13,6 +13,7 @@ mod critical;
 mod files;
 mod listen;
 mod log;
+mod names;
 mod policy;
 mod shared_cache;
 mod stale;
@@ -21,9 +22,11 @@ mod upstreams;
 mod validator;
 
 use super::error::ConfigError;
+use super::keys;
 use super::layer::Layer;
 use super::limits;
 use super::settings::{Drain, Settings};
+pub use names::bare_suffix;
 pub use shared_cache::{SharedCacheUrlError, read_url as shared_cache_servers};
 use validator::Validator;
 
@@ -46,10 +49,13 @@ pub fn validate(layer: &Layer) -> Result<Settings, ConfigError> {
         log: validator.log(),
         seeds: validator.seeds(),
         admin: validator.admin(),
+        admin_token_file: validator.path(keys::ADMIN_TOKEN_FILE),
         hosts: validator.hosts(),
         listen,
         upstreams,
         resolv_conf: None,
+        unknown: Vec::new(),
+        remarks: Vec::new(),
     };
     validator.finish(settings)
 }
@@ -78,6 +84,6 @@ mod tests {
     fn the_defaults_are_valid() {
         let settings = Settings::standard();
         assert_eq!(settings.policy.attempts.sends, 3);
-        assert!(settings.listen.clients.is_empty(), "a loopback listener answers whoever reaches it");
+        assert_eq!(settings.listen.clients, crate::core::network::LOOPBACK, "this host alone is answered");
     }
 }

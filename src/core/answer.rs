@@ -10,8 +10,10 @@
 //! | TTLs | counted down while fresh (RFC 1035 §3.2.1), small and never 0 while stale (RFC 8767 §4) |
 //! | OPT | present if the query had one (RFC 6891 §6.1.1) |
 //!
-//! The bytes of the OPT are reserved before any record is copied, so truncation never loses it (RFC
-//! 6891 §7). A response that is too large for its client sets TC and still holds as many whole
+//! The bytes of the OPT and of its extended errors are reserved before any record is copied, so
+//! truncation loses neither (RFC 6891 §7): a stale answer without its extended error would pass for
+//! a fresh one. Only the texts of an upstream's extended errors are left out where there is no room
+//! for them. A response that is too large for its client sets TC and still holds as many whole
 //! records as fit: musl before 1.2.4 reads the records of a truncated response and never asks over
 //! TCP. Cutting at RRsets instead of records would leave such a client nothing of one large RRset.
 //!
@@ -19,7 +21,7 @@
 
 use std::time::Duration;
 
-use super::classify::{self, Kind};
+use super::classify::Kind;
 use super::entry::Entry;
 use super::extended_error::{ExtendedError, OPTION_EXTENDED_ERROR};
 use super::message::{self, HEADER, Records, Section};
@@ -115,9 +117,10 @@ pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestam
     };
     let passed_on = if own.is_none() { entry.extended_errors() } else { &[] };
     let options = EdnsOptions { own: [own, None], passed_on };
-    // The stored message is copied whole, or as many of its records as leave room for the OPT.
+    // The stored message is copied whole, or as many of its records as leave room for the OPT with
+    // its extended errors.
     let limit = asked.limit().min(out.len());
-    let reserved = if asked.echo.edns.is_some() { OPT } else { 0 };
+    let reserved = if asked.echo.edns.is_some() { OPT + options.least_length() } else { 0 };
     let fit = if entry.wire().len() + reserved <= limit {
         Fit { length: put(out, 0, entry.wire()), truncated: false }
     } else {
@@ -145,7 +148,8 @@ pub fn write_entry(asked: &Asked<'_>, entry: &Entry, shown: Shown, now: Timestam
 /// into `out`.
 ///
 /// `reasons` are extended errors of our own, `passed_on` those of an upstream as raw EDNS options.
-/// Both are left out for a client without EDNS, and when they do not fit.
+/// Both are left out for a client without EDNS. The texts of those that are passed on are left out
+/// when they do not fit.
 #[must_use]
 pub fn write_error(
     asked: &Asked<'_>,
@@ -223,7 +227,7 @@ fn copy_what_fits(entry: &Entry, limit: usize, out: &mut [u8]) -> Fit {
 fn patch_ttls(entry: &Entry, shown: Shown, now: Timestamp, length: usize, out: &mut [u8]) {
     let age = u32::try_from(now.since(entry.stored).as_secs()).unwrap_or(u32::MAX);
     for at in entry.ttl_offsets().take_while(|at| at + 4 <= length) {
-        let original = classify::sane_ttl(message::read_u32(entry.wire(), at).unwrap_or_default());
+        let original = message::sane_ttl(message::read_u32(entry.wire(), at).unwrap_or_default());
         let ttl = match shown {
             Shown::Fresh => original.min(entry.ttl_cap()).saturating_sub(age),
             Shown::Stale { ttl } => original.min(u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)).max(1),
@@ -240,17 +244,33 @@ struct EdnsOptions<'a> {
     passed_on: &'a [u8],
 }
 
-impl EdnsOptions<'_> {
+impl<'a> EdnsOptions<'a> {
     /// The length of all options together, in bytes.
     fn length(&self) -> usize {
         self.own.iter().flatten().count() * EXTENDED_ERROR + self.passed_on.len()
+    }
+
+    /// The length of all options together without the texts of those that are passed on, in bytes.
+    fn least_length(&self) -> usize {
+        (self.own.iter().flatten().count() + self.codes_passed_on().count()) * EXTENDED_ERROR
+    }
+
+    /// The INFO-CODEs that are passed on, without their texts (RFC 8914 §2).
+    fn codes_passed_on(&self) -> impl Iterator<Item = [u8; 2]> + use<'a> {
+        let mut rest = self.passed_on;
+        std::iter::from_fn(move || {
+            let [_, _, high, low, first, second, ..] = *rest else { return None };
+            rest = rest.get(4 + usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default();
+            Some([first, second])
+        })
     }
 }
 
 /// Appends an OPT when the query had one (RFC 6891 §6.1.1), counts it as an additional record, and
 /// returns the new length of the message.
 ///
-/// All options are left out when they do not fit into `limit` bytes together.
+/// The texts of the extended errors that are passed on are left out when they do not fit into
+/// `limit` bytes, and all options when there is not even room for their codes.
 fn append_opt(
     asked: &Asked<'_>,
     rcode: u16,
@@ -260,27 +280,42 @@ fn append_opt(
     out: &mut [u8],
 ) -> usize {
     let Some(edns) = asked.echo.edns else { return length };
-    if length + OPT > limit {
-        return length;
-    }
+    let Some(room) = limit.checked_sub(length + OPT) else { return length };
     // A client that gets no reason still gets its answer.
-    let fits = length + OPT + options.length() <= limit;
-    let options = if fits { options } else { EdnsOptions { own: [None, None], passed_on: &[] } };
+    let (own, options_length) = if options.length() <= room {
+        (options.own, options.length())
+    } else if options.least_length() <= room {
+        (options.own, options.least_length())
+    } else {
+        ([None, None], 0)
+    };
     let additional = message::read_u16(out, 10).unwrap_or_default().saturating_add(1);
     put(out, 10, &additional.to_be_bytes());
     let [size_high, size_low] = u16::try_from(UDP_MAX).unwrap_or(512).to_be_bytes();
-    let [length_high, length_low] = u16::try_from(options.length()).unwrap_or_default().to_be_bytes();
+    let [length_high, length_low] = u16::try_from(options_length).unwrap_or_default().to_be_bytes();
     // The upper eight bits of the RCODE stand in the OPT (RFC 6891 §6.1.3).
     let [extended, _] = (rcode << 4).to_be_bytes();
     let flags = if edns.dnssec_ok { 0x80 } else { 0 };
     let mut at = length;
     at += put(out, at, &[0, 0, 41, size_high, size_low, extended, 0, flags, 0, length_high, length_low]);
-    for error in options.own.into_iter().flatten() {
-        let ([option_high, option_low], [high, low]) =
-            (OPTION_EXTENDED_ERROR.to_be_bytes(), error.code().to_be_bytes());
-        at += put(out, at, &[option_high, option_low, 0, 2, high, low]);
+    for error in own.into_iter().flatten() {
+        at += put_code(out, at, error.code().to_be_bytes());
     }
-    at + put(out, at, options.passed_on)
+    if options_length == options.length() {
+        return at + put(out, at, options.passed_on);
+    }
+    if options_length > 0 {
+        for code in options.codes_passed_on() {
+            at += put_code(out, at, code);
+        }
+    }
+    at
+}
+
+/// Writes an extended error without text at the offset `at`, and returns its length in bytes.
+fn put_code(out: &mut [u8], at: usize, code: [u8; 2]) -> usize {
+    let ([option_high, option_low], [high, low]) = (OPTION_EXTENDED_ERROR.to_be_bytes(), code);
+    put(out, at, &[option_high, option_low, 0, 2, high, low])
 }
 
 #[cfg(test)]
@@ -418,5 +453,85 @@ mod tests {
         assert_eq!(out[length - 12..length], [0, 15, 0, 2, 0, 13, 0, 15, 0, 2, 0, 23]);
         let length = write_error(&asked, ErrorRcode::BadVers, [None, None], &[], &mut out);
         assert_eq!((flags(&out) & 15, out[length - 6]), (0, 1), "BADVERS is 16: its upper bits stand in the OPT");
+    }
+
+    /// A response of `count` addresses with these extended errors of an upstream.
+    fn many(count: u16, options: &[u8]) -> Vec<u8> {
+        let mut response = Response::new("www.example.com", 1).bytes();
+        response[6..8].copy_from_slice(&count.to_be_bytes());
+        for index in 0..count {
+            let [high, low] = index.to_be_bytes();
+            response.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, high, low]);
+        }
+        response[11] = 1;
+        response.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0]);
+        response.extend(u16::try_from(options.len()).expect("options").to_be_bytes());
+        response.extend(options);
+        response
+    }
+
+    /// The codes of the extended errors in the OPT, which is the last record of a message.
+    fn codes(message: &[u8]) -> Vec<u8> {
+        let mut records = Records::new(message).expect("a message");
+        let last = std::iter::from_fn(|| records.next_record().expect("a record")).last().expect("an OPT");
+        assert_eq!((last.rtype, last.end), (41, message.len()));
+        let mut rest = &message[last.data..];
+        let mut codes = Vec::new();
+        while let [0, 15, high, low, 0, code, ..] = *rest {
+            codes.push(code);
+            rest = &rest[4 + usize::from(u16::from_be_bytes([high, low]))..];
+        }
+        assert!(rest.is_empty(), "{rest:?}");
+        codes
+    }
+
+    #[test]
+    fn no_truncation_loses_an_extended_error() {
+        let text = [&[0, 15, 0, 42, 0, 17][..], &[b'x'; 40]].concat();
+        let upstream = [&text[..], &[0, 15, 0, 2, 0, 9]].concat();
+        let mut cut = 0;
+        for count in (0..70).chain(90..110) {
+            let response = many(count, &upstream);
+            let packet = query_with_opt("www.example.com", 1, 1232, 0);
+            let Received::Query(query) = question::read(&packet) else { panic!("not a query") };
+            let entry = Entry::remember(&query.key, &response, classify(1, &response), &policy(), NOW);
+            let entry = entry.expect("an entry").entry;
+            for size in 512..=1232_u16 {
+                let packet = query_with_opt("www.example.com", 1, size, 0);
+                let Received::Query(query) = question::read(&packet) else { panic!("not a query") };
+                let asked = Asked { packet: &packet, echo: query.echo, transport: ClientTransport::Udp };
+                let answer = |shown| {
+                    let mut out = [0; UDP_MAX];
+                    let length = write_entry(&asked, &entry, shown, NOW.plus(Duration::from_secs(9)), &mut out);
+                    out[..length].to_vec()
+                };
+                let (stale, fresh) = (answer(STALE), answer(Shown::Fresh));
+                assert!(stale.len().max(fresh.len()) <= usize::from(size));
+                assert_eq!((codes(&stale), codes(&fresh)), (vec![3], vec![17, 9]), "{count} addresses, {size} bytes");
+                let is_cut = flags(&fresh) & 0x0200 != 0;
+                cut += u32::from(is_cut);
+                // The text goes before any address does.
+                assert_eq!(is_cut, response.len() - 40 > usize::from(size), "{count} addresses, {size} bytes");
+            }
+        }
+        assert!(cut > 10_000, "{cut}");
+    }
+
+    #[test]
+    fn an_answer_that_fills_a_stream_keeps_its_extended_error() {
+        for count in 4080..=4093_u16 {
+            let response = many(count, &[]);
+            let packet = query_with_opt("www.example.com", 1, 1232, 0);
+            let Received::Query(query) = question::read(&packet) else { panic!("not a query") };
+            let Ok(remembered) = Entry::remember(&query.key, &response, classify(1, &response), &policy(), NOW) else {
+                panic!("{count} addresses are {} bytes", response.len())
+            };
+            let entry = remembered.entry;
+            let mut out = vec![0; room(&entry)];
+            let asked = Asked { packet: &packet, echo: query.echo, transport: ClientTransport::Stream };
+            let length = write_entry(&asked, &entry, STALE, NOW.plus(Duration::from_secs(100)), &mut out);
+            assert!(length <= STREAM_MAX);
+            assert_eq!(codes(&out[..length]), [3]);
+        }
     }
 }

@@ -1,31 +1,41 @@
 //! Classifies an upstream's response: a positive or negative answer, a truncated one, or a failure.
 //!
-//! The first row that fits decides:
+//! The first row that fits decides. What is part of the answer, and where its chain of aliases
+//! ends, is found in [`super::chain`]; all other records of the answer section are strays.
 //!
 //! | response | verdict |
 //! |---|---|
 //! | header shorter than 12 bytes | failed: malformed |
 //! | TC=1 | truncated: the question is asked again over TCP |
-//! | NOERROR or NXDOMAIN whose records cannot be read | failed: malformed |
-//! | NOERROR with a record of the type asked for in the answer section | positive |
-//! | NOERROR without such a record, SOA in the authority section | NODATA (RFC 2308 §2.2) |
-//! | the same without SOA, but with some record in the answer section (a CNAME) | NODATA that no SOA vouches for |
-//! | the same with an empty answer section, and RA=0 or a referral | failed: lame |
-//! | the same with RA=1 and no referral | NODATA that no SOA vouches for |
-//! | NXDOMAIN | NXDOMAIN, vouched for if there is an SOA |
 //! | FORMERR, NOTIMP, BADVERS | failed: not understood; the upstream may not know EDNS and is asked again without OPT |
-//! | SERVFAIL, REFUSED, any other response code | failed |
+//! | SERVFAIL, REFUSED, any response code but NOERROR and NXDOMAIN | failed |
+//! | framing or names that cannot be read, an OPT outside its section | failed: malformed |
+//! | a chain that is a loop, or longer than 32 aliases | failed: malformed |
+//! | NXDOMAIN | NXDOMAIN, vouched for if there is an SOA |
+//! | NOERROR with data at the end of the chain | positive |
+//! | strays of the type asked for, or other names and nothing of the answer | failed: malformed |
+//! | no data, and an SOA | NODATA (RFC 2308 §2.2) |
+//! | no data and no SOA, but an alias | NODATA that no SOA vouches for |
+//! | the same with nothing, or other types alone, in the answer section, and AA=1 | NODATA that no SOA vouches for |
+//! | the same with AA=0, and RA=0 or a referral | failed: lame |
+//! | the same with AA=0, RA=1 and no referral | NODATA that no SOA vouches for |
 //!
-//! A negative answer that no SOA vouches for gets a short life of its own, and counts instead of an
-//! older positive answer only while it is fresh (see [`super::entry`]).
+//! An SOA counts if it is in the authority section, and its owner is the name at the end of the
+//! chain or one above it. An SOA of any other zone says nothing about that name: a denial with such
+//! an SOA alone is one that no SOA vouches for.
 //!
-//! RDATA are not read, except for the MINIMUM of an SOA. The owner names of records are not
-//! compared with the question either; whether the question itself matches is decided in
-//! [`super::matching`].
+//! A negative answer that no SOA vouches for gets a short life of its own, and NODATA of that kind
+//! never counts instead of a positive answer (see [`super::entry`]). No negative answer lives
+//! longer than the aliases that lead to it.
+//!
+//! RDATA are not read, except for the names of aliases and the MINIMUM of an SOA. Whether the
+//! question itself matches is decided in [`super::matching`].
 
+use super::chain::{AnswerChain, Ending, Strays};
 use super::extended_error::{ExtendedError, OPTION_EXTENDED_ERROR};
 use super::labelled::labelled;
-use super::message::{self, Header, RecordSpan, Records, Section};
+use super::message::{self, Header, MalformedMessage, RecordSpan, Records, Section, sane_ttl};
+use super::name::NameReader;
 
 /// The kind of a remembered answer, in the words of RFC 2308 §1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +62,12 @@ labelled! {
         Lame = "lame",
         /// The response has any other error code.
         OtherRcode = "other_rcode",
-        /// The framing of the response cannot be read.
+        /// The response cannot be read, or holds nothing that answers the question.
         Malformed = "malformed",
+        /// An answer that the upstream itself marks as stale (RFC 8914 §4.4, §4.20).
+        MarkedStale = "marked_stale",
+        /// NODATA that no SOA vouches for, although a positive answer is remembered.
+        Unvouched = "unvouched",
         /// No response came in time.
         Timeout = "timeout",
         /// The network reported an error: ICMP, a TCP reset, no route.
@@ -65,17 +79,37 @@ labelled! {
 
 impl Failure {
     /// The failures that a response can show; all other failures mean that there was no response.
-    pub const OF_RESPONSES: [Self; 6] =
-        [Self::ServFail, Self::Refused, Self::NotUnderstood, Self::Lame, Self::OtherRcode, Self::Malformed];
+    pub const OF_RESPONSES: [Self; 8] = [
+        Self::ServFail,
+        Self::Refused,
+        Self::NotUnderstood,
+        Self::Lame,
+        Self::OtherRcode,
+        Self::Malformed,
+        Self::MarkedStale,
+        Self::Unvouched,
+    ];
+
+    /// Whether a response came that has nothing to say to its question, whatever it says otherwise:
+    /// malformed, about other names, without an SOA against what is known, or marked as stale.
+    #[must_use]
+    pub const fn is_garbage(self) -> bool {
+        matches!(self, Self::Malformed | Self::Unvouched | Self::MarkedStale)
+    }
 
     /// The extended error that tells a client why it gets SERVFAIL (RFC 8914 §4.23, §4.24):
     /// upstream responded, but not with an answer, or it did not respond at all.
     #[must_use]
     pub const fn extended_error(self) -> ExtendedError {
         match self {
-            Self::ServFail | Self::Refused | Self::NotUnderstood | Self::Lame | Self::OtherRcode | Self::Malformed => {
-                ExtendedError::NoReachableAuthority
-            }
+            Self::ServFail
+            | Self::Refused
+            | Self::NotUnderstood
+            | Self::Lame
+            | Self::OtherRcode
+            | Self::Malformed
+            | Self::MarkedStale
+            | Self::Unvouched => ExtendedError::NoReachableAuthority,
             Self::Timeout | Self::NetworkError | Self::LocalLimit => ExtendedError::NetworkError,
         }
     }
@@ -84,10 +118,11 @@ impl Failure {
 /// Whether a negative answer came with the SOA that vouches for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vouched {
-    /// An SOA stands in the authority section. The number is the negative TTL in seconds: the least
-    /// of the SOA's TTL, its MINIMUM (RFC 2308 §5) and the TTLs of the chain before it.
+    /// An SOA of a zone that holds the name stands in the authority section. The number is the
+    /// negative TTL in seconds: the least of the SOA's TTL, its MINIMUM (RFC 2308 §5) and the TTLs
+    /// of the chain before it.
     BySoa(u32),
-    /// The response has no SOA.
+    /// The response has no such SOA.
     Not,
 }
 
@@ -96,8 +131,8 @@ pub enum Vouched {
 pub enum Verdict {
     /// The response answers the question with data.
     Positive {
-        /// The smallest TTL of the answer section in seconds, which is the life of a whole chain
-        /// (RFC 1034 §3.6.2 with RFC 2181 §5.2).
+        /// The smallest TTL of the answer in seconds, which is the life of a whole chain (RFC 1034
+        /// §3.6.2 with RFC 2181 §5.2).
         ttl: u32,
     },
     /// The response is NODATA or NXDOMAIN.
@@ -106,6 +141,8 @@ pub enum Verdict {
         kind: Kind,
         /// Whether an SOA vouches for the answer, and for how long.
         vouched: Vouched,
+        /// The smallest TTL of the aliases that lead to the denial, in seconds; `None` without one.
+        chain: Option<u32>,
     },
     /// The response has TC set.
     Truncated,
@@ -113,24 +150,19 @@ pub enum Verdict {
     Failed(Failure),
 }
 
-/// The TTL that a TTL field stands for, in seconds: values with the top bit set count as zero (RFC
-/// 2181 §8).
-#[must_use]
-pub const fn sane_ttl(ttl: u32) -> u32 {
-    if ttl > 0x7fff_ffff { 0 } else { ttl }
+impl Verdict {
+    /// Whether the response is NODATA that no SOA vouches for, which is no denial where data are
+    /// known (RFC 2308 §2.2): a resolver that could not reach the servers of an alias's target says
+    /// the same.
+    #[must_use]
+    pub const fn is_unvouched_nodata(self) -> bool {
+        matches!(self, Self::Negative { kind: Kind::NoData, vouched: Vouched::Not, .. })
+    }
 }
 
-/// The findings of one walk over the records of a response.
+/// The findings outside the answer section.
 #[derive(Default)]
 struct Findings {
-    /// A record of the type asked for stands in the answer section.
-    data: bool,
-    /// Any record stands in the answer section.
-    answers: bool,
-    /// Smallest TTL of the answer section, in seconds.
-    ttl: Option<u32>,
-    /// Negative TTL of the SOA in the authority section, in seconds.
-    soa: Option<u32>,
     /// An NS stands in the authority section.
     referral: bool,
     /// Upper bits of the RCODE from the OPT, shifted to their place above the lower four.
@@ -146,21 +178,15 @@ pub fn classify(qtype: u16, response: &[u8]) -> Verdict {
     if header.has(message::FLAG_TRUNCATED) {
         return Verdict::Truncated;
     }
-    let findings = match walk(qtype, response) {
+    let findings = match walk(response) {
         Ok(findings) => findings,
         // An error code counts even if the records behind it cannot be read.
         Err(_) if matches!(header.rcode(), 0 | 3) => return Verdict::Failed(Failure::Malformed),
         Err(_) => Findings::default(),
     };
-    // A negative answer at the end of a chain lives no longer than the aliases that lead to it.
-    let vouched =
-        findings.soa.map_or(Vouched::Not, |ttl| Vouched::BySoa(findings.ttl.map_or(ttl, |chain| chain.min(ttl))));
     match findings.extended | header.rcode() {
-        0 if findings.data => Verdict::Positive { ttl: findings.ttl.unwrap_or(0) },
-        0 if findings.soa.is_some() || findings.answers => Verdict::Negative { kind: Kind::NoData, vouched },
-        0 if !header.has(message::FLAG_RECURSION_AVAILABLE) || findings.referral => Verdict::Failed(Failure::Lame),
-        0 => Verdict::Negative { kind: Kind::NoData, vouched },
-        3 => Verdict::Negative { kind: Kind::NxDomain, vouched },
+        0 => judge(qtype, response, header, &findings).unwrap_or(Verdict::Failed(Failure::Malformed)),
+        3 => deny(qtype, response).unwrap_or(Verdict::Failed(Failure::Malformed)),
         2 => Verdict::Failed(Failure::ServFail),
         5 => Verdict::Failed(Failure::Refused),
         1 | 4 | 16 => Verdict::Failed(Failure::NotUnderstood),
@@ -169,33 +195,65 @@ pub fn classify(qtype: u16, response: &[u8]) -> Verdict {
 }
 
 /// Walks all records of a response once.
-fn walk(qtype: u16, response: &[u8]) -> Result<Findings, message::MalformedMessage> {
+fn walk(response: &[u8]) -> Result<Findings, MalformedMessage> {
     let mut findings = Findings::default();
     let mut records = Records::new(response)?;
     while let Some(record) = records.next_record()? {
         match record.section {
-            Section::Answer => {
-                findings.answers = true;
-                findings.data |= is_data(qtype, record.rtype);
-                let ttl = sane_ttl(record.ttl);
-                findings.ttl = Some(findings.ttl.map_or(ttl, |least| least.min(ttl)));
-            }
-            Section::Authority if record.rtype == message::TYPE_SOA => {
-                findings.soa = Some(negative_ttl(response, &record))
-            }
             Section::Authority => findings.referral |= record.rtype == message::TYPE_NS,
             Section::Additional if record.rtype == message::TYPE_OPT => {
                 findings.extended = u16::from(record.ttl.to_be_bytes()[0]) << 4
             }
-            Section::Additional => {}
+            Section::Answer | Section::Additional => {}
         }
     }
     Ok(findings)
 }
 
-/// Whether a record of type `rtype` in the answer section is data for a question for `qtype`.
-const fn is_data(qtype: u16, rtype: u16) -> bool {
-    rtype == qtype || qtype == message::TYPE_ANY && !matches!(rtype, message::TYPE_OPT)
+/// Judges a response with NOERROR.
+fn judge(qtype: u16, response: &[u8], header: Header, findings: &Findings) -> Result<Verdict, MalformedMessage> {
+    let chain = AnswerChain::follow(qtype, response)?;
+    // Records of other types are left out of what is kept, so they make no difference here.
+    let is_empty = !chain.has_aliases();
+    match (chain.ending, chain.strays) {
+        (Ending::Data, _) => return Ok(Verdict::Positive { ttl: chain.ttl.unwrap_or(0) }),
+        (Ending::Endless, _) | (Ending::NoData, Strays::Contradicting) => return Err(MalformedMessage),
+        (Ending::NoData, Strays::Unrelated) if !chain.has_aliases() => return Err(MalformedMessage),
+        (Ending::NoData, Strays::Unrelated | Strays::OtherTypes | Strays::None) => {}
+    }
+    let vouched = vouched(response, &chain)?;
+    let is_responsible = header.has(message::FLAG_AUTHORITATIVE);
+    let resolves = header.has(message::FLAG_RECURSION_AVAILABLE) && !findings.referral;
+    if vouched == Vouched::Not && is_empty && !is_responsible && !resolves {
+        return Ok(Verdict::Failed(Failure::Lame));
+    }
+    Ok(Verdict::Negative { kind: Kind::NoData, vouched, chain: chain.ttl })
+}
+
+/// Judges a response with NXDOMAIN, which is about the name at the end of the chain (RFC 6604).
+fn deny(qtype: u16, response: &[u8]) -> Result<Verdict, MalformedMessage> {
+    let chain = AnswerChain::follow(qtype, response)?;
+    if chain.ending == Ending::Endless {
+        return Err(MalformedMessage);
+    }
+    Ok(Verdict::Negative { kind: Kind::NxDomain, vouched: vouched(response, &chain)?, chain: chain.ttl })
+}
+
+/// Whether an SOA vouches for a denial at the end of a chain.
+fn vouched(response: &[u8], chain: &AnswerChain) -> Result<Vouched, MalformedMessage> {
+    let mut names = NameReader::new(response);
+    let mut records = Records::new(response)?;
+    // The question was read when the chain was followed.
+    let qclass = message::question_class(response)?;
+    let mut least = None;
+    while let Some(record) = records.next_record()? {
+        let is_soa = record.section == Section::Authority && record.rtype == message::TYPE_SOA;
+        if is_soa && record.class == qclass && chain.ends_within(&names.read(record.start)?.0) {
+            let ttl = negative_ttl(response, &record);
+            least = Some(least.map_or(ttl, |least: u32| least.min(ttl)));
+        }
+    }
+    Ok(least.map_or(Vouched::Not, |ttl| Vouched::BySoa(chain.ttl.map_or(ttl, |chain| chain.min(ttl)))))
 }
 
 /// The lesser of an SOA's TTL and MINIMUM in seconds; the TTL alone when its RDATA are too short
@@ -264,20 +322,29 @@ mod tests {
     #[test]
     fn nodata_and_nxdomain_take_the_smaller_of_soa_ttl_and_minimum() {
         let nodata = Response::new("www.example.com", 28).soa("example.com", 300, 20).bytes();
-        assert_eq!(classify(28, &nodata), Verdict::Negative { kind: Kind::NoData, vouched: Vouched::BySoa(20) });
+        assert_eq!(
+            classify(28, &nodata),
+            Verdict::Negative { kind: Kind::NoData, vouched: Vouched::BySoa(20), chain: None }
+        );
         let nxdomain = Response::new("www.example.com", 28).rcode(3).soa("example.com", 10, 20).bytes();
-        assert_eq!(classify(28, &nxdomain), Verdict::Negative { kind: Kind::NxDomain, vouched: Vouched::BySoa(10) });
+        assert_eq!(
+            classify(28, &nxdomain),
+            Verdict::Negative { kind: Kind::NxDomain, vouched: Vouched::BySoa(10), chain: None }
+        );
         let chain = Response::new("www.example.com", 28)
             .cname("www.example.com", "web.example.com", 300)
             .soa("example.com", 10, 20)
             .bytes();
-        assert_eq!(classify(28, &chain), Verdict::Negative { kind: Kind::NoData, vouched: Vouched::BySoa(10) });
+        assert_eq!(
+            classify(28, &chain),
+            Verdict::Negative { kind: Kind::NoData, vouched: Vouched::BySoa(10), chain: Some(300) }
+        );
     }
 
     #[test]
     fn an_empty_response_is_lame_without_ra_and_an_unvouched_nodata_with_it() {
         let with = Response::new("www.example.com", 1).bytes();
-        assert_eq!(classify(1, &with), Verdict::Negative { kind: Kind::NoData, vouched: Vouched::Not });
+        assert_eq!(classify(1, &with), Verdict::Negative { kind: Kind::NoData, vouched: Vouched::Not, chain: None });
         let without = Response::new("www.example.com", 1).flags(0x8100).bytes();
         assert_eq!(classify(1, &without), Verdict::Failed(Failure::Lame));
     }

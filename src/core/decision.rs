@@ -11,8 +11,14 @@
 //! | stale | idle | down | answer stale at once; probes look for recovery |
 //! | stale | idle | impaired | answer stale at once, and start a refresh |
 //! | stale | idle | healthy | start a refresh, wait up to the client response timer, then answer stale |
-//! | absent | failed, recheck not due | any | SERVFAIL from the failure cache |
-//! | absent | any other | any | ask: join the resolution under way, or start one |
+//! | absent | failed, recheck not due | any | what is nearest, else SERVFAIL from the failure cache |
+//! | absent | any other | down | what is nearest, else ask |
+//! | absent | any other | healthy, impaired | ask: join the resolution under way, or start one; else what is nearest |
+//!
+//! What is nearest is decided in [`super::nearest`]. A fresh denial of another type of the name
+//! comes before all of this: it is as good as an answer. What is nearest and about the name itself
+//! (its answer with other DO or CD bits, its denial for another type) counts as a stale answer to
+//! the question: a client waits beside it no longer than beside one of its own.
 //!
 //! Which upstreams are asked for an absent name, and for how long, depends on their states. That is
 //! the plan of a resolution (`resolver::upstreams`), not a decision about the query.
@@ -100,8 +106,10 @@ pub enum KnownAction {
 /// The action for a query for a name and type of which no answer is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UnknownAction {
-    /// The client gets SERVFAIL from the failure cache (RFC 9520 §3.2).
-    CachedFailure,
+    /// The client gets what is nearest, else SERVFAIL from the failure cache (RFC 9520 §3.2).
+    NearestElseFailure,
+    /// The client gets what is nearest at once, else it waits as for [`Self::Ask`].
+    NearestElseAsk,
     /// The client waits for the resolution under way, or for one that is started now.
     Ask,
 }
@@ -133,10 +141,13 @@ pub const fn decide_known(freshness: Freshness, refresh: Refresh, upstreams: Ava
 
 /// Decides what is done with a query for a name and type of which no answer is remembered.
 #[must_use]
-pub const fn decide_unknown(recheck: Recheck) -> UnknownAction {
-    match recheck {
-        Recheck::NotDue => UnknownAction::CachedFailure,
-        Recheck::Due => UnknownAction::Ask,
+pub const fn decide_unknown(recheck: Recheck, upstreams: Availability) -> UnknownAction {
+    match (recheck, upstreams) {
+        (Recheck::NotDue, Availability::Healthy | Availability::Impaired | Availability::Down) => {
+            UnknownAction::NearestElseFailure
+        }
+        (Recheck::Due, Availability::Down) => UnknownAction::NearestElseAsk,
+        (Recheck::Due, Availability::Healthy | Availability::Impaired) => UnknownAction::Ask,
     }
 }
 
@@ -181,8 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_asked_for_unless_it_failed_a_moment_ago() {
-        assert_eq!(decide_unknown(Recheck::Due), UnknownAction::Ask);
-        assert_eq!(decide_unknown(Recheck::NotDue), UnknownAction::CachedFailure);
+    fn an_unknown_name_is_asked_for_unless_it_failed_a_moment_ago_or_all_upstreams_are_down() {
+        for upstreams in [Healthy, Impaired, Down] {
+            assert_eq!(decide_unknown(Recheck::NotDue, upstreams), UnknownAction::NearestElseFailure);
+        }
+        assert_eq!(decide_unknown(Recheck::Due, Healthy), UnknownAction::Ask);
+        assert_eq!(decide_unknown(Recheck::Due, Impaired), UnknownAction::Ask);
+        assert_eq!(decide_unknown(Recheck::Due, Down), UnknownAction::NearestElseAsk);
     }
 }

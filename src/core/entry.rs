@@ -1,18 +1,28 @@
 //! One remembered answer: the upstream's bytes, and how long they may be served.
 //!
-//! An entry never changes. It keeps the response as it came, without OPT (which is hop-by-hop, RFC
-//! 6891 §6.2.1), and the offsets of its TTLs, so that answering is a copy and a few patches. RDATA
-//! are not read (RFC 3597), and the order of an RRset is kept.
+//! An entry never changes. It keeps the response without OPT (which is hop-by-hop, RFC 6891 §6.2.1)
+//! and the offsets of its TTLs, so that answering is a copy and a few patches. Everything that has
+//! to be put right is put right here, once: an entry holds nothing that does not answer its
+//! question, aliases stand before what they lead to, and the records of an RRset have one TTL
+//! ([`kept_response`]). RDATA are not read (RFC 3597), and the order of an RRset is kept.
 //!
 //! | response | fresh for | stale after that for |
 //! |---|---|---|
 //! | positive | its smallest TTL, at most `positive_max` | maximum stale of the longest matching suffix |
 //! | NODATA or NXDOMAIN with SOA | its negative TTL (RFC 2308 §5), at most `negative_max` | the same |
 //! | NODATA or NXDOMAIN without SOA | `negative_without_soa` | the same, but an older positive answer counts instead |
-//! | any with TTL 0 | not at all | not kept, unless the policy says so for the suffix, or the name is critical |
+//! | positive with TTL 0 | not at all | not kept, unless the policy says so for the suffix, or the name is critical |
+//! | NODATA or NXDOMAIN with TTL 0 | not at all | the same |
 //!
-//! The three bounds are those of [`super::policy::TtlPolicy`]. RFC 8767 §4 excludes answers with
-//! TTL 0 from being served stale; to keep them for outages is a choice of the operator.
+//! The bounds are those of [`super::policy::TtlPolicy`]. Where that has a minimum, all TTLs are
+//! raised to it before anything else is looked at, so that upstreams that answer with TTL 0 or 1
+//! need not be asked for each query. No negative answer is fresh for longer than the aliases that
+//! lead to it.
+//!
+//! RFC 8767 §4 excludes answers with TTL 0 from being served stale; to keep positive ones for
+//! outages is a choice of the operator. A denial with TTL 0 is always kept for outages: the address
+//! of a name is of no use to a stub resolver that gets SERVFAIL for the other family (getaddrinfo
+//! then fails as a whole), and a search path stops at SERVFAIL.
 
 use std::time::Duration;
 
@@ -24,6 +34,8 @@ use super::policy::{Policy, TtlZero};
 use super::time::Timestamp;
 
 mod kept_response;
+mod reordered;
+mod rrset_ttls;
 
 use kept_response::KeptResponse;
 
@@ -87,7 +99,7 @@ pub struct Remembered {
 pub enum Keep {
     /// The answer is kept.
     Yes,
-    /// The answer is not kept, since its TTL is 0 (RFC 1035 §3.2.1).
+    /// The answer is not kept, since it is positive and its TTL is 0 (RFC 1035 §3.2.1).
     No,
 }
 
@@ -96,8 +108,8 @@ impl Entry {
     /// [`classify::classify`] says of that response.
     ///
     /// # Errors
-    /// [`MalformedMessage`] when the verdict is not an answer, the framing cannot be read, an OPT
-    /// stands outside the additional section, or the question is not as long as the key's.
+    /// [`MalformedMessage`] when the verdict is not an answer, the response cannot be read, or its
+    /// question has another name than the key.
     pub fn remember(
         key: &Key,
         response: &[u8],
@@ -108,22 +120,29 @@ impl Entry {
         // The verdict decides which TTL counts, and which bound of the policy.
         let (kind, vouched, ttl, at_most) = match verdict {
             Verdict::Positive { ttl } => (Kind::Positive, true, ttl, policy.ttl.positive_max),
-            Verdict::Negative { kind, vouched: Vouched::BySoa(ttl) } => (kind, true, ttl, policy.ttl.negative_max),
-            Verdict::Negative { kind, vouched: Vouched::Not } => {
-                (kind, false, seconds(policy.ttl.negative_without_soa), policy.ttl.negative_without_soa)
+            Verdict::Negative { kind, vouched: Vouched::BySoa(ttl), .. } => (kind, true, ttl, policy.ttl.negative_max),
+            Verdict::Negative { kind, vouched: Vouched::Not, chain } => {
+                (kind, false, chain.unwrap_or(u32::MAX), policy.ttl.negative_without_soa)
             }
             Verdict::Truncated | Verdict::Failed(_) => return Err(MalformedMessage),
         };
         // The suffix decides for how long the answer may be stale, and whether TTL 0 is kept at
         // all.
-        let life = Duration::from_secs(u64::from(ttl)).min(at_most);
+        let life = Duration::from_secs(u64::from(ttl)).max(policy.ttl.minimum).min(at_most);
         let (maximum_stale, ttl_zero) = maximum_stale(key, policy);
-        let keep = if life.is_zero() && ttl_zero == TtlZero::Forget { Keep::No } else { Keep::Yes };
+        let keep = match (kind, ttl_zero) {
+            (Kind::Positive, TtlZero::Forget) if life.is_zero() => Keep::No,
+            (Kind::Positive | Kind::NoData | Kind::NxDomain, TtlZero::Forget | TtlZero::KeepForOutages) => Keep::Yes,
+        };
         let fresh_until = now.plus(life);
         let errors = classify::extended_errors(response, extended_error::KEPT_MAX);
         let header = Header::read(response)?;
+        let mut kept = KeptResponse::new(key, response, &errors)?;
+        if !policy.ttl.minimum.is_zero() {
+            kept.raise_ttls(seconds(policy.ttl.minimum));
+        }
         let entry = Self {
-            response: KeptResponse::new(key, response, &errors)?,
+            response: kept,
             kind,
             vouched,
             truncated: false,
@@ -193,11 +212,43 @@ impl Entry {
         Ok(Self { truncated: true, ..remembered.entry })
     }
 
+    /// The same answer as another message, which answers the question of `key`. It is never
+    /// authentic: nobody has validated this message.
+    ///
+    /// # Errors
+    /// [`MalformedMessage`] as for [`KeptResponse::new`].
+    pub(super) fn as_message(&self, key: &Key, message: &[u8]) -> Result<Self, MalformedMessage> {
+        Ok(Self {
+            response: KeptResponse::new(key, message, self.extended_errors())?,
+            kind: self.kind,
+            vouched: self.vouched,
+            truncated: self.truncated,
+            authentic: false,
+            undated: self.undated,
+            stored: self.stored,
+            fresh_until: self.fresh_until,
+            stale_until: self.stale_until,
+            ttl_cap: self.ttl_cap,
+        })
+    }
+
     /// The same answer with other times.
     #[must_use]
     pub(super) fn at(self, times: Times) -> Self {
         let Times { stored, fresh_until, stale_until } = times;
         Self { stored, fresh_until, stale_until, ..self }
+    }
+
+    /// Whether the upstream itself marked the answer as stale (RFC 8914 §4.4, §4.20).
+    #[must_use]
+    pub fn is_marked_stale(&self) -> bool {
+        extended_error::marks_stale(self.extended_errors())
+    }
+
+    /// The same answer, which is not fresh from its arrival on and is not to be kept.
+    #[must_use]
+    pub fn expired(self) -> Self {
+        Self { fresh_until: self.stored, stale_until: self.stored, ..self }
     }
 
     /// The same answer, marked as one whose time of arrival is unknown.
@@ -369,6 +420,25 @@ mod tests {
             (kept.keep, kept.entry.is_fresh(NOW), kept.entry.stale_until),
             (Keep::Yes, false, NOW.plus(Duration::from_secs(60)))
         );
+    }
+
+    #[test]
+    fn ttls_are_raised_to_the_minimum_within_their_bounds() {
+        let mut policy = policy();
+        policy.ttl.minimum = Duration::from_secs(60);
+        let life = |response: Vec<u8>| {
+            let verdict = classify::classify(1, &response);
+            let kept = Entry::remember(&key("www.example.com", 1), &response, verdict, &policy, NOW).unwrap();
+            assert_eq!(kept.keep, Keep::Yes);
+            let ttls = kept.entry.ttl_offsets().map(|at| message::read_u32(kept.entry.wire(), at).unwrap()).collect();
+            (kept.entry.fresh_until.since(NOW).as_secs(), ttls)
+        };
+        let www = || Response::new("www.example.com", 1);
+        assert_eq!(life(www().a("www.example.com", 0).bytes()), (60, vec![60]));
+        assert_eq!(life(www().cname("www.example.com", "a.test", 1).a("a.test", 90).bytes()), (60, vec![60, 90]));
+        assert_eq!(life(www().a("www.example.com", 61).bytes()), (61, vec![61]));
+        assert_eq!(life(www().rcode(3).soa("example.com", 0, 0).bytes()), (30, vec![60]), "the bound of denials");
+        assert_eq!(life(www().rcode(3).bytes()).0, 5, "nobody vouches for it");
     }
 
     #[test]

@@ -1,129 +1,107 @@
-//! The health of one upstream: healthy, impaired, or down. A circuit breaker that distinguishes
-//! silence from slowness.
+//! The health of one upstream: healthy, impaired, or down.
+//!
+//! An upstream is ill when it fails at what it *can* answer. That one question gets no answer says
+//! nothing about the upstream: its zone may be broken, its type dropped by a middlebox, its
+//! authoritative server slow. So trouble with a question only raises *suspicion*, and a *witness*
+//! decides: a question that this upstream answered in time lately ([`super::witness`]). The witness
+//! is asked by the upstream's prober, one at a time. It may have trouble of its own, so that
+//! several have to agree before a verdict, about questions that have little in common: two that are
+//! silent, or four that are unusable (which takes a few round trips, and delays nobody).
 //!
 //! | phase | event | next phase |
 //! |---|---|---|
-//! | healthy, overdue | ≥ 20 % failures among ≥ 20 attempts in 10 s, or the last 2 attempts failed | impaired |
-//! | healthy | an attempt is overdue, and nothing was answered since it was sent | overdue |
-//! | overdue | any response | healthy |
-//! | all but down | 5 transport failures in a row without any response between them | down |
-//! | all but down | responses without answer for ≥ 5 unrelated names, ≥ 80 % of the window | down |
-//! | down after transport failures | any response | recovering |
-//! | down after responses without answer | an answer | recovering |
-//! | impaired, recovering | 3 successes in a row and < 20 % failures, or 18 successes in a row | healthy |
-//! | impaired, overdue | no attempt for 30 s: what was known is out of date | healthy |
+//! | healthy | an attempt is overdue or late, or its response is SERVFAIL, REFUSED, lame or FORMERR | suspected |
+//! | suspected | the witness is answered in time | healthy |
+//! | suspected | the witness is not, but something else was answered in time since the suspicion | healthy |
+//! | suspected | 2 silent or 4 unusable witnesses in a row, and nothing else was answered | impaired |
+//! | suspected | ≥ 20 % of ≥ 20 witnesses in 10 s had no response in time | impaired |
+//! | all but down | the network reported an error (ICMP, reset) | impaired |
+//! | all but down | 3 network errors in a row without any response between them | down |
+//! | impaired, recovering | 5 silent attempts in a row, 2 of them witnesses, nothing heard for 3 s | down |
+//! | down | any response | recovering |
+//! | impaired, recovering | 3 witnesses in a row are answered in time | healthy |
 //!
-//! Seen from outside ([`UpstreamState`]), overdue and recovering count as impaired. An attempt is
-//! *overdue* when it has had no response for the client response timer.
+//! Seen from outside ([`UpstreamState`]), suspected counts as healthy, and recovering as impaired.
+//! *In time* means within the client response timer, and at least 50 ms. A response without answer
+//! (SERVFAIL, say) to a witness is no answer in time. Late answers end a silence, so an upstream
+//! whose every answer takes seconds is impaired, never down.
 //!
-//! A *success* is an answer within 200 ms. A later answer keeps the breaker closed, but counts as a
-//! failure in the window: an upstream whose every answer takes seconds is impaired, never down.
-//! SERVFAIL is a response: one broken zone is no outage.
+//! While an upstream is not healthy a witness is asked about once a second, with or without
+//! clients: the upstream is found healthy within 3 s of its healing. Witnesses follow each other
+//! faster right after the fall, so that a wrong verdict is taken back at once, and as long as they
+//! are answered in time.
 //!
-//! An upstream that falls back within a minute of becoming healthy needs twice as many successes
+//! An upstream that falls back within a minute of becoming healthy needs twice as many witnesses
 //! the next time, up to eight times as many, so that a half-healed one does not flap. Likewise an
-//! upstream that falls silent within a minute of responding again must fail ten, twenty, then forty
-//! times in a row before it counts as down once more.
+//! upstream that falls silent within a minute of responding again must fail two, four, then eight
+//! times as often in a row before it counts as down once more.
 //!
 //! The time comes in as `now`, chance as a number.
 
 use std::time::Duration;
 
-use super::labelled::labelled;
-use super::policy::{ClientResponseTimer, HealthPolicy};
-use super::suffix::SuffixHash;
+use super::policy::HealthPolicy;
 use super::time::Timestamp;
 
+mod evidence;
 mod phase;
 mod relapses;
 mod rtt;
+mod silence;
+mod timing;
 mod window;
 
-use phase::{Cause, HealthPhase};
+pub use evidence::{AttemptOutcome, Testimony, Transition, UpstreamState};
+use phase::HealthPhase;
 use relapses::Relapses;
 use rtt::RoundTrips;
+use silence::Silence;
 use window::Window;
 
-/// An answer later than this counts as a failure in the window; the upper end of the client
-/// response timer's default range.
+/// An answer later than this is a late one in the counts; the upper end of the client response
+/// timer's default range.
 pub const LATE: Duration = Duration::from_millis(200);
-/// So many failures in a row make an upstream impaired, whatever the window holds.
-const IMPAIRED_AFTER: u32 = 2;
-/// For how long an impaired upstream without any attempt stays impaired.
-const OUTDATED_AFTER: Duration = Duration::from_secs(30);
-/// So many times the needed successes in a row count whatever the window holds. At 20 % loss, which
-/// is still impaired, a row of 18 comes about in 2 % of all cases, and the relapse that follows
-/// doubles it.
-const EVIDENT_FACTOR: u32 = 6;
-/// An upstream that responds again is probed so many times faster than a silent one, so that names
-/// without traffic are fresh soon, too.
-const RECOVERY_PACE: u32 = 4;
-/// Unrelated names without answer that count as an outage of the upstream.
-const SERVFAIL_NAMES: usize = 5;
-/// Share of the window that responses without answer must have for that, in percent.
-const SERVFAIL_PERCENT: u32 = 80;
-
-labelled! {
-    /// How usable an upstream is, best first.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-    pub enum UpstreamState {
-        /// The upstream answers in time.
-        Healthy = "healthy",
-        /// The upstream answers only some queries, or answers late.
-        Impaired = "impaired",
-        /// The upstream answers nothing; the breaker is open.
-        Down = "down",
-    }
-}
-
-/// The outcome of an attempt: how it ended, or that it is late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttemptOutcome {
-    /// An answer (NOERROR or NXDOMAIN) came after this time.
-    Answered(Duration),
-    /// A response without answer (SERVFAIL, REFUSED, lame, malformed) came after this time, to a
-    /// question about a name with this suffix.
-    UnusableResponse(Duration, SuffixHash),
-    /// The network reported an error: ICMP, or a TCP reset.
-    Failed,
-    /// No response came for as long as an attempt is waited for. [`AttemptOutcome::Late`] was
-    /// reported before.
-    TimedOut,
-    /// No response came within [`LATE`]. How the attempt ends is reported later as well.
-    Late,
-}
-
-/// A change of an upstream's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transition {
-    /// The state before the change.
-    pub from: UpstreamState,
-    /// The state after the change.
-    pub to: UpstreamState,
-}
+/// Weight of the witnesses in a row without an answer in time that make an upstream impaired.
+const CONVICTION: u32 = 4;
+/// Weight of a witness without any response in time.
+const SILENT_WEIGHT: u32 = 2;
+/// Weight of a witness with a response that is no answer. The next one can be asked at once, so
+/// that more of them cost no time.
+const UNUSABLE_WEIGHT: u32 = 1;
+/// Network errors in a row that open the breaker: they are the upstream's own word.
+const DOWN_AFTER_ERRORS: u32 = 3;
+/// Witnesses among the silent attempts that open the breaker.
+const DOWN_WITNESSES: u32 = 2;
+/// How long nothing at all must have been heard before silence opens the breaker: longer than the
+/// slowest upstream takes that is still of use to a client (which gives up after 5 s).
+const DOWN_SILENCE: Duration = Duration::from_secs(3);
 
 /// The health of one upstream.
 #[derive(Debug)]
 pub struct Health {
     policy: HealthPolicy,
     phase: HealthPhase,
+    /// When the state last changed, as it is seen from outside.
+    since: Timestamp,
+    /// The outcomes of the last witnesses.
     window: Window,
     round_trips: RoundTrips,
-    /// Transport failures in a row without any response between them; decides about down.
-    failures_in_a_row: u32,
-    /// Transport failures since the last answer in time or response without answer; decides about
-    /// impaired.
-    last_failed: u32,
-    successes_in_a_row: u32,
-    /// When the last response of any kind came.
+    silence: Silence,
+    /// Network errors in a row without any response between them.
+    errors_in_a_row: u32,
+    /// Witnesses in a row that were answered in time.
+    good_in_a_row: u32,
+    /// Witnesses since the upstream fell from healthy, or since the start.
+    witnesses: u32,
+    /// When the last answer in time came.
     answered_at: Timestamp,
-    /// When the last outcome was reported.
-    attempted_at: Timestamp,
+    /// When the last witness was asked.
+    witness_at: Timestamp,
     /// Falls from healthy soon after the upstream had become healthy.
     falls: Relapses,
     /// Openings of the breaker soon after the upstream had responded again.
     reopenings: Relapses,
-    /// The wait before the next probe.
+    /// The wait before the next witness of an upstream that is down.
     probe_interval: Duration,
 }
 
@@ -134,233 +112,256 @@ impl Health {
         Self {
             policy,
             phase: HealthPhase::Healthy,
+            since: Timestamp::EPOCH,
             window: Window::new(policy.window),
             round_trips: RoundTrips::default(),
-            failures_in_a_row: 0,
-            last_failed: 0,
-            successes_in_a_row: 0,
+            silence: Silence::default(),
+            errors_in_a_row: 0,
+            good_in_a_row: 0,
+            witnesses: 0,
             answered_at: Timestamp::EPOCH,
-            attempted_at: Timestamp::EPOCH,
+            witness_at: Timestamp::EPOCH,
             falls: Relapses::default(),
             reopenings: Relapses::default(),
             probe_interval: policy.probe_min,
         }
     }
 
+    /// Takes up the state that an earlier process left, and its 99th percentile of the round-trip
+    /// time, unless something is known already. An upstream that was ill is asked a witness at
+    /// once, so that one that has healed meanwhile is healthy a few round trips later.
+    pub fn resume(&mut self, state: UpstreamState, since: Timestamp, p99: Option<Duration>) {
+        if self.p99().is_some() || self.phase != HealthPhase::Healthy {
+            return;
+        }
+        self.phase = match state {
+            UpstreamState::Healthy => HealthPhase::Healthy,
+            UpstreamState::Impaired => HealthPhase::Impaired,
+            UpstreamState::Down => HealthPhase::Down,
+        };
+        self.since = since;
+        p99.into_iter().for_each(|p99| self.round_trips.add(p99));
+    }
+
     /// The present state of the upstream.
     #[must_use]
     pub const fn state(&self) -> UpstreamState {
         match self.phase {
-            HealthPhase::Healthy => UpstreamState::Healthy,
-            HealthPhase::Overdue | HealthPhase::Impaired | HealthPhase::Recovering => UpstreamState::Impaired,
-            HealthPhase::Down(_) => UpstreamState::Down,
+            HealthPhase::Healthy | HealthPhase::Suspected { .. } => UpstreamState::Healthy,
+            HealthPhase::Impaired | HealthPhase::Recovering => UpstreamState::Impaired,
+            HealthPhase::Down => UpstreamState::Down,
         }
     }
 
-    /// Records an attempt's outcome, and returns the change of state that it causes.
+    /// When the present state began; the epoch when it has not changed since the start.
+    #[must_use]
+    pub const fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// Witnesses that were asked since the upstream fell from healthy.
+    #[must_use]
+    pub const fn witnesses(&self) -> u32 {
+        self.witnesses
+    }
+
+    /// Whether a witness is wanted, now or later.
+    #[must_use]
+    pub const fn wants_witness(&self) -> bool {
+        !matches!(self.phase, HealthPhase::Healthy)
+    }
+
+    /// Records the outcome of an attempt for a client, and returns the change of state that it
+    /// causes.
     pub fn record(&mut self, outcome: AttemptOutcome, now: Timestamp) -> Option<Transition> {
         let before = self.state();
-        self.attempted_at = now;
         match outcome {
-            AttemptOutcome::Answered(after) => self.answered(after, now),
-            AttemptOutcome::UnusableResponse(after, suffix) => self.unusable_response(after, suffix, now),
-            AttemptOutcome::Failed => {
-                self.window.add_failure(now);
-                self.failed(now);
+            AttemptOutcome::Answered(after) => {
+                self.hear(now);
+                self.round_trips.add(after);
+                if after <= LATE {
+                    self.answered_at = now;
+                }
             }
-            AttemptOutcome::TimedOut => self.failed(now),
-            AttemptOutcome::Late => {
-                self.window.add_failure(now);
-                self.successes_in_a_row = 0;
+            AttemptOutcome::UnusableResponse(after) => {
+                self.hear(now);
+                self.suspect(now.minus(after));
             }
+            AttemptOutcome::Garbage(_) => self.hear(now),
+            AttemptOutcome::Failed => self.fail(now),
+            AttemptOutcome::TimedOut => self.fall_silent(0, now),
+            AttemptOutcome::Late => self.suspect(now.minus(LATE)),
         }
-        self.impair_after_failures(now);
-        self.changed(before)
+        self.changed(before, now)
     }
 
-    /// Records that an attempt sent at `sent_at` has had no response for the client response timer,
-    /// and returns the change of state that this causes.
-    pub fn overdue(&mut self, sent_at: Timestamp) -> Option<Transition> {
+    /// Records that an attempt for a client, sent at `sent_at`, has had no response for the client
+    /// response timer.
+    pub fn overdue(&mut self, sent_at: Timestamp) {
+        self.suspect(sent_at);
+    }
+
+    /// Notes that a witness is asked now.
+    pub fn ask_witness(&mut self, now: Timestamp) {
+        self.witness_at = now;
+        self.witnesses = self.witnesses.saturating_add(1);
+        if self.phase == HealthPhase::Down {
+            self.probe_interval = (self.probe_interval * 3 / 2).min(self.policy.probe_max);
+        }
+    }
+
+    /// Records the outcome of a witness after this time, and returns the change of state that it
+    /// causes.
+    pub fn testify(&mut self, testimony: Testimony, after: Duration, now: Timestamp) -> Option<Transition> {
         let before = self.state();
-        // A response to a later attempt shows that the upstream is well: then only this question
-        // takes long.
-        if self.phase == HealthPhase::Healthy && self.answered_at <= sent_at {
-            self.phase = HealthPhase::Overdue;
+        match testimony {
+            Testimony::InTime => {
+                self.hear(now);
+                self.round_trips.add(after);
+                self.answered_at = now;
+                self.window.add_success(now);
+                self.good_in_a_row = self.good_in_a_row.saturating_add(1);
+                self.acquit(now);
+            }
+            Testimony::Late => {
+                self.hear(now);
+                self.round_trips.add(after);
+            }
+            Testimony::Inconclusive => {
+                self.hear(now);
+                if let HealthPhase::Suspected { .. } = self.phase {
+                    self.phase = HealthPhase::Healthy;
+                }
+            }
+            Testimony::Unusable => {
+                self.hear(now);
+                self.convict(UNUSABLE_WEIGHT, now);
+            }
+            Testimony::Silent => {
+                self.window.add_failure(now);
+                self.convict(SILENT_WEIGHT, now);
+                self.fall_silent(1, now);
+            }
+            Testimony::Failed => {
+                self.good_in_a_row = 0;
+                self.fail(now);
+            }
         }
-        self.changed(before)
+        self.changed(before, now)
     }
 
-    /// Ends an impairment after 30 s without any attempt, and returns the change of state.
-    pub fn review(&mut self, now: Timestamp) -> Option<Transition> {
-        let before = self.state();
-        let is_outdated = now.since(self.attempted_at) >= OUTDATED_AFTER;
-        if is_outdated && matches!(self.phase, HealthPhase::Overdue | HealthPhase::Impaired) {
-            self.become_healthy(now);
+    /// Raises suspicion because of an attempt that was sent at `sent_at`.
+    fn suspect(&mut self, sent_at: Timestamp) {
+        if self.phase == HealthPhase::Healthy {
+            self.phase = HealthPhase::Suspected { since: sent_at, doubt: 0 };
         }
-        self.changed(before)
     }
 
-    /// The client response timer that fits this upstream.
-    #[must_use]
-    pub fn client_response_timer(&self, choice: ClientResponseTimer) -> Duration {
-        match choice {
-            ClientResponseTimer::Fixed(fixed) => fixed,
-            ClientResponseTimer::Adaptive { at_least, at_most } => {
-                self.p99().map_or(at_most, |p99| (p99 * 8).clamp(at_least, at_most))
+    /// Takes a witness that was answered in time.
+    fn acquit(&mut self, now: Timestamp) {
+        match self.phase {
+            HealthPhase::Healthy | HealthPhase::Down => {}
+            HealthPhase::Suspected { .. } => {
+                self.phase = HealthPhase::Healthy;
+                self.impair_by_share(now);
+            }
+            HealthPhase::Impaired | HealthPhase::Recovering => {
+                if self.good_in_a_row >= self.falls.doubled(self.policy.recovery_successes) {
+                    self.phase = HealthPhase::Healthy;
+                    self.falls.begin(now);
+                    self.window.clear();
+                }
             }
         }
     }
 
-    /// The smoothed 99th percentile of the round-trip time; `None` before the first response.
-    #[must_use]
-    pub fn p99(&self) -> Option<Duration> {
-        self.round_trips.p99()
-    }
-
-    /// The wait before the next probe of an upstream that is not healthy.
-    ///
-    /// `chance` is a uniformly distributed number that spreads the wait by ±20 %.
-    #[must_use]
-    pub fn next_probe(&mut self, chance: u64) -> Duration {
-        let interval = self.probe_interval;
-        // Only silence slows probes down. An upstream that responds again is probed quickly until
-        // it is certain that it is well.
-        self.probe_interval = match self.phase {
-            HealthPhase::Down(_) => (interval * 3 / 2).min(self.policy.probe_max),
-            HealthPhase::Recovering => self.policy.probe_min / RECOVERY_PACE,
-            HealthPhase::Healthy | HealthPhase::Overdue | HealthPhase::Impaired => self.policy.probe_min,
-        };
-        let permille = u32::try_from(chance % 401).unwrap_or_default() + 800;
-        interval * permille / 1000
-    }
-
-    /// Records an answer that came after this time.
-    fn answered(&mut self, after: Duration, now: Timestamp) {
-        self.note_response(after, now);
-        // Any answer closes the breaker, and shows that an overdue attempt was an exception.
-        match self.phase {
-            HealthPhase::Down(_) => self.begin_recovery(now),
-            HealthPhase::Overdue => self.phase = HealthPhase::Healthy,
-            HealthPhase::Healthy | HealthPhase::Impaired | HealthPhase::Recovering => {}
-        }
-        // A late answer is no success. It is in the window as a failure already, since the attempt
-        // was reported late before.
-        if after > LATE {
-            return;
-        }
-        self.last_failed = 0;
-        self.window.add_success(now);
-        self.successes_in_a_row = self.successes_in_a_row.saturating_add(1);
-        // The upstream is healthy again after enough successes in a row, if the window agrees. A
-        // very long row tells more than a window that still holds the outage.
-        let needed = self.falls.doubled(self.policy.recovery_successes);
-        let proven =
-            self.successes_in_a_row >= needed && self.window.failure_percent(now) < self.policy.impaired_percent;
-        let evident = self.successes_in_a_row >= needed.saturating_mul(EVIDENT_FACTOR);
-        if (proven || evident) && matches!(self.phase, HealthPhase::Impaired | HealthPhase::Recovering) {
-            // The failures in the window must not impair the upstream again at once.
-            if !proven {
-                self.window.clear();
+    /// Takes a witness of this weight that was not answered in time.
+    fn convict(&mut self, weight: u32, now: Timestamp) {
+        self.good_in_a_row = 0;
+        if let HealthPhase::Suspected { since, doubt } = self.phase {
+            // Something else was answered: then the witness may have been a poor one.
+            if self.answered_at > since {
+                self.phase = HealthPhase::Healthy;
+                self.impair_by_share(now);
+            } else if doubt + weight < CONVICTION {
+                self.phase = HealthPhase::Suspected { since, doubt: doubt + weight };
+            } else {
+                self.impair(now);
             }
-            self.become_healthy(now);
         }
     }
 
-    /// Records a response that is no answer: the upstream is there, but cannot answer for this
-    /// name.
-    fn unusable_response(&mut self, after: Duration, suffix: SuffixHash, now: Timestamp) {
-        self.note_response(after, now);
-        self.last_failed = 0;
-        self.window.add_servfail(suffix, now);
-        // After an outage of silence any response begins the recovery. After an outage of SERVFAIL
-        // one more of them does not.
-        match self.phase {
-            HealthPhase::Down(Cause::Transport) => self.begin_recovery(now),
-            HealthPhase::Overdue => self.phase = HealthPhase::Healthy,
-            HealthPhase::Healthy
-            | HealthPhase::Impaired
-            | HealthPhase::Recovering
-            | HealthPhase::Down(Cause::ServFail) => {}
-        }
-        // The same for many unrelated names is the upstream's own trouble.
-        let widespread = self.window.servfail_suffixes(now) >= SERVFAIL_NAMES
-            && self.window.servfail_percent(now) >= SERVFAIL_PERCENT;
-        if widespread {
-            self.open(Cause::ServFail, now);
-        }
-    }
-
-    /// Records that no response came.
-    fn failed(&mut self, now: Timestamp) {
-        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        self.last_failed = self.last_failed.saturating_add(1);
-        self.successes_in_a_row = 0;
-        if self.failures_in_a_row >= self.reopenings.doubled(self.policy.down_after) {
-            self.open(Cause::Transport, now);
-        }
-    }
-
-    /// Makes a healthy upstream impaired when enough attempts failed lately.
-    fn impair_after_failures(&mut self, now: Timestamp) {
-        let many = self.window.attempts(now) >= self.policy.impaired_attempts
-            && self.window.failure_percent(now) >= self.policy.impaired_percent;
-        if matches!(self.phase, HealthPhase::Healthy | HealthPhase::Overdue)
-            && (many || self.last_failed >= IMPAIRED_AFTER)
+    /// Makes an upstream impaired that leaves too many of its witnesses without an answer.
+    fn impair_by_share(&mut self, now: Timestamp) {
+        if self.window.count(now) >= self.policy.impaired_attempts
+            && self.window.failure_percent(now) >= self.policy.impaired_percent
         {
-            self.note_fall(now);
-            self.phase = HealthPhase::Impaired;
-            self.successes_in_a_row = 0;
+            self.impair(now);
         }
     }
 
-    /// Records that a response of any kind came, which ends a row of failures.
-    fn note_response(&mut self, after: Duration, now: Timestamp) {
-        self.answered_at = now;
-        self.failures_in_a_row = 0;
-        self.round_trips.add(after);
+    fn impair(&mut self, now: Timestamp) {
+        self.note_fall(now);
+        self.phase = HealthPhase::Impaired;
+        self.good_in_a_row = 0;
     }
 
-    fn open(&mut self, cause: Cause, now: Timestamp) {
-        match self.phase {
-            HealthPhase::Down(_) => {}
-            HealthPhase::Healthy | HealthPhase::Overdue | HealthPhase::Impaired | HealthPhase::Recovering => {
-                self.note_fall(now);
-                self.reopenings.record(now);
-                self.phase = HealthPhase::Down(cause);
-                self.successes_in_a_row = 0;
-                self.probe_interval = self.policy.probe_min;
-            }
+    /// Records a network error.
+    fn fail(&mut self, now: Timestamp) {
+        self.errors_in_a_row = self.errors_in_a_row.saturating_add(1);
+        if let UpstreamState::Healthy = self.state() {
+            self.impair(now);
+        }
+        if self.errors_in_a_row >= self.reopenings.doubled(DOWN_AFTER_ERRORS) {
+            self.open(now);
         }
     }
 
-    /// Begins the recovery at the first response after an outage: what failed before no longer
-    /// counts.
-    fn begin_recovery(&mut self, now: Timestamp) {
-        self.phase = HealthPhase::Recovering;
-        self.reopenings.begin(now);
-        self.window.clear();
-        self.last_failed = 0;
-        self.successes_in_a_row = 0;
-        self.probe_interval = self.policy.probe_min / RECOVERY_PACE;
+    /// Records an attempt without any response, which was a witness or not.
+    fn fall_silent(&mut self, witnesses: u32, now: Timestamp) {
+        self.silence.add(witnesses, now);
+        let enough = self.silence.attempts >= self.reopenings.doubled(self.policy.down_after)
+            && self.silence.witnesses >= DOWN_WITNESSES
+            && self.silence.lasted(now) >= DOWN_SILENCE;
+        if enough && self.state() == UpstreamState::Impaired {
+            self.open(now);
+        }
     }
 
-    fn become_healthy(&mut self, now: Timestamp) {
-        self.phase = HealthPhase::Healthy;
-        self.falls.begin(now);
-        self.last_failed = 0;
+    /// Records that a response of any kind came.
+    fn hear(&mut self, now: Timestamp) {
+        self.silence = Silence::default();
+        self.errors_in_a_row = 0;
+        if self.phase == HealthPhase::Down {
+            self.phase = HealthPhase::Recovering;
+            self.reopenings.begin(now);
+            self.window.clear();
+            self.good_in_a_row = 0;
+        }
     }
 
-    /// Notes that the upstream is not healthy any more, if it was until now.
+    fn open(&mut self, now: Timestamp) {
+        if self.phase != HealthPhase::Down {
+            self.reopenings.record(now);
+            self.phase = HealthPhase::Down;
+            self.good_in_a_row = 0;
+            self.probe_interval = self.policy.probe_min;
+        }
+    }
+
+    /// Notes that the upstream is not healthy any more.
     fn note_fall(&mut self, now: Timestamp) {
-        if matches!(self.phase, HealthPhase::Healthy | HealthPhase::Overdue) {
-            self.falls.record(now);
-        }
+        self.falls.record(now);
+        self.witnesses = 0;
     }
 
-    /// The change of state since `before`, if there was one.
-    fn changed(&self, before: UpstreamState) -> Option<Transition> {
-        let to = self.state();
-        (before != to).then_some(Transition { from: before, to })
+    fn changed(&mut self, before: UpstreamState, now: Timestamp) -> Option<Transition> {
+        let after = self.state();
+        if before == after {
+            return None;
+        }
+        self.since = now;
+        Some(Transition { from: before, to: after })
     }
 }
 

@@ -14,6 +14,7 @@
 //! Names in text form and relations between names ([`is_within`], [`registrable`]) live here as
 //! well, since they work on the same wire form.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 
 /// The length of the longest QNAME in wire form, in bytes (RFC 1035 §3.1).
@@ -91,6 +92,20 @@ impl Key {
         Some(Self { bytes, length })
     }
 
+    /// The key of a question for another type of the same name, in this DNSSEC service.
+    #[must_use]
+    pub fn with(&self, qtype: u16, service: u8) -> Self {
+        let mut other = self.clone();
+        let behind = self.length.saturating_sub(SUFFIX);
+        let [high, low] = qtype.to_be_bytes();
+        for (at, byte) in [(0, high), (1, low), (4, service)] {
+            if let Some(own) = other.bytes.get_mut(behind + at) {
+                *own = byte;
+            }
+        }
+        other
+    }
+
     /// The whole key as bytes, in the form in which answers are stored under it.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -166,22 +181,28 @@ impl std::fmt::Display for Key {
     /// in `TYPE99` (RFC 3597 §5).
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ", NameText(self.name()))?;
-        match self.qtype() {
-            1 => f.write_str("A"),
-            2 => f.write_str("NS"),
-            5 => f.write_str("CNAME"),
-            6 => f.write_str("SOA"),
-            12 => f.write_str("PTR"),
-            15 => f.write_str("MX"),
-            16 => f.write_str("TXT"),
-            28 => f.write_str("AAAA"),
-            33 => f.write_str("SRV"),
-            64 => f.write_str("SVCB"),
-            65 => f.write_str("HTTPS"),
-            255 => f.write_str("ANY"),
-            other => write!(f, "TYPE{other}"),
-        }
+        f.write_str(&type_text(self.qtype()))
     }
+}
+
+/// The mnemonic of a type; one without a common mnemonic is shown as in `TYPE99` (RFC 3597 §5).
+#[must_use]
+pub fn type_text(qtype: u16) -> Cow<'static, str> {
+    Cow::Borrowed(match qtype {
+        1 => "A",
+        2 => "NS",
+        5 => "CNAME",
+        6 => "SOA",
+        12 => "PTR",
+        15 => "MX",
+        16 => "TXT",
+        28 => "AAAA",
+        33 => "SRV",
+        64 => "SVCB",
+        65 => "HTTPS",
+        255 => "ANY",
+        other => return Cow::Owned(format!("TYPE{other}")),
+    })
 }
 
 /// Shows a name in wire form as text, with the escapes of RFC 1035 §5.1.
@@ -267,11 +288,30 @@ pub fn registrable(name: &[u8]) -> &[u8] {
     before
 }
 
+/// The name in wire form without its first label, as long as that leaves two labels; shorter names
+/// are their own parent. Names with the same parent are likely to share their authoritative
+/// servers.
+#[must_use]
+pub fn parent(name: &[u8]) -> &[u8] {
+    let suffix = registrable(name);
+    let Some((&length, tail)) = name.split_first() else { return name };
+    let above = tail.get(usize::from(length)..).unwrap_or_default();
+    if above.len() < suffix.len() { suffix } else { above }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const WWW: &[u8] = b"\x03WwW\x07example\x03com\x00";
+
+    #[test]
+    fn the_parent_keeps_two_labels() {
+        let parent_of = |text: &str| NameText(parent(&crate::core::testing::name(text))).to_string();
+        let names = ["a.b.example.com", "www.example.com", "example.com", "com"].map(parent_of);
+        assert_eq!(names, ["b.example.com.", "example.com.", "example.com.", "com."]);
+        assert_eq!(parent(&[0]), &[0]);
+    }
 
     #[test]
     fn case_does_not_count_and_dnssec_does() {
@@ -282,6 +322,14 @@ mod tests {
         assert_ne!(plain, signed);
         assert_eq!((plain.qtype(), plain.qclass(), signed.dnssec().dnssec_ok), (1, 1, true));
         assert_eq!(Key::from_stored(signed.as_bytes()), Some(signed));
+    }
+
+    #[test]
+    fn another_type_in_another_service_is_another_key_of_the_name() {
+        let own = Key::new(WWW, 1, 1, Dnssec::default());
+        let other = own.with(28, DNSSEC_OK);
+        assert_eq!(other, Key::new(WWW, 28, 1, Dnssec { dnssec_ok: true, checking_disabled: false }));
+        assert_eq!(other.with(1, 0), own);
     }
 
     #[test]

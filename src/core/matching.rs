@@ -10,15 +10,19 @@
 //! | QR | 1 |
 //! | ID, opcode | equal to those of the query |
 //! | question section | one question, equal byte for byte except for the ASCII case of the name (RFC 4343) |
+//! | the case of the name | equal where the query has upper case: then it was chosen at random (0x20) |
 //!
 //! FORMERR, SERVFAIL, NOTIMP and REFUSED may come without a question, as some small name servers
 //! send them; then only ID and opcode are compared. Such a response can never enter the cache as
-//! data. A forger who guesses port and ID gains one retry with it, and with FORMERR an hour in
-//! which this upstream is asked without EDNS.
+//! data. A forger who guesses port and ID gains one retry with it; one FORMERR takes EDNS from this
+//! one question and from no other ([`super::edns`]).
 //!
-//! Two things are deliberately not done. The case of the name is not compared, because holdover
-//! does not randomise it (0x20). A compressed name in the question section never matches, because
-//! nothing lies before it to which it could point.
+//! A response that is not ours ends nothing and changes nothing, however many come. But from the
+//! second *near miss* on (a wrong ID or question at a port that waits) the question is asked over
+//! TCP as well ([`super::attempts`]).
+//!
+//! A compressed name in the question section never matches, because nothing lies before it to which
+//! it could point.
 
 use super::labelled::labelled;
 use super::message::{FLAG_RESPONSE, HEADER, Header, MASK_OPCODE, MalformedMessage, skip_plain_name};
@@ -47,6 +51,31 @@ labelled! {
         Opcode = "wrong_opcode",
         /// The question section holds no question, several, or another one.
         Question = "wrong_question",
+        /// The question is that of the query, except for the case of its letters, which was chosen
+        /// at random.
+        Case = "wrong_case",
+    }
+}
+
+/// A response that is not ours, although its sender knows our port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NearMiss {
+    /// The ID or the question is wrong: somebody guesses, or the upstream made a mistake.
+    Guess,
+    /// All but the case of the name is right: an upstream that does not repeat it, most likely.
+    OtherCase,
+}
+
+impl Mismatch {
+    /// The near miss that this is, if it is one. A true response that comes twice is none, since
+    /// its port is closed.
+    #[must_use]
+    pub const fn near_miss(self) -> Option<NearMiss> {
+        match self {
+            Self::Id | Self::Question => Some(NearMiss::Guess),
+            Self::Case => Some(NearMiss::OtherCase),
+            Self::Short | Self::NotAResponse | Self::Opcode => None,
+        }
     }
 }
 
@@ -79,12 +108,18 @@ fn compare(query: &[u8], response: &[u8]) -> Result<(), Mismatch> {
         return Err(Mismatch::Opcode);
     }
     let is_bare_error = theirs.questions == 0 && BARE_RCODES.contains(&theirs.rcode());
-    let is_same_question = || {
-        ours.questions == 1
-            && theirs.questions == 1
-            && question(query).is_some_and(|asked| question(response) == Some(asked))
-    };
-    if is_bare_error || is_same_question() { Ok(()) } else { Err(Mismatch::Question) }
+    if is_bare_error {
+        return Ok(());
+    }
+    let (Some(asked), Some(answered)) = (question(query), question(response)) else { return Err(Mismatch::Question) };
+    if ours.questions != 1 || theirs.questions != 1 || asked != answered {
+        return Err(Mismatch::Question);
+    }
+    // The names of keys are in lower case, so that upper case is our own random choice.
+    if asked.name.iter().any(u8::is_ascii_uppercase) && asked.name != answered.name {
+        return Err(Mismatch::Case);
+    }
+    Ok(())
 }
 
 /// The first question of a message, as it stands on the wire.
@@ -168,6 +203,27 @@ mod tests {
         assert_eq!(acceptance(|bytes| bytes[5] = 2), Acceptance::NotOurs(Question), "two questions");
         assert_eq!(acceptance(|bytes| bytes[5] = 0), Acceptance::NotOurs(Question), "none, without an error");
         assert_eq!(acceptance(|bytes| bytes.truncate(32)), Acceptance::NotOurs(Question), "cut off");
+    }
+
+    #[test]
+    fn a_wrong_id_or_question_is_a_near_miss_and_garbage_is_none() {
+        let near: Vec<_> = Mismatch::ALL.into_iter().filter(|mismatch| mismatch.near_miss().is_some()).collect();
+        assert_eq!(near, [Mismatch::Id, Mismatch::Question, Mismatch::Case]);
+    }
+
+    #[test]
+    fn a_case_that_was_chosen_at_random_has_to_be_repeated() {
+        let mixed = testing::query("wWw.eXample.com", 1);
+        let mut lower = response(&mixed);
+        lower[12..29].make_ascii_lowercase();
+        let mut other = response(&mixed);
+        other[13..16].copy_from_slice(b"WwW");
+        let mut stranger = lower.clone();
+        stranger[14] = b'x';
+        let accepted = |response: &[u8]| accepts(&mixed, response);
+        assert_eq!(accepted(&response(&mixed)), Acceptance::Accepted);
+        assert_eq!([accepted(&lower), accepted(&other)], [Acceptance::NotOurs(Mismatch::Case); 2]);
+        assert_eq!(accepted(&stranger), Acceptance::NotOurs(Mismatch::Question));
     }
 
     #[test]
@@ -268,6 +324,8 @@ mod tests {
             let query = message(&section);
             let mut bytes = response(&query);
             bytes[3] |= rcode;
+            // Queries with upper case are another matter.
+            prop_assume!(!query[12..query.len() - 4].iter().any(u8::is_ascii_uppercase));
             if upper {
                 bytes[12..].make_ascii_uppercase();
                 let end = bytes.len();

@@ -54,6 +54,13 @@ pub fn read_u32(message: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
+/// The TTL that a TTL field stands for, in seconds: values with the top bit set count as zero (RFC
+/// 2181 §8).
+#[must_use]
+pub const fn sane_ttl(ttl: u32) -> u32 {
+    if ttl > 0x7fff_ffff { 0 } else { ttl }
+}
+
 /// The header of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -69,6 +76,8 @@ pub struct Header {
 
 /// The bit of QR: the message is a response.
 pub const FLAG_RESPONSE: u16 = 0x8000;
+/// The bit of AA: the answer is authoritative.
+pub const FLAG_AUTHORITATIVE: u16 = 0x0400;
 /// The bit of TC: the response is truncated.
 pub const FLAG_TRUNCATED: u16 = 0x0200;
 /// The bit of RD: recursion is desired.
@@ -145,6 +154,14 @@ pub fn skip_plain_name(message: &[u8], start: usize) -> Result<usize, MalformedM
             return Err(MalformedMessage);
         }
     }
+}
+
+/// The QCLASS of the first question of a message.
+///
+/// # Errors
+/// [`MalformedMessage`] when the question cannot be read.
+pub fn question_class(message: &[u8]) -> Result<u16, MalformedMessage> {
+    read_u16(message, skip_name(message, HEADER)? + 2).ok_or(MalformedMessage)
 }
 
 /// Whether the names at two offsets are equal, with compression resolved and case ignored.

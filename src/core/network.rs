@@ -2,7 +2,8 @@
 //! itself.
 //!
 //! holdover must never be an open resolver by accident. When it listens on more than loopback and
-//! the operator names no networks, only clients from [`PRIVATE`] networks are answered.
+//! the operator names no networks, only clients from [`PRIVATE`] networks are answered, and when it
+//! listens on loopback alone, only those of [`LOOPBACK`].
 //!
 //! IPv4-mapped IPv6 addresses count everywhere as the IPv4 addresses that they stand for (RFC 4291
 //! §2.5.5.2).
@@ -96,6 +97,13 @@ impl FromStr for IpNetwork {
         }
     }
 }
+
+/// The networks of the host itself. Linux drops packets that come from elsewhere to 127.0.0.0/8,
+/// but not with `route_localnet`, which kube-proxy sets (CVE-2020-8558).
+pub const LOOPBACK: [IpNetwork; 2] = [
+    IpNetwork::v4(Ipv4Addr::new(127, 0, 0, 0), 8), // RFC 1122 §3.2.1.3
+    IpNetwork::v6(Ipv6Addr::LOCALHOST, 128),       // RFC 4291 §2.5.3
+];
 
 /// The networks from which nobody on the Internet can ask: loopback, private, shared and link-local
 /// addresses.

@@ -85,6 +85,18 @@ pub struct TtlPolicy {
     pub negative_max: Duration,
     /// For how long a negative answer without SOA is fresh.
     pub negative_without_soa: Duration,
+    /// For how long an answer is fresh at the least, within the bounds above; all its TTLs are
+    /// raised to this. Zero leaves them as they are.
+    pub minimum: Duration,
+}
+
+/// The order of the address records in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressOrder {
+    /// As the upstream sent them.
+    Kept,
+    /// Each answer begins with the next of them.
+    Rotated,
 }
 
 /// When a fresh answer in use is refreshed ahead of its expiry.
@@ -100,16 +112,29 @@ pub struct PrefetchPolicy {
     pub hits: u32,
 }
 
-/// How one resolution spends its sends (RFC 9520 §3.1: at most three).
+/// The order in which the primaries of a name are asked, among those of one state of health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskingOrder {
+    /// As they are configured. Servers may have different views: the denial of a later one counts
+    /// only when the earlier ones have failed.
+    Listed,
+    /// The one with the shortest round-trip time first. All servers have the same view.
+    Fastest,
+}
+
+/// How one resolution spends its sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptPolicy {
     /// How long after the first send the second one happens at the latest; also the time for which
     /// an attempt is waited for before it has timed out.
     pub second_after: Duration,
-    /// How long after the first send the third one happens.
+    /// How long after the send before it any later send happens at the latest.
     pub third_after: Duration,
-    /// The largest number of sends of one resolution.
+    /// The largest number of sends of one resolution to one upstream over one transport (RFC 9520
+    /// §3.1: at most three).
     pub sends: u32,
+    /// The order in which primaries are asked.
+    pub order: AskingOrder,
     /// How long a client waits for an answer to a name of which nothing is remembered, before it
     /// gets SERVFAIL (query resolution timer, RFC 8767 §5).
     pub deadline: Duration,
@@ -134,20 +159,22 @@ pub struct BudgetPolicy {
 /// When an upstream counts as impaired, down, and healthy again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthPolicy {
-    /// The number of transport failures in a row, without any response between them, that opens the
-    /// breaker.
+    /// The number of attempts in a row without any response between them that opens the breaker,
+    /// once enough of them were witnesses and the silence has lasted long enough.
     pub down_after: u32,
-    /// The share of failures in the window that makes an upstream impaired, in percent.
+    /// The share of witnesses in the window without a response that makes an upstream impaired, in
+    /// percent.
     pub impaired_percent: u32,
-    /// The number of attempts that the window must hold for that share to count.
+    /// The number of witnesses that the window must hold for that share to count.
     pub impaired_attempts: u32,
     /// The length of the window.
     pub window: Duration,
-    /// The number of successes in a row after which a recovering upstream counts as healthy.
+    /// The number of witnesses in a row, answered in time, after which an ill upstream is healthy.
     pub recovery_successes: u32,
-    /// The first wait between two probes of an upstream that is down.
+    /// The wait between two witnesses of an impaired upstream, and the first one of an upstream
+    /// that is down.
     pub probe_min: Duration,
-    /// The longest wait between two probes.
+    /// The longest wait between two witnesses.
     pub probe_max: Duration,
 }
 
@@ -190,6 +217,8 @@ pub struct Policy {
     pub stale: StalePolicy,
     /// For how long answers count as fresh.
     pub ttl: TtlPolicy,
+    /// The order of the address records in an answer.
+    pub addresses: AddressOrder,
     /// When answers are refreshed ahead of their expiry.
     pub prefetch: PrefetchPolicy,
     /// How a resolution spends its sends.

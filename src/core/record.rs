@@ -164,8 +164,8 @@ fn read_first(key: &Key, bytes: &[u8]) -> Result<Record, UnreadableRecord> {
     let vouched = flags & VOUCHED != 0;
     let classified = match classify::classify(key.qtype(), wire) {
         Verdict::Positive { .. } => (Kind::Positive, true),
-        Verdict::Negative { kind, vouched: Vouched::BySoa(_) } => (kind, true),
-        Verdict::Negative { kind, vouched: Vouched::Not } => (kind, false),
+        Verdict::Negative { kind, vouched: Vouched::BySoa(_), .. } => (kind, true),
+        Verdict::Negative { kind, vouched: Vouched::Not, .. } => (kind, false),
         Verdict::Truncated | Verdict::Failed(_) => return Err(UnreadableRecord::Response),
     };
     if classified != (kind, vouched) || header.has(message::FLAG_AUTHENTIC) != (flags & AUTHENTIC != 0) {

@@ -20,6 +20,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::upstream::Transport;
+
 /// The beginning of every file that holdover wrote.
 pub const MARK: &str = "# Written by holdover";
 /// The address of Docker's resolver inside a container.
@@ -91,6 +93,14 @@ impl ResolvConf {
             }
         }
         read
+    }
+
+    /// The transport over which the file wants its name servers to be asked: TCP with the option
+    /// `use-vc` (or `usevc`, as it is called in BSD), else UDP.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        let is_tcp = self.options.iter().any(|option| option == "use-vc" || option == "usevc");
+        if is_tcp { Transport::Tcp } else { Transport::Udp }
     }
 
     /// Whether all name servers are systemd-resolved's stub, whose upstreams are named in another
@@ -278,6 +288,14 @@ mod tests {
         assert_eq!(read.search, ["c.example.com"]);
         assert_eq!(read.options, ["ndots:2", "rotate", "timeout:1"]);
         assert_eq!(read.nameservers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.1", "fe80::1%eth0"]);
+    }
+
+    #[test]
+    fn use_vc_on_any_line_means_tcp() {
+        let transport = |text: &str| ResolvConf::read(text).transport();
+        assert_eq!(transport("options ndots:2 use-vc\nnameserver 192.0.2.1\noptions rotate\n"), Transport::Tcp);
+        assert_eq!(transport("options usevc\n"), Transport::Tcp);
+        assert_eq!(transport("# options use-vc\noptions use-vc2 timeout:1\n"), Transport::Udp);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::entry::{self, Entry, Times};
 use super::key::Key;
 use super::policy::Policy;
 use super::time::Timestamp;
+use super::upstream_record::RememberedUpstream;
 
 /// By how much the wall clock was set since a record was written, apart from the time that really
 /// passed.
@@ -57,7 +58,8 @@ impl Shift {
     }
 
     /// Moves a time of the process that wrote the record onto our timeline.
-    fn apply(self, time: Timestamp) -> Timestamp {
+    #[must_use]
+    pub fn apply(self, time: Timestamp) -> Timestamp {
         match self {
             Self::Ahead(by) => time.plus(by),
             Self::Back(by) => time.minus(by),
@@ -86,6 +88,23 @@ pub fn restore(key: &Key, record: Entry, shift: Shift, policy: &Policy, now: Tim
         record.at(Times { stored, fresh_until, stale_until: fresh_until.plus(maximum_stale) })
     };
     entry.is_servable(now).then_some(entry)
+}
+
+/// The same answer as one that is stale from now on at the latest: nobody vouches for an answer
+/// that somebody gave by hand, so an upstream that is healthy is asked before it is believed.
+#[must_use]
+pub fn as_stale(entry: Entry, now: Timestamp) -> Entry {
+    let (stored, stale_until) = (entry.stored, entry.stale_until);
+    let fresh_until = entry.fresh_until.min(now);
+    entry.at(Times { stored, fresh_until, stale_until })
+}
+
+/// What is known of an upstream, with its times on our timeline; what seems to come from the future
+/// counts as saved now.
+#[must_use]
+pub fn restore_upstream(upstream: RememberedUpstream, shift: Shift, now: Timestamp) -> RememberedUpstream {
+    let saved = shift.apply(upstream.saved).min(now);
+    RememberedUpstream { since: shift.apply(upstream.since).min(saved), saved, ..upstream }
 }
 
 #[cfg(test)]

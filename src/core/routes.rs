@@ -34,6 +34,12 @@ impl Routes {
         GroupId::new(self.zones.iter().position(|zone| is_within(name, zone)).unwrap_or_default())
     }
 
+    /// The longest zone that holds a name in lower-cased wire form, in the same form.
+    #[must_use]
+    pub fn zone_of(&self, name: &[u8]) -> &[u8] {
+        self.zones.iter().find(|zone| is_within(name, zone)).map_or(ROOT, |zone| zone)
+    }
+
     /// Every zone in lower-cased wire form, with its upstream group.
     pub fn zones(&self) -> impl Iterator<Item = (GroupId, &[u8])> {
         self.zones.iter().enumerate().map(|(index, zone)| (GroupId::new(index), &**zone))

@@ -1,10 +1,17 @@
-//! Special-use names, for which no upstream is ever asked (RFC 6761 §6.3, §6.4).
+//! Special-use names, for which no upstream is asked (RFC 6761 §6.3, §6.4, RFC 7686, RFC 9462).
 //!
 //! | name | answer |
 //! |---|---|
 //! | `localhost` and names below it | A and AAAA: the loopback address; other types: NODATA |
-//! | `ready.holdover.invalid` | the same once holdover is ready, NXDOMAIN before |
+//! | `ready.holdover.invalid` | the same once holdover is ready, NXDOMAIN before, NODATA when it is stalled |
 //! | `invalid` and all other names below it | NXDOMAIN |
+//! | `onion` and names below it, unless a zone of an upstream says otherwise | NXDOMAIN (RFC 7686 §2) |
+//! | `resolver.arpa` and names below it | NODATA (RFC 9462 §4, §6.1) |
+//!
+//! A name below `onion` tells whoever sees the query who uses Tor. An operator who configures an
+//! upstream for the zone `onion` or a part of it has the DNS port of a Tor client there, and is
+//! obeyed. What an upstream says of `resolver.arpa` would be about that upstream and not about
+//! holdover, and its certificate names another address, so no zone changes that.
 //!
 //! Each answer is made from a message that is written here in the form in which an upstream's
 //! response is remembered. So it reaches clients like any other entry: TTL, EDNS, truncation and
@@ -14,12 +21,17 @@ use super::entry::Entry;
 use super::key::{Key, is_within};
 use super::message::{HEADER, TYPE_A, TYPE_AAAA};
 use super::policy::Policy;
+use super::routes::Routes;
 use super::time::Timestamp;
 
 /// `localhost.`
 const LOCALHOST: &[u8] = b"\x09localhost\x00";
 /// `invalid.`
 const INVALID: &[u8] = b"\x07invalid\x00";
+/// `onion.`
+const ONION: &[u8] = b"\x05onion\x00";
+/// `resolver.arpa.`
+const RESOLVER_ARPA: &[u8] = b"\x08resolver\x04arpa\x00";
 /// The wire form of `ready.holdover.invalid.`, a name that exists once holdover is ready, so that a
 /// health check needs no port of its own.
 pub const READY: &[u8] = b"\x05ready\x08holdover\x07invalid\x00";
@@ -36,17 +48,32 @@ pub enum Readiness {
     Ready,
     /// Something that holdover waits for is still missing; queries are answered all the same.
     NotYet,
+    /// What resolves and recovers has stood still for some time, so that holdover should be started
+    /// again. No upstream can be the reason.
+    Stalled,
 }
 
-/// Whether a name in lower-cased wire form is a special-use name, which is never forwarded.
+/// Whether a name in lower-cased wire form is one whose addresses holdover itself knows, so that no
+/// zone and no hosts file changes them.
 #[must_use]
 pub fn is_local(name: &[u8]) -> bool {
     is_within(name, LOCALHOST) || is_within(name, INVALID)
 }
 
+/// Whether a name in lower-cased wire form is a special-use name, for which no upstream is asked.
+#[must_use]
+pub fn is_special(name: &[u8], routes: &Routes) -> bool {
+    is_local(name)
+        || is_within(name, RESOLVER_ARPA)
+        || is_within(name, ONION) && !is_within(routes.zone_of(name), ONION)
+}
+
 /// The answer to a question about a special-use name; `None` for every other name.
 #[must_use]
-pub fn answer(key: &Key, readiness: Readiness, policy: &Policy, now: Timestamp) -> Option<Entry> {
+pub fn answer(key: &Key, routes: &Routes, readiness: Readiness, policy: &Policy, now: Timestamp) -> Option<Entry> {
+    if !is_special(key.name(), routes) {
+        return None;
+    }
     let ready = readiness == Readiness::Ready && key.name() == READY;
     let message = if ready || is_within(key.name(), LOCALHOST) {
         match key.qtype() {
@@ -54,10 +81,14 @@ pub fn answer(key: &Key, readiness: Readiness, policy: &Policy, now: Timestamp) 
             TYPE_AAAA => positive(key, std::iter::once(std::net::Ipv6Addr::LOCALHOST.octets())),
             _ => Some(negative(key, LOCALHOST, 0)),
         }?
-    } else if is_within(key.name(), INVALID) {
-        negative(key, INVALID, 3)
+    } else if is_within(key.name(), RESOLVER_ARPA) {
+        negative(key, RESOLVER_ARPA, 0)
+    } else if is_within(key.name(), ONION) {
+        negative(key, ONION, 3)
+    } else if readiness == Readiness::Stalled && key.name() == READY {
+        negative(key, INVALID, 0)
     } else {
-        return None;
+        negative(key, INVALID, 3)
     };
     remember(key, &message, policy, now)
 }
@@ -130,10 +161,21 @@ mod tests {
     use crate::core::classify::Kind;
     use crate::core::key::Dnssec;
     use crate::core::testing::{name, policy};
+    use crate::core::upstream::UpstreamPolicy;
 
     fn kind(text: &str, qtype: u16) -> Option<Kind> {
+        kind_beside(&[], text, qtype)
+    }
+
+    /// The kind of the answer beside an upstream for each of these zones.
+    fn kind_beside(zones: &[&str], text: &str, qtype: u16) -> Option<Kind> {
+        let upstream = |zone: &&str| UpstreamPolicy {
+            zones: vec![name(zone).into()],
+            ..UpstreamPolicy::plain((*zone).to_owned(), vec!["192.0.2.53:53".parse().unwrap()])
+        };
         answer(
             &Key::new(&name(text), qtype, 1, Dnssec::default()),
+            &Routes::new(&zones.iter().map(upstream).collect::<Vec<_>>()),
             Readiness::NotYet,
             &policy(),
             Timestamp::from_secs(5),
@@ -152,12 +194,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_nobodys_business_is_not_forwarded_and_only_onion_can_have_an_upstream() {
+        for qtype in [1, 28, 64, 65] {
+            assert_eq!(kind("onion", qtype), Some(Kind::NxDomain));
+            assert_eq!(kind("www.x.onion", qtype), Some(Kind::NxDomain));
+            assert_eq!(kind("resolver.arpa", qtype), Some(Kind::NoData));
+            assert_eq!(kind("_dns.resolver.arpa", qtype), Some(Kind::NoData));
+            assert_eq!(kind_beside(&["resolver.arpa"], "_dns.resolver.arpa", qtype), Some(Kind::NoData));
+            assert_eq!(kind_beside(&["onion"], "x.onion", qtype), None);
+            assert_eq!(kind_beside(&["x.onion"], "www.x.onion", qtype), None);
+            assert_eq!(kind_beside(&["x.onion"], "y.onion", qtype), Some(Kind::NxDomain));
+        }
+        assert_eq!((kind("1.0.0.127.in-addr.arpa", 12), kind("example.onions", 1)), (None, None));
+    }
+
+    #[test]
     fn the_name_for_health_checks_exists_once_holdover_is_ready() {
         let ask = |readiness| {
             let key = Key::new(READY, TYPE_A, 1, Dnssec::default());
-            answer(&key, readiness, &policy(), Timestamp::from_secs(5)).map(|entry| entry.kind)
+            answer(&key, &Routes::new(&[]), readiness, &policy(), Timestamp::from_secs(5)).map(|entry| entry.kind)
         };
         assert_eq!((ask(Readiness::NotYet), ask(Readiness::Ready)), (Some(Kind::NxDomain), Some(Kind::Positive)));
+        assert_eq!(ask(Readiness::Stalled), Some(Kind::NoData));
     }
 
     #[test]

@@ -64,6 +64,16 @@ pub enum Role {
     Fallback,
 }
 
+/// The case of the letters of a name in queries over UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueryCase {
+    /// All letters are lower case.
+    Lower,
+    /// Each letter is upper or lower case at random, and a response has to repeat it (the proposal
+    /// draft-vixie-dnsext-dns0x20).
+    Random,
+}
+
 /// One upstream as the operator describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamPolicy {
@@ -78,13 +88,22 @@ pub struct UpstreamPolicy {
     pub zones: Vec<Box<[u8]>>,
     /// When the upstream is asked.
     pub role: Role,
+    /// The case of names in queries to the upstream.
+    pub case: QueryCase,
 }
 
 impl UpstreamPolicy {
     /// A primary upstream that is asked over UDP for all names.
     #[must_use]
     pub fn plain(name: impl Into<String>, addresses: Vec<SocketAddr>) -> Self {
-        Self { name: name.into(), addresses, transport: Transport::Udp, zones: Vec::new(), role: Role::Primary }
+        Self {
+            name: name.into(),
+            addresses,
+            transport: Transport::Udp,
+            zones: Vec::new(),
+            role: Role::Primary,
+            case: QueryCase::Lower,
+        }
     }
 
     /// The place to which queries are sent when this upstream is asked at one of its addresses.

@@ -1,27 +1,26 @@
-//! One lookup as a stub resolver makes it, with a socket of its own, a second to wait and one
+//! One lookup as a stub resolver makes it, with a socket of its own, a time to wait and perhaps a
 //! retry.
 //!
-//! That is what glibc does with `options timeout:1 attempts:2`, which is common in the field. Like
-//! glibc, the client goes on to its second attempt at once after a closed port or SERVFAIL.
+//! A client that asks for a known name waits a second and asks twice, as glibc does with `options
+//! timeout:1 attempts:2`, which is common in the field. A client that asks for a cold name asks
+//! once and waits five seconds, after which stub resolvers give up by default. Like glibc, the
+//! client goes on to its next attempt at once after a closed port or SERVFAIL.
 //!
 //! The client knows the zone, so it can distinguish a wrong answer from a right one and a stale
 //! answer from a fresh one, whichever resolver it asks.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
+use super::demand::Patience;
 use super::zone::{AddressType, ExpectedAnswer, Generation, ZoneQuestion};
 use crate::core::classify;
 use crate::core::key::{Dnssec, Key};
 use crate::core::message::{self, Header, Records, Section};
 use crate::core::upstream_query::{self, Extension};
 
-/// Time for which the client waits for a response to one attempt.
-pub const TIMEOUT: Duration = Duration::from_secs(1);
-const ATTEMPTS: u16 = 2;
 /// Largest response that is read, in bytes.
 const RESPONSE_MAX: usize = 4096;
 /// Response codes that carry an answer (RFC 1035 §4.1.1); all others count as a failure.
@@ -46,16 +45,19 @@ pub enum LookupOutcome {
 pub struct PreparedQuery {
     /// The question, with the answer that the zone has for it.
     pub question: ZoneQuestion,
+    /// How long and how often the client asks.
+    pub patience: Patience,
     /// The query in wire format; each attempt sets the message ID.
     packet: Vec<u8>,
 }
 
 impl PreparedQuery {
-    /// Prepares the query for a question. Only with EDNS can the response say that it is stale.
+    /// Prepares the query for a question, for a client with short patience. Only with EDNS can the
+    /// response say that it is stale.
     #[must_use]
     pub fn new(question: ZoneQuestion, extension: Extension) -> Self {
         let packet = query(&question.name, question.rtype, extension);
-        Self { question, packet }
+        Self { question, patience: Patience::SHORT, packet }
     }
 
     /// The query in wire format, with this message ID.
@@ -64,10 +66,10 @@ impl PreparedQuery {
         with_id(self.packet.clone(), id)
     }
 
-    /// Asks the resolver at this address, at most twice. `id` is the message ID of the first
-    /// attempt; generations are counted from `zone_began`.
+    /// Asks the resolver at this address, as often as the client's patience allows. `id` is the
+    /// message ID of the first attempt; generations are counted from `zone_began`.
     pub async fn look_up(&self, resolver: SocketAddr, id: u16, zone_began: Instant) -> LookupOutcome {
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0..self.patience.attempts {
             if let Some(response) = self.attempt(resolver, id.wrapping_add(attempt)).await {
                 let outcome = self.classify_reply(&response, Generation::at(zone_began.elapsed()));
                 if outcome != LookupOutcome::Failed {
@@ -80,7 +82,7 @@ impl PreparedQuery {
 
     /// Sends the query once and waits for its response; `None` after the timeout or a socket error.
     async fn attempt(&self, resolver: SocketAddr, id: u16) -> Option<Vec<u8>> {
-        let until = Instant::now() + TIMEOUT;
+        let until = Instant::now() + self.patience.timeout;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.ok()?;
         socket.connect(resolver).await.ok()?;
         socket.send(&self.with_id(id)).await.ok()?;
@@ -170,6 +172,8 @@ fn says_stale(response: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn prepared(name: &str) -> PreparedQuery {

@@ -18,10 +18,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::client::{self, PreparedQuery};
-use super::measure::{ClientResults, DrillPhase, Moment};
+use super::demand::QuestionGroup;
+use super::measure::{ClientResults, DrillPhase, Half, Moment};
 use super::options::DrillOptions;
 use super::promise::CacheBound;
-use super::zone::{self, AddressType, ZoneQuestion};
+use super::zone::{self, AddressType, AppName, ZoneQuestion};
 use crate::config::limits;
 use crate::config::settings::Settings;
 use crate::core::key::{Dnssec, Key};
@@ -102,7 +103,7 @@ pub(super) fn prepare(options: &DrillOptions, settings: &mut Settings) {
 
 /// Most answers that the sidecar's cache may hold in the scenario flood.
 pub(super) fn cache_bound(options: &DrillOptions) -> CacheBound {
-    let questions: usize = (0..options.names).map(|index| zone::questions(index).len()).sum();
+    let questions: usize = (0..options.names).map(|index| zone::questions(AppName::public(index)).len()).sum();
     let entries = u64::try_from(questions * CACHE_PERCENT / 100).unwrap_or(u64::MAX);
     let critical = CRITICAL_NAMES * AddressType::ALL.len();
     CacheBound {
@@ -113,7 +114,7 @@ pub(super) fn cache_bound(options: &DrillOptions) -> CacheBound {
 
 /// The critical names: those after the last name that ordinary clients ask for.
 fn critical_names(options: &DrillOptions) -> impl Iterator<Item = String> {
-    (options.names..options.names + CRITICAL_NAMES).map(zone::name)
+    (options.names..options.names + CRITICAL_NAMES).map(|index| AppName::public(index).text())
 }
 
 /// A query for the IPv4 address of a name; the message ID is the lower half of `nth`.
@@ -132,7 +133,7 @@ pub(super) async fn fill(options: &DrillOptions, resolver: SocketAddr) -> std::i
     for index in 0..count.min(FILL_MAX) {
         pace.tick().await;
         // Every tenth name of the zone has plain addresses: no CNAMEs and no NODATA.
-        let name = zone::name(FILL_FROM + index * 10);
+        let name = AppName::public(FILL_FROM + index * 10).text();
         socket.send(&query(&name, u64::try_from(index).unwrap_or_default())).await?;
         while socket.try_recv(&mut response).is_ok() {}
     }
@@ -140,16 +141,19 @@ pub(super) async fn fill(options: &DrillOptions, resolver: SocketAddr) -> std::i
 }
 
 /// Asks for the critical names in turn until the fault, whose length is `fault`, is over. No client
-/// has asked for these names before.
+/// has asked for these names before. If another resolver is tested, this only waits for the end of
+/// the fault.
 pub(super) async fn ask_for_critical(
     options: &DrillOptions,
     resolver: SocketAddr,
     zone_began: Instant,
     fault: Duration,
 ) -> ClientResults {
-    // Only holdover has critical names, so another resolver is not asked.
+    // Only holdover has critical names, so another resolver is not asked. The flood lasts until
+    // this function returns, so it must not return early.
     let mut results = ClientResults::default();
     if options.target.is_some() {
+        tokio::time::sleep(fault).await;
         return results;
     }
 
@@ -167,7 +171,8 @@ pub(super) async fn ask_for_critical(
         }
         let id = u16::try_from(nth % 60_000).unwrap_or_default();
         let outcome = query.look_up(resolver, id, zone_began).await;
-        results.add(Moment { phase: DrillPhase::Fault, into: began.elapsed() }, outcome, due.elapsed());
+        let moment = Moment { phase: DrillPhase::Fault, half: Half::First, into: began.elapsed() };
+        results.add(moment, QuestionGroup::Known, outcome, due.elapsed());
     }
     results
 }
@@ -281,7 +286,7 @@ mod tests {
         assert_eq!(settings.policy.critical.len(), CRITICAL_NAMES);
         assert_eq!(&*settings.policy.critical[0].name, b"\x06app300\x05drill\x04test\x00");
         assert!(matches!(
-            zone::expected_answer(&zone::name(FILL_FROM), AddressType::A),
+            zone::expected_answer(&AppName::public(FILL_FROM).text(), AddressType::A),
             zone::ExpectedAnswer::Address { .. }
         ));
     }

@@ -3,8 +3,9 @@
 //! as there is one.
 //!
 //! The load is open-loop: a query is sent when it is due, however many others still wait, and its
-//! latency counts from that moment. Names are chosen by a Zipf distribution, because a few names
-//! make up most of what an application looks up.
+//! latency counts from that moment. What clients ask for is the scenario's [`Demand`]: mostly known
+//! names, chosen by a Zipf distribution, because a few names make up most of what an application
+//! looks up.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -17,11 +18,13 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
 use super::client::{LookupOutcome, PreparedQuery};
+use super::demand::{Demand, Patience, QuestionGroup};
+use super::fault::Scenario;
 use super::measure::{ClientResults, DrillPhase, Moment, PhaseCounts};
 use super::options::{DrillOptions, Output};
 use super::report::{self, ProgressLine};
 use super::restart::Downtime;
-use super::zone::{self, AddressType, ZoneQuestion};
+use super::zone::ZoneQuestion;
 use crate::core::upstream_query::Extension;
 use crate::telemetry::console;
 
@@ -35,10 +38,16 @@ const PRIME_PER_SECOND: u32 = 400;
 pub(super) struct Load {
     /// Resolver that each group asks; `None` as long as there is none.
     resolvers: ByGroup<Cell<Option<SocketAddr>>>,
-    /// Queries that clients may send, by name.
+    scenario: Scenario,
+    demand: Demand,
+    /// Queries for known names, by name.
     names: Vec<Vec<Rc<PreparedQuery>>>,
     /// Cumulated weights of the names.
     weights: Vec<f64>,
+    /// Number of the next cold name.
+    next_cold: Cell<usize>,
+    /// Seed of the drill, on which the cold names depend.
+    seed: u64,
     zone_began: Instant,
     results: Rc<RefCell<ByGroup<ClientResults>>>,
     /// Time in which the resolver under test was not listening.
@@ -94,6 +103,7 @@ impl<T> ByGroup<T> {
 /// Lookup that is due at a certain moment.
 struct DueLookup {
     query: Rc<PreparedQuery>,
+    group: QuestionGroup,
     /// Message ID of the first attempt.
     id: u16,
     due: Instant,
@@ -109,22 +119,26 @@ impl Load {
             Rc::new(PreparedQuery::new(question, extension))
         };
         // Names are kept in the order of their rank, with all queries of each.
-        let names = (0..options.names)
-            .map(|index| zone::questions(index).into_iter().enumerate().map(prepare).collect())
+        let demand = options.scenario.demand();
+        let names = (0..options.known_names())
+            .map(|rank| demand.known_questions(rank).into_iter().enumerate().map(prepare).collect())
             .collect();
-        // The weight of a name is 1 divided by its rank; sums of the weights make the choice one
-        // search.
+        // Sums of the weights make the choice of a name one search.
         let mut sum = 0.0;
-        let weights = (1..=options.names)
+        let weights = (0..options.known_names())
             .map(|rank| {
-                sum += 1.0 / f64::from(u32::try_from(rank).unwrap_or(u32::MAX));
+                sum += demand.weight(rank);
                 sum
             })
             .collect();
         Self {
             resolvers: ByGroup::default(),
+            scenario: options.scenario,
+            demand,
             names,
             weights,
+            next_cold: Cell::default(),
+            seed: options.seed,
             zone_began,
             results: Rc::default(),
             downtime: Rc::default(),
@@ -181,7 +195,7 @@ impl Load {
         let length = phases.total();
         let drive = async {
             let mut lookups = JoinSet::new();
-            let interval = Duration::from_secs(1) / options.qps.max(1);
+            let interval = Duration::from_secs(1) / options.per_second();
             let mut since_began = Duration::ZERO;
             while since_began < length {
                 tokio::time::sleep_until(began + since_began).await;
@@ -189,8 +203,14 @@ impl Load {
                 // Timers are coarser than the interval, so all queries that are due by now are
                 // sent.
                 while since_began < length && began + since_began <= Instant::now() {
-                    let (query, id) = self.choose();
-                    let lookup = DueLookup { query, id, due: began + since_began, moment: phases.moment(since_began) };
+                    let (query, group) = self.choose();
+                    let lookup = DueLookup {
+                        query,
+                        group,
+                        id: self.random.borrow_mut().random(),
+                        due: began + since_began,
+                        moment: phases.moment(since_began),
+                    };
                     for group in ClientGroup::ALL {
                         self.ask(group, &lookup, &mut lookups);
                     }
@@ -202,21 +222,33 @@ impl Load {
         LocalSet::new().run_until(drive).await;
     }
 
-    /// Chooses a query at random, by the weights of the names, and a message ID.
-    fn choose(&self) -> (Rc<PreparedQuery>, u16) {
+    /// Chooses a query at random: one for a cold name as often as the scenario demands, otherwise
+    /// one for a known name by the weights of the names.
+    fn choose(&self) -> (Rc<PreparedQuery>, QuestionGroup) {
         let mut random = self.random.borrow_mut();
-        let point = random.random::<f64>() * self.weights.last().copied().unwrap_or(1.0);
+        let is_cold = random.random_range(0..100) < self.demand.cold_percent;
+        let point = random.random::<f64>() * self.weights.last().copied().unwrap_or_default();
         let name = self.weights.partition_point(|weight| *weight < point).min(self.names.len().saturating_sub(1));
         let queries = self.names.get(name).map(Vec::as_slice).unwrap_or_default();
         let pick = random.random_range(0..queries.len().max(1));
-        let query = queries.get(pick).cloned().unwrap_or_else(|| Rc::new(fallback()));
-        (query, random.random())
+        match queries.get(pick) {
+            Some(query) if !is_cold => (Rc::clone(query), self.scenario.group(&query.question)),
+            Some(_) | None => (Rc::new(self.cold_query()), QuestionGroup::Cold),
+        }
+    }
+
+    /// A query for a name that nobody has asked for before, from a client that waits for it.
+    fn cold_query(&self) -> PreparedQuery {
+        let nth = self.next_cold.replace(self.next_cold.get() + 1);
+        let mut query = PreparedQuery::new(self.demand.cold_question(nth, self.seed), Extension::Edns);
+        query.patience = Patience::LONG;
+        query
     }
 
     /// Starts one lookup in one group, if the group has a resolver to ask.
     fn ask(&self, group: ClientGroup, lookup: &DueLookup, lookups: &mut JoinSet<()>) {
         let Some(resolver) = self.resolvers.get(group).get() else { return };
-        let DueLookup { id, due, moment, .. } = *lookup;
+        let DueLookup { group: questions, id, due, moment, .. } = *lookup;
         let (results, downtime) = (Rc::clone(&self.results), Rc::clone(&self.downtime));
         let count = move |outcome| {
             // Nobody can answer while the sidecar under test is dead, so such queries count apart.
@@ -226,7 +258,7 @@ impl Load {
             if was_down {
                 results.during_downtime += 1;
             } else {
-                results.add(moment, outcome, due.elapsed());
+                results.add(moment, questions, outcome, due.elapsed());
             }
         };
         if lookups.len() >= OUTSTANDING_MAX {
@@ -258,9 +290,4 @@ impl Load {
     pub(super) fn into_results(self) -> ByGroup<ClientResults> {
         self.results.take()
     }
-}
-
-/// The query of a drill without names, which the arguments do not allow.
-fn fallback() -> PreparedQuery {
-    PreparedQuery::new(ZoneQuestion::new(zone::name(0), AddressType::A), Extension::Edns)
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::client::LookupOutcome;
+use super::demand::QuestionGroup;
 use crate::core::labelled::labelled;
 
 /// Longest time in which an answer is of use to the least patient clients (c-ares since 1.32).
@@ -23,8 +24,9 @@ const NOT_FRESH_MAX: f64 = 1.0;
 /// Largest latency that is recorded exactly, in microseconds; larger ones count as this one.
 const LATENCY_MAX: u64 = 10_000_000;
 /// Time after the heal within which answers may still be stale; later ones count as stale answers
-/// while the upstream is healthy.
-pub const SETTLED: Duration = Duration::from_secs(5);
+/// while the upstream is healthy. Hundreds of names in use are refreshed at 20 to 80 a second, so
+/// that many sidecars together do not overload an upstream that has just come back.
+pub const SETTLED: Duration = Duration::from_secs(15);
 
 labelled! {
     /// A phase of the drill, in the order in which they are played.
@@ -93,6 +95,12 @@ impl PhaseCounts {
         Share { part: self.in_time, whole: self.queries }.percent()
     }
 
+    /// Share of queries that got a right answer, in percent; 100 without any queries.
+    #[must_use]
+    pub fn resolved_percent(&self) -> f64 {
+        Share { part: self.fresh + self.stale, whole: self.queries }.percent()
+    }
+
     /// Share of queries that got a stale answer, in percent; 0 without any queries.
     #[must_use]
     pub fn stale_percent(&self) -> f64 {
@@ -150,20 +158,63 @@ impl PacketCounts {
     }
 }
 
+/// Half of a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// From the beginning of the phase to its middle.
+    First,
+    /// From the middle of the phase to its end.
+    Second,
+}
+
 /// Moment of the drill: a phase, and the time since the phase began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// Phase that is under way.
     pub phase: DrillPhase,
+    /// Half of the phase that is under way.
+    pub half: Half,
     /// Time since the phase began.
     pub into: Duration,
+}
+
+/// Counts of each phase, in order.
+#[derive(Clone, Debug, Default)]
+struct PhaseTable([PhaseCounts; 3]);
+
+impl PhaseTable {
+    const fn of(&self, phase: DrillPhase) -> &PhaseCounts {
+        let [warm_up, fault, heal] = &self.0;
+        match phase {
+            DrillPhase::WarmUp => warm_up,
+            DrillPhase::Fault => fault,
+            DrillPhase::Heal => heal,
+        }
+    }
+
+    const fn of_mut(&mut self, phase: DrillPhase) -> &mut PhaseCounts {
+        let [warm_up, fault, heal] = &mut self.0;
+        match phase {
+            DrillPhase::WarmUp => warm_up,
+            DrillPhase::Fault => fault,
+            DrillPhase::Heal => heal,
+        }
+    }
 }
 
 /// Measurements of one group of clients.
 #[derive(Clone, Debug, Default)]
 pub struct ClientResults {
-    /// Counts of each phase, in order.
-    phases: [PhaseCounts; 3],
+    /// Counts of all questions.
+    all: PhaseTable,
+    /// Counts of the questions about known names that the fault does not concern.
+    known: PhaseTable,
+    /// Counts of the questions about known names that the fault concerns.
+    affected: PhaseTable,
+    /// Counts of the questions about cold names.
+    cold: PhaseTable,
+    /// Counts of the questions about cold names in the first half of the fault, and in the second.
+    cold_in_fault: [PhaseCounts; 2],
     /// Counts since the last progress line.
     pub since_progress: PhaseCounts,
     /// Stale answers while the upstream was healthy: in the warm-up, or 5 s and more after the
@@ -184,15 +235,23 @@ struct HealBucket {
 }
 
 impl ClientResults {
-    /// Counts one query that was due at `moment` and took `latency`.
-    pub fn add(&mut self, moment: Moment, outcome: LookupOutcome, latency: Duration) {
-        let [warm_up, fault, heal] = &mut self.phases;
-        match moment.phase {
-            DrillPhase::WarmUp => warm_up,
-            DrillPhase::Fault => fault,
-            DrillPhase::Heal => heal,
+    /// Counts one query about a question of `group` that was due at `moment` and took `latency`.
+    pub fn add(&mut self, moment: Moment, group: QuestionGroup, outcome: LookupOutcome, latency: Duration) {
+        let of_group = match group {
+            QuestionGroup::Known => &mut self.known,
+            QuestionGroup::Affected => &mut self.affected,
+            QuestionGroup::Cold => &mut self.cold,
+        };
+        of_group.of_mut(moment.phase).add(outcome, latency);
+        self.all.of_mut(moment.phase).add(outcome, latency);
+        if group == QuestionGroup::Cold && moment.phase == DrillPhase::Fault {
+            let [first, second] = &mut self.cold_in_fault;
+            match moment.half {
+                Half::First => first,
+                Half::Second => second,
+            }
+            .add(outcome, latency);
         }
-        .add(outcome, latency);
         self.since_progress.add(outcome, latency);
         let is_healthy = match moment.phase {
             DrillPhase::WarmUp => true,
@@ -217,15 +276,37 @@ impl ClientResults {
         }
     }
 
-    /// Counts of one phase.
+    /// Counts of all questions in one phase.
     #[must_use]
-    pub fn phase(&self, phase: DrillPhase) -> &PhaseCounts {
-        let [warm_up, fault, heal] = &self.phases;
-        match phase {
-            DrillPhase::WarmUp => warm_up,
-            DrillPhase::Fault => fault,
-            DrillPhase::Heal => heal,
+    pub const fn phase(&self, phase: DrillPhase) -> &PhaseCounts {
+        self.all.of(phase)
+    }
+
+    /// Counts of one group of questions in one phase.
+    #[must_use]
+    pub const fn group(&self, group: QuestionGroup, phase: DrillPhase) -> &PhaseCounts {
+        match group {
+            QuestionGroup::Known => &self.known,
+            QuestionGroup::Affected => &self.affected,
+            QuestionGroup::Cold => &self.cold,
         }
+        .of(phase)
+    }
+
+    /// Counts of the questions about cold names in one half of the fault.
+    #[must_use]
+    pub const fn cold_in_fault(&self, half: Half) -> &PhaseCounts {
+        let [first, second] = &self.cold_in_fault;
+        match half {
+            Half::First => first,
+            Half::Second => second,
+        }
+    }
+
+    /// Groups of which questions were asked, in order.
+    pub fn groups(&self) -> impl Iterator<Item = QuestionGroup> {
+        let is_asked = |group| DrillPhase::ALL.iter().any(|phase| self.group(group, *phase).queries > 0);
+        QuestionGroup::ALL.into_iter().filter(move |group| is_asked(*group))
     }
 
     /// Seconds from the heal to the first half second from which on at least 99 % of all answers
@@ -248,18 +329,18 @@ mod tests {
     use super::*;
 
     fn heal(millis: u64) -> Moment {
-        Moment { phase: DrillPhase::Heal, into: Duration::from_millis(millis) }
+        Moment { phase: DrillPhase::Heal, half: Half::First, into: Duration::from_millis(millis) }
     }
 
     #[test]
     fn shares_and_percentiles_add_up() {
         let mut results = ClientResults::default();
-        let fault = Moment { phase: DrillPhase::Fault, into: Duration::ZERO };
+        let fault = Moment { phase: DrillPhase::Fault, half: Half::First, into: Duration::ZERO };
         for _ in 0..98 {
-            results.add(fault, LookupOutcome::Stale, Duration::from_millis(1));
+            results.add(fault, QuestionGroup::Known, LookupOutcome::Stale, Duration::from_millis(1));
         }
-        results.add(fault, LookupOutcome::Fresh, Duration::from_millis(300));
-        results.add(fault, LookupOutcome::Failed, Duration::from_secs(2));
+        results.add(fault, QuestionGroup::Known, LookupOutcome::Fresh, Duration::from_millis(300));
+        results.add(fault, QuestionGroup::Known, LookupOutcome::Failed, Duration::from_secs(2));
         let counts = results.phase(DrillPhase::Fault);
         assert_eq!(
             (counts.queries, counts.stale, counts.answered_percent(), counts.in_time_percent()),
@@ -269,22 +350,41 @@ mod tests {
     }
 
     #[test]
+    fn groups_and_halves_are_counted_apart_and_together() {
+        let mut results = ClientResults::default();
+        for (half, group) in [
+            (Half::First, QuestionGroup::Cold),
+            (Half::Second, QuestionGroup::Cold),
+            (Half::Second, QuestionGroup::Cold),
+            (Half::Second, QuestionGroup::Known),
+        ] {
+            let moment = Moment { phase: DrillPhase::Fault, half, into: Duration::ZERO };
+            results.add(moment, group, LookupOutcome::Fresh, Duration::from_millis(1));
+        }
+        let queries = |group| results.group(group, DrillPhase::Fault).queries;
+        assert_eq!(QuestionGroup::ALL.map(queries), [1, 0, 3]);
+        assert_eq!([Half::First, Half::Second].map(|half| results.cold_in_fault(half).queries), [1, 2]);
+        assert_eq!(results.phase(DrillPhase::Fault).queries, 4);
+        assert_eq!(results.groups().collect::<Vec<_>>(), [QuestionGroup::Known, QuestionGroup::Cold]);
+    }
+
+    #[test]
     fn the_time_to_fresh_is_the_end_of_the_last_stale_stretch() {
         let mut results = ClientResults::default();
         for millis in (0..6000).step_by(10) {
             let outcome = if millis < 1200 { LookupOutcome::Stale } else { LookupOutcome::Fresh };
-            results.add(heal(millis), outcome, Duration::from_millis(1));
+            results.add(heal(millis), QuestionGroup::Known, outcome, Duration::from_millis(1));
         }
         assert_eq!(results.seconds_to_fresh(), Some(1.5));
         assert_eq!(results.stale_while_healthy, 0);
-        results.add(heal(5900), LookupOutcome::Stale, Duration::from_millis(1));
+        results.add(heal(15_900), QuestionGroup::Known, LookupOutcome::Stale, Duration::from_millis(1));
         assert_eq!(results.stale_while_healthy, 1);
     }
 
     #[test]
     fn without_a_fresh_interval_after_the_heal_there_is_no_time_to_fresh() {
         let mut results = ClientResults::default();
-        results.add(heal(10), LookupOutcome::Stale, Duration::from_millis(1));
+        results.add(heal(10), QuestionGroup::Known, LookupOutcome::Stale, Duration::from_millis(1));
         assert_eq!(results.seconds_to_fresh(), None);
     }
 }

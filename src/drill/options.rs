@@ -5,12 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::fault::{Scenario, Timeline};
-use super::measure::{DrillPhase, Moment};
+use super::measure::{DrillPhase, Half, Moment};
 
-/// Share of the run before the fault, in percent.
-const WARM_UP_PERCENT: u32 = 25;
-/// Share of the run that the fault takes, in percent.
-const FAULT_PERCENT: u32 = 50;
 /// Length of warm-up and heal around a recorded outage, which has a length of its own.
 const RECORDED_MARGIN: Duration = Duration::from_secs(10);
 
@@ -85,13 +81,15 @@ impl PhaseLengths {
     /// Phase, and time into that phase, at a time since the beginning of the run.
     #[must_use]
     pub fn moment(self, elapsed: Duration) -> Moment {
-        if elapsed < self.warm_up {
-            Moment { phase: DrillPhase::WarmUp, into: elapsed }
+        let (phase, began, length) = if elapsed < self.warm_up {
+            (DrillPhase::WarmUp, Duration::ZERO, self.warm_up)
         } else if elapsed < self.until_heal() {
-            Moment { phase: DrillPhase::Fault, into: elapsed.saturating_sub(self.warm_up) }
+            (DrillPhase::Fault, self.warm_up, self.fault)
         } else {
-            Moment { phase: DrillPhase::Heal, into: elapsed.saturating_sub(self.until_heal()) }
-        }
+            (DrillPhase::Heal, self.until_heal(), self.heal)
+        };
+        let into = elapsed.saturating_sub(began);
+        Moment { phase, half: if into < length / 2 { Half::First } else { Half::Second }, into }
     }
 }
 
@@ -102,7 +100,7 @@ impl Default for DrillOptions {
             qps: 500,
             names: 300,
             flood: 10_000,
-            duration: Duration::from_secs(40),
+            duration: Duration::from_secs(60),
             speed: 120.0,
             seed: 1,
             target: None,
@@ -113,13 +111,26 @@ impl Default for DrillOptions {
 }
 
 impl DrillOptions {
+    /// Queries per second that clients send: as many as the operator chose, or the most that the
+    /// scenario allows.
+    #[must_use]
+    pub fn per_second(&self) -> u32 {
+        self.qps.clamp(1, self.scenario.demand().per_second_max)
+    }
+
+    /// Number of names that are known before the fault.
+    #[must_use]
+    pub fn known_names(&self) -> usize {
+        self.scenario.demand().known_names(self.names)
+    }
+
     /// Lengths of the phases that follow from these choices.
     #[must_use]
     pub fn phases(&self) -> PhaseLengths {
         match self.scenario.timeline() {
-            Timeline::Chosen => {
-                let warm_up = self.duration * WARM_UP_PERCENT / 100;
-                let fault = self.duration * FAULT_PERCENT / 100;
+            Timeline::Shares { warm_up_percent, fault_percent } => {
+                let warm_up = self.duration * warm_up_percent / 100;
+                let fault = self.duration * fault_percent / 100;
                 PhaseLengths { warm_up, fault, heal: self.duration.saturating_sub(warm_up + fault) }
             }
             Timeline::Recorded(length) => PhaseLengths {
@@ -139,7 +150,7 @@ mod tests {
     fn phases_share_the_duration_unless_the_outage_was_recorded() {
         let seconds = Duration::from_secs;
         let options = DrillOptions::default();
-        assert_eq!(options.phases(), PhaseLengths { warm_up: seconds(10), fault: seconds(20), heal: seconds(10) });
+        assert_eq!(options.phases(), PhaseLengths { warm_up: seconds(15), fault: seconds(30), heal: seconds(15) });
         let seoul = DrillOptions { scenario: Scenario::Seoul, ..options };
         assert_eq!(seoul.phases(), PhaseLengths { warm_up: seconds(10), fault: seconds(62), heal: seconds(10) });
     }
@@ -148,8 +159,18 @@ mod tests {
     fn each_moment_lies_in_the_phase_that_is_under_way() {
         let phases = DrillOptions::default().phases();
         let moment = |seconds| phases.moment(Duration::from_secs(seconds));
-        assert_eq!(moment(9), Moment { phase: DrillPhase::WarmUp, into: Duration::from_secs(9) });
-        assert_eq!(moment(10), Moment { phase: DrillPhase::Fault, into: Duration::ZERO });
-        assert_eq!(moment(31), Moment { phase: DrillPhase::Heal, into: Duration::from_secs(1) });
+        let expected = |phase, half, into| Moment { phase, half, into: Duration::from_secs(into) };
+        assert_eq!(moment(14), expected(DrillPhase::WarmUp, Half::Second, 14));
+        assert_eq!(moment(15), expected(DrillPhase::Fault, Half::First, 0));
+        assert_eq!(moment(30), expected(DrillPhase::Fault, Half::Second, 15));
+        assert_eq!(moment(46), expected(DrillPhase::Heal, Half::First, 1));
+    }
+
+    #[test]
+    fn a_scenario_can_lower_the_rate_and_choose_its_names() {
+        let options = DrillOptions { scenario: Scenario::LowRate, ..DrillOptions::default() };
+        assert_eq!((options.per_second(), options.known_names()), (1, 10));
+        let options = DrillOptions { scenario: Scenario::Blackhole, ..options };
+        assert_eq!((options.per_second(), options.known_names()), (500, 300));
     }
 }

@@ -3,13 +3,15 @@
 //! Three things happen at the same time: clients send queries, the packets at the upstreams are
 //! counted and a progress line is printed every second, and the fault begins and is healed.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::time::Instant;
 
-use super::fault::{Fault, Incident};
+use super::fate::Fault;
+use super::fault::Incident;
 use super::flood::{self, Flood, FloodResults};
 use super::load::Load;
 use super::measure::{ClientResults, PacketCounts};
@@ -17,7 +19,12 @@ use super::options::DrillOptions;
 use super::restart::Downtime;
 use super::test_bed::TestBed;
 use super::upstream::ActiveFault;
+use super::verdict::OutageCounts;
 
+/// How often the packets at the upstreams are counted, [`COUNTS_PER_SECOND`] times a second.
+const COUNT_EVERY: Duration = Duration::from_millis(100);
+/// Counts of one second.
+const COUNTS_PER_SECOND: usize = 10;
 /// How often memory is measured during a flood.
 const MEMORY_EVERY: Duration = Duration::from_millis(250);
 
@@ -25,6 +32,10 @@ const MEMORY_EVERY: Duration = Duration::from_millis(250);
 pub(super) struct Observed {
     /// The most packets that each upstream received in any second.
     pub(super) peaks: PacketCounts,
+    /// The most packets that the resolver under test sent upstream in any second after the heal.
+    pub(super) peak_after_heal: u64,
+    /// Outages that the sidecar announced; `None` if the drill cannot look into it.
+    pub(super) outages: Option<OutageCounts>,
     /// Measurements of the flood; `None` in other scenarios.
     pub(super) flood: Option<FloodResults>,
     /// Time from the start to the first answer of a sidecar that had been killed; `None` if it
@@ -36,35 +47,67 @@ pub(super) struct Observed {
 pub(super) async fn play(options: &DrillOptions, bed: &TestBed, load: &Load) -> anyhow::Result<Observed> {
     load.prime().await;
     let began = Instant::now();
-    let ((), peaks, caused) = tokio::join!(
+    let ((), watched, caused) = tokio::join!(
         load.drive(options, began),
         watch(options, bed, load, began),
         cause_fault(options, bed, load, began),
     );
     let Caused { flood, back_after } = caused.context("cannot start the flood")?;
-    Ok(Observed { peaks, flood, back_after })
+    let Watch { peaks, peak_after_heal, outages_before_heal } = watched;
+    let outages = bed.outages().map(|whole_run| OutageCounts {
+        whole_run,
+        after_heal: whole_run.saturating_sub(outages_before_heal.unwrap_or_default()),
+    });
+    Ok(Observed { peaks, peak_after_heal, outages, flood, back_after })
 }
 
-/// Prints a progress line per second until the end of the run; gives the most packets that each
-/// upstream received in any of these seconds.
-async fn watch(options: &DrillOptions, bed: &TestBed, load: &Load, began: Instant) -> PacketCounts {
+/// What was seen while the phases were played.
+#[derive(Default)]
+struct Watch {
+    /// The most packets that each upstream received between two progress lines.
+    peaks: PacketCounts,
+    /// The most packets that the resolver under test sent upstream in any second after the heal,
+    /// wherever that second begins.
+    peak_after_heal: u64,
+    /// Outages that were announced before the heal; `None` if the drill cannot look into the
+    /// sidecar.
+    outages_before_heal: Option<u64>,
+}
+
+/// Counts packets, and prints a progress line per second, until the end of the run.
+async fn watch(options: &DrillOptions, bed: &TestBed, load: &Load, began: Instant) -> Watch {
     let phases = options.phases();
-    let mut peaks = PacketCounts::default();
+    let mut seen = Watch::default();
     let mut before = bed.received();
-    let mut tick = tokio::time::interval_at(began + Duration::from_secs(1), Duration::from_secs(1));
-    loop {
+    // Packets received up to each moment after the heal, for the last second.
+    let mut since_heal = VecDeque::new();
+    let mut tick = tokio::time::interval_at(began + COUNT_EVERY, COUNT_EVERY);
+    for nth in 1_usize.. {
         let elapsed = tick.tick().await.duration_since(began);
         let received = bed.received();
-        let packets = received.since(before);
-        before = received;
-        peaks = peaks.max(packets);
-        // The line is about the second that has just passed, so its middle decides on the phase.
-        let phase = phases.moment(elapsed.saturating_sub(Duration::from_millis(500))).phase;
-        load.print_progress(elapsed, phase, packets.with, bed.upstream_state());
-        if elapsed >= phases.total() {
-            return peaks;
+        if elapsed <= phases.until_heal() {
+            seen.outages_before_heal = bed.outages();
+        }
+        if elapsed >= phases.until_heal() {
+            since_heal.push_back(received.with);
+            let a_second_ago = if since_heal.len() > COUNTS_PER_SECOND { since_heal.pop_front() } else { None };
+            let base = a_second_ago.or_else(|| since_heal.front().copied()).unwrap_or_default();
+            seen.peak_after_heal = seen.peak_after_heal.max(received.with.saturating_sub(base));
+        }
+        if nth.is_multiple_of(COUNTS_PER_SECOND) {
+            let packets = received.since(before);
+            before = received;
+            seen.peaks = seen.peaks.max(packets);
+            // The line is about the second that has just passed, so its middle decides on the
+            // phase.
+            let phase = phases.moment(elapsed.saturating_sub(Duration::from_millis(500))).phase;
+            load.print_progress(elapsed, phase, packets.with, bed.upstream_state());
+            if elapsed >= phases.total() {
+                break;
+            }
         }
     }
+    seen
 }
 
 /// Measurements of the incident that happened during the fault besides the upstream's failure.

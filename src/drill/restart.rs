@@ -14,7 +14,7 @@ use anyhow::Context;
 use tokio::time::Instant;
 
 use super::client::PreparedQuery;
-use super::zone;
+use super::zone::{self, AppName};
 use crate::core::upstream_query::Extension;
 
 /// Longest time that a child process may take until it answers; far longer than is promised.
@@ -164,7 +164,7 @@ fn free_address() -> anyhow::Result<SocketAddr> {
 impl Process {
     /// Asks for a name until there is a response of any kind.
     fn wait_for_answer(&self) -> anyhow::Result<()> {
-        let question = zone::questions(0).into_iter().next().context("no name")?;
+        let question = zone::questions(AppName::public(0)).into_iter().next().context("no name")?;
         let query = PreparedQuery::new(question, Extension::Plain).with_id(1);
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(self.address)?;

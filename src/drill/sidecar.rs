@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::oneshot;
@@ -26,13 +27,13 @@ pub(super) struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts a sidecar in front of this upstream, with default settings except for what `prepare`
-    /// changes.
-    pub(super) fn start(upstream: SocketAddr, prepare: impl FnOnce(&mut Settings)) -> anyhow::Result<Self> {
+    /// Starts a sidecar in front of an upstream with these addresses, with default settings except
+    /// for what `prepare` changes.
+    pub(super) fn start(upstream: Vec<SocketAddr>, prepare: impl FnOnce(&mut Settings)) -> anyhow::Result<Self> {
         let mut settings = Settings::standard();
         settings.listen.addresses = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         settings.listen.threads = 1;
-        settings.upstreams = vec![UpstreamPolicy::plain("drill", vec![upstream])];
+        settings.upstreams = vec![UpstreamPolicy::plain("drill", upstream)];
         prepare(&mut settings);
         let (report, reported) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
@@ -51,6 +52,11 @@ impl Sidecar {
     /// State that the sidecar sees its upstream in, as the log calls it.
     pub(super) fn upstream_state(&self) -> &'static str {
         self.resolver.upstreams().all().first().map_or("", |upstream| upstream.state().label())
+    }
+
+    /// Number of outages that the sidecar has announced so far.
+    pub(super) fn outages(&self) -> u64 {
+        self.resolver.reading().outages.iter().map(|outage| outage.begun).sum()
     }
 
     /// Number of positive answers in the sidecar's cache.
@@ -85,7 +91,7 @@ fn serve(settings: &Settings, report: &mpsc::Sender<Started>, stopped: oneshot::
                 let address = running.addresses().first().copied().context("no address");
                 let _ = report.send(address.map(|address| (address, Arc::clone(running.resolver()))));
                 let _ = stopped.await;
-                running.stop().await;
+                running.stop(Duration::from_secs(10)).await;
             }
         }
     });

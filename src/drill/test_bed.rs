@@ -1,5 +1,5 @@
-//! The test bed of a drill: two upstreams, one of them behind the resolver under test, and that
-//! resolver.
+//! The test bed of a drill: an upstream behind the resolver under test, in one scenario two of
+//! them, an upstream that clients ask directly, and the resolver under test.
 //!
 //! The resolver under test is a sidecar in this process, unless the scenario kills it, in which
 //! case it is a child process, or the operator tests another resolver.
@@ -12,22 +12,26 @@ use anyhow::Context;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::fault::Incident;
+use super::fault::{Incident, NameServers};
 use super::flood;
 use super::measure::PacketCounts;
 use super::options::{DrillOptions, OtherResolver};
 use super::restart::ChildSidecar;
 use super::sidecar::Sidecar;
-use super::upstream::{ActiveFault, FaultyUpstream};
+use super::upstream::{ActiveFault, FaultyUpstream, View};
 use crate::telemetry::console;
 
-/// Distinguishes the random numbers of the second upstream from those of the first.
-const SECOND_SEED: u64 = 0x5bd1;
+/// Distinguishes the random numbers of the upstream that clients ask directly from those of the one
+/// behind the resolver under test.
+const DIRECT_SEED: u64 = 0x5bd1;
 
-/// Two upstreams and the resolver under test.
+/// All upstreams and the resolver under test.
 pub(super) struct TestBed {
     /// Upstream of the resolver under test.
     behind: FaultyUpstream,
+    /// Second upstream of the resolver under test, which knows only public names and never fails;
+    /// `None` in scenarios with one upstream.
+    public: Option<FaultyUpstream>,
     /// Upstream that clients ask directly.
     direct: FaultyUpstream,
     subject: Subject,
@@ -52,22 +56,30 @@ impl TestBed {
     pub(super) fn set_up(options: &DrillOptions, zone_began: Instant) -> anyhow::Result<Self> {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let listen = options.target.map_or(loopback, |target| target.upstream);
-        let behind = FaultyUpstream::start(listen, zone_began, options.seed)
+        let behind = FaultyUpstream::start(listen, View::Internal, zone_began, options.seed)
             .with_context(|| format!("cannot start the upstream on {listen}"))?;
-        let direct = FaultyUpstream::start(loopback, zone_began, options.seed ^ SECOND_SEED)
-            .context("cannot start the second upstream")?;
+        let direct = FaultyUpstream::start(loopback, View::Internal, zone_began, options.seed ^ DIRECT_SEED)
+            .context("cannot start the upstream that clients ask directly")?;
+        let public = match options.scenario.name_servers() {
+            NameServers::One => None,
+            NameServers::InternalAndPublic => Some(
+                FaultyUpstream::start(loopback, View::Public, zone_began, options.seed)
+                    .context("cannot start the second upstream")?,
+            ),
+        };
+        let addresses = std::iter::once(&behind).chain(&public).map(FaultyUpstream::address).collect();
         let subject = match (options.target, options.scenario.incident()) {
             (Some(other), Incident::None | Incident::Flood | Incident::Restart) => Subject::Other(other),
-            (None, Incident::None) => Subject::Here(Sidecar::start(behind.address(), |_| ())?),
+            (None, Incident::None) => Subject::Here(Sidecar::start(addresses, |_| ())?),
             (None, Incident::Flood) => {
-                Subject::Here(Sidecar::start(behind.address(), |settings| flood::prepare(options, settings))?)
+                Subject::Here(Sidecar::start(addresses, |settings| flood::prepare(options, settings))?)
             }
             (None, Incident::Restart) => {
                 let child = ChildSidecar::start(behind.address(), options.shared_cache.as_deref())?;
                 Subject::Child { address: child.address(), child: Arc::new(Mutex::new(child)) }
             }
         };
-        Ok(Self { behind, direct, subject })
+        Ok(Self { behind, public, direct, subject })
     }
 
     /// Address of the resolver under test.
@@ -90,9 +102,10 @@ impl TestBed {
         self.direct.set_fault(fault);
     }
 
-    /// Packets that both upstreams have received.
+    /// Packets that all upstreams have received.
     pub(super) fn received(&self) -> PacketCounts {
-        PacketCounts { with: self.behind.received(), without: self.direct.received() }
+        let with = std::iter::once(&self.behind).chain(&self.public).map(FaultyUpstream::received).sum();
+        PacketCounts { with, without: self.direct.received() }
     }
 
     /// Number of positive answers in the cache of the sidecar; 0 if it is not in this process.
@@ -108,6 +121,15 @@ impl TestBed {
         match &self.subject {
             Subject::Here(sidecar) => sidecar.upstream_state(),
             Subject::Child { .. } | Subject::Other(_) => "",
+        }
+    }
+
+    /// Number of outages that the sidecar has announced so far; `None` if it is not in this
+    /// process.
+    pub(super) fn outages(&self) -> Option<u64> {
+        match &self.subject {
+            Subject::Here(sidecar) => Some(sidecar.outages()),
+            Subject::Child { .. } | Subject::Other(_) => None,
         }
     }
 

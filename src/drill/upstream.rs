@@ -15,6 +15,7 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_server::Server;
 use hickory_server::net::runtime::Time;
+use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
 use parking_lot::Mutex;
@@ -22,8 +23,10 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::fault::{Fate, Fault, Packet, Port};
-use super::zone::{self, AddressType, ExpectedAnswer, Generation, NEGATIVE_TTL};
+use super::fate::{Fate, Fault, Packet};
+use super::fault::Port;
+use super::zone::{self, AddressType, AppName, Domain, ExpectedAnswer, Generation, NEGATIVE_TTL};
+use crate::core::upstream::Transport;
 
 /// Time for which a TCP connection may be idle.
 const TCP_IDLE: Duration = Duration::from_secs(10);
@@ -46,8 +49,18 @@ pub struct ActiveFault {
     pub began: Instant,
 }
 
+/// The names that an upstream knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// All names.
+    Internal,
+    /// Public names alone; the upstream denies that internal ones exist.
+    Public,
+}
+
 /// State that the drill and the server's handlers share.
 struct ServerState {
+    view: View,
     zone_began: Instant,
     fault: Mutex<Option<ActiveFault>>,
     received: AtomicU64,
@@ -63,15 +76,16 @@ pub struct FaultyUpstream {
 }
 
 impl FaultyUpstream {
-    /// Starts an upstream in a thread of its own; with port 0 it listens on a free port.
-    /// Generations are counted from `zone_began`.
+    /// Starts an upstream with this view in a thread of its own; with port 0 it listens on a free
+    /// port. Generations are counted from `zone_began`.
     ///
     /// # Errors
     /// The upstream cannot listen on the address, or its thread cannot be started.
-    pub fn start(address: SocketAddr, zone_began: Instant, seed: u64) -> io::Result<Self> {
+    pub fn start(address: SocketAddr, view: View, zone_began: Instant, seed: u64) -> io::Result<Self> {
         let (udp, tcp) = bind_both(address)?;
         let address = udp.local_addr()?;
         let state = Arc::new(ServerState {
+            view,
             zone_began,
             fault: Mutex::new(None),
             received: AtomicU64::new(0),
@@ -172,25 +186,26 @@ async fn serve(
 struct Handler(Arc<ServerState>);
 
 impl Handler {
-    /// The treatment of a query for this name under the present fault.
-    fn fate(&self, name: &str) -> Fate {
+    /// The treatment of a query under the present fault.
+    fn fate(&self, name: &str, rtype: RecordType, transport: Transport) -> Fate {
+        let app = AppName::read(name);
+        if self.0.view == View::Public && app.is_some_and(|app| app.domain == Domain::Internal) {
+            return Fate::NxDomain;
+        }
         let Some(active) = *self.0.fault.lock() else { return Fate::Answer };
         // A linear congruential step (Knuth, MMIX) is good enough to lose packets with. Its low
         // bits are not, so they are dropped.
         let step =
             |state: u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
         let random = self.0.random.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or_default() >> 20;
-        active.fault.fate(active.began.elapsed(), Packet { name_hash: hash(name), random })
+        let packet = Packet { name: app, rtype: address_type(rtype), transport, name_hash: hash(name), random };
+        active.fault.fate(active.began.elapsed(), packet)
     }
 
     /// The response of the zone to a question at this moment.
     fn records(&self, name: &Name, rtype: RecordType) -> ZoneResponse {
         let generation = Generation::at(self.0.zone_began.elapsed());
-        let wanted = match rtype {
-            RecordType::A => AddressType::A,
-            RecordType::AAAA => AddressType::Aaaa,
-            _ => return ZoneResponse::negative(ResponseCode::NoError),
-        };
+        let Some(wanted) = address_type(rtype) else { return ZoneResponse::negative(ResponseCode::NoError) };
         match zone::expected_answer(&name.to_ascii(), wanted) {
             ExpectedAnswer::NoData => ZoneResponse::negative(ResponseCode::NoError),
             ExpectedAnswer::NxDomain => ZoneResponse::negative(ResponseCode::NXDomain),
@@ -209,6 +224,15 @@ impl Handler {
                 ZoneResponse { code: ResponseCode::NoError, answers, authorities: Vec::new() }
             }
         }
+    }
+}
+
+/// The type of address that is queried; `None` if another type is.
+const fn address_type(rtype: RecordType) -> Option<AddressType> {
+    match rtype {
+        RecordType::A => Some(AddressType::A),
+        RecordType::AAAA => Some(AddressType::Aaaa),
+        _ => None,
     }
 }
 
@@ -252,15 +276,20 @@ impl RequestHandler for Handler {
         let nothing = || ResponseInfo::from(Header { metadata: request.metadata, counts: Default::default() });
         // The fault decides whether there is a response, when, and of what kind.
         let Ok(info) = request.request_info() else { return nothing() };
-        let name: Name = info.query.name().into();
-        let ZoneResponse { code, answers, authorities } = match self.fate(&name.to_ascii()) {
+        let (name, rtype): (Name, RecordType) = (info.query.name().into(), info.query.query_type());
+        let transport = if info.protocol == Protocol::Tcp { Transport::Tcp } else { Transport::Udp };
+        let ZoneResponse { code, answers, authorities } = match self.fate(&name.to_ascii(), rtype, transport) {
             Fate::Drop => return nothing(),
-            Fate::Answer => self.records(&name, info.query.query_type()),
+            Fate::Answer => self.records(&name, rtype),
             Fate::Delay(delay) => {
                 tokio::time::sleep(delay).await;
-                self.records(&name, info.query.query_type())
+                self.records(&name, rtype)
             }
             Fate::ServFail => ZoneResponse::empty(ResponseCode::ServFail),
+            Fate::LateServFail(delay) => {
+                tokio::time::sleep(delay).await;
+                ZoneResponse::empty(ResponseCode::ServFail)
+            }
             Fate::NxDomain => ZoneResponse::negative(ResponseCode::NXDomain),
         };
 

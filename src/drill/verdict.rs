@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
+use super::demand::QuestionGroup;
 use super::flood::FloodResults;
 use super::measure::{ClientResults, DrillPhase, PhaseCounts, Share};
-use super::promise::{CacheBound, Promise, mebibytes};
+use super::promise::{CacheBound, FaultPart, OutageSpan, Promise, mebibytes};
 
 /// A promise with the result of its measurement.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,15 @@ pub struct Check {
     pub kept: bool,
 }
 
+/// Outages that the sidecar under test has announced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutageCounts {
+    /// Number of outages that began in the whole run.
+    pub whole_run: u64,
+    /// Number of outages that began after the heal.
+    pub after_heal: u64,
+}
+
 /// Measurements of one run, with which promises are compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
@@ -31,6 +41,11 @@ pub struct Evidence<'a> {
     pub newcomer: Option<&'a ClientResults>,
     /// The most packets that the resolver under test sent upstream in any second.
     pub peak_packets: u64,
+    /// The most packets that the resolver under test sent upstream in any second after the heal.
+    pub peak_packets_after_heal: u64,
+    /// Outages that the sidecar announced; `None` if the drill cannot look into the resolver under
+    /// test.
+    pub outages: Option<OutageCounts>,
     /// Measurements of the flood; `None` in other scenarios.
     pub flood: Option<&'a FloodResults>,
     /// Length of the heal phase.
@@ -61,10 +76,10 @@ fn measure(promise: Promise, evidence: &Evidence<'_>) -> Option<Measurement> {
     let fault = evidence.with.phase(DrillPhase::Fault);
     let flood = evidence.flood;
     match promise {
-        Promise::KnownNamesInTime { percent } => Some(Measurement {
-            text: format!("{:.3} %", fault.in_time_percent()),
-            kept: is_answered_in_time(fault, percent),
-        }),
+        Promise::KnownNamesInTime { percent } => {
+            let known = known_in_time(evidence.with, DrillPhase::Fault);
+            Some(Measurement { text: format!("{:.3} %", known.percent()), kept: known.is_at_least(percent) })
+        }
         Promise::NxDomainObeyed { percent } => Some(Measurement {
             text: format!("{:.3} % answered, {} denials", fault.answered_percent(), fault.wrong),
             // An NXDOMAIN of the fault counts as a wrong answer, because the name exists.
@@ -75,11 +90,8 @@ fn measure(promise: Promise, evidence: &Evidence<'_>) -> Option<Measurement> {
         }
         Promise::BackAfterKill { within } => Some(back_after_kill(within, evidence)),
         Promise::NewcomerInTime { percent } => evidence.newcomer.map(|newcomer| {
-            let fault = newcomer.phase(DrillPhase::Fault);
-            Measurement {
-                text: format!("{:.3} % of {}", fault.in_time_percent(), fault.queries),
-                kept: is_answered_in_time(fault, percent),
-            }
+            let known = known_in_time(newcomer, DrillPhase::Fault);
+            Measurement { text: known.of_all(), kept: known.is_at_least(percent) }
         }),
         Promise::NoStaleWhileHealthy => Some(Measurement {
             text: evidence.with.stale_while_healthy.to_string(),
@@ -90,6 +102,17 @@ fn measure(promise: Promise, evidence: &Evidence<'_>) -> Option<Measurement> {
             kept: evidence.peak_packets <= u64::from(at_most),
         }),
         Promise::FreshAfterHeal { within } => fresh_after_heal(within, evidence),
+        Promise::AffectedInTime { percent, .. } => affected_in_time(percent, evidence.with),
+        Promise::AllInTime => Some(all_in_time(evidence.with)),
+        Promise::NoneStaleOfOthers { .. } => Some(none_stale(evidence.with)),
+        Promise::NoneDenied { groups } => Some(none_denied(groups, evidence.with)),
+        Promise::NoOutage { when } => evidence.outages.map(|outages| no_outage(when, outages)),
+        Promise::ColdNamesResolve { part, percent } => cold_names_resolve(part, percent, evidence.with),
+        Promise::ColdMedian { within } => Some(cold_median(within, evidence.with)),
+        Promise::PacketsAfterHeal { at_most } => Some(Measurement {
+            text: format!("peak {}", evidence.peak_packets_after_heal),
+            kept: evidence.peak_packets_after_heal <= u64::from(at_most),
+        }),
         Promise::CriticalNamesInTime => flood.filter(|flood| flood.sees_inside()).map(critical_names_in_time),
         Promise::CacheStaysFull { bound } => {
             flood.filter(|flood| flood.sees_inside()).map(|flood| cache_stays_full(bound, flood))
@@ -101,9 +124,105 @@ fn measure(promise: Promise, evidence: &Evidence<'_>) -> Option<Measurement> {
     }
 }
 
-/// Whether there were queries, enough of them were answered in time, and none wrongly.
-fn is_answered_in_time(counts: &PhaseCounts, percent: f64) -> bool {
-    counts.in_time_percent() >= percent && counts.wrong == 0 && counts.queries > 0
+/// Queries that were to be answered in time, and how they were answered.
+#[derive(Clone, Copy, Default)]
+struct InTime {
+    queries: u64,
+    in_time: u64,
+    wrong: u64,
+}
+
+impl InTime {
+    const fn and(self, counts: &PhaseCounts) -> Self {
+        Self {
+            queries: self.queries + counts.queries,
+            in_time: self.in_time + counts.in_time,
+            wrong: self.wrong + counts.wrong,
+        }
+    }
+
+    fn percent(self) -> f64 {
+        Share { part: self.in_time, whole: self.queries }.percent()
+    }
+
+    /// Whether there were queries, enough of them were answered in time, and none wrongly.
+    fn is_at_least(self, percent: f64) -> bool {
+        self.percent() >= percent && self.wrong == 0 && self.queries > 0
+    }
+
+    fn of_all(self) -> String {
+        format!("{:.3} % of {}", self.percent(), self.queries)
+    }
+}
+
+/// Queries for known names in one phase, whether the fault concerns them or not.
+fn known_in_time(results: &ClientResults, phase: DrillPhase) -> InTime {
+    [QuestionGroup::Known, QuestionGroup::Affected]
+        .into_iter()
+        .fold(InTime::default(), |sum, group| sum.and(results.group(group, phase)))
+}
+
+/// `None` if there are so few names that the fault concerns none of them.
+fn affected_in_time(percent: f64, results: &ClientResults) -> Option<Measurement> {
+    let counts = results.group(QuestionGroup::Affected, DrillPhase::Fault);
+    let affected = InTime::default().and(counts);
+    (affected.queries > 0).then(|| Measurement {
+        text: format!("{}, {} stale", affected.of_all(), counts.stale),
+        kept: affected.is_at_least(percent),
+    })
+}
+
+fn all_in_time(results: &ClientResults) -> Measurement {
+    let all = InTime::default().and(results.phase(DrillPhase::Fault)).and(results.phase(DrillPhase::Heal));
+    Measurement { text: all.of_all(), kept: all.is_at_least(100.0) }
+}
+
+/// Sum of a count over all phases, for one group of questions.
+fn in_all_phases(results: &ClientResults, group: QuestionGroup, count: fn(&PhaseCounts) -> u64) -> u64 {
+    DrillPhase::ALL.iter().map(|phase| count(results.group(group, *phase))).sum()
+}
+
+fn none_stale(results: &ClientResults) -> Measurement {
+    let stale = in_all_phases(results, QuestionGroup::Known, |counts| counts.stale);
+    let queries = in_all_phases(results, QuestionGroup::Known, |counts| counts.queries);
+    Measurement { text: format!("{stale} of {queries}"), kept: stale == 0 && queries > 0 }
+}
+
+fn none_denied(groups: [QuestionGroup; 2], results: &ClientResults) -> Measurement {
+    let sum = |count| groups.iter().map(|group| in_all_phases(results, *group, count)).sum::<u64>();
+    let (denied, queries) = (sum(|counts| counts.wrong), sum(|counts| counts.queries));
+    Measurement { text: format!("{denied} of {queries}"), kept: denied == 0 && queries > 0 }
+}
+
+fn no_outage(when: OutageSpan, outages: OutageCounts) -> Measurement {
+    let begun = match when {
+        OutageSpan::WholeRun => outages.whole_run,
+        OutageSpan::AfterHeal => outages.after_heal,
+    };
+    Measurement { text: begun.to_string(), kept: begun == 0 }
+}
+
+/// `None` if no cold name was asked for.
+fn cold_names_resolve(part: FaultPart, percent: f64, results: &ClientResults) -> Option<Measurement> {
+    let counts = match part {
+        FaultPart::Whole => results.group(QuestionGroup::Cold, DrillPhase::Fault),
+        FaultPart::Half { half, .. } => results.cold_in_fault(half),
+    };
+    (counts.queries > 0).then(|| Measurement {
+        text: format!(
+            "{:.3} % of {}, the slowest {:.0} ms",
+            counts.resolved_percent(),
+            counts.queries,
+            counts.latency_ms(100.0)
+        ),
+        kept: counts.resolved_percent() >= percent,
+    })
+}
+
+fn cold_median(within: Duration, results: &ClientResults) -> Measurement {
+    let counts = results.group(QuestionGroup::Cold, DrillPhase::Fault);
+    let median = counts.latency_ms(50.0);
+    Measurement { text: format!("{median:.1} ms"), kept: counts.queries > 0 && median <= within.as_secs_f64() * 1000.0 }
 }
 
 fn back_after_kill(within: Duration, evidence: &Evidence<'_>) -> Measurement {
@@ -170,7 +289,7 @@ mod tests {
     use super::*;
     use crate::drill::client::LookupOutcome;
     use crate::drill::fault::Scenario;
-    use crate::drill::measure::Moment;
+    use crate::drill::measure::{Half, Moment};
 
     const CACHE: CacheBound = CacheBound { entries: 945, critical: 16 };
 
@@ -178,15 +297,15 @@ mod tests {
     fn results(outcomes: &[(LookupOutcome, u64)]) -> ClientResults {
         let mut results = ClientResults::default();
         for (outcome, millis) in outcomes {
-            let moment = Moment { phase: DrillPhase::Fault, into: Duration::ZERO };
-            results.add(moment, *outcome, Duration::from_millis(*millis));
+            let moment = Moment { phase: DrillPhase::Fault, half: Half::First, into: Duration::ZERO };
+            results.add(moment, QuestionGroup::Known, *outcome, Duration::from_millis(*millis));
         }
-        results.add(heal_after(1), LookupOutcome::Fresh, Duration::from_millis(1));
+        results.add(heal_after(1), QuestionGroup::Known, LookupOutcome::Fresh, Duration::from_millis(1));
         results
     }
 
     fn heal_after(millis: u64) -> Moment {
-        Moment { phase: DrillPhase::Heal, into: Duration::from_millis(millis) }
+        Moment { phase: DrillPhase::Heal, half: Half::First, into: Duration::from_millis(millis) }
     }
 
     /// Evidence of a run with these results in which nothing else was measured.
@@ -195,7 +314,9 @@ mod tests {
             with,
             newcomer: None,
             peak_packets: 20,
-            heal: Duration::from_secs(10),
+            peak_packets_after_heal: 20,
+            outages: Some(OutageCounts::default()),
+            heal: Duration::from_secs(20),
             flood: None,
             back_after: None,
         }
@@ -221,22 +342,23 @@ mod tests {
         assert!(!blackhole(&results(&[]))[0], "no query was sent");
         let mut stale = results(&[(LookupOutcome::Stale, 1)]);
         assert!(!kept(Scenario::Blackhole, &Evidence { peak_packets: 901, ..evidence(&stale) })[2]);
-        stale.add(Moment { phase: DrillPhase::WarmUp, into: Duration::ZERO }, LookupOutcome::Stale, Duration::ZERO);
+        let warm_up = Moment { phase: DrillPhase::WarmUp, half: Half::First, into: Duration::ZERO };
+        stale.add(warm_up, QuestionGroup::Known, LookupOutcome::Stale, Duration::ZERO);
         assert!(!blackhole(&stale)[1]);
-        stale.add(heal_after(6000), LookupOutcome::Stale, Duration::ZERO);
+        stale.add(heal_after(16_000), QuestionGroup::Known, LookupOutcome::Stale, Duration::ZERO);
         assert!(!blackhole(&stale)[3]);
     }
 
     #[test]
     fn a_heal_that_is_too_short_to_become_fresh_in_breaks_no_promise() {
         let mut with = results(&[(LookupOutcome::Stale, 1)]);
-        with.add(heal_after(900), LookupOutcome::Stale, Duration::ZERO);
+        with.add(heal_after(900), QuestionGroup::Known, LookupOutcome::Stale, Duration::ZERO);
         let fresh = |heal| {
             let checks = verdict(&Scenario::Blackhole.expects(CACHE), &Evidence { heal, ..evidence(&with) });
             checks.iter().find(|check| check.promise.starts_with("fresh again")).map(|check| check.kept)
         };
         assert_eq!(fresh(Duration::from_secs(1)), None);
-        assert_eq!(fresh(Duration::from_secs(5)), Some(false));
+        assert_eq!(fresh(Duration::from_secs(15)), Some(false));
     }
 
     #[test]
@@ -321,5 +443,84 @@ mod tests {
         assert_eq!(kept(Scenario::Nxdomain, &evidence(&denied)), [true; 3]);
         let stale = results(&[(LookupOutcome::Stale, 1)]);
         assert!(!kept(Scenario::Nxdomain, &evidence(&stale))[0]);
+    }
+
+    /// A lookup that was due in the first half of the fault.
+    fn add(results: &mut ClientResults, group: QuestionGroup, outcome: LookupOutcome, millis: u64) {
+        let moment = Moment { phase: DrillPhase::Fault, half: Half::First, into: Duration::ZERO };
+        results.add(moment, group, outcome, Duration::from_millis(millis));
+    }
+
+    #[test]
+    fn a_dead_zone_must_not_make_other_names_stale_nor_be_an_outage() {
+        let mut with = results(&[(LookupOutcome::Fresh, 1); 100]);
+        assert_eq!(kept(Scenario::Zone, &evidence(&with)).len(), 4, "no name of the dead zone was asked for");
+        add(&mut with, QuestionGroup::Affected, LookupOutcome::Stale, 1);
+        assert_eq!(kept(Scenario::Zone, &evidence(&with)), [true; 5]);
+        let outages = Some(OutageCounts { whole_run: 1, after_heal: 0 });
+        assert_eq!(kept(Scenario::Zone, &Evidence { outages, ..evidence(&with) }), [true, true, true, false, true]);
+        assert_eq!(kept(Scenario::Zone, &Evidence { outages: None, ..evidence(&with) }), [true; 4]);
+        add(&mut with, QuestionGroup::Affected, LookupOutcome::Stale, 251);
+        assert_eq!(kept(Scenario::Zone, &evidence(&with)), [true, false, false, true, true]);
+        let stale = results(&[(LookupOutcome::Stale, 1)]);
+        assert!(!kept(Scenario::Zone, &evidence(&stale))[0]);
+    }
+
+    #[test]
+    fn every_cold_name_has_to_resolve_while_known_names_are_in_time() {
+        let mut with = results(&[(LookupOutcome::Fresh, 1); 100]);
+        add(&mut with, QuestionGroup::Cold, LookupOutcome::Fresh, 2600);
+        assert_eq!(kept(Scenario::SlowAuthority, &evidence(&with)), [true; 5], "a cold name may take seconds");
+        add(&mut with, QuestionGroup::Cold, LookupOutcome::Failed, 400);
+        assert_eq!(kept(Scenario::SlowAuthority, &evidence(&with)), [false, true, true, true, true]);
+    }
+
+    #[test]
+    fn an_internal_name_must_not_be_denied() {
+        let mut with = results(&[(LookupOutcome::Fresh, 1); 100]);
+        add(&mut with, QuestionGroup::Cold, LookupOutcome::Fresh, 150);
+        assert_eq!(kept(Scenario::Views, &evidence(&with)), [true; 5]);
+        add(&mut with, QuestionGroup::Cold, LookupOutcome::Wrong, 20);
+        assert_eq!(kept(Scenario::Views, &evidence(&with)), [false, false, true, true, true]);
+    }
+
+    #[test]
+    fn cold_names_are_judged_by_the_half_of_the_fault() {
+        let mut with = ClientResults::default();
+        for half in [Half::First, Half::Second] {
+            for nth in 0..100 {
+                let moment = Moment { phase: DrillPhase::Fault, half, into: Duration::ZERO };
+                let failed = half == Half::Second && nth < 1;
+                let outcome = if failed { LookupOutcome::Failed } else { LookupOutcome::Fresh };
+                with.add(moment, QuestionGroup::Cold, outcome, Duration::from_millis(if nth < 60 { 2 } else { 90 }));
+            }
+        }
+        assert_eq!(kept(Scenario::ColdLoss, &evidence(&with)), [true; 4], "99 % are enough at 50 % loss");
+        for _ in 0..2 {
+            add(&mut with, QuestionGroup::Cold, LookupOutcome::Failed, 4800);
+        }
+        assert_eq!(kept(Scenario::ColdLoss, &evidence(&with)), [false, true, true, true]);
+        for _ in 0..90 {
+            add(&mut with, QuestionGroup::Cold, LookupOutcome::Fresh, 90);
+        }
+        assert!(!kept(Scenario::ColdLoss, &evidence(&with))[2]);
+    }
+
+    #[test]
+    fn a_recovery_has_to_be_quick_considerate_and_unnoticed() {
+        let mut with = results(&[(LookupOutcome::Stale, 1); 100]);
+        let low_rate = |evidence: &Evidence<'_>| kept(Scenario::LowRate, evidence);
+        assert_eq!(low_rate(&evidence(&with)), [true; 3]);
+        let outages = Some(OutageCounts { whole_run: 1, after_heal: 0 });
+        assert_eq!(low_rate(&Evidence { outages, ..evidence(&with) }), [true; 3], "announced while it lasted");
+        let outages = Some(OutageCounts { whole_run: 1, after_heal: 1 });
+        assert_eq!(low_rate(&Evidence { outages, ..evidence(&with) }), [true, false, true]);
+        let recovery = |evidence: &Evidence<'_>| kept(Scenario::Recovery, evidence);
+        assert_eq!(recovery(&evidence(&with)), [true; 3]);
+        let wave = Evidence { peak_packets_after_heal: 111, heal: Duration::from_secs(16), ..evidence(&with) };
+        assert_eq!(recovery(&wave), [true, false, true]);
+        with.add(heal_after(3600), QuestionGroup::Known, LookupOutcome::Stale, Duration::from_millis(251));
+        assert!(!recovery(&evidence(&with))[0]);
+        assert!(!low_rate(&evidence(&with))[0]);
     }
 }

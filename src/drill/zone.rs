@@ -8,7 +8,8 @@
 //! | `app{i}.drill.test`, i mod 10 is 8 | a chain of two CNAMEs to A and AAAA |
 //! | `app{i}.drill.test`, i mod 10 is 9 | A and AAAA; clients first append the search domain, which gives NXDOMAIN |
 //!
-//! Names are not stored: whatever number `i` a client puts into a name, the name exists.
+//! The same names exist below `internal.test`, which some scenarios single out. Names are not
+//! stored: whatever number `i` a client puts into a name, the name exists.
 //!
 //! A [`Generation`] is the number of seconds since the zone began, modulo 250, and every address
 //! ends in the generation in which it was valid. A client therefore recognizes a stale answer even
@@ -17,8 +18,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// Domain of all names that exist.
+/// Domain of the names that clients ask for unless a scenario says otherwise.
 pub const DOMAIN: &str = "drill.test";
+/// Domain that some scenarios single out: its name servers are dead, or only one upstream knows it.
+const INTERNAL: &str = "internal.test";
 /// Search domain that clients append to some names first; no name exists below it.
 pub const SEARCH: &str = "svc.cluster.test";
 /// TTL of negative responses, in seconds.
@@ -92,40 +95,103 @@ pub fn ttl(index: usize) -> u32 {
     u32::try_from(index * 7 % 30).unwrap_or_default() + 1
 }
 
-/// Full name of an application, without the dot at the end; every number gives a name that exists.
+/// Number of one of the names whose TTL is `ttl` seconds, 1 to 30; each `nth` gives another name.
 #[must_use]
-pub fn name(index: usize) -> String {
-    format!("app{index}.{DOMAIN}")
+pub fn index_with_ttl(ttl: u32, nth: usize) -> usize {
+    let first = (0..30).find(|index| self::ttl(*index) == ttl).unwrap_or_default();
+    first + 30 * nth
+}
+
+/// Domain in which names exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Domain {
+    /// `drill.test`, which every upstream knows.
+    Public,
+    /// `internal.test`, which some scenarios single out.
+    Internal,
+}
+
+impl Domain {
+    /// Text of the domain, without the dot at the end.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Public => DOMAIN,
+            Self::Internal => INTERNAL,
+        }
+    }
+}
+
+/// Name of an application; every number in either domain gives a name that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AppName {
+    /// Number of the application.
+    pub index: usize,
+    /// Domain of the name.
+    pub domain: Domain,
+}
+
+impl AppName {
+    /// The name with this number below `drill.test`.
+    #[must_use]
+    pub const fn public(index: usize) -> Self {
+        Self { index, domain: Domain::Public }
+    }
+
+    /// Full name, without the dot at the end.
+    #[must_use]
+    pub fn text(self) -> String {
+        format!("app{}.{}", self.index, self.domain.text())
+    }
+
+    /// Reads a name in any case, with or without the dot at the end; `None` if it does not follow
+    /// the pattern `app{i}.drill.test` or `app{i}.internal.test`.
+    #[must_use]
+    pub fn read(name: &str) -> Option<Self> {
+        Self::read_after("app", name)
+    }
+
+    /// Reads a name whose first label is this word and the number.
+    fn read_after(word: &str, name: &str) -> Option<Self> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        [Domain::Public, Domain::Internal].into_iter().find_map(|domain| {
+            let host = name.strip_suffix(domain.text())?.strip_suffix('.')?;
+            Some(Self { index: host.strip_prefix(word)?.parse().ok()?, domain })
+        })
+    }
 }
 
 /// All questions that clients ask about one name.
 #[must_use]
-pub fn questions(index: usize) -> Vec<ZoneQuestion> {
-    let name = name(index);
+pub fn questions(name: AppName) -> Vec<ZoneQuestion> {
+    let text = name.text();
     let mut questions = Vec::new();
-    if index % 10 == 9 {
-        questions.push(ZoneQuestion::new(format!("{name}.{SEARCH}"), AddressType::A));
+    if name.index % 10 == 9 {
+        questions.push(ZoneQuestion::new(format!("{text}.{SEARCH}"), AddressType::A));
     }
-    questions.extend(AddressType::ALL.map(|rtype| ZoneQuestion::new(name.clone(), rtype)));
+    questions.extend(AddressType::ALL.map(|rtype| ZoneQuestion::new(text.clone(), rtype)));
     questions
 }
 
-/// Answer that the zone has for a name and type; NXDOMAIN for every name that does not follow the
-/// pattern `app{i}.drill.test`.
+/// Answer that the zone has for a name and type; NXDOMAIN for every name that is not an
+/// [`AppName`].
 #[must_use]
 pub fn expected_answer(name: &str, rtype: AddressType) -> ExpectedAnswer {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let Some(host) = name.strip_suffix(DOMAIN).and_then(|host| host.strip_suffix('.')) else {
-        return ExpectedAnswer::NxDomain;
-    };
-    let Some(index) = host.strip_prefix("app").and_then(|digits| digits.parse::<usize>().ok()) else {
-        return ExpectedAnswer::NxDomain;
-    };
+    let in_chain = |word| AppName::read_after(word, name).filter(|name| name.index % 10 == 8);
+    if let Some(AppName { index, domain }) = in_chain("alias") {
+        let aliases = vec![format!("target{index}.{}", domain.text())];
+        return ExpectedAnswer::Address { aliases, ttl: ttl(index) };
+    }
+    if let Some(AppName { index, .. }) = in_chain("target") {
+        return ExpectedAnswer::Address { aliases: Vec::new(), ttl: ttl(index) };
+    }
+    let Some(AppName { index, domain }) = AppName::read(name) else { return ExpectedAnswer::NxDomain };
     let ttl = ttl(index);
     match (index % 10, rtype) {
         (6 | 7, AddressType::Aaaa) => ExpectedAnswer::NoData,
         (8, AddressType::A | AddressType::Aaaa) => {
-            let aliases = vec![format!("alias{index}.{DOMAIN}"), format!("target{index}.{DOMAIN}")];
+            let domain = domain.text();
+            let aliases = vec![format!("alias{index}.{domain}"), format!("target{index}.{domain}")];
             ExpectedAnswer::Address { aliases, ttl }
         }
         (_, AddressType::A | AddressType::Aaaa) => ExpectedAnswer::Address { aliases: Vec::new(), ttl },
@@ -198,7 +264,39 @@ mod tests {
         ));
         assert_eq!(expected("app9.drill.test.svc.cluster.test", AddressType::A), ExpectedAnswer::NxDomain);
         assert_eq!(expected("other.drill.test", AddressType::A), ExpectedAnswer::NxDomain);
-        assert_eq!(questions(9).len(), 3);
+        assert_eq!(questions(AppName::public(9)).len(), 3);
+    }
+
+    #[test]
+    fn each_name_of_a_chain_exists() {
+        let chain = |name| match expected_answer(name, AddressType::A) {
+            ExpectedAnswer::Address { aliases, ttl } => (aliases, ttl),
+            ExpectedAnswer::NoData | ExpectedAnswer::NxDomain => panic!("{name} does not exist"),
+        };
+        let (aliases, ttl) = chain("app18.drill.test");
+        assert_eq!(aliases, ["alias18.drill.test", "target18.drill.test"]);
+        assert_eq!(chain("alias18.drill.test"), (vec!["target18.drill.test".to_owned()], ttl));
+        assert_eq!(chain("target18.drill.test"), (Vec::new(), ttl));
+        assert_eq!(expected_answer("alias17.drill.test", AddressType::A), ExpectedAnswer::NxDomain);
+    }
+
+    #[test]
+    fn names_of_both_domains_are_read_as_they_are_written() {
+        for domain in [Domain::Public, Domain::Internal] {
+            let name = AppName { index: 42, domain };
+            assert_eq!(AppName::read(&name.text()), Some(name));
+            assert!(matches!(expected_answer(&name.text(), AddressType::A), ExpectedAnswer::Address { .. }));
+        }
+        assert_eq!(AppName::read("app1.other.test"), None);
+        assert_eq!(AppName::read("app1xinternal.test"), None);
+    }
+
+    #[test]
+    fn names_with_a_given_ttl_are_found() {
+        for ttl in 1..=30 {
+            assert_eq!(super::ttl(index_with_ttl(ttl, 7)), ttl);
+        }
+        assert_ne!(index_with_ttl(6, 0), index_with_ttl(6, 1));
     }
 
     #[test]

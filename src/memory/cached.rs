@@ -3,11 +3,15 @@
 //! The answer itself never changes. The hints around it are read and written by threads without a
 //! lock: each may be read a moment late, and none decides how long the answer lives.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use crate::core::classify::Failure;
 use crate::core::entry::Entry;
 use crate::core::key::Key;
+use crate::core::nearest;
+use crate::core::policy::PrefetchPolicy;
+use crate::core::refresh::Succession;
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
 
@@ -37,10 +41,26 @@ impl FailureNote {
             && self.recoveries.load(Ordering::Relaxed) == recoveries()
     }
 
-    /// The number of failed resolutions in a row, without an answer between them.
+    /// The number of failed resolutions in a row, with neither an answer nor a recovery between
+    /// them.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// The number of failures in a row, counting one more, of a resolution that began at this count
+    /// of recoveries: the first one after a recovery counts as the first of all. `None` when the
+    /// resolution began before a recovery after which another one has failed, so that it says
+    /// nothing new.
+    pub(super) fn next_failure(&self, recoveries: u32) -> Option<u32> {
+        let failures = self.failures();
+        // The counts wrap around, so the difference says which of them is later.
+        let ahead = recoveries.wrapping_sub(self.recoveries.load(Ordering::Relaxed)).cast_signed();
+        match ahead {
+            0 => Some(failures.saturating_add(1)),
+            1.. => Some(1),
+            _ => (failures == 0).then_some(1),
+        }
     }
 
     /// Notes a failed resolution after which the name is not asked for before `recheck_at`.
@@ -60,6 +80,11 @@ pub struct CachedAnswer {
     service: u8,
     /// The upstream group of the name.
     group: GroupId,
+    /// Until when the answer is fresh, and from when it may be prefetched.
+    succession: Succession,
+    /// When the question was sent that this answers; the epoch when that was elsewhere or in an
+    /// earlier life of the process. Not persisted.
+    asked: Timestamp,
     /// Hits since the answer was remembered, and half of those of the answer before it.
     hits: AtomicU32,
     /// Hits that the answer began with, and which prefetch does not count.
@@ -80,6 +105,8 @@ pub struct CachedAnswer {
     stale_in_outage: AtomicU32,
     /// Whether the store would no longer find this answer.
     superseded: AtomicBool,
+    /// Whether the answer is a denial that no longer stands in for other types or names below.
+    disproved: AtomicBool,
 }
 
 impl CachedAnswer {
@@ -88,8 +115,10 @@ impl CachedAnswer {
     pub fn new(key: &Key, entry: Entry, group: GroupId) -> Self {
         Self {
             service: key.service(),
+            succession: Succession::first(&entry),
             entry,
             group,
+            asked: Timestamp::EPOCH,
             hits: AtomicU32::new(0),
             carried: AtomicU32::new(0),
             reported_hits: AtomicU16::new(0),
@@ -98,7 +127,25 @@ impl CachedAnswer {
             overruled_until: AtomicU64::new(0),
             stale_in_outage: AtomicU32::new(0),
             superseded: AtomicBool::new(false),
+            disproved: AtomicBool::new(false),
         }
+    }
+
+    /// The same answer to a question that was sent at `asked`.
+    #[must_use]
+    pub fn asked_at(self, asked: Timestamp) -> Self {
+        Self { asked, ..self }
+    }
+
+    /// Whether the question was sent later than `asked`: then an answer to a question from that
+    /// time is older, however late it comes.
+    pub(super) fn was_asked_after(&self, asked: Timestamp) -> bool {
+        self.asked > asked
+    }
+
+    /// When the question was sent that this answers; the epoch when that is not known.
+    pub(super) const fn asked(&self) -> Timestamp {
+        self.asked
     }
 
     /// Whether this is the answer to the question of `key`, with the same DO and CD bits.
@@ -126,11 +173,18 @@ impl CachedAnswer {
         self.group
     }
 
-    /// Whether the answer may be served as fresh. An answer that was ever overruled by a negative
-    /// one may not, since it may be wrong.
+    /// Whether the answer may be served as fresh: within its TTL, or up to 1 s beyond
+    /// ([`crate::core::refresh`]). An answer that was ever overruled by a negative one may not,
+    /// since it may be wrong.
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        self.entry.is_fresh(now) && self.overruled_until.load(Ordering::Relaxed) == 0
+        now < self.succession.fresh_until && self.overruled_until.load(Ordering::Relaxed) == 0
+    }
+
+    /// The moment before which the answer is not prefetched.
+    #[must_use]
+    pub const fn prefetch_from(&self) -> Timestamp {
+        self.succession.prefetch_from
     }
 
     /// Whether the store would still find this answer under its key.
@@ -142,6 +196,41 @@ impl CachedAnswer {
     /// Marks that the store would no longer find this answer.
     pub(super) fn supersede(&self) {
         self.superseded.store(true, Ordering::Relaxed);
+    }
+
+    /// The name that was asked for, in lower-cased wire form.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        let question = self.entry.question();
+        question.get(..question.len().saturating_sub(4)).unwrap_or_default()
+    }
+
+    /// Whether this denial answers the question of `key` as well, which is of another type: nothing
+    /// that was learned since says that the name exists.
+    #[must_use]
+    pub fn denies(&self, key: &Key) -> bool {
+        self.is_undisputed()
+            && self.service == key.service()
+            && self.name() == key.name()
+            && nearest::denies_type(&self.entry, key.qtype())
+    }
+
+    /// Whether this denial may be given as fresh for another type of its name: an SOA vouches
+    /// for it, and it is fresh.
+    #[must_use]
+    pub fn stands_in(&self, now: Timestamp) -> bool {
+        self.entry.vouched && self.entry.is_fresh(now)
+    }
+
+    /// Whether the store would find this denial, and nothing speaks against it.
+    pub(super) fn is_undisputed(&self) -> bool {
+        self.is_current() && !self.disproved.load(Ordering::Relaxed)
+    }
+
+    /// Marks that something else was learned of the name of this denial: it answers its own
+    /// question alone from now on.
+    pub(super) fn disprove(&self) {
+        self.disproved.store(true, Ordering::Relaxed);
     }
 
     /// The weight of the answer in bytes, in a cache that keeps `bookkeeping` bytes beside it.
@@ -178,10 +267,13 @@ impl CachedAnswer {
         self.carried.store(hits, Ordering::Relaxed);
     }
 
-    /// Takes over half of the hits of the answer that this one replaces, so that a name in use
-    /// counts as one, however short its TTL.
-    pub(super) fn inherit(&self, replaced: &Self) {
+    /// Takes over from the answer that this one replaces: half of its hits, so that a name in use
+    /// counts as one, however short its TTL; and what was learned about its TTLs.
+    pub(super) fn inherit(&mut self, replaced: &Self, policy: &PrefetchPolicy) {
         self.resume(replaced.hits().div_ceil(2));
+        if self.entry.kind == replaced.entry.kind {
+            self.succession = replaced.succession.next(&replaced.entry, &self.entry, policy);
+        }
     }
 
     /// The number of hits that the answer had when it was remembered, which prefetch does not
@@ -248,6 +340,9 @@ pub struct CachedFailure {
     pub note: FailureNote,
     /// Why the resolution failed, and what upstreams said about it.
     pub reason: ResolutionFailure,
+    /// An answer that is better than none: truncated, when the whole one could not be obtained over
+    /// TCP, or one that the upstream itself marked as stale.
+    pub last_resort: Option<Arc<CachedAnswer>>,
     hits: AtomicU32,
     /// Whether the store would no longer find this failure.
     superseded: AtomicBool,
@@ -255,11 +350,12 @@ pub struct CachedFailure {
 
 impl CachedFailure {
     /// Wraps a new failure of `key`, whose note is still empty.
-    pub(super) fn new(key: &Key, reason: ResolutionFailure) -> Self {
+    pub(super) fn new(key: &Key, reason: ResolutionFailure, last_resort: Option<Arc<CachedAnswer>>) -> Self {
         Self {
             key: key.as_bytes().into(),
             note: FailureNote::none(),
             reason,
+            last_resort,
             hits: AtomicU32::new(0),
             superseded: AtomicBool::new(false),
         }
@@ -274,6 +370,13 @@ impl CachedFailure {
     /// Marks that the store would no longer find this failure.
     pub(super) fn supersede(&self) {
         self.superseded.store(true, Ordering::Relaxed);
+    }
+
+    /// The places that this takes in the failure cache: one, and one more for each 512 bytes of a
+    /// truncated answer, so that the bound in number is also one in bytes.
+    pub(super) fn weight(&self) -> u32 {
+        let bytes = self.last_resort.as_ref().map_or(0, |cached| cached.weight(0));
+        u32::try_from(1 + bytes / 512).unwrap_or(u32::MAX)
     }
 
     /// Counts a hit, and gives the number of hits before this one.

@@ -17,8 +17,8 @@ use super::pinned::Pinned;
 use super::place::{Hasher, Place};
 
 /// Bookkeeping of moka and of the allocator for one negative answer, in bytes (measured: 290 and
-/// 40).
-const OVERHEAD: usize = 330;
+/// 40), and its place in the index of the denials.
+const OVERHEAD: usize = 400;
 /// Names of which only a failure is remembered; an entry weighs about 400 bytes.
 const FAILURES_MAX: u64 = 2_048;
 
@@ -44,14 +44,14 @@ impl FilteredCache<CachedAnswer> {
         Self { cache, pinned: Pinned::new(pinned), used: AtomicBool::new(false) }
     }
 
-    /// Reports to the admission filter which answers were hit since the last call: threads answer
-    /// from caches of their own, of which the filter sees nothing.
-    pub(super) fn report_hits(&self) {
-        for (place, cached) in &self.cache {
+    /// Reports to the admission filter which answers were hit since the last time, one answer with
+    /// each item: threads answer from caches of their own, of which the filter sees nothing.
+    pub(super) fn report_hits(&self) -> impl Iterator<Item = ()> {
+        self.cache.iter().map(|(place, cached)| {
             if cached.has_news() {
                 let _ = self.cache.get(&*place);
             }
-        }
+        })
     }
 }
 
@@ -59,6 +59,7 @@ impl FilteredCache<CachedFailure> {
     pub(super) fn of_failures(pinned: &[Place]) -> Self {
         let cache = Cache::builder()
             .max_capacity(FAILURES_MAX)
+            .weigher(|_, failed: &Arc<CachedFailure>| failed.weight())
             .eviction_listener(|_, failed: Arc<CachedFailure>, _| failed.supersede())
             .build_with_hasher(Hasher::default());
         Self { cache, pinned: Pinned::new(pinned), used: AtomicBool::new(false) }

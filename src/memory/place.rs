@@ -24,4 +24,9 @@ impl Places {
     pub(super) fn of(&self, key: &Key) -> Place {
         self.0.hash_one(key.as_bytes())
     }
+
+    /// The place of a name in one DNSSEC service, for what is known of all of its types.
+    pub(super) fn of_name(&self, name: &[u8], service: u8) -> Place {
+        self.0.hash_one((name, service))
+    }
 }

@@ -104,14 +104,14 @@ impl PositiveCache {
         self.pinned.iter().chain(self.cache.iter())
     }
 
-    /// Reports to the eviction which answers were hit since the last call: threads answer from
-    /// caches of their own, of which the eviction sees nothing.
-    pub(super) fn report_hits(&self) {
-        for (place, cached) in self.cache.iter() {
+    /// Reports to the eviction which answers were hit since the last time, one answer with each
+    /// item: threads answer from caches of their own, of which the eviction sees nothing.
+    pub(super) fn report_hits(&self) -> impl Iterator<Item = ()> {
+        self.cache.iter().map(|(place, cached)| {
             if cached.has_news() {
                 let _ = self.cache.get(&place);
             }
-        }
+        })
     }
 
     /// Entries, pinned ones included, and the weight in bytes of those within the bound.

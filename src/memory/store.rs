@@ -14,6 +14,9 @@
 //! | a positive answer whose overruling negative answer is gone | the positive answer, but not as fresh |
 //! | only a failure | the failure |
 //!
+//! Beside what is found under a key stands what is nearest to it ([`super::nearest`]): NXDOMAIN of
+//! another type is found by name ([`super::denials`]).
+//!
 //! Positive answers have a [`PositiveCache`] that takes in every new one. Negative answers and
 //! failures are what floods of random names are made of: each has a [`FilteredCache`]. An entry
 //! weighs at least `bytes / entries`, so the one bound keeps both limits. Critical names have
@@ -25,13 +28,15 @@ use parking_lot::Mutex;
 
 use super::cached::{CachedAnswer, CachedFailure, ResolutionFailure};
 use super::capacity::Capacity;
+use super::denials::{Denials, SERVICES};
 use super::filtered::FilteredCache;
 use super::place::{Place, Places};
 use super::positive::PositiveCache;
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
 use crate::core::key::Key;
-use crate::core::policy::CachePolicy;
+use crate::core::message::{TYPE_A, TYPE_AAAA};
+use crate::core::policy::{CachePolicy, PrefetchPolicy};
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
 
@@ -52,6 +57,8 @@ pub struct Store {
     negative: FilteredCache<CachedAnswer>,
     /// Failures of names that have no answer.
     failures: FilteredCache<CachedFailure>,
+    /// Which of the negative answers stand in for other types and names.
+    denials: Denials,
     places: Places,
     /// Held while answers change, so that a newer answer is compared with the one that it replaces.
     /// Readers do not take it.
@@ -70,11 +77,14 @@ impl Store {
     pub fn with_pinned(policy: &CachePolicy, pinned: &[Key]) -> Self {
         let capacity = Capacity { bytes: policy.bytes, entries: policy.entries };
         let places = Places::default();
+        let negative = capacity.percent(u64::from(policy.negative_percent));
+        let denials = Denials::new(negative.entries.saturating_add(u64::try_from(pinned.len()).unwrap_or(0)));
         let pinned: Vec<Place> = pinned.iter().map(|key| places.of(key)).collect();
         Self {
             good: PositiveCache::new(capacity, &pinned),
-            negative: FilteredCache::of_answers(capacity.percent(u64::from(policy.negative_percent)), &pinned),
+            negative: FilteredCache::of_answers(negative, &pinned),
             failures: FilteredCache::of_failures(&pinned),
+            denials,
             places,
             writing: Mutex::default(),
         }
@@ -108,20 +118,89 @@ impl Store {
         self.failures.get(place).filter(|failed| *failed.key == *key.as_bytes()).map_or(Found::Nothing, Found::Failure)
     }
 
-    /// Remembers an answer that is newer than everything known of its key.
-    pub(super) fn insert(&self, key: &Key, entry: Entry, group: GroupId) -> Arc<CachedAnswer> {
-        let cached = Arc::new(CachedAnswer::new(key, entry, group));
+    /// Finds the fresh denial of another type of the name, of which nothing else is remembered.
+    #[must_use]
+    pub fn find_denial(&self, key: &Key, now: Timestamp) -> Option<Arc<CachedAnswer>> {
+        let denial = self.denials.find(&self.places, key.name(), key.service())?;
+        (denial.stands_in(now) && denial.denies(key)).then_some(denial)
+    }
+
+    /// Finds the denial of a name in one DNSSEC service, fresh or stale.
+    pub(super) fn denial_of(&self, name: &[u8], service: u8, now: Timestamp) -> Option<Arc<CachedAnswer>> {
+        self.denials.find(&self.places, name, service).filter(|denial| denial.entry.is_servable(now))
+    }
+
+    /// Ends what the denials of these names say of other types and names.
+    pub(super) fn dispute_denials(&self, is_meant: impl Fn(&[u8]) -> bool) {
+        self.denials.iter().filter(|denial| is_meant(denial.name())).for_each(|denial| denial.disprove());
+    }
+
+    /// Compares all denials with everything else that was restored, in whatever order that came.
+    pub(super) fn review_denials(&self) {
+        for cached in self.answers().filter(|cached| cached.entry.kind != Kind::NxDomain) {
+            self.weigh_against_denials(&cached);
+        }
+    }
+
+    /// Notes what an answer that was just remembered says of its name: that no type of it exists,
+    /// or that the name does.
+    fn weigh_against_denials(&self, cached: &Arc<CachedAnswer>) {
+        match cached.entry.kind {
+            Kind::NxDomain if !self.has_newer_address(cached) => self.denials.note(&self.places, cached),
+            // Without an SOA nobody vouches for it.
+            Kind::NoData if !cached.entry.vouched => {}
+            Kind::NxDomain => {}
+            Kind::NoData | Kind::Positive => self.denials.disprove(&self.places, cached.name(), |denial| {
+                denial.was_asked_after(cached.asked()) || denial.entry.is_newer_than(&cached.entry)
+            }),
+        }
+    }
+
+    /// Whether an address of the name of a denial is fresh, or was learned later.
+    fn has_newer_address(&self, denial: &CachedAnswer) -> bool {
+        let Some(key) = denial.key() else { return true };
+        let types = [TYPE_A, TYPE_AAAA].into_iter().filter(|qtype| *qtype != key.qtype());
+        types.flat_map(|qtype| SERVICES.map(move |service| (qtype, service))).any(|(qtype, service)| {
+            let other = key.with(qtype, service);
+            let good = self.good.get(self.place(&other)).filter(|good| good.answers(&other));
+            good.is_some_and(|good| {
+                good.is_fresh(denial.entry.stored) && good.is_current() || good.entry.is_newer_than(&denial.entry)
+            })
+        })
+    }
+
+    /// Remembers an answer that an upstream gave just now to a question that was sent at `asked`.
+    ///
+    /// # Errors
+    /// The present answer, when its question was sent later: then the new one, which came so late,
+    /// is older.
+    pub(super) fn insert(
+        &self,
+        key: &Key,
+        entry: Entry,
+        group: GroupId,
+        asked: Timestamp,
+        policy: &PrefetchPolicy,
+    ) -> Result<Arc<CachedAnswer>, Arc<CachedAnswer>> {
+        let now = entry.stored;
+        let mut cached = CachedAnswer::new(key, entry, group).asked_at(asked);
         let place = self.place(key);
         let _writing = self.writing.lock();
+        if let Found::Answer(present) = self.find(key, now)
+            && present.was_asked_after(asked)
+        {
+            return Err(present);
+        }
         let good = self.good.get(place);
         let negative = self.negative.get(place);
         for old in good.iter().chain(&negative) {
             // Also when another key has the same place: its answer is about to lose that place.
             old.supersede();
             if old.answers(key) {
-                cached.inherit(old);
+                cached.inherit(old, policy);
             }
         }
+        let cached = Arc::new(cached);
         self.end_failure(place);
         match cached.entry.kind {
             Kind::Positive => {
@@ -139,7 +218,8 @@ impl Store {
                 self.negative.insert(place, Arc::clone(&cached));
             }
         }
-        cached
+        self.weigh_against_denials(&cached);
+        Ok(cached)
     }
 
     /// Remembers an answer that was learned elsewhere or earlier, with the hits that it had; `None`
@@ -184,6 +264,7 @@ impl Store {
                 self.negative.insert(place, Arc::clone(&cached));
             }
         }
+        self.weigh_against_denials(&cached);
         Some(cached)
     }
 
@@ -200,29 +281,34 @@ impl Store {
     }
 
     /// Notes that a resolution failed: beside the answer, if one is known, else in the failure
-    /// cache. `recheck` gives the end of the failure recheck timer from the failures in a row.
-    pub(super) fn note_failure(
+    /// cache, with the answer that is better than nothing. `recheck` gives the end of the
+    /// failure recheck timer from the failures in a row; `recoveries` is the count of recoveries
+    /// when the resolution began.
+    pub(super) fn note(
         &self,
         key: &Key,
         reason: &ResolutionFailure,
+        last_resort: Option<Arc<CachedAnswer>>,
         recheck: impl Fn(u32) -> Timestamp,
         recoveries: u32,
         now: Timestamp,
     ) {
         match self.find(key, now) {
             Found::Answer(cached) => {
-                let failures = cached.failure.failures().saturating_add(1);
-                cached.failure.set(failures, recheck(failures), recoveries);
+                if let Some(failures) = cached.failure.next_failure(recoveries) {
+                    cached.failure.set(failures, recheck(failures), recoveries);
+                }
             }
             found @ (Found::Failure(_) | Found::Nothing) => {
-                let failures = match found {
-                    Found::Failure(known) => {
-                        known.supersede();
-                        known.note.failures().saturating_add(1)
-                    }
-                    Found::Answer(_) | Found::Nothing => 1,
+                let failures = match &found {
+                    Found::Failure(known) => known.note.next_failure(recoveries),
+                    Found::Answer(_) | Found::Nothing => Some(1),
                 };
-                let name = CachedFailure::new(key, reason.clone());
+                let Some(failures) = failures else { return };
+                if let Found::Failure(known) = found {
+                    known.supersede();
+                }
+                let name = CachedFailure::new(key, reason.clone(), last_resort);
                 name.note.set(failures, recheck(failures), recoveries);
                 self.failures.insert(self.place(key), Arc::new(name));
             }
@@ -253,38 +339,11 @@ impl Store {
         self.failures.iter().filter_map(|(_, failed)| Key::from_stored(&failed.key))
     }
 
-    /// The answers that are stale and still servable, hottest first, at most `limit`; of one group,
-    /// or of all. Walks over all answers.
-    #[must_use]
-    pub fn hottest_stale(&self, group: Option<GroupId>, limit: usize, now: Timestamp) -> Vec<(Key, Arc<CachedAnswer>)> {
-        let mut found: Vec<Arc<CachedAnswer>> = self
-            .answers()
-            .filter(|cached| {
-                group.is_none_or(|group| cached.group() == group)
-                    && !cached.is_fresh(now)
-                    && cached.entry.is_servable(now)
-            })
-            .filter(|cached| cached.hits() > 0)
-            .collect();
-        // Equally hot answers are sorted by name, so that a simulation goes the same way each time.
-        let rest = |cached: &CachedAnswer| (cached.service(), cached.entry.kind == Kind::Positive);
-        found.sort_by(|one, other| {
-            let (hits, others) = (one.hits(), other.hits());
-            others
-                .cmp(&hits)
-                .then_with(|| one.entry.question().cmp(other.entry.question()))
-                .then_with(|| rest(one).cmp(&rest(other)))
-        });
-        found.truncate(limit);
-        found.into_iter().filter_map(|cached| Some((cached.key()?, cached))).collect()
-    }
-
-    /// Reports to the caches which answers were hit since the last call, so that they keep the
-    /// hottest: threads answer from caches of their own, of which these see nothing. Walks over all
-    /// answers.
-    pub fn report_hits(&self) {
-        self.good.report_hits();
-        self.negative.report_hits();
+    /// Reports to the caches which answers were hit since the last time, so that they keep the
+    /// hottest: threads answer from caches of their own, of which these see nothing. The walk over
+    /// all answers goes on as the iterator does.
+    pub fn report_hits(&self) -> impl Iterator<Item = ()> {
+        self.good.report_hits().chain(self.negative.report_hits())
     }
 
     /// The number of entries, and the weight in bytes of those within the bound, of positive
@@ -307,6 +366,7 @@ mod tests {
     use crate::core::classify::{Failure, classify};
     use crate::core::key::Dnssec;
     use crate::core::testing::{Response, name, policy};
+    use crate::memory::hottest::HottestStale;
     use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
@@ -327,13 +387,51 @@ mod tests {
         Store::new(&policy().cache)
     }
 
+    impl Store {
+        /// Notes a failure without any answer.
+        fn note_failure(
+            &self,
+            key: &Key,
+            reason: &ResolutionFailure,
+            recheck: impl Fn(u32) -> Timestamp,
+            recoveries: u32,
+            now: Timestamp,
+        ) {
+            self.note(key, reason, None, recheck, recoveries, now);
+        }
+    }
+
     fn insert(store: &Store, text: &str, response: &[u8], now: Timestamp) -> Arc<CachedAnswer> {
         let key = key(text);
-        store.insert(
-            &key,
-            Entry::remember(&key, response, classify(1, response), &policy(), now).expect("an entry").entry,
-            GroupId::new(0),
-        )
+        let entry = Entry::remember(&key, response, classify(1, response), &policy(), now).expect("an entry").entry;
+        store.insert(&key, entry, GroupId::new(0), now, &policy().prefetch).expect("the newest")
+    }
+
+    #[test]
+    fn an_answer_to_an_older_question_never_replaces_a_newer_one() {
+        let key = key("www.example.com");
+        let remember = |response: &[u8], now| {
+            Entry::remember(&key, response, classify(1, response), &policy(), now).expect("an entry").entry
+        };
+        let denial = Response::new("www.example.com", 1).rcode(3).soa("example.com", 30, 30).bytes();
+        for (newer, older) in [(good(), good()), (good(), denial.clone()), (denial.clone(), good())] {
+            let store = store();
+            let insert = |response: &[u8], asked, now| {
+                store.insert(&key, remember(response, now), GroupId::new(0), asked, &policy().prefetch)
+            };
+            let present = insert(&newer, later(2), later(3)).expect("the first");
+            let refused = insert(&older, later(1), later(5)).expect_err("older");
+            assert!(Arc::ptr_eq(&present, &refused) && present.is_current());
+            assert_eq!(kind(&store, later(5)), Some(present.entry.kind));
+            assert!(insert(&older, later(2), later(6)).is_ok(), "asked at the same time");
+            // What is no longer served does not count.
+            let store = self::store();
+            let insert = |response: &[u8], asked, now| {
+                store.insert(&key, remember(response, now), GroupId::new(0), asked, &policy().prefetch)
+            };
+            let _ = insert(&newer, later(2), later(3));
+            assert!(insert(&older, later(1), later(30 * 86_400)).is_ok());
+        }
     }
 
     fn kind(store: &Store, now: Timestamp) -> Option<Kind> {
@@ -402,6 +500,31 @@ mod tests {
         }
         store.clear_failure(&key("www.example.com"));
         assert!(matches!(store.find(&key("www.example.com"), NOW), Found::Nothing));
+    }
+
+    #[test]
+    fn a_failure_after_a_recovery_counts_as_the_first_and_one_from_before_it_not_at_all() {
+        let store = store();
+        let known = insert(
+            &store,
+            "known.example.com",
+            &Response::new("known.example.com", 1).a("known.example.com", 60).bytes(),
+            NOW,
+        );
+        let fail = |recoveries| {
+            for text in ["known.example.com", "www.example.com"] {
+                store.note_failure(&key(text), &reason(Failure::Timeout), |_| later(100), recoveries, later(61));
+            }
+            let Found::Failure(failed) = store.find(&key("www.example.com"), later(61)) else { panic!("not noted") };
+            (known.failure.failures(), failed.note.failures())
+        };
+        // The count of recoveries may begin anywhere, and wraps around.
+        let before = u32::MAX;
+        assert_eq!([fail(before), fail(before)], [(1, 1), (2, 2)]);
+        assert_eq!(fail(0), (1, 1), "the first one after a recovery");
+        assert_eq!(fail(before), (1, 1), "a resolution from before it");
+        assert!(known.failure.holds(|| 0, later(61)), "whose failure does not make the note void");
+        assert_eq!(fail(0), (2, 2));
     }
 
     #[test]
@@ -593,6 +716,123 @@ mod tests {
         assert!(!store.flush(&www));
     }
 
+    /// Learns an answer of this type, or a denial when there is no response, in a DNSSEC service.
+    fn learn(store: &Store, text: &str, qtype: u16, service: u8, response: &[u8], now: Timestamp) {
+        let own = key(text).with(qtype, service);
+        let entry = Entry::remember(&own, response, classify(qtype, response), &policy(), now).unwrap().entry;
+        let _ = store.insert(&own, entry, GroupId::new(0), now, &policy().prefetch);
+    }
+
+    fn denied(text: &str, qtype: u16) -> Vec<u8> {
+        Response::new(text, qtype).rcode(3).soa("example.com", 30, 30).bytes()
+    }
+
+    fn nearest(store: &Store, text: &str, qtype: u16, service: u8, now: Timestamp) -> Option<Kind> {
+        store.nearest(&key(text).with(qtype, service), GroupId::new(0), now).map(|cached| cached.entry.kind)
+    }
+
+    #[test]
+    fn a_fresh_denial_answers_every_type_of_its_name_in_its_service_and_nothing_else() {
+        let store = store();
+        let found = |text: &str, qtype, service, now| store.find_denial(&key(text).with(qtype, service), now).is_some();
+        assert!(!found("www.example.com", 28, 0, NOW), "nothing was ever denied");
+        learn(&store, "www.example.com", 1, 0, &denied("www.example.com", 1), NOW);
+        assert!(found("WWW.example.com", 28, 0, later(29)) && found("www.example.com", 5, 0, NOW));
+        assert!(!found("www.example.com", 28, 0, later(30)), "it is not fresh any more");
+        assert!(!found("www.example.com", 28, 1, NOW), "others may get other records");
+        assert!(!found("a.www.example.com", 1, 0, NOW) && !found("example.com", 1, 0, NOW));
+        assert!(matches!(store.find(&key("www.example.com").with(28, 0), NOW), Found::Nothing));
+        let bare = Response::new("bare.example.com", 1).rcode(3).bytes();
+        learn(&store, "bare.example.com", 1, 0, &bare, NOW);
+        assert!(!found("bare.example.com", 28, 0, NOW), "nobody vouches for it");
+        assert_eq!(nearest(&store, "bare.example.com", 28, 0, NOW), Some(Kind::NxDomain));
+    }
+
+    #[test]
+    fn what_is_learned_later_of_a_name_or_below_it_ends_its_denial_for_others() {
+        let denial = || denied("www.example.com", 28);
+        let good = |text: &str| Response::new(text, 1).a(text, 60).bytes();
+        let nodata = |soa: bool| {
+            let response = Response::new("www.example.com", 1);
+            if soa { response.soa("example.com", 30, 30) } else { response }.bytes()
+        };
+        for (text, service, response, ends) in [
+            ("www.example.com", 0, good("www.example.com"), true),
+            ("www.example.com", 3, good("www.example.com"), true),
+            ("a.b.www.example.com", 0, good("a.b.www.example.com"), true),
+            ("www.example.com", 0, nodata(true), true),
+            ("www.example.com", 0, nodata(false), false),
+            ("example.com", 0, good("example.com"), false),
+            ("other.example.com", 0, good("other.example.com"), false),
+        ] {
+            let store = store();
+            learn(&store, "www.example.com", 28, 0, &denial(), NOW);
+            learn(&store, text, 1, service, &response, later(1));
+            let left = nearest(&store, "www.example.com", 15, 0, later(2)).is_some();
+            assert_eq!(left, !ends, "{text} {service}");
+            assert!(matches!(store.find(&key("www.example.com").with(28, 0), later(2)), Found::Answer(_)), "itself");
+        }
+    }
+
+    #[test]
+    fn a_denial_beside_a_fresh_address_is_about_its_type_alone() {
+        for (moment, counts) in [(59, false), (61, true)] {
+            let store = store();
+            learn(&store, "www.example.com", 1, 0, &good(), NOW);
+            learn(&store, "www.example.com", 28, 0, &denied("www.example.com", 28), later(moment));
+            let denial = store.find_denial(&key("www.example.com").with(15, 0), later(moment));
+            assert_eq!(denial.is_some(), counts, "after {moment} s");
+        }
+    }
+
+    #[test]
+    fn what_is_restored_in_any_order_says_the_same_of_denials() {
+        for order in [[0, 1], [1, 0]] {
+            let store = store();
+            for step in order {
+                let (text, qtype, at) = [("www.example.com", 28, NOW), ("below.www.example.com", 1, later(9))][step];
+                let data = Response::new(text, 1).a(text, 60).bytes();
+                let response = if qtype == 1 { data } else { denied(text, qtype) };
+                let own = key(text).with(qtype, 0);
+                let entry = Entry::remember(&own, &response, classify(qtype, &response), &policy(), at).unwrap().entry;
+                assert!(store.restore(&own, entry, GroupId::new(0), 0).is_some());
+            }
+            store.review_denials();
+            assert_eq!(nearest(&store, "www.example.com", 15, 0, later(10)), None, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_answer_has_the_same_type_then_the_same_name_then_a_name_above() {
+        let store = store();
+        learn(&store, "example.com", 1, 0, &denied("example.com", 1), NOW);
+        assert_eq!(nearest(&store, "www.example.com", 1, 0, later(99)), Some(Kind::NxDomain));
+        assert_eq!(nearest(&store, "www.example.com", 1, 3, later(99)), Some(Kind::NxDomain));
+        assert_eq!(nearest(&store, "example.net", 1, 0, NOW), None);
+        let www = key("www.example.com").with(1, 0);
+        assert!(store.nearest(&www, GroupId::new(1), NOW).is_none(), "other upstreams have denied nothing");
+        let shown = store.nearest(&www, GroupId::new(0), NOW).unwrap();
+        assert!(shown.answers(&www) && !shown.entry.authentic);
+        learn(&store, "www.example.com", 1, 2, &good(), later(1));
+        assert_eq!(nearest(&store, "www.example.com", 1, 1, later(99)), Some(Kind::Positive));
+        assert_eq!(nearest(&store, "www.example.com", 28, 0, later(99)), None, "the name and the one above exist");
+    }
+
+    #[test]
+    fn a_denial_that_was_evicted_or_replaced_stands_in_for_nothing() {
+        let store = store();
+        learn(&store, "www.example.com", 1, 0, &denied("www.example.com", 1), NOW);
+        let aaaa = key("www.example.com").with(28, 0);
+        let held = store.find_denial(&aaaa, NOW).unwrap();
+        learn(&store, "www.example.com", 15, 0, &denied("www.example.com", 15), later(1));
+        assert!(!held.denies(&aaaa), "threads that hold on to it look again");
+        assert!(store.find_denial(&aaaa, later(1)).is_some());
+        for qtype in [1, 15] {
+            assert!(store.flush(&key("www.example.com").with(qtype, 0)));
+        }
+        assert_eq!(nearest(&store, "www.example.com", 28, 0, later(1)), None);
+    }
+
     #[test]
     fn ten_thousand_names_fit() {
         let store = store();
@@ -614,11 +854,9 @@ mod tests {
             }
         }
         let names = |limit, now| {
-            store
-                .hottest_stale(Some(GroupId::new(0)), limit, now)
-                .iter()
-                .map(|(key, _)| key.to_string())
-                .collect::<Vec<_>>()
+            let mut search = HottestStale::new(Some(GroupId::new(0)), limit);
+            store.answers().for_each(|cached| search.offer(cached, now));
+            search.hottest_first().map(|(key, _)| key.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(names(2, later(100)), ["b.example.com. A", "d.example.com. A"]);
         assert!(names(2, later(1)).is_empty(), "fresh names need no refresh");

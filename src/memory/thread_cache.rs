@@ -42,6 +42,8 @@ struct Set {
 pub enum Known<'a> {
     /// An answer that may be served, fresh or stale.
     Answer(&'a Arc<CachedAnswer>),
+    /// Nothing but a fresh denial of another type of the name.
+    Denial(&'a Arc<CachedAnswer>),
     /// The last resolution failed, and no answer may be served.
     Failure(&'a CachedFailure),
     /// Nothing is known of the name and type.
@@ -87,7 +89,8 @@ impl ThreadCache {
 
     /// Finds what is known of a key: among the thread's references, else in the store.
     pub fn find(&mut self, store: &Store, key: &Key, now: Timestamp) -> Known<'_> {
-        // First look among the references.
+        // First look among the references. What is remembered of the key itself comes first there
+        // as well: something that is learned of a name ends what a denial says of it.
         let hash = self.hasher.hash_one(key.as_bytes());
         let (own, tag) = (place(hash, self.sets.len()), tag(hash));
         if let Some(side) = self.sets.get(own).and_then(|set| set.find(tag, key, now)) {
@@ -96,6 +99,13 @@ impl ThreadCache {
                 .get(own)
                 .and_then(|set| set.answers.get(side)?.as_ref())
                 .map_or(Known::Nothing, Known::Answer);
+        }
+        if let Some(side) = self.sets.get(own).and_then(|set| set.find_denial(tag, key, now)) {
+            return self
+                .sets
+                .get(own)
+                .and_then(|set| set.answers.get(side)?.as_ref())
+                .map_or(Known::Nothing, Known::Denial);
         }
         let failed = place(hash, self.failures.len());
         if self
@@ -107,6 +117,18 @@ impl ThreadCache {
         }
         // Then look at the store, and keep a reference to what is asked for again.
         self.last = store.find(key, now);
+        if !matches!(self.last, Found::Answer(_))
+            && let Some(denial) = store.find_denial(key, now)
+        {
+            if denial.hits() > 0 {
+                self.keep(own, tag, Arc::clone(&denial));
+            }
+            self.last = Found::Answer(denial);
+            return match &self.last {
+                Found::Answer(denial) => Known::Denial(denial),
+                Found::Failure(_) | Found::Nothing => Known::Nothing,
+            };
+        }
         match &self.last {
             // A flood of names that are asked for once must not fill the places.
             Found::Answer(cached) if cached.hits() > 0 => {
@@ -173,6 +195,14 @@ impl Set {
         let mut sides = self.tags.iter().zip(&self.answers);
         sides.position(|(own, kept)| *own == tag && kept.as_ref().is_some_and(|kept| counts(kept, key, now)))
     }
+
+    /// The side on which a denial lies that answers a key of another type, if the store would find
+    /// the same.
+    fn find_denial(&self, tag: u32, key: &Key, now: Timestamp) -> Option<usize> {
+        let mut sides = self.tags.iter().zip(&self.answers);
+        let denies = |kept: &Arc<CachedAnswer>| kept.stands_in(now) && kept.denies(key);
+        sides.position(|(own, kept)| *own == tag && kept.as_ref().is_some_and(denies))
+    }
 }
 
 /// Whether the store would find this answer for a key.
@@ -216,7 +246,7 @@ mod tests {
     fn remember(store: &Store, thread_cache: &mut ThreadCache, key: &Key, text: &str) -> Arc<CachedAnswer> {
         let bytes = Response::new(text, key.qtype()).record(6, text, key.qtype(), 60, &[192, 0, 2, 1]).bytes();
         let entry = Entry::remember(key, &bytes, classify(key.qtype(), &bytes), &policy(), NOW).unwrap().entry;
-        let cached = store.insert(key, entry, GroupId::new(0));
+        let cached = store.insert(key, entry, GroupId::new(0), NOW, &policy().prefetch).unwrap();
         cached.hit();
         assert!(matches!(thread_cache.find(store, key, NOW), Known::Answer(_)));
         cached
@@ -254,7 +284,7 @@ mod tests {
         let bytes = Response::new("x.example.com", 1).a("x.example.com", 60).bytes();
         let once = key("x.example.com", 1);
         let entry = Entry::remember(&once, &bytes, classify(1, &bytes), &policy(), NOW).unwrap().entry;
-        let _ = store.insert(&once, entry, GroupId::new(0));
+        let _ = store.insert(&once, entry, GroupId::new(0), NOW, &policy().prefetch);
         assert!(matches!(thread_cache.find(&store, &once, NOW), Known::Answer(_)));
         assert_eq!(references(&thread_cache), 100);
     }
@@ -286,6 +316,30 @@ mod tests {
             );
         }
         assert!(kept >= 30, "{kept} of 60 from the thread cache");
+    }
+
+    #[test]
+    fn a_denial_of_another_type_is_referenced_until_something_is_learned_of_the_name() {
+        let (store, mut thread_cache) = (Store::new(&policy().cache), ThreadCache::new());
+        let (a, aaaa) = (key("www.example.com", 1), key("www.example.com", 28));
+        let bytes = Response::new("www.example.com", 1).rcode(3).soa("example.com", 30, 30).bytes();
+        let entry = Entry::remember(&a, &bytes, classify(1, &bytes), &policy(), NOW).unwrap().entry;
+        let denial = store.insert(&a, entry, GroupId::new(0), NOW, &policy().prefetch).unwrap();
+        denial.hit();
+        for _ in 0..2 {
+            assert!(
+                matches!(thread_cache.find(&store, &aaaa, NOW), Known::Denial(found) if Arc::ptr_eq(found, &denial))
+            );
+        }
+        assert_eq!(references(&thread_cache), 1);
+        assert!(matches!(
+            thread_cache.find(&store, &aaaa, NOW.plus(std::time::Duration::from_secs(30))),
+            Known::Nothing
+        ));
+        let good = remember(&store, &mut thread_cache, &key("www.example.com", 15), "www.example.com");
+        assert!(matches!(thread_cache.find(&store, &aaaa, NOW), Known::Nothing));
+        assert!(finds(&mut thread_cache, &store, &key("www.example.com", 15), &good));
+        assert!(matches!(thread_cache.find(&store, &a, NOW), Known::Answer(_)), "its own question");
     }
 
     #[test]

@@ -4,18 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::accusations::Accusations;
 use super::context::Context;
 use super::critical::stale_critical_names;
 use super::outage::{OutageChange, Outages};
-use super::resolutions::join_or_start;
+use super::resolutions::{self, join_or_start};
+use super::upstreams::Group;
+use super::walks;
 use crate::core::budget::Class;
 use crate::core::decision::Availability;
+use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
 
 /// How often upstreams and outages are reviewed.
 const REVIEW_EVERY: Duration = Duration::from_secs(1);
-/// How often hits are reported to the caches of the store, for up to [`HOT_ENTRIES`] entries; more
-/// rarely for more of them, since that walks over all.
+/// The pause between two reports of hits to the caches of the store, for up to [`HOT_ENTRIES`]
+/// entries; longer for more of them, since that walks over all.
 const HOT_EVERY: Duration = Duration::from_secs(10);
 /// Entries that a walk takes some 3 ms for.
 const HOT_ENTRIES: u64 = 10_000;
@@ -34,24 +38,45 @@ impl Background {
     /// Runs for as long as the resolver does.
     pub(super) async fn run(self) {
         let context = &self.context;
-        let factor = u32::try_from(context.policy.cache.entries / HOT_ENTRIES).unwrap_or(u32::MAX);
-        let hot_every = HOT_EVERY.max(HOT_EVERY * factor);
-        let mut hits_reported = context.now();
+        let mut accusations = Accusations::default();
         loop {
             tokio::time::sleep(REVIEW_EVERY).await;
             let now = context.now();
-            if now.since(hits_reported) >= hot_every {
-                hits_reported = now;
-                context.memory.store().report_hits();
-            }
-            context.upstreams.review(now);
             for (id, group) in context.upstreams.groups().filter(|(_, group)| group.has_upstreams()) {
-                match self.outages.review(id, &group.zone, group.availability(), now) {
+                group.pacing.review(context.ports.chance.number(), now);
+                self.recheck_trouble(id, group, now);
+                accusations.review(id, group, now);
+                let evidence = || context.upstreams.evidence(id);
+                match self.outages.review(id, &group.zone, group.availability(), evidence, now) {
                     OutageChange::Ended => context.tasks.spawn(sweep(Arc::clone(context), id)),
                     OutageChange::Began | OutageChange::None => {}
                 }
             }
+            // The heart beats after the work, which takes the locks that everything else takes.
+            context.vitals.beat(now);
         }
+    }
+
+    /// Asks again for one of the questions in trouble, unless the upstreams are known to be down:
+    /// when it is answered, names that failed need not wait any longer.
+    fn recheck_trouble(&self, id: GroupId, group: &Group, now: Timestamp) {
+        match group.availability() {
+            Availability::Down => {}
+            Availability::Healthy | Availability::Impaired => {
+                if let Some(key) = group.recoveries.next_recheck(now) {
+                    resolutions::recheck(&self.context, &key, id);
+                }
+            }
+        }
+    }
+}
+
+/// Reports hits to the caches of the store again and again.
+pub(super) async fn report_hits(context: Arc<Context>) {
+    let factor = u32::try_from(context.policy.cache.entries / HOT_ENTRIES).unwrap_or(u32::MAX);
+    loop {
+        tokio::time::sleep(HOT_EVERY.max(HOT_EVERY * factor)).await;
+        walks::report_hits(&context).await;
     }
 }
 
@@ -60,10 +85,13 @@ impl Background {
 async fn sweep(context: Arc<Context>, group: GroupId) {
     let delay = u32::try_from(context.ports.chance.number() % 1000).unwrap_or(0);
     tokio::time::sleep(SWEEP_DELAY * delay / 1000).await;
+    // What clients ask for has come first.
+    while context.upstreams.group(group).is_some_and(|group| group.pacing.is_busy(context.now())) {
+        tokio::time::sleep(REVIEW_EVERY).await;
+    }
     let pace = Duration::from_secs(1) / context.policy.budget.sweep_per_second.max(1);
-    let now = context.now();
-    let critical = stale_critical_names(&context, group, now);
-    let hottest = context.memory.store().hottest_stale(Some(group), SWEEP_MAX, now);
+    let critical = stale_critical_names(&context, group, context.now());
+    let hottest = walks::hottest_stale(&context, group, SWEEP_MAX).await;
     for (key, cached) in critical.into_iter().chain(hottest) {
         if context.upstreams.availability(group) != Availability::Healthy {
             return;

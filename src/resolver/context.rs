@@ -7,12 +7,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::flight::Flights;
+use super::flights::Flights;
 use super::packets::Packets;
 use super::ports::{Ports, SharedCache};
+use super::recoveries::{Recovery, suffix_of};
+use super::sharing::ClientSharing;
 use super::tasks::Tasks;
 use super::upstreams::Upstreams;
+use super::vitals::{Vitals, supervise};
 use super::watchlist::Watchlist;
+use crate::core::classify::Kind;
 use crate::core::decision::{Recheck, Refresh};
 use crate::core::key::Key;
 use crate::core::policy::Policy;
@@ -21,6 +25,7 @@ use crate::core::upstream::GroupId;
 use crate::memory::Memory;
 use crate::memory::cached::{CachedAnswer, FailureNote};
 use crate::telemetry::tally::Failures;
+use crate::telemetry::tasks::LongTask;
 
 /// The parts that a resolution works with.
 pub(super) struct Context {
@@ -30,6 +35,8 @@ pub(super) struct Context {
     /// Shared with the memory's flush hook, which must not keep the whole context alive.
     pub(super) flights: Arc<Flights>,
     pub(super) packets: Packets,
+    /// Who the clients are that share flights and packets.
+    pub(super) sharing: Arc<ClientSharing>,
     /// Responses of upstreams that were no answer.
     pub(super) failures: Failures,
     pub(super) watchlist: Watchlist,
@@ -37,9 +44,18 @@ pub(super) struct Context {
     /// Empty until [`super::Resolver::share`] is called, which may be after the start.
     pub(super) shared_cache: OnceLock<Arc<dyn SharedCache>>,
     pub(super) tasks: Tasks,
+    pub(super) vitals: Arc<Vitals>,
 }
 
 impl Context {
+    /// Runs a task for as long as the resolver does, and starts it again whenever it panics.
+    pub(super) fn supervise<F>(&self, task: LongTask, start: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(supervise(task, Arc::clone(&self.vitals), start));
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         self.memory.now()
     }
@@ -47,6 +63,11 @@ impl Context {
     /// The upstream group of a key's name.
     pub(super) fn group_of(&self, key: &Key) -> GroupId {
         self.memory.routes().group_of(key.name())
+    }
+
+    /// Whether a positive answer to a question is remembered, and not overruled.
+    pub(super) fn knows_data(&self, key: &Key) -> bool {
+        self.memory.find_answer(key, self.now()).is_some_and(|cached| cached.entry.kind == Kind::Positive)
     }
 
     /// Whether the failure recheck timer of a name and type is still running. A recovery of what
@@ -61,6 +82,19 @@ impl Context {
             Recheck::NotDue => Refresh::Failed,
             Recheck::Due if cached.refresh_began().is_some() => Refresh::InFlight,
             Recheck::Due => Refresh::Idle,
+        }
+    }
+
+    /// Notes that a name was answered, and lets others that failed with it be asked for again.
+    pub(super) fn note_answer(&self, key: &Key, group: GroupId, now: Timestamp) {
+        let Some(recoveries) = self.upstreams.group(group).map(|group| &group.recoveries) else { return };
+        match recoveries.note_answer(key, now) {
+            Recovery::None => {}
+            Recovery::OfSuffix => {
+                let suffix = suffix_of(key.name());
+                self.release_flights(|key| suffix_of(key.name()) == suffix);
+            }
+            Recovery::OfGroup => self.release_flights(|key| self.group_of(key) == group),
         }
     }
 

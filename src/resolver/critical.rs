@@ -8,7 +8,7 @@
 //! | remembered | failure recheck | upstreams | a name that is due |
 //! |---|---|---|---|
 //! | an answer | not running | not down | is asked for |
-//! | an answer | not running | down | is left to the probes: what is remembered costs nothing meanwhile |
+//! | an answer | not running | down | is left alone: what is remembered costs nothing meanwhile |
 //! | no answer | not running | any | is asked for |
 //! | anything | running, or a resolution is under way | any | is left alone |
 //!
@@ -176,7 +176,7 @@ impl CriticalNames {
         let again = AGAIN_MIN + AGAIN_MAX.saturating_sub(AGAIN_MIN) * permille / 1000;
         match self.ready.get() {
             Readiness::Ready => again,
-            Readiness::NotYet => again / 10,
+            Readiness::NotYet | Readiness::Stalled => again / 10,
         }
     }
 

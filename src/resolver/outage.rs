@@ -132,12 +132,14 @@ impl Outages {
         self.groups.iter().any(|group| group.since.lock().outage.is_some())
     }
 
-    /// Reviews the availability of a group; logs the beginning and the end of an outage.
+    /// Reviews the availability of a group; logs the beginning and the end of an outage. `evidence`
+    /// says in words what shows that the upstreams are ill.
     pub(super) fn review(
         &self,
         group: GroupId,
         zone: &str,
         availability: Availability,
+        evidence: impl FnOnce() -> String,
         now: Timestamp,
     ) -> OutageChange {
         let Some(group) = self.groups.get(group.index()) else { return OutageChange::None };
@@ -186,7 +188,7 @@ impl Outages {
                 }
                 since.outage = Some(from);
                 group.begun.fetch_add(1, Ordering::Relaxed);
-                events::OutageBegan { zones: zone, upstreams: state }.emit();
+                events::OutageBegan { zones: zone, upstreams: state, evidence: &evidence() }.emit();
                 OutageChange::Began
             }
         }
@@ -204,14 +206,20 @@ mod tests {
     #[test]
     fn down_is_an_outage_at_once_and_five_healthy_seconds_end_it() {
         let outages = Outages::new(1);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(0)), OutageChange::None);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Down, at(1)), OutageChange::Began);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Impaired, at(2)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, String::new, at(0)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Down, String::new, at(1)), OutageChange::Began);
+        assert_eq!(
+            outages.review(GroupId::new(0), ".", Availability::Impaired, String::new, at(2)),
+            OutageChange::None
+        );
         assert!(outages.any());
         outages.note_failed(GroupId::new(0));
         assert_eq!(outages.present(GroupId::new(0)).map(|present| (present.began, present.failed)), Some((at(1), 1)));
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(3)), OutageChange::None);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(8)), OutageChange::Ended);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, String::new, at(3)), OutageChange::None);
+        assert_eq!(
+            outages.review(GroupId::new(0), ".", Availability::Healthy, String::new, at(8)),
+            OutageChange::Ended
+        );
         assert!(!outages.any());
         assert_eq!((outages.present(GroupId::new(0)), outages.begun(GroupId::new(0))), (None, 1));
     }
@@ -219,19 +227,34 @@ mod tests {
     #[test]
     fn a_relapse_within_seconds_goes_on_with_the_same_outage() {
         let outages = Outages::new(1);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Down, at(1)), OutageChange::Began);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(3)), OutageChange::None);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Down, at(7)), OutageChange::None);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(9)), OutageChange::None);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(13)), OutageChange::None);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, at(14)), OutageChange::Ended);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Down, String::new, at(1)), OutageChange::Began);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, String::new, at(3)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Down, String::new, at(7)), OutageChange::None);
+        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Healthy, String::new, at(9)), OutageChange::None);
+        assert_eq!(
+            outages.review(GroupId::new(0), ".", Availability::Healthy, String::new, at(13)),
+            OutageChange::None
+        );
+        assert_eq!(
+            outages.review(GroupId::new(0), ".", Availability::Healthy, String::new, at(14)),
+            OutageChange::Ended
+        );
     }
 
     #[test]
     fn a_short_impairment_is_none_and_a_long_one_is() {
         let outages = Outages::new(1);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Impaired, at(0)), OutageChange::None);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Impaired, at(4)), OutageChange::None);
-        assert_eq!(outages.review(GroupId::new(0), ".", Availability::Impaired, at(5)), OutageChange::Began);
+        assert_eq!(
+            outages.review(GroupId::new(0), ".", Availability::Impaired, String::new, at(0)),
+            OutageChange::None
+        );
+        assert_eq!(
+            outages.review(GroupId::new(0), ".", Availability::Impaired, String::new, at(4)),
+            OutageChange::None
+        );
+        assert_eq!(
+            outages.review(GroupId::new(0), ".", Availability::Impaired, String::new, at(5)),
+            OutageChange::Began
+        );
     }
 }

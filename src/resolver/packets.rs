@@ -2,7 +2,8 @@
 
 use parking_lot::Mutex;
 
-use crate::core::budget::{Budget, Class};
+use crate::core::budget::{Budget, Class, PacketClaim};
+use crate::core::clients::ClientId;
 use crate::core::policy::BudgetPolicy;
 use crate::core::time::Timestamp;
 use crate::telemetry::tally::Sends;
@@ -22,9 +23,11 @@ impl Packets {
     /// Takes `packets` out of the budget for one send, and counts the send.
     ///
     /// # Errors
-    /// The time from which the budget may have room again, when it has none for this class now.
-    pub(super) fn take(&self, class: Class, packets: u32, now: Timestamp) -> Result<(), Timestamp> {
-        let taken = self.budget.lock().take(class, packets, now);
+    /// The time from which the budget may have room again, when it has none for this sender now.
+    pub(super) fn take(&self, sender: impl Into<PacketClaim>, packets: u32, now: Timestamp) -> Result<(), Timestamp> {
+        let sender = sender.into();
+        let class = sender.class;
+        let taken = self.budget.lock().take(sender, packets, now);
         match taken {
             Ok(()) => self.sends.sent(class),
             Err(_) => self.sends.over_budget(class),
@@ -39,6 +42,11 @@ impl Packets {
     /// As [`Self::take`].
     pub(super) fn take_uncounted(&self, class: Class, now: Timestamp) -> Result<(), Timestamp> {
         self.budget.lock().take(class, 1, now)
+    }
+
+    /// The packets that were sent for a client in the last second.
+    pub(super) fn used(&self, client: ClientId, now: Timestamp) -> u32 {
+        self.budget.lock().used(client, now)
     }
 
     /// The counters of sends, by class.

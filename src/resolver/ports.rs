@@ -11,6 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::near_misses::MissWatch;
+use crate::core::classify::Failure;
 use crate::core::key::Key;
 use crate::core::record::Record;
 pub use crate::core::time::Clock;
@@ -52,6 +54,18 @@ pub trait UpstreamTransport: Send + Sync + 'static {
     ///
     /// Cancel safe: dropping the future frees its socket, or its place on the connection.
     fn exchange(&self, endpoint: &Endpoint, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>>;
+
+    /// As [`Self::exchange`], and notes the near misses at the socket of the query.
+    ///
+    /// A transport without near misses need not implement it.
+    fn exchange_watched(
+        &self,
+        endpoint: &Endpoint,
+        query: Vec<u8>,
+        _watch: MissWatch,
+    ) -> PortFuture<Result<Vec<u8>, TransportError>> {
+        self.exchange(endpoint, query)
+    }
 }
 
 /// Why no response to a query can come any more.
@@ -86,6 +100,16 @@ impl TransportError {
             Self::Lost => "lost",
             Self::TimedOut => "timeout",
             Self::Exhausted => "exhausted",
+        }
+    }
+
+    /// The failure that this error means for a resolution.
+    #[must_use]
+    pub const fn failure(self) -> Failure {
+        match self {
+            Self::Refused | Self::Unreachable | Self::Lost => Failure::NetworkError,
+            Self::TimedOut => Failure::Timeout,
+            Self::Exhausted => Failure::LocalLimit,
         }
     }
 }

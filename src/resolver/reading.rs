@@ -8,8 +8,11 @@
 //! that an application would miss. A name that is asked for once an hour counts from the first time
 //! that it is asked for in the outage.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::accusations;
 use super::context::Context;
 use super::outage::{Outages, PresentOutage};
 use super::upstreams::Upstream;
@@ -17,15 +20,19 @@ use super::watchlist::Critical;
 use crate::core::budget::Class;
 use crate::core::classify::Failure;
 use crate::core::critical::Standing;
+use crate::core::decision::Availability;
 use crate::core::key::NameText;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::memory::cached::CachedAnswer;
 use crate::memory::journal::Origin;
 use crate::telemetry::reading::{
-    CacheReading, CriticalReading, CurrentOutageReading, OutageReading, PacketReading, Reading, StoreSizeReading,
-    UpstreamReading, seconds,
+    CacheReading, ChargeReading, ClientReading, CriticalReading, CurrentOutageReading, OutageReading, PacketReading,
+    Reading, StoreSizeReading, TroubleReading, UpstreamReading, seconds,
 };
+
+/// Clients that are shown: enough to see who floods, and few enough for labels of metrics.
+const TOP_CLIENTS: usize = 5;
 
 /// The findings of a walk over all answers.
 struct Walk {
@@ -57,6 +64,7 @@ pub(super) fn read(context: &Context, outages: &Outages, critical: &[Critical], 
         packets: Class::ALL.iter().map(|class| (class.label().to_owned(), packets(context, *class))).collect(),
         unusable_responses: context.failures.by_label_of(&Failure::OF_RESPONSES),
         outages: outages.collect(),
+        troubles: troubles(context, now),
         cache: cache(context, walk.expired),
         answers_learned: Origin::ALL
             .iter()
@@ -64,8 +72,36 @@ pub(super) fn read(context: &Context, outages: &Outages, critical: &[Critical], 
             .collect(),
         critical: critical.iter().map(|critical| show_critical(critical, now)).collect(),
         resolutions_in_flight: u64::try_from(context.flights.len()).unwrap_or(u64::MAX),
+        queries_shed: context.sharing.shed().by_label(),
+        top_clients: top_clients(context, now),
         ..Reading::default()
     }
+}
+
+/// The clients for which most is under way.
+fn top_clients(context: &Context, now: Timestamp) -> Vec<ClientReading> {
+    let flights = context.flights.by_client();
+    let waiting: BTreeMap<_, _> = context.sharing.waiting().into_iter().collect();
+    let whole = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let clients = flights.keys().chain(waiting.keys()).collect::<BTreeSet<_>>().into_iter().map(|client| {
+        let (resolutions, queued) = flights.get(client).copied().unwrap_or_default();
+        let (name, shed) = context.sharing.describe(*client);
+        ClientReading {
+            client: name,
+            resolutions: whole(resolutions),
+            queued: whole(queued),
+            waiting: waiting.get(client).copied().map_or(0, whole),
+            packets: u64::from(context.packets.used(*client, now)),
+            shed,
+        }
+    });
+    let mut clients: Vec<ClientReading> = clients.collect();
+    clients.sort_by_key(|own| Reverse((own.resolutions + own.queued, own.waiting, own.packets)));
+    // All pools have one name, and the heaviest stands for them: a label stands for one value.
+    let mut names = BTreeSet::new();
+    clients.retain(|own| names.insert(own.client.clone()));
+    clients.truncate(TOP_CLIENTS);
+    clients
 }
 
 /// Walks over all answers, fresh ones included.
@@ -119,7 +155,28 @@ fn show_upstream(upstream: &Upstream, now: Timestamp) -> UpstreamReading {
         rtt_p99_seconds: upstream.p99().map(seconds),
         attempts: upstream.attempts().by_label(),
         overdue_attempts: upstream.overdue_attempts(),
+        state_age_seconds: upstream.since().map(|since| seconds(now.since(since))),
+        witnesses: upstream.testimonies().by_label(),
     }
+}
+
+/// What is in trouble although its upstreams are healthy, group by group.
+fn troubles(context: &Context, now: Timestamp) -> Vec<TroubleReading> {
+    let well = context.upstreams.groups().filter(|(_, group)| group.availability() == Availability::Healthy);
+    well.map(|(_, group)| TroubleReading {
+        zone: group.zone.clone(),
+        questions: u64::try_from(group.recoveries.troubled()).unwrap_or(u64::MAX),
+        charges: accusations::in_words(&group.recoveries.charges())
+            .into_iter()
+            .map(|(charged, names, since)| ChargeReading {
+                charged,
+                names: u64::try_from(names).unwrap_or(u64::MAX),
+                duration_seconds: seconds(now.since(since)),
+            })
+            .collect(),
+    })
+    .filter(|trouble| trouble.questions > 0)
+    .collect()
 }
 
 fn show_critical(critical: &Critical, now: Timestamp) -> CriticalReading {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use super::context::Context;
 use super::resolutions::join_or_start;
@@ -30,11 +30,11 @@ struct QueuedRefresh {
 pub(super) struct RefreshQueue(mpsc::Sender<QueuedRefresh>);
 
 /// The receiving end of the queue.
-pub(super) struct QueuedRefreshes(mpsc::Receiver<QueuedRefresh>);
+pub(super) struct QueuedRefreshes(Mutex<mpsc::Receiver<QueuedRefresh>>);
 
 pub(super) fn queue() -> (RefreshQueue, QueuedRefreshes) {
     let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-    (RefreshQueue(sender), QueuedRefreshes(receiver))
+    (RefreshQueue(sender), QueuedRefreshes(Mutex::new(receiver)))
 }
 
 impl RefreshQueue {
@@ -53,9 +53,11 @@ impl RefreshQueue {
 }
 
 impl QueuedRefreshes {
-    /// Starts refreshes as they come in, until all senders of the queue are gone.
-    pub(super) async fn run(mut self, context: Arc<Context>) {
-        while let Some(QueuedRefresh { key, class }) = self.0.recv().await {
+    /// Starts refreshes as they come in, until all senders of the queue are gone. One task at a
+    /// time does so.
+    pub(super) async fn run(self: Arc<Self>, context: Arc<Context>) {
+        let mut queue = self.0.lock().await;
+        while let Some(QueuedRefresh { key, class }) = queue.recv().await {
             let _ = join_or_start(&context, &key, context.group_of(&key), class);
         }
     }

@@ -6,6 +6,8 @@
 //! table and the end is reported to all waiting clients: [`FlightGuard`] does so when it is
 //! dropped.
 
+mod hearing;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,13 +17,15 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::consultation::Consultation;
 use super::context::Context;
 use super::flight::{Flight, NoAnswer, Progress};
+use super::flight_guard::FlightGuard;
+use super::last_resort::LastResort;
+use super::near_misses::NearMisses;
 use super::ports::TransportError;
-use super::recoveries::suffix_of;
-use crate::core::attempts::{AttemptId, Attempts, Plan, Step, Target};
-use crate::core::budget::Class;
-use crate::core::classify::{self, Failure, Verdict};
+use crate::core::attempts::{AttemptId, Attempts, Plan, Step, Target, TruncatedAnswer};
+use crate::core::budget::{Class, PacketClaim};
+use crate::core::classify::{self, Failure, Kind, Verdict};
 use crate::core::decision::Availability;
-use crate::core::entry::{Entry, Keep};
+use crate::core::entry::{Entry, Keep, Remembered};
 use crate::core::extended_error;
 use crate::core::health::{AttemptOutcome, UpstreamState};
 use crate::core::key::Key;
@@ -45,13 +49,27 @@ pub(super) struct Resolution {
     /// The recoveries that the group had seen when the resolution began: a failure that began
     /// before a recovery says nothing about the time after it.
     recoveries: u32,
-    /// The latest truncated response, for clients that get no better one.
-    truncated: Option<Arc<CachedAnswer>>,
+    /// A response that was truncated or marked as stale, for clients that get no better one.
+    last_resort: LastResort,
+    /// The denials of primaries, of which one may come to count; at most one of each.
+    denials: Vec<Denial>,
+    /// When the question was sent whose denial was taken.
+    denied: Option<Timestamp>,
     /// Raw extended errors of the latest unusable response.
     extended_errors: Box<[u8]>,
     note: Note,
     consultation: Consultation,
+    misses: Arc<NearMisses>,
+    /// The upstreams that have not repeated the case of the name.
+    unmixed: Vec<UpstreamId>,
     guard: FlightGuard,
+}
+
+/// A denial that does not count yet.
+struct Denial {
+    attempt: AttemptId,
+    response: Vec<u8>,
+    verdict: Verdict,
 }
 
 /// Whether the failure of a resolution is to be noted.
@@ -63,26 +81,6 @@ enum Note {
     Done,
 }
 
-/// Ends a flight when it is dropped.
-struct FlightGuard {
-    context: Arc<Context>,
-    key: Key,
-    flight: Arc<Flight>,
-}
-
-impl Drop for FlightGuard {
-    fn drop(&mut self) {
-        // A resolution that was released has a successor, whose refresh goes on.
-        if self.context.flights.remove(&self.key, &self.flight)
-            && let Some(cached) = self.context.memory.find_answer(&self.key, self.context.now())
-        {
-            cached.end_refresh();
-        }
-        let reason = ResolutionFailure { failure: Failure::LocalLimit, extended_errors: Box::default() };
-        self.flight.report(Progress::Ended(NoAnswer { reason, truncated: None }));
-    }
-}
-
 /// Whether a resolution goes on.
 enum Flow {
     /// The resolution goes on.
@@ -92,13 +90,17 @@ enum Flow {
 }
 
 impl Resolution {
-    /// Prepares the probe of one upstream. Its failure says nothing about the name, since other
-    /// upstreams may answer for it.
-    pub(super) fn probe(context: &Arc<Context>, key: Key, group: GroupId, plan: Plan, flight: Arc<Flight>) -> Self {
+    /// Prepares a resolution whose failure is not noted: it is only to find out whether a name that
+    /// failed is well again.
+    pub(super) fn recheck(context: &Arc<Context>, key: Key, group: GroupId, plan: Plan, flight: Arc<Flight>) -> Self {
         Self { note: Note::Done, ..Self::new(context, key, group, plan, flight) }
     }
 
-    pub(super) fn new(context: &Arc<Context>, key: Key, group: GroupId, plan: Plan, flight: Arc<Flight>) -> Self {
+    pub(super) fn new(context: &Arc<Context>, key: Key, group: GroupId, mut plan: Plan, flight: Arc<Flight>) -> Self {
+        // Signatures are asked for with EDNS alone.
+        if key.dnssec().dnssec_ok {
+            plan = plan.with_signatures();
+        }
         let guard = FlightGuard { context: Arc::clone(context), key: key.clone(), flight };
         let attempts = Attempts::new(context.policy.attempts, plan, context.now());
         let recoveries = context.upstreams.recoveries(group, key.name());
@@ -108,10 +110,14 @@ impl Resolution {
             group,
             attempts,
             recoveries,
-            truncated: None,
+            last_resort: LastResort::default(),
+            denials: Vec::new(),
+            denied: None,
             extended_errors: Box::default(),
             note: Note::Due,
             consultation: Consultation::default(),
+            misses: Arc::default(),
+            unmixed: Vec::new(),
             guard,
         }
     }
@@ -137,6 +143,8 @@ impl Resolution {
                     Some(steps) => steps,
                     None => return,
                 },
+                () = self.guard.flight.displaced() => return,
+                () = self.misses.heard() => self.hear_of_misses(),
                 () = self.guard.flight.hurried() => self.attempts.hurry(self.context.now()),
                 () = tokio::time::sleep(wait) => self.attempts.advance(self.context.now()),
             };
@@ -153,12 +161,19 @@ impl Resolution {
                 Step::Report(upstream, outcome) => self.report(upstream, outcome),
                 Step::Overdue(upstream, sent_at) => {
                     self.consult();
-                    let _ = self.context.upstreams.report_overdue(upstream, sent_at);
+                    self.context.upstreams.report_overdue(upstream, &self.key, sent_at, self.context.now());
                 }
                 Step::Trouble => {
                     self.consult();
                     self.guard.flight.report(Progress::Trouble);
                 }
+                Step::Take(attempt) => {
+                    if let Flow::Over = self.take_denial(attempt) {
+                        return Flow::Over;
+                    }
+                }
+                // Clients have the denial that was taken, and no earlier server contradicted it.
+                Step::End(_) if self.denied.is_some() => return Flow::Over,
                 // In a flood of new names nothing lingers for a late answer.
                 Step::GiveUp(failure) if self.context.flights.is_crowded() => {
                     self.fail(failure, Progress::Ended).await;
@@ -184,7 +199,11 @@ impl Resolution {
         self.consult();
         self.consultation.end().await;
         self.note(failure);
-        let no_answer = NoAnswer { reason: self.reason(failure), truncated: self.truncated.clone() };
+        // After the recheck the name is asked for anew, while this resolution listens on unseen.
+        if let Some(cached) = self.context.memory.find_answer(&self.key, self.context.now()) {
+            cached.end_refresh();
+        }
+        let no_answer = NoAnswer { reason: self.reason(failure), last_resort: self.last_resort.get() };
         self.guard.flight.report(how(no_answer));
     }
 
@@ -192,45 +211,55 @@ impl Resolution {
     fn send(&mut self, attempt: AttemptId, target: Target, exchanges: &mut Exchanges) -> Vec<Step> {
         let now = self.context.now();
         let Some(upstream) = self.context.upstreams.find(target.upstream) else { return Vec::new() };
-        let class = self.class_of(target, upstream.state());
-        if let Err(until) = self.context.packets.take(class, target.transport.packets(), now) {
+        let class = self.class_of(attempt, target, upstream.state());
+        let sender = PacketClaim { class, client: self.guard.flight.client() };
+        if let Err(until) = self.context.packets.take(sender, target.transport.packets(), now) {
             if class.is_background() {
                 self.hold_back();
             }
             return self.attempts.postpone(attempt, class, until);
         }
         self.go_on(now);
-        let [high, low, ..] = self.context.ports.chance.number().to_be_bytes();
-        let query = upstream_query::write(&self.key, u16::from_be_bytes([high, low]), target.extension);
+        let query = self.query(target, upstream.case);
         // A truncated response is asked for again over TCP at the same address.
         let endpoint = Endpoint { transport: target.transport, ..upstream.endpoint.clone() };
-        let exchange = self.context.ports.transport.exchange(&endpoint, query);
+        let exchange = self.context.ports.transport.exchange_watched(&endpoint, query, self.misses.watch(attempt));
         exchanges.push(Box::pin(async move { (attempt, exchange.await) }));
         Vec::new()
     }
 
     /// The class that the packets of an attempt count as.
-    fn class_of(&self, target: Target, state: UpstreamState) -> Class {
+    fn class_of(&self, attempt: AttemptId, target: Target, state: UpstreamState) -> Class {
         let class = match target.class {
             Class::Outage => Class::Outage,
             // Since the attempt was planned, a more important class may have asked for the same
             // name.
-            planned @ (Class::Probe | Class::Miss | Class::Critical | Class::Prefetch | Class::Sweep) => {
+            planned
+            @ (Class::Probe | Class::Miss | Class::Retry | Class::Critical | Class::Prefetch | Class::Sweep) => {
                 planned.min(self.guard.flight.class())
             }
         };
         match class {
-            // The breaker has opened since the attempt was planned.
-            Class::Miss if state == UpstreamState::Down => Class::Outage,
-            class => class,
+            Class::Miss if self.attempts.is_later_send(attempt) => match state {
+                // The breaker has opened since the attempt was planned.
+                UpstreamState::Down => Class::Outage,
+                UpstreamState::Healthy | UpstreamState::Impaired => Class::Retry,
+            },
+            Class::Probe
+            | Class::Miss
+            | Class::Retry
+            | Class::Outage
+            | Class::Critical
+            | Class::Prefetch
+            | Class::Sweep => class,
         }
     }
 
     /// Reports to an upstream's health how an attempt went. When that brings the upstream back, no
     /// client may join a resolution that gave up before.
     fn report(&self, upstream: UpstreamId, outcome: AttemptOutcome) {
-        let transition = self.context.upstreams.report(upstream, outcome, self.context.now());
-        if transition.is_some_and(|transition| transition.from == UpstreamState::Down) {
+        let transition = self.context.upstreams.report(upstream, &self.key, outcome, self.context.now());
+        if transition.is_some_and(|transition| transition.to < transition.from) {
             self.context.release_flights(|_| true);
         }
     }
@@ -257,99 +286,115 @@ impl Resolution {
     fn take(&mut self, attempt: AttemptId, result: Result<Vec<u8>, TransportError>) -> Option<Vec<Step>> {
         let now = self.context.now();
         let response = match result {
-            Ok(response) => response,
-            Err(error) => return Some(self.attempts.failed(attempt, failure_of(error), now)),
+            Ok(mut response) => {
+                upstream_query::restore_case(&mut response);
+                response
+            }
+            Err(error) => return Some(self.attempts.failed(attempt, error.failure(), now)),
         };
-        match classify::classify(self.key.qtype(), &response) {
-            verdict @ (Verdict::Positive { .. } | Verdict::Negative { .. }) => {
-                match self.answer(attempt, &response, verdict) {
-                    Flow::Over => None,
-                    Flow::On => Some(self.unusable_response(attempt, Failure::Malformed)),
+        let (verdict, remembered) = self.judge(&response);
+        let theirs = self.note_extension(attempt, &response, verdict, now);
+        match (verdict, remembered) {
+            (Verdict::Positive { .. }, Some(remembered)) => {
+                // First comes what the answer says about the upstream.
+                if let Some(Step::Report(upstream, outcome)) = self.attempts.answered(attempt, now) {
+                    self.report(upstream, outcome);
                 }
+                // A late answer of an earlier server counts more than the denial that was taken.
+                let asked = self.attempts.sent_at(attempt).max(self.denied).unwrap_or(now);
+                self.answer(attempt, remembered, asked);
+                None
             }
-            Verdict::Truncated => {
+            (Verdict::Negative { .. }, Some(_)) => {
+                self.denials.push(Denial { attempt, response, verdict });
+                Some(self.attempts.denied(attempt, now))
+            }
+            (Verdict::Positive { .. } | Verdict::Negative { .. }, None) => {
+                Some(self.unusable_response(attempt, Failure::Malformed, theirs))
+            }
+            (Verdict::Truncated, _) => {
                 let entry = Entry::from_truncated(&self.key, &response, &self.context.policy, now);
-                self.truncated = entry.ok().map(|entry| Arc::new(CachedAnswer::new(&self.key, entry, self.group)));
-                Some(self.attempts.truncated_response(attempt, now))
+                let answer = match entry {
+                    Ok(entry) if entry.kind == Kind::Positive => {
+                        self.last_resort.keep(&self.key, entry, self.group);
+                        TruncatedAnswer::Usable
+                    }
+                    Ok(_) | Err(_) => TruncatedAnswer::Empty,
+                };
+                Some(self.attempts.truncated_response(attempt, answer, now))
             }
-            Verdict::Failed(failure) => {
-                self.extended_errors =
-                    classify::extended_errors(&response, extended_error::KEPT_MAX).into_boxed_slice();
-                Some(self.unusable_response(attempt, failure))
+            (Verdict::Failed(failure), _) => {
+                // That an answer is stale is said with the answer.
+                if failure != Failure::MarkedStale {
+                    self.extended_errors =
+                        classify::extended_errors(&response, extended_error::KEPT_MAX).into_boxed_slice();
+                }
+                Some(self.unusable_response(attempt, failure, theirs))
             }
         }
     }
 
-    fn unusable_response(&mut self, attempt: AttemptId, failure: Failure) -> Vec<Step> {
+    fn unusable_response(&mut self, attempt: AttemptId, failure: Failure, theirs: Extension) -> Vec<Step> {
         self.context.failures.count(failure);
-        let suffix = suffix_of(self.key.name());
-        self.attempts.failed_response(attempt, failure, suffix, self.context.now())
+        self.attempts.failed_response(attempt, failure, theirs, self.context.now())
     }
 
-    /// Remembers an answer and reports it to all waiting clients; [`Flow::On`] when the framing of
-    /// the response turns out to be unusable.
-    fn answer(&mut self, attempt: AttemptId, response: &[u8], verdict: Verdict) -> Flow {
+    /// Takes a denial that now counts. The resolution goes on unseen for the answer of an earlier
+    /// server: a client that asks from now on gets what is remembered, or starts another one.
+    fn take_denial(&mut self, attempt: AttemptId) -> Flow {
+        let Some(found) = self.denials.iter().position(|denial| denial.attempt == attempt) else { return Flow::Over };
+        let Denial { response, verdict, .. } = self.denials.swap_remove(found);
+        let Ok(remembered) = self.read(&response, verdict) else { return Flow::Over };
+        let asked = self.attempts.sent_at(attempt).unwrap_or_else(|| self.context.now());
+        self.denied = Some(asked);
+        self.answer(attempt, remembered, asked);
+        if self.context.flights.is_crowded() {
+            return Flow::Over;
+        }
+        self.guard.release();
+        Flow::On
+    }
+
+    /// Remembers an answer to the question that was sent at `asked`, and reports what counts now to
+    /// all waiting clients.
+    fn answer(&mut self, attempt: AttemptId, remembered: Remembered, asked: Timestamp) {
         let context = &self.context;
         let now = context.now();
-        let Ok(remembered) = Entry::remember(&self.key, response, verdict, &context.policy, now) else {
-            return Flow::On;
-        };
-        // First comes what the answer says about the upstream.
-        let target = self.attempts.target(attempt);
-        if let Some(Step::Report(upstream, outcome)) = self.attempts.answered(attempt, now) {
-            self.report(upstream, outcome);
+        if let Some(target) = self.attempts.target(attempt).filter(|_| self.attempts.suggests_plain(attempt)) {
+            context.upstreams.note_plain(target.upstream, &self.key, now);
         }
-        if let Some(Target { extension: Extension::Plain, upstream, .. }) = target {
-            self.context.upstreams.note_plain(upstream, now);
-        }
-        // Then comes what the answer says about the name.
-        let context = &self.context;
         let replaces = context.memory.find_answer(&self.key, now).is_some();
         let cached = match remembered.keep {
             // An answer with TTL 0 is not kept, unless the name had a TTL before: then the older
             // answer must not come back in an outage, nor may the name be left with nothing.
             Keep::No if !replaces => Arc::new(CachedAnswer::new(&self.key, remembered.entry, self.group)),
-            Keep::Yes | Keep::No => context.memory.insert(&self.key, remembered.entry),
+            Keep::Yes | Keep::No => context.memory.insert(&self.key, remembered.entry, asked),
         };
         context.memory.clear_failure(&self.key);
-        let group = context.upstreams.group(self.group);
-        if group.is_some_and(|group| group.recoveries.note_answer(self.key.name(), now)) {
-            let suffix = suffix_of(self.key.name());
-            context.release_flights(|key| suffix_of(key.name()) == suffix);
-        }
+        context.note_answer(&self.key, self.group, now);
         self.guard.flight.report(Progress::Answered(cached));
-        Flow::Over
     }
 
     /// Notes once that the resolution failed.
     fn note(&mut self, failure: Failure) {
-        // A limit of our own says nothing about the name. And a client that got a truncated
-        // response comes back over TCP, where a cached failure would be of no use to it.
-        if self.note == Note::Done || failure == Failure::LocalLimit || self.truncated.is_some() {
+        // A limit of our own says nothing about the name. With a truncated answer in hand the whole
+        // one is not asked for again and again: until the recheck, clients get what is in hand.
+        if self.note == Note::Done || failure == Failure::LocalLimit {
             return;
         }
         self.note = Note::Done;
         let context = &self.context;
         let now = context.now();
         let recheck = |failures| now.plus(refresh::recheck_after(failures, &context.policy.stale));
-        context.memory.note_failure(&self.key, &self.reason(failure), recheck, self.recoveries);
+        context.memory.note_failure(&self.key, &self.reason(failure), self.last_resort.get(), recheck, self.recoveries);
         context.watchlist.note_failure(&self.key, failure, now);
         if let Some(group) = context.upstreams.group(self.group) {
-            group.recoveries.note_failure(self.key.name());
+            group.recoveries.note_failure(&self.key, self.recoveries, now);
         }
     }
 
     /// The reason for which there is no answer, with the extended errors of upstreams.
     fn reason(&self, failure: Failure) -> ResolutionFailure {
         ResolutionFailure { failure, extended_errors: self.extended_errors.clone() }
-    }
-}
-
-/// The failure that an error of the transport means for the resolution.
-const fn failure_of(error: TransportError) -> Failure {
-    match error {
-        TransportError::Refused | TransportError::Unreachable | TransportError::Lost => Failure::NetworkError,
-        TransportError::TimedOut => Failure::Timeout,
-        TransportError::Exhausted => Failure::LocalLimit,
     }
 }

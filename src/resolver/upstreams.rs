@@ -8,7 +8,9 @@
 //! a lock. The upstreams that come from the host's `resolv.conf` may be replaced at any time;
 //! groups and routes never change.
 
+mod judging;
 mod member;
+mod planning;
 mod registry;
 
 use std::sync::Arc;
@@ -17,27 +19,22 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use crate::core::attempts::{Plan, Target};
-use crate::core::budget::Class;
 use crate::core::decision::Availability;
-use crate::core::health::{AttemptOutcome, Health, Transition, UpstreamState};
+use crate::core::health::{Health, Transition, UpstreamState};
+use crate::core::key::Key;
 use crate::core::policy::Policy;
 use crate::core::routes::{ROOT, Routes};
 use crate::core::time::Timestamp;
-use crate::core::upstream::{GroupId, Role, Transport, UpstreamId, UpstreamPolicy};
-use crate::core::upstream_query::Extension;
+use crate::core::upstream::{GroupId, Role, UpstreamId, UpstreamPolicy};
+use crate::core::upstream_record::RememberedUpstream;
+use crate::memory::cached::CachedAnswer;
 use crate::telemetry::events;
 use member::encode_state;
 pub use member::{Group, Upstream};
 use registry::Registry;
 
-/// How long an upstream that did not understand EDNS is asked without it.
-const PLAIN_FOR: Duration = Duration::from_secs(3600);
-/// Factor on the p99 round-trip time after which a second attempt is sent.
-const HEDGE_FACTOR: u32 = 4;
-/// The least time before a second attempt: a recursive resolver needs this long for a name that it
-/// does not know itself.
-const HEDGE_MIN: Duration = Duration::from_millis(100);
+/// For how long an earlier run's knowledge of upstreams counts.
+const RESUMED_FOR: Duration = Duration::from_secs(3600);
 
 /// Whether a resolution may ask fallback upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +98,40 @@ impl Upstreams {
         self.registry.in_use().into_iter().map(|(_, upstream)| upstream).collect()
     }
 
+    /// What is known of all upstreams in use, to be kept across restarts.
+    #[must_use]
+    pub fn remembered(&self, now: Timestamp) -> Vec<RememberedUpstream> {
+        let known = self.registry.in_use().into_iter().map(|(_, own)| {
+            let health = own.health.lock();
+            RememberedUpstream {
+                address: own.endpoint.address,
+                transport: own.endpoint.transport,
+                state: health.state(),
+                since: health.since(),
+                p99: health.p99(),
+                saved: now,
+            }
+        });
+        known.collect()
+    }
+
+    /// Takes what an earlier run knew of the upstreams, where nothing newer is known and it is not
+    /// out of date. An upstream that was ill is asked a witness at once.
+    pub fn resume(&self, known: &[RememberedUpstream], now: Timestamp) {
+        for (id, own) in self.registry.in_use() {
+            let of_this = |known: &&RememberedUpstream| {
+                known.address == own.endpoint.address && known.transport == own.endpoint.transport
+            };
+            let recent = known.iter().find(of_this).filter(|known| now.since(known.saved) < RESUMED_FOR);
+            if let Some(known) = recent {
+                let _ = self.update(id, now, |health| {
+                    health.resume(known.state, known.since, known.p99);
+                    None
+                });
+            }
+        }
+    }
+
     /// The identifiers of all upstreams in use.
     #[must_use]
     pub fn ids(&self) -> Vec<UpstreamId> {
@@ -117,7 +148,7 @@ impl Upstreams {
     /// names them. Addresses that stay keep their identifier, state and measurements; attempts
     /// under way with addresses that go are carried to their end. Gives the identifiers of the new
     /// addresses. Without any address nothing changes.
-    pub fn replace(&self, configured: &UpstreamPolicy) -> Vec<UpstreamId> {
+    pub fn replace(&self, configured: &UpstreamPolicy, now: Timestamp) -> Vec<UpstreamId> {
         let root = self.root;
         let Some(group) = self.group(root).filter(|_| !configured.addresses.is_empty()) else { return Vec::new() };
         let mut added = Vec::new();
@@ -126,11 +157,11 @@ impl Upstreams {
             // Primaries for all names that the configuration file names otherwise stay.
             let (old, mut next): (Vec<UpstreamId>, Vec<UpstreamId>) =
                 primaries.iter().partition(|id| self.find(**id).is_some_and(|own| own.name == configured.name));
-            let find = |address| {
-                old.iter().copied().find(|id| self.find(*id).is_some_and(|own| own.endpoint.address == address))
-            };
+            // An address that is asked over another transport from now on is another upstream.
+            let find =
+                |endpoint| old.iter().copied().find(|id| self.find(*id).is_some_and(|own| own.endpoint == endpoint));
             for address in &configured.addresses {
-                next.push(find(*address).unwrap_or_else(|| {
+                next.push(find(configured.endpoint(*address)).unwrap_or_else(|| {
                     let id = self.registry.add(Upstream::new(configured, *address, vec![root], &self.policy));
                     added.push(id);
                     id
@@ -141,7 +172,7 @@ impl Upstreams {
         }
         if !added.is_empty() {
             // Names that failed with the old addresses are worth a new try.
-            group.recoveries.note_upstream();
+            group.recoveries.note_upstream(now);
         }
         self.publish(root);
         added
@@ -177,36 +208,28 @@ impl Upstreams {
         self.group(group).map_or(0, |group| group.recoveries.of(name))
     }
 
-    /// Notes the outcome of an attempt, and gives the change of the upstream's state, if there was
-    /// one.
-    pub fn report(&self, upstream: UpstreamId, outcome: AttemptOutcome, now: Timestamp) -> Option<Transition> {
-        self.find(upstream)?.count(outcome);
-        self.update(upstream, |health| health.record(outcome, now))
-    }
-
-    /// Notes that an attempt sent at `sent_at` is overdue, and gives the change of the upstream's
-    /// state, if there was one.
-    pub fn report_overdue(&self, upstream: UpstreamId, sent_at: Timestamp) -> Option<Transition> {
-        self.update(upstream, |health| health.overdue(sent_at))
-    }
-
-    /// Ends impairments that are out of date. To be called about once a second.
-    pub fn review(&self, now: Timestamp) {
-        for id in self.ids() {
-            let _ = self.update(id, |health| health.review(now));
-        }
-    }
-
-    /// How long the upstream's prober waits before its next probe; `chance` is a random number.
+    /// Takes the turn of the refresh of a stale answer that a client's query asks for; false when
+    /// its turn has not come. While upstreams are well there are as many turns as are wanted.
     #[must_use]
-    pub fn next_probe(&self, upstream: UpstreamId, chance: u64) -> Duration {
-        self.find(upstream).map_or(self.policy.health.probe_max, |upstream| upstream.health.lock().next_probe(chance))
+    pub fn has_turn(&self, cached: &CachedAnswer, now: Timestamp) -> bool {
+        self.group(cached.group()).is_none_or(|group| group.pacing.take(cached.entry.fresh_until, now))
     }
 
-    /// Notes that an upstream answers only without EDNS.
-    pub fn note_plain(&self, upstream: UpstreamId, now: Timestamp) {
-        if let Some(upstream) = self.find(upstream) {
-            upstream.plain_until.store(now.plus(PLAIN_FOR).as_micros(), Ordering::Relaxed);
+    /// Whether the refresh of a stale answer that a client's query asks for would have to wait for
+    /// its turn.
+    #[must_use]
+    pub fn has_to_wait(&self, cached: &CachedAnswer, now: Timestamp) -> bool {
+        self.group(cached.group()).is_some_and(|group| group.pacing.has_to_wait(cached.entry.fresh_until, now))
+    }
+
+    /// The state that matters for a question: that of its group, or impaired where its zone or type
+    /// is in trouble.
+    #[must_use]
+    pub fn availability_for(&self, group: GroupId, key: &Key) -> Availability {
+        let Some(group) = self.group(group) else { return Availability::Down };
+        match group.availability() {
+            Availability::Healthy if group.recoveries.concern(key) => Availability::Impaired,
+            availability => availability,
         }
     }
 
@@ -233,92 +256,6 @@ impl Upstreams {
         }
     }
 
-    /// The plan of a resolution: which upstreams are asked, in order. `chance` is a random number.
-    ///
-    /// | primaries | targets |
-    /// |---|---|
-    /// | some not down | those, healthy before impaired, in turn; last a fallback |
-    /// | all down | fallbacks; last one primary within the outage budget |
-    ///
-    /// Primaries of one state come in the configured order, and over and over again until all sends
-    /// are planned. Fallbacks are only planned where they may be asked. A primary that is down is
-    /// asked all the same, since the breaker may be wrong.
-    #[must_use]
-    pub fn plan(&self, group: GroupId, class: Class, fallbacks: Fallbacks, chance: u64, now: Timestamp) -> Plan {
-        let attempts = &self.policy.attempts;
-        let sends = usize::try_from(attempts.sends).unwrap_or(1);
-        let mut targets = Vec::new();
-        let mut hedge = attempts.second_after;
-        if let Some(group) = self.group(group) {
-            let own = group.primaries();
-            let usable = self.usable(&own, now);
-            let fallbacks = match fallbacks {
-                Fallbacks::Asked => self.usable(&group.fallbacks, now),
-                Fallbacks::LeftOut => Vec::new(),
-            };
-            // The second send follows after four times the p99 round-trip time of the best primary.
-            if let Some(p99) = usable.first().and_then(|first| self.find(*first)?.p99()) {
-                hedge = (p99 * HEDGE_FACTOR).max(HEDGE_MIN);
-            }
-            if usable.is_empty() {
-                // No primary is usable: the fallbacks come first, and one send is kept for a
-                // primary that is drawn at random.
-                let primaries: Vec<UpstreamId> = own.iter().copied().filter(|id| !self.is_looping(*id, now)).collect();
-                targets.extend(fallbacks.iter().map(|id| self.target(*id, class, now)));
-                targets.truncate(sends.saturating_sub(1));
-                let pick = usize::try_from(chance % u64::try_from(primaries.len().max(1)).unwrap_or(1)).unwrap_or(0);
-                targets.extend(primaries.get(pick).map(|id| self.target(*id, Class::Outage, now)));
-            } else {
-                // The usable primaries come first, and one send is kept for a fallback.
-                let own = if fallbacks.is_empty() { sends } else { sends.saturating_sub(1).max(1) };
-                targets.extend(usable.iter().cycle().take(own).map(|id| self.target(*id, class, now)));
-                targets.extend(fallbacks.first().map(|id| self.target(*id, class, now)));
-            }
-        }
-        Plan { targets, timer: self.timer(group), hedge, deadline: self.deadline(group, now), linger: attempts.linger }
-    }
-
-    /// How long a client waits for a name of which nothing is remembered: only briefly when every
-    /// upstream that could be asked is down.
-    #[must_use]
-    pub fn deadline(&self, group: GroupId, now: Timestamp) -> Duration {
-        let attempts = &self.policy.attempts;
-        let asked = |group: &Group| {
-            [group.primaries().as_ref(), &group.fallbacks].iter().any(|own| !self.usable(own, now).is_empty())
-        };
-        if self.group(group).is_some_and(asked) {
-            attempts.deadline
-        } else {
-            attempts.deadline.min(attempts.second_after)
-        }
-    }
-
-    /// The target of one send to an upstream: its transport, and whether it is asked with EDNS.
-    #[must_use]
-    pub fn target(&self, id: UpstreamId, class: Class, now: Timestamp) -> Target {
-        let upstream = self.find(id);
-        let plain =
-            upstream.as_ref().is_some_and(|upstream| upstream.plain_until.load(Ordering::Relaxed) > now.as_micros());
-        Target {
-            upstream: id,
-            transport: upstream.map_or(Transport::Udp, |upstream| upstream.endpoint.transport),
-            extension: if plain { Extension::Plain } else { Extension::Edns },
-            class,
-        }
-    }
-
-    /// Of these upstreams those that are not down, healthy ones first.
-    fn usable(&self, ids: &[UpstreamId], now: Timestamp) -> Vec<UpstreamId> {
-        let mut usable: Vec<(UpstreamState, UpstreamId)> = ids
-            .iter()
-            .filter_map(|id| Some((self.find(*id)?.state(), *id)))
-            .filter(|(state, id)| *state != UpstreamState::Down && !self.is_looping(*id, now))
-            .collect();
-        // A stable sort: the configured order stays among those of one state.
-        usable.sort_by_key(|(state, _)| *state);
-        usable.into_iter().map(|(_, id)| id).collect()
-    }
-
     /// Whether an upstream is left out because it sends our own queries back.
     #[must_use]
     pub fn is_looping(&self, id: UpstreamId, now: Timestamp) -> bool {
@@ -326,27 +263,44 @@ impl Upstreams {
     }
 
     /// Changes an upstream's health, publishes the result, and logs a change of state.
-    fn update(&self, id: UpstreamId, change: impl FnOnce(&mut Health) -> Option<Transition>) -> Option<Transition> {
+    fn update(
+        &self,
+        id: UpstreamId,
+        now: Timestamp,
+        change: impl FnOnce(&mut Health) -> Option<Transition>,
+    ) -> Option<Transition> {
         // The state is published beside the lock, so that readers need not take it.
         let upstream = self.find(id)?;
-        let transition = {
+        let (transition, is_suspected) = {
             let mut health = upstream.health.lock();
+            let wanted = health.wants_witness();
             let transition = change(&mut health);
             upstream.state.store(encode_state(health.state()), Ordering::Relaxed);
-            transition
+            (transition, !wanted && health.wants_witness())
         };
-        for group in &upstream.groups {
-            self.publish(*group);
+        for id in &upstream.groups {
+            let Some(group) = self.group(*id) else { continue };
+            let before = group.availability();
+            self.publish(*id);
+            group.pacing.follow(before, group.availability(), now);
         }
-        // The end of an outage voids failures from before, and every change wakes the prober.
+        if transition.is_some() || is_suspected {
+            upstream.changed.notify_one();
+        }
+        // A recovery voids failures from before.
         let transition = transition?;
-        if transition.from == UpstreamState::Down {
+        if transition.to == UpstreamState::Healthy || transition.from == UpstreamState::Down {
             for group in upstream.groups.iter().filter_map(|group| self.group(*group)) {
-                group.recoveries.note_upstream();
+                group.recoveries.note_upstream(now);
             }
         }
-        upstream.changed.notify_one();
-        events::UpstreamChanged { upstream: &upstream.label, from: transition.from, to: transition.to }.emit();
+        events::UpstreamChanged {
+            upstream: &upstream.label,
+            from: transition.from,
+            to: transition.to,
+            evidence: &upstream.evidence(),
+        }
+        .emit();
         Some(transition)
     }
 
@@ -379,7 +333,10 @@ fn serves(upstream: &UpstreamPolicy, zone: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::budget::Class;
+    use crate::core::health::AttemptOutcome;
     use crate::core::testing::{name, policy};
+    use crate::core::upstream::Transport;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
@@ -394,7 +351,7 @@ mod tests {
     fn order(upstreams: &Upstreams, group: GroupId) -> Vec<usize> {
         upstreams
             .plan(group, Class::Miss, Fallbacks::Asked, 0, NOW)
-            .targets
+            .primaries
             .iter()
             .map(|target| target.upstream.index())
             .collect()
@@ -412,9 +369,13 @@ mod tests {
         Routes::new(&[]).group_of(ROOT)
     }
 
+    fn question() -> Key {
+        Key::new(&name("www.example.com"), 1, 1, crate::core::key::Dnssec::default())
+    }
+
     fn down(upstreams: &Upstreams, index: usize) {
         for _ in 0..5 {
-            let _ = upstreams.report(id(index), AttemptOutcome::Failed, NOW);
+            let _ = upstreams.report(id(index), &question(), AttemptOutcome::Failed, NOW);
         }
     }
 
@@ -433,33 +394,48 @@ mod tests {
     }
 
     #[test]
-    fn one_upstream_gets_all_three_attempts_and_two_take_turns() {
-        assert_eq!(order(&upstreams(&[upstream(1, Role::Primary, &[])]), root()), [0, 0, 0]);
-        let two = [upstream(1, Role::Primary, &[]), upstream(2, Role::Primary, &[])];
-        assert_eq!(order(&upstreams(&two), root()), [0, 1, 0]);
+    fn what_an_earlier_run_knew_counts_until_something_newer_is_known() {
+        let configured = [upstream(1, Role::Primary, &[])];
+        let before = upstreams(&configured);
+        down(&before, 0);
+        let known = before.remembered(NOW);
+        let resumed = |after: Duration| {
+            let next = upstreams(&configured);
+            next.resume(&known, NOW.plus(after));
+            next.availability(root())
+        };
+        assert_eq!(resumed(Duration::from_secs(60)), Availability::Down);
+        assert_eq!(resumed(Duration::from_secs(7_200)), Availability::Healthy, "that is too long ago");
+        let next = upstreams(&configured);
+        let _ = next.report(id(0), &question(), AttemptOutcome::Answered(Duration::from_millis(1)), NOW);
+        next.resume(&known, NOW);
+        assert_eq!(next.availability(root()), Availability::Healthy, "it has answered since");
+        assert!(next.next_witness(id(0), 0, NOW).is_none());
     }
 
     #[test]
-    fn the_fallback_is_last_while_a_primary_is_up_and_first_when_none_is() {
-        let upstreams = upstreams(&[upstream(1, Role::Primary, &[]), upstream(2, Role::Fallback, &[])]);
-        assert_eq!(order(&upstreams, root()), [0, 0, 1]);
-        down(&upstreams, 0);
-        assert_eq!(upstreams.availability(root()), Availability::Down);
-        assert_eq!(order(&upstreams, root()), [1, 0]);
-        assert_eq!(
-            upstreams.plan(root(), Class::Miss, Fallbacks::Asked, 0, NOW).targets.last().map(|target| target.class),
-            Some(Class::Outage)
-        );
+    fn trouble_of_one_zone_concerns_its_names_alone() {
+        let upstreams = upstreams(&[upstream(1, Role::Primary, &[])]);
+        let key = |text: &str| Key::new(&name(text), 1, 1, crate::core::key::Dnssec::default());
+        let group = upstreams.group(root()).unwrap();
+        for text in ["a.broken.test", "b.broken.test", "c.broken.test"] {
+            group.recoveries.note_failure(&key(text), 0, NOW);
+        }
+        assert_eq!(upstreams.availability_for(root(), &key("d.broken.test")), Availability::Impaired);
+        assert_eq!(upstreams.availability_for(root(), &key("www.example.com")), Availability::Healthy);
+        assert_eq!(upstreams.availability(root()), Availability::Healthy);
     }
 
     #[test]
-    fn a_sick_upstream_stands_behind_a_healthy_one() {
-        let upstreams = upstreams(&[upstream(1, Role::Primary, &[]), upstream(2, Role::Primary, &[])]);
-        let _ = upstreams.report(id(0), AttemptOutcome::Failed, NOW);
-        let _ = upstreams.report(id(0), AttemptOutcome::Failed, NOW);
-        assert_eq!((order(&upstreams, root()), upstreams.availability(root())), (vec![1, 0, 1], Availability::Healthy));
-        down(&upstreams, 0);
-        assert_eq!(order(&upstreams, root()), [1, 1, 1]);
+    fn a_witness_is_a_question_that_this_upstream_has_answered_itself() {
+        let upstreams = upstreams(&[upstream(1, Role::Primary, &[]), upstream(2, Role::Primary, &["corp.test"])]);
+        let quick = AttemptOutcome::Answered(Duration::from_millis(1));
+        let _ = upstreams.report(id(0), &question(), quick, NOW);
+        upstreams.report_overdue(id(1), &question(), NOW, NOW);
+        let (witness, _) = upstreams.ask_witness(id(1), NOW).unwrap();
+        assert_eq!(witness.key.name(), &*name("corp.test"), "nothing leaves its zone");
+        let (witness, _) = upstreams.ask_witness(id(0), NOW).unwrap();
+        assert_eq!(witness.key, question());
     }
 
     #[test]
@@ -467,7 +443,7 @@ mod tests {
         let upstreams = upstreams(&[upstream(1, Role::Primary, &[])]);
         down(&upstreams, 0);
         assert_eq!(upstreams.recoveries(root(), &name("www.example.com")), 0);
-        let _ = upstreams.report(id(0), AttemptOutcome::Answered(Duration::from_millis(1)), NOW);
+        let _ = upstreams.report(id(0), &question(), AttemptOutcome::Answered(Duration::from_millis(1)), NOW);
         assert_eq!(
             (upstreams.recoveries(root(), &name("www.example.com")), upstreams.availability(root())),
             (1, Availability::Impaired)
@@ -479,9 +455,9 @@ mod tests {
         let upstreams = upstreams(&[upstream(1, Role::Primary, &[]), upstream(2, Role::Primary, &[])]);
         assert!(upstreams.note_loop(id(0), NOW.plus(Duration::from_secs(60))));
         assert!(!upstreams.note_loop(id(0), NOW.plus(Duration::from_secs(60))));
-        assert_eq!(order(&upstreams, root()), [1, 1, 1]);
+        assert_eq!(order(&upstreams, root()), [1]);
         upstreams.clear_loop(id(0));
-        assert_eq!(order(&upstreams, root()), [0, 1, 0]);
+        assert_eq!(order(&upstreams, root()), [0, 1]);
     }
 
     #[test]
@@ -498,24 +474,34 @@ mod tests {
         down(&upstreams, 1);
         assert_eq!(upstreams.availability(root), Availability::Down);
         let before = upstreams.recoveries(root, &name("www.example.com"));
-        assert_eq!(upstreams.replace(&host(&[2, 3])), [id(3)]);
-        assert_eq!(order(&upstreams, root), [3, 3, 3], "the one that stays is still down");
-        assert_eq!(order(&upstreams, corp), [2, 2, 2], "other zones are untouched");
+        assert_eq!(upstreams.replace(&host(&[2, 3]), NOW), [id(3)]);
+        assert_eq!(order(&upstreams, root), [3], "the one that stays is still down");
+        assert_eq!(order(&upstreams, corp), [2], "other zones are untouched");
         assert_eq!(upstreams.availability(root), Availability::Healthy);
         assert_ne!(upstreams.recoveries(root, &name("www.example.com")), before, "failure notes are void");
         assert!(upstreams.find(id(0)).unwrap().is_retired());
         // A report that was under way does no harm.
         down(&upstreams, 0);
         assert_eq!(upstreams.availability(root), Availability::Healthy);
-        assert!(upstreams.replace(&host(&[])).is_empty());
+        assert!(upstreams.replace(&host(&[]), NOW).is_empty());
         assert_eq!(upstreams.all().len(), 3, "no addresses are no upstreams to take");
+    }
+
+    #[test]
+    fn an_address_that_changes_its_transport_is_another_upstream() {
+        let over = |transport| UpstreamPolicy { transport, ..upstream(1, Role::Primary, &[]) };
+        let upstreams = upstreams(&[over(Transport::Udp)]);
+        assert_eq!(upstreams.replace(&over(Transport::Tcp), NOW), [id(1)]);
+        assert_eq!(upstreams.all()[0].endpoint.transport, Transport::Tcp);
+        assert!(upstreams.find(id(0)).unwrap().is_retired());
+        assert!(upstreams.replace(&over(Transport::Tcp), NOW).is_empty());
     }
 
     #[test]
     fn a_thousand_replacements_take_no_more_memory_than_a_few() {
         let host = |port| UpstreamPolicy { name: "resolv.conf".to_owned(), ..upstream(port, Role::Primary, &[]) };
         let upstreams = upstreams(&[host(1)]);
-        let most = (2..1_000).flat_map(|port| upstreams.replace(&host(port))).max();
+        let most = (2..1_000).flat_map(|port| upstreams.replace(&host(port), NOW)).max();
         assert!(most.unwrap().index() <= 66, "{most:?}");
         assert_eq!(upstreams.all()[0].endpoint.address.port(), 999);
         assert_eq!(upstreams.availability(root()), Availability::Healthy);

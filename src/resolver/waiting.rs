@@ -5,20 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::context::Context;
 use super::flight::{NoAnswer, Progress};
 use super::front::Waiting;
+use super::last_resort::{self, is_better};
 use super::outage::Outages;
 use super::refreshes::RefreshQueue;
-use super::resolutions::join_or_start;
+use super::resolutions::{Turn, join_in_turn, join_or_start};
 use crate::core::answer::{self, Shown};
-use crate::core::budget::Class;
+use crate::core::budget::{Class, PacketClaim};
 use crate::core::classify::Failure;
-use crate::core::decision::{self, Freshness, KnownAction, Prefetch, UnknownAction};
+use crate::core::decision::{self, Freshness, KnownAction, Prefetch, Recheck, Refresh, UnknownAction};
 use crate::core::extended_error::ExtendedError;
 use crate::core::health::LATE;
+use crate::core::key::Key;
+use crate::core::policy::AddressOrder;
 use crate::core::question::ErrorRcode;
+use crate::core::rotation;
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
 use crate::memory::cached::{CachedAnswer, ResolutionFailure};
@@ -73,9 +78,12 @@ impl WaitingQueries {
                 } else {
                     tally.count(Answered::Fresh);
                 }
-                let mut out = vec![0; answer::room(&cached.entry)];
+                let mut out = vec![0; answer::room(&cached.entry).min(waiting.asked().limit())];
                 let length = answer::write_entry(&waiting.asked(), &cached.entry, shown, now, &mut out);
                 out.truncate(length);
+                if self.context.policy.addresses == AddressOrder::Rotated {
+                    rotation::rotate(&cached.entry, waiting.query.key.qtype(), cached.hits(), &mut out);
+                }
                 out
             }
             Reply::Failed(reason) => {
@@ -110,14 +118,47 @@ impl WaitingQueries {
         let context = &self.context;
         let (key, now) = (&waiting.query.key, context.now());
         let group = context.group_of(key);
-        match context.memory.find(key, now) {
-            Found::Answer(cached) => self.wait_for_refresh(waiting, cached, now).await,
-            Found::Failure(failed) => match decision::decide_unknown(context.recheck(key, group, &failed.note, now)) {
-                UnknownAction::CachedFailure => Reply::CachedFailure(failed.reason.clone()),
-                UnknownAction::Ask => self.wait_for_answer(waiting, group).await,
-            },
-            Found::Nothing => self.wait_for_answer(waiting, group).await,
+        let failed = match context.memory.find(key, now) {
+            Found::Answer(cached) => return self.wait_for_refresh(waiting, cached, now).await,
+            Found::Failure(failed) => Some(failed),
+            Found::Nothing => None,
+        };
+        if let Some(denial) = context.memory.store().find_denial(key, now) {
+            return Reply::Answer(denial, Shown::Fresh);
         }
+        let recheck = failed.as_ref().map_or(Recheck::Due, |failed| context.recheck(key, group, &failed.note, now));
+        match (decision::decide_unknown(recheck, context.upstreams.availability(group)), failed) {
+            (UnknownAction::NearestElseFailure, Some(failed)) => match &failed.last_resort {
+                Some(cached) if last_resort::is_fresh(cached, now) => Reply::Answer(Arc::clone(cached), Shown::Fresh),
+                Some(cached) => {
+                    Reply::Answer(Arc::clone(cached), Shown::Stale { ttl: context.policy.stale.answer_ttl })
+                }
+                None => Reply::CachedFailure(failed.reason.clone()),
+            },
+            (UnknownAction::NearestElseAsk, _) => match self.nearest(key) {
+                Some(reply) => reply,
+                None => self.wait_for_answer(waiting, group).await,
+            },
+            (UnknownAction::Ask | UnknownAction::NearestElseFailure, _) => self.wait_for_answer(waiting, group).await,
+        }
+    }
+
+    /// The sender of what goes upstream for a waiting query.
+    fn sender(&self, waiting: &Waiting) -> PacketClaim {
+        let client = self.context.sharing.identify(waiting.client.ip(), self.context.now());
+        PacketClaim { class: Class::Miss, client: Some(client) }
+    }
+
+    /// What is nearest to a question, as a reply; `None` when nothing is near.
+    fn nearest(&self, key: &Key) -> Option<Reply> {
+        let nearest = self.context.memory.nearest(key, self.context.now())?;
+        nearest.hit();
+        Some(Reply::Answer(nearest, Shown::Stale { ttl: self.context.policy.stale.answer_ttl }))
+    }
+
+    /// The reply when there is no answer: what is nearest, else SERVFAIL.
+    fn fail(&self, key: &Key, reason: ResolutionFailure) -> Reply {
+        self.nearest(key).unwrap_or(Reply::Failed(reason))
     }
 
     /// Waits for the refresh of a stale answer, which is the reply when the refresh takes too long.
@@ -127,8 +168,10 @@ impl WaitingQueries {
         let stale = Shown::Stale { ttl: context.policy.stale.answer_ttl };
         let freshness = if cached.is_fresh(now) { Freshness::Fresh(Prefetch::NotDue) } else { Freshness::Stale };
         let refresh = context.refresh_state(key, &cached, now);
-        match decision::decide_known(freshness, refresh, context.upstreams.availability(group)) {
+        match decision::decide_known(freshness, refresh, context.upstreams.availability_for(group, key)) {
             KnownAction::Fresh(_) => Reply::Answer(cached, Shown::Fresh),
+            // Until its turn comes, nothing is asked for the name.
+            KnownAction::StartRefresh if !context.upstreams.has_turn(&cached, now) => Reply::Answer(cached, stale),
             KnownAction::Stale(beside) => {
                 self.refreshes.start(beside, Class::Miss, key, &cached, now);
                 Reply::Answer(cached, stale)
@@ -136,7 +179,7 @@ impl WaitingQueries {
             KnownAction::AwaitRefresh | KnownAction::StartRefresh => {
                 // The stale answer is given at once when no refresh can be started, or when the
                 // client has lost its patience.
-                let Some(flight) = join_or_start(context, key, group, Class::Miss) else {
+                let Some(flight) = join_or_start(context, key, group, self.sender(waiting)) else {
                     return Reply::Answer(cached, stale);
                 };
                 if flight.is_retransmission(waiting.client, waiting.query.echo.id) {
@@ -149,24 +192,60 @@ impl WaitingQueries {
                 let rest = patience.saturating_sub(now.since(flight.began()));
                 match watch_until(flight.watch(), rest, InHand::StaleAnswer).await {
                     Some(Ok(resolved)) => self.show(resolved),
+                    // What an upstream marked as stale may still be newer than what is known here.
+                    Some(Err(NoAnswer { last_resort: Some(marked), .. })) if is_better(&marked, &cached) => {
+                        Reply::Answer(marked, stale)
+                    }
                     Some(Err(_)) | None => Reply::Answer(cached, stale),
                 }
             }
         }
     }
 
-    /// Waits for the answer to a name of which nothing is remembered.
+    /// Waits for the resolution of a question of which something else is known for the same name.
+    /// That counts as a stale answer: it is the reply when the resolution takes too long.
+    async fn wait_beside(&self, waiting: &Waiting, known: Arc<CachedAnswer>, group: GroupId) -> Reply {
+        let (context, key) = (&self.context, &waiting.query.key);
+        known.hit();
+        let reply = Reply::Answer(known, Shown::Stale { ttl: context.policy.stale.answer_ttl });
+        let Some(flight) = join_or_start(context, key, group, self.sender(waiting)) else { return reply };
+        let availability = context.upstreams.availability_for(group, key);
+        match decision::decide_known(Freshness::Stale, Refresh::Idle, availability) {
+            KnownAction::Fresh(_) | KnownAction::Stale(_) => reply,
+            KnownAction::AwaitRefresh | KnownAction::StartRefresh => {
+                let rest = context.upstreams.timer(group).saturating_sub(context.now().since(flight.began()));
+                match watch_until(flight.watch(), rest, InHand::StaleAnswer).await {
+                    Some(Ok(resolved)) => self.show(resolved),
+                    Some(Err(_)) | None => reply,
+                }
+            }
+        }
+    }
+
+    /// Waits for the answer to a name of which nothing is remembered; for a place among the
+    /// resolutions first, when too many are under way.
     async fn wait_for_answer(&self, waiting: &Waiting, group: GroupId) -> Reply {
-        let context = &self.context;
-        let failed = |failure| Reply::Failed(ResolutionFailure { failure, extended_errors: Box::default() });
-        let Some(flight) = join_or_start(context, &waiting.query.key, group, Class::Miss) else {
-            return failed(Failure::LocalLimit);
+        let (context, key) = (&self.context, &waiting.query.key);
+        if let Some(known) = context.memory.nearest_of_name(key, context.now()) {
+            return self.wait_beside(waiting, known, group).await;
+        }
+        let failed = |failure| self.fail(key, ResolutionFailure { failure, extended_errors: Box::default() });
+        let began = context.now();
+        let deadline = context.upstreams.deadline(group, began);
+        let client = context.sharing.identify(waiting.client.ip(), began);
+        let flight = match timeout(deadline, join_in_turn(context, key, group, client)).await {
+            Ok(Turn::Flight(flight)) => flight,
+            Ok(Turn::Answered(cached)) => return self.show_known(cached),
+            Err(_) => return failed(Failure::LocalLimit),
         };
-        let deadline = context.upstreams.deadline(group, context.now());
-        match watch_until(flight.watch(), deadline, InHand::Nothing).await {
+        let rest = deadline.saturating_sub(context.now().since(began));
+        match watch_until(flight.watch(), rest, InHand::Nothing).await {
             Some(Ok(resolved)) => self.show(resolved),
-            Some(Err(NoAnswer { truncated: Some(cached), .. })) => Reply::Answer(cached, Shown::Fresh),
-            Some(Err(NoAnswer { reason, truncated: None })) => Reply::Failed(reason),
+            Some(Err(NoAnswer { last_resort: Some(cached), .. })) if cached.entry.truncated => {
+                Reply::Answer(cached, Shown::Fresh)
+            }
+            Some(Err(NoAnswer { last_resort: Some(cached), .. })) => self.show_known(cached),
+            Some(Err(NoAnswer { reason, last_resort: None })) => self.fail(key, reason),
             None => failed(Failure::Timeout),
         }
     }
@@ -176,31 +255,33 @@ impl WaitingQueries {
     fn show(&self, resolved: Resolved) -> Reply {
         match resolved {
             Resolved::Upstream(cached) => Reply::Answer(cached, Shown::Fresh),
-            Resolved::SharedCache(cached) if cached.is_fresh(self.context.now()) => Reply::Answer(cached, Shown::Fresh),
-            Resolved::SharedCache(cached) => {
-                Reply::Answer(cached, Shown::Stale { ttl: self.context.policy.stale.answer_ttl })
-            }
+            Resolved::SharedCache(cached) => self.show_known(cached),
         }
+    }
+
+    /// Shows an answer that was not given just now, as fresh as it is.
+    fn show_known(&self, cached: Arc<CachedAnswer>) -> Reply {
+        let shown = if cached.is_fresh(self.context.now()) {
+            Shown::Fresh
+        } else {
+            Shown::Stale { ttl: self.context.policy.stale.answer_ttl }
+        };
+        Reply::Answer(cached, shown)
     }
 }
 
 /// Waits for news that end the wait; `None` when none came within `at_most`.
-///
-/// A client that joins a resolution which has already given up, and has nothing in hand, goes on
-/// waiting for its late answer.
 async fn watch_until(
     mut progress: watch::Receiver<Progress>,
     at_most: Duration,
     in_hand: InHand,
 ) -> Option<Result<Resolved, NoAnswer>> {
-    let joined_late = matches!(&*progress.borrow(), Progress::GaveUp(NoAnswer { truncated: None, .. }));
     let ends = |progress: &Progress| match (progress, in_hand) {
-        (Progress::Answered(_) | Progress::Recalled(_) | Progress::Ended(_), _)
-        | (Progress::Trouble | Progress::GaveUp(_), InHand::StaleAnswer) => true,
-        (Progress::GaveUp(_), InHand::Nothing) => !joined_late,
+        (Progress::Answered(_) | Progress::Recalled(_) | Progress::GaveUp(_) | Progress::Ended(_), _)
+        | (Progress::Trouble, InHand::StaleAnswer) => true,
         (Progress::Asking, _) | (Progress::Trouble, InHand::Nothing) => false,
     };
-    let waited = tokio::time::timeout(at_most, progress.wait_for(ends)).await;
+    let waited = timeout(at_most, progress.wait_for(ends)).await;
     match waited {
         Ok(Ok(news)) => match &*news {
             Progress::Answered(cached) => Some(Ok(Resolved::Upstream(Arc::clone(cached)))),

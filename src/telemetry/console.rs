@@ -16,6 +16,8 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use super::output;
+
 /// Standard output cannot be written, for another reason than that its reader is gone.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output: {0}")]
@@ -43,9 +45,9 @@ pub fn complain(what: impl Display) {
 }
 
 /// Writes a line to standard error with one system call, so that other writers' text is not mixed
-/// into it.
+/// into it. In a process that lives long, a thread does that ([`output`]).
 pub fn remark(line: impl Display) {
-    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+    output::write(format!("{line}\n").as_bytes());
 }
 
 /// Whether a write failed because the reader of the output is gone.

@@ -18,17 +18,23 @@ mod state_file;
 mod unwanted_traffic;
 mod upstreams;
 
-pub use admin::{AdminListening, AdminUnavailable, CacheFlushed, CacheImported, SeedRead, SeedUnusable};
+pub use admin::{
+    AdminListening, AdminReadOnly, AdminUnavailable, CacheFlushed, CacheImported, SeedLate, SeedRead, SeedUnusable,
+};
 pub use critical::{CriticalNameTroubled, CriticalNameWell, CriticalNamesKnown, ReadyWithout};
 pub use hosts::{HostsRead, HostsUnusable};
-pub use process::{Draining, Listening, Ready, Stopped, ThreadRestarted};
+pub use process::{
+    AddressMissing, CapacityShrunk, ConfigurationDoubtful, Draining, Listening, LogLinesDropped, Ready, SocketsLacking,
+    Stopped, TaskRestarted, ThreadPanicked, ThreadRestarted,
+};
 #[cfg(feature = "shared-cache")]
 pub use shared_cache::{
-    SharedCacheBack, SharedCacheFilled, SharedCacheIgnoredEntries, SharedCacheLost, SharedCacheReached,
-    SharedCacheRejectsWrites, SharedCacheUnusable,
+    SharedCacheBack, SharedCacheFilesKept, SharedCacheFilesRenewed, SharedCacheFilled, SharedCacheIgnoredEntries,
+    SharedCacheLost, SharedCacheReached, SharedCacheRejectsWrites, SharedCacheUnusable,
 };
-pub use state_file::{StateFailing, StateLoaded, StateSetAside, StateWorking};
+pub use state_file::{StateAnswers, StateDamaged, StateFailing, StateLoaded, StateSetAside, StateWorking};
 pub use unwanted_traffic::{UnwantedTraffic, UnwantedTrafficSeen};
 pub use upstreams::{
-    HostUpstreamsChanged, HostUpstreamsUnusable, LoopFound, OutageBegan, OutageEnded, UpstreamChanged,
+    HostUpstreamsChanged, HostUpstreamsUnusable, LoopFound, OutageBegan, OutageEnded, TroubleBegan, TroubleEnded,
+    UpstreamChanged,
 };

@@ -10,6 +10,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::output::LogOutput;
 use crate::core::policy::LogFormat;
 
 /// Starts the log of the whole process; does nothing when the log was started before.
@@ -18,7 +19,7 @@ pub fn start(level: LevelFilter, format: LogFormat) {
     let others = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::WARN) };
     let targets = Targets::new().with_default(others).with_target("holdover", level);
     let lines =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+        tracing_subscriber::fmt::layer().with_writer(LogOutput::default).with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(targets);
     let _ = match format {
         LogFormat::Text => registry.with(lines.with_target(false)).try_init(),

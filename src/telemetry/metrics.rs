@@ -9,12 +9,12 @@
 //! clock of its host jumps.
 //!
 //! Labels have few values by construction: outcomes, classes, zones and upstreams of the
-//! configuration, and the critical names that the operator lists. No name that a client asks for
-//! becomes a label.
+//! configuration, the critical names that the operator lists, and five clients at a time. No name
+//! that a client asks for becomes a label.
 
 use super::metric::{Measure, Metric, MetricKind, Value, by, labelled, real, whole};
 use super::samples::{
-    answers_of, attempts, critical, outages, round_trips, stale_ages, state_file, states, traffic, zones,
+    answers_of, attempts, critical, outages, round_trips, stale_ages, state_file, states, traffic, witnesses, zones,
 };
 use super::tally::{ConnectionEvent, UpstreamTraffic};
 
@@ -65,6 +65,9 @@ metrics! {
         "Time until the first name served stale in the current outage reaches its maximum stale and is not \
          answered any more; absent without such a name."
         |own| outages(own, |current| current.time_to_cliff_seconds.map(Value::Real));
+    "troubled_questions" Gauge Count ["zone"]
+        "Names and types that fail although the upstreams of the zone are healthy, 64 at the most; absent without one."
+        |own| own.troubles.iter().map(|own| labelled("zone", &own.zone, own.questions)).collect();
     "upstream_state" Gauge Count ["upstream" "state"]
         "1 for the state in which the upstream is: healthy, impaired or down."
         states;
@@ -80,6 +83,9 @@ metrics! {
     "upstream_overdue_attempts" Counter Count ["upstream"]
         "Attempts that were not answered within 200 ms, whatever they came to in the end."
         |own| own.upstreams.iter().map(|own| labelled("upstream", &own.upstream, own.overdue_attempts)).collect();
+    "upstream_witnesses" Counter Count ["upstream" "outcome"]
+        "Questions that the upstream had answered lately, with which it was asked whether it is well."
+        witnesses;
     "upstream_packets" Counter Count ["class"] "Queries sent to upstreams, by class of the packet budget."
         |own| own.packets.iter().map(|(class, packets)| labelled("class", class, packets.sent)).collect();
     "upstream_packets_over_budget" Counter Count ["class"]
@@ -102,12 +108,36 @@ metrics! {
          duplicate after a retry."
         |own| by("reason", &own.ignored_responses);
     "tcp_connections" Counter Count ["outcome"] "TCP connections of clients, by whether they were accepted."
-        |own| by("outcome", own.tcp_connections.iter().filter(|(event, _)| *event != ConnectionEvent::Evicted.label()));
+        |own| by("outcome", own.tcp_connections.iter().filter(|(event, _)| {
+            ConnectionEvent::ALL.iter().any(|kind| kind.label() == *event && !kind.is_closing())
+        }));
     "tcp_connections_evicted" Counter Count []
         "Accepted TCP connections of clients that were closed to accept a new one within listen.tcp_connections."
         |own| whole(own.tcp_connections.get(ConnectionEvent::Evicted.label()).copied().unwrap_or_default());
+    "tcp_connections_cut" Counter Count ["reason"]
+        "Accepted TCP connections of clients that were closed, by reason: over_bytes (all connections together held \
+         more than 8 MiB, and those of this client the most), query_too_long (a query above 4 KiB)."
+        |own| by("reason", own.tcp_connections.iter().filter(|(event, _)| {
+            [ConnectionEvent::OverBytes, ConnectionEvent::QueryTooLong].iter().any(|kind| kind.label() == *event)
+        }));
     "resolutions_in_flight" Gauge Count [] "Resolutions in flight."
         |own| whole(own.resolutions_in_flight);
+    "queries_shed" Counter Count ["place"]
+        "Queries that lost a place so that other clients had their share, by the place: arrival, waiting, resolution."
+        |own| by("place", &own.queries_shed);
+    "client_resolutions" Gauge Count ["client"]
+        "Resolutions in flight for a client, for the five clients at most for which most is under way."
+        |own| own.top_clients.iter().map(|own| labelled("client", &own.client, own.resolutions)).collect();
+    "client_packets_last_second" Gauge Count ["client"]
+        "Packets that were sent to upstreams in the last second, for the same clients."
+        |own| own.top_clients.iter().map(|own| labelled("client", &own.client, own.packets)).collect();
+    "upstream_sockets_lacking" Counter Count []
+        "Times that no descriptor or local port was to be had for a query to an upstream, which was tried again."
+        |own| whole(own.upstream_sockets_lacking);
+    "task_restarts" Counter Count ["task"] "Times that a task of the process failed and was started again."
+        |own| by("task", &own.task_restarts);
+    "log_lines_dropped" Counter Count [] "Lines of the log that were dropped, because standard error took no more."
+        |own| whole(own.log_lines_dropped);
     "cache_entries" Gauge Count ["kind"]
         "Remembered answers, by kind: positive, negative, and failures of names without an answer."
         |own| answers_of(own, |size| size.entries);
@@ -131,6 +161,9 @@ metrics! {
         |own| state_file(own, |file| Some(Value::Whole(file.entries)));
     "state_file" Gauge Bytes [] "Size of the state file; absent without one."
         |own| state_file(own, |file| Some(Value::Whole(file.bytes)));
+    "state_file_damaged_rows" Counter Count []
+        "Rows of the state file that were damaged when it was read, and were dropped; absent without one."
+        |own| state_file(own, |file| Some(Value::Whole(file.damaged_rows)));
     "shared_cache_working" Gauge Count [] "1 while the shared cache is read and written; absent without one."
         |own| own.shared_cache.iter().flat_map(|cache| whole(u64::from(cache.working))).collect();
     "shared_cache_failing" Gauge Seconds [] "Time for which the shared cache could not be used; absent while it works."

@@ -11,11 +11,14 @@
 //! durations are measured by the sidecar at the moment of the reading, so they stay right when the
 //! wall clock of its host jumps.
 
+mod bounded;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::bounded::{CacheReading, ClientReading, PacketReading, ShrunkReading, StoreSizeReading};
 use super::tally::{Answered, STALE_AGES, StaleAges, Tally};
 
 /// The state of a running sidecar at one moment.
@@ -44,16 +47,41 @@ pub struct Reading {
     pub unusable_responses: BTreeMap<String, u64>,
     /// Responses that were ignored because they belong to no query, by reason.
     pub ignored_responses: BTreeMap<String, u64>,
-    /// TCP connections of clients, by event: accepted, not allowed, evicted, over the limit.
+    /// TCP connections of clients, by event: accepted, not allowed, evicted, over the
+    /// limit, over the bytes, closed for a long query.
     pub tcp_connections: BTreeMap<String, u64>,
     /// Outages of each zone that has upstreams of its own.
     pub outages: Vec<OutageReading>,
+    /// Names that fail although the upstreams of their zone are healthy.
+    #[serde(default)]
+    pub troubles: Vec<TroubleReading>,
     /// Number and size of the answers that are remembered.
     pub cache: CacheReading,
     /// Answers that were learned since the start, by their origin, such as an upstream or a seed.
     pub answers_learned: BTreeMap<String, u64>,
     /// Number of resolutions in flight, each of which may serve several clients.
     pub resolutions_in_flight: u64,
+    /// Number of queries that lost a place so that other clients had their share, by the place:
+    /// `arrival`, `waiting`, `resolution`. They were answered with what was remembered, else with
+    /// SERVFAIL.
+    #[serde(default)]
+    pub queries_shed: BTreeMap<String, u64>,
+    /// What was made smaller at the start, because it did not fit into the limits of the process.
+    #[serde(default)]
+    pub shrunk: Vec<ShrunkReading>,
+    /// Number of times that no socket was to be had for a query to an upstream, because
+    /// descriptors or local ports had run out. The query was tried again a moment later.
+    #[serde(default)]
+    pub upstream_sockets_lacking: u64,
+    /// The clients for which most is under way at present, at most five, the heaviest first.
+    #[serde(default)]
+    pub top_clients: Vec<ClientReading>,
+    /// Number of times that each task of the process failed and was started again.
+    #[serde(default)]
+    pub task_restarts: BTreeMap<String, u64>,
+    /// Number of lines of the log that were dropped, because standard error took no more.
+    #[serde(default)]
+    pub log_lines_dropped: u64,
     /// Status of the state file; `null` when no state file is configured.
     pub state_file: Option<StateFileReading>,
     /// Status and counters of the shared cache; `null` when none is configured.
@@ -93,16 +121,37 @@ pub struct UpstreamReading {
     /// Number of attempts that were not answered within 200 ms. Each of them is also counted in
     /// `attempts` when it ends.
     pub overdue_attempts: u64,
+    /// Time since the state last changed, in seconds; `null` when it has not changed since the
+    /// start.
+    #[serde(default)]
+    pub state_age_seconds: Option<f64>,
+    /// Number of witnesses by their outcome: questions that the upstream had answered lately, with
+    /// which it was asked whether it is well. `in_time`, `late` (counted as `silent` before),
+    /// `unusable`, `inconclusive`, `silent`, `failed`.
+    #[serde(default)]
+    pub witnesses: BTreeMap<String, u64>,
 }
 
-/// Queries to upstreams of one class of the packet budget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PacketReading {
-    /// Number of queries of this class that were sent.
-    pub sent: u64,
-    /// Number of queries that the packet budget did not allow when they were due. They were sent
-    /// later, or not at all.
-    pub over_budget: u64,
+/// Names that fail although the upstreams are healthy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TroubleReading {
+    /// Zone of the upstreams that are asked for these names, `.` for all names.
+    pub zone: String,
+    /// Number of questions (a name and a type) in trouble, as far as they are kept: at most 64.
+    pub questions: u64,
+    /// The zones and types in which names fail everywhere.
+    pub charges: Vec<ChargeReading>,
+}
+
+/// A zone or a type in which names fail everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChargeReading {
+    /// The zone or the type, such as `zone broken.example. A` or `type AAAA`.
+    pub charged: String,
+    /// Number of its names that fail, as far as they are kept.
+    pub names: u64,
+    /// Time since the first of them failed, in seconds.
+    pub duration_seconds: f64,
 }
 
 /// The outages of one zone.
@@ -135,30 +184,6 @@ pub struct CurrentOutageReading {
     pub time_to_cliff_seconds: Option<f64>,
 }
 
-/// Number and size of the answers that are remembered, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CacheReading {
-    /// Number and size of positive answers.
-    pub positive: StoreSizeReading,
-    /// Number and size of negative answers: NODATA and NXDOMAIN.
-    pub negative: StoreSizeReading,
-    /// Number and size of resolution failures of names without any answer (RFC 9520).
-    pub failure: StoreSizeReading,
-    /// Number of answers whose TTL has ended and that can be served stale.
-    pub expired_entries: u64,
-    /// Limit of the memory for positive answers, in bytes.
-    pub limit_bytes: u64,
-}
-
-/// Number and size of remembered answers of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoreSizeReading {
-    /// Number of remembered answers of this kind.
-    pub entries: u64,
-    /// Memory that the answers of this kind take, bookkeeping included, in bytes.
-    pub bytes: u64,
-}
-
 /// Status of the state file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StateFileReading {
@@ -176,6 +201,9 @@ pub struct StateFileReading {
     pub bytes: u64,
     /// Time for which the state file could not be used, in seconds; `null` while it is working.
     pub failing_seconds: Option<f64>,
+    /// Number of rows of the state file that were damaged when it was read, and were dropped.
+    #[serde(default)]
+    pub damaged_rows: u64,
 }
 
 /// Status and counters of the cache that the instances of a group share.
@@ -282,12 +310,23 @@ pub(crate) mod testing {
                 rtt_p99_seconds: Some(0.0021),
                 attempts: attempts.iter().zip(1..).map(|(end, count)| ((*end).to_owned(), count)).collect(),
                 overdue_attempts: 5,
+                state_age_seconds: Some(721.0),
+                witnesses: BTreeMap::from([("in_time".to_owned(), 7), ("silent".to_owned(), 360)]),
+            }],
+            troubles: vec![TroubleReading {
+                zone: "corp.example.com.".to_owned(),
+                questions: 13,
+                charges: vec![ChargeReading {
+                    charged: "zone broken.corp.example.com. A".to_owned(),
+                    names: 12,
+                    duration_seconds: 180.0,
+                }],
             }],
             packets: BTreeMap::from([("miss".to_owned(), PacketReading { sent: 5, over_budget: 1 })]),
             upstream_traffic: UpstreamCounters::default().traffic().by_label(),
             unusable_responses: BTreeMap::from([("servfail".to_owned(), 2)]),
             ignored_responses: BTreeMap::from([("wrong_id".to_owned(), 3)]),
-            tcp_connections: BTreeMap::from([("accepted".to_owned(), 1)]),
+            tcp_connections: ["accepted", "over_bytes", "query_too_long"].map(|event| (event.to_owned(), 1)).into(),
             outages: vec![OutageReading { zone: ".".to_owned(), begun: 1, current: Some(current_outage()) }],
             cache: CacheReading {
                 positive: StoreSizeReading { entries: 30, bytes: 12_000 },
@@ -297,6 +336,24 @@ pub(crate) mod testing {
             },
             answers_learned: BTreeMap::from([("upstream".to_owned(), 60), ("seed".to_owned(), 4)]),
             resolutions_in_flight: 1,
+            shrunk: vec![ShrunkReading {
+                what: "cache.size".to_owned(),
+                configured: 8 << 20,
+                fits: 5 << 20,
+                limit: "23068672 bytes of memory (cgroup): raise it, or lower cache.size".to_owned(),
+            }],
+            upstream_sockets_lacking: 2,
+            queries_shed: BTreeMap::from([("resolution".to_owned(), 17)]),
+            top_clients: vec![ClientReading {
+                client: "10.1.2.3".to_owned(),
+                resolutions: 812,
+                queued: 40,
+                waiting: 900,
+                packets: 779,
+                shed: 17,
+            }],
+            task_restarts: BTreeMap::from([("background".to_owned(), 1)]),
+            log_lines_dropped: 3,
             state_file: Some(StateFileReading {
                 path: "/var/lib/holdover/state".to_owned(),
                 problem: Some("no space left".to_owned()),

@@ -1,5 +1,7 @@
 //! The samples of those metrics that have one for each zone, upstream, kind or name.
 
+use std::collections::BTreeMap;
+
 use super::metric::{Sample, Value, labelled};
 use super::reading::{
     CriticalReading, CurrentOutageReading, OutageReading, Reading, StateFileReading, StoreSizeReading, UpstreamReading,
@@ -38,12 +40,22 @@ pub(super) fn states(reading: &Reading) -> Vec<Sample> {
 
 /// One sample for each upstream and end of an attempt.
 pub(super) fn attempts(reading: &Reading) -> Vec<Sample> {
-    let of = |upstream: &str, end: &str, count: u64| Sample {
-        labels: vec![("upstream", upstream.to_owned()), ("outcome", end.to_owned())],
+    outcomes(reading, |own| &own.attempts)
+}
+
+/// One sample for each upstream and outcome of a witness.
+pub(super) fn witnesses(reading: &Reading) -> Vec<Sample> {
+    outcomes(reading, |own| &own.witnesses)
+}
+
+/// One sample for each upstream and outcome of something that is counted for it.
+fn outcomes(reading: &Reading, counts: fn(&UpstreamReading) -> &BTreeMap<String, u64>) -> Vec<Sample> {
+    let of = |upstream: &str, outcome: &str, count: u64| Sample {
+        labels: vec![("upstream", upstream.to_owned()), ("outcome", outcome.to_owned())],
         value: Value::Whole(count),
     };
     let each = reading.upstreams.iter();
-    each.flat_map(|own| own.attempts.iter().map(move |(end, count)| of(&own.upstream, end, *count))).collect()
+    each.flat_map(|own| counts(own).iter().map(move |(outcome, count)| of(&own.upstream, outcome, *count))).collect()
 }
 
 /// One sample for each upstream whose round-trip times are known.

@@ -27,6 +27,8 @@ labelled! {
         /// No server accepts writes: the sentinels or the cluster know no primary server, or the
         /// primary server is being replaced.
         NoPrimary = "no_primary",
+        /// The server says that another one has the keys, although no cluster is configured.
+        Redirected = "redirected",
         /// The server answers that it cannot serve at present.
         Unavailable = "unavailable",
         /// The server at the configured address speaks another protocol than Valkey and Redis.
@@ -53,6 +55,9 @@ impl SharedCacheTrouble {
                 "the server rejects the user or password, or does not let the user read and write holdover:*"
             }
             Self::NoPrimary => "no primary server is known",
+            Self::Redirected => {
+                "the server is a member of a cluster and names another one; write redis-cluster:// in shared_cache.url"
+            }
             Self::Unavailable => "the server answers that it cannot serve at present",
             Self::Protocol => "the server at this address is neither Valkey nor Redis",
         }

@@ -29,6 +29,21 @@ pub struct FileGivenBack<'a> {
     pub why: GiveBackReason,
 }
 
+/// Somebody else has written `resolv.conf`, which does not name holdover any more.
+#[derive(Debug)]
+pub struct FileNamesOthers<'a> {
+    /// Path of the `resolv.conf`.
+    pub path: &'a Path,
+}
+
+impl FileNamesOthers<'_> {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        let path = self.path.display();
+        warn!(%path, "another program has written this file, and nobody asks holdover any more: it is left as it is");
+    }
+}
+
 /// Why `resolv.conf` was given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GiveBackReason {

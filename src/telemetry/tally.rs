@@ -6,7 +6,7 @@
 //! tallies up when they are read. Everything that is counted less often than once per query has one
 //! group of [`Counters`] that all threads share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::counters::Counters;
@@ -43,6 +43,20 @@ labelled! {
         Dropped = "dropped",
         /// The query got no response, because its client's address is not allowed.
         NotAllowed = "not_allowed",
+    }
+}
+
+labelled! {
+    /// The place that a query of a client had to give up, so that other clients have their share.
+    /// It was answered with what is remembered, else with SERVFAIL.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Shed {
+        /// A place in the queue between the threads that receive and the resolver.
+        Arrival = "arrival",
+        /// A place among the queries that wait.
+        Waiting = "waiting",
+        /// A place among the resolutions.
+        Resolution = "resolution",
     }
 }
 
@@ -182,6 +196,23 @@ labelled! {
         /// The connection was closed at once, because the limit was reached and no other connection
         /// could be closed instead.
         OverLimit = "over_limit",
+        /// The connection had been accepted, and was closed because all connections together held
+        /// too many bytes and those of its client the most.
+        OverBytes = "over_bytes",
+        /// The connection had been accepted, and was closed because of a query that is longer than
+        /// any that is taken.
+        QueryTooLong = "query_too_long",
+    }
+}
+
+impl ConnectionEvent {
+    /// Whether the event is the closing of a connection that had been accepted.
+    #[must_use]
+    pub const fn is_closing(self) -> bool {
+        match self {
+            Self::Evicted | Self::OverBytes | Self::QueryTooLong => true,
+            Self::Accepted | Self::NotAllowed | Self::OverLimit => false,
+        }
     }
 }
 
@@ -212,6 +243,10 @@ labelled! {
 pub struct UpstreamCounters {
     traffic: Counters<UpstreamTraffic>,
     ignored: Counters<Mismatch>,
+    /// Sockets that were not to be had.
+    lacking: AtomicU64,
+    /// Whether it was said that sockets are not to be had.
+    said: AtomicBool,
 }
 
 impl UpstreamCounters {
@@ -230,6 +265,19 @@ impl UpstreamCounters {
     #[must_use]
     pub const fn traffic(&self) -> &Counters<UpstreamTraffic> {
         &self.traffic
+    }
+
+    /// Counts that no descriptor or local port was to be had; true for the first time of all, which
+    /// is said in the log.
+    pub fn lack(&self) -> bool {
+        self.lacking.fetch_add(1, Ordering::Relaxed);
+        !self.said.swap(true, Ordering::Relaxed)
+    }
+
+    /// The number of times that no descriptor or local port was to be had.
+    #[must_use]
+    pub fn lacking(&self) -> u64 {
+        self.lacking.load(Ordering::Relaxed)
     }
 
     /// Counts a response that was ignored because it belongs to no query.

@@ -70,10 +70,21 @@ impl UpstreamTransport for Scripted {
 fn respond(query: &[u8]) -> Vec<u8> {
     let name_end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap() + 1;
     let mut response = query[..name_end + 4].to_vec();
-    let failing = query[13..].starts_with(b"fail");
-    let (rcode, answers) = if failing { (2, 0) } else { (0, 1) };
-    response[2..12].copy_from_slice(&[0x81, 0x80 | rcode, 0, 1, 0, answers, 0, 0, 0, 0]);
-    if !failing {
+    let (failing, denied) = (query[13..].starts_with(b"fail"), query[13..].starts_with(b"denied"));
+    let (rcode, answers, authorities) = match (failing, denied) {
+        (true, _) => (2, 0, 0),
+        (_, true) => (3, 0, 1),
+        _ => (0, 1, 0),
+    };
+    response[2..12].copy_from_slice(&[0x81, 0x80 | rcode, 0, 1, 0, answers, 0, authorities, 0, 0]);
+    if denied {
+        // An SOA of the root, whose MINIMUM is the TTL.
+        response.extend([0, 0, 6, 0, 1]);
+        response.extend(TTL.to_be_bytes());
+        response.extend([0, 22, 0, 0]);
+        response.extend([1, 3600, 1200, 604_800, TTL].iter().flat_map(|number| number.to_be_bytes()));
+    }
+    if answers > 0 {
         response.extend([0xc0, 12, 0, 1, 0, 1]);
         response.extend(TTL.to_be_bytes());
         response.extend([0, 4, 192, 0, 2, 1]);

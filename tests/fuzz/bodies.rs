@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use holdover::adapters::{resolv_conf, seed};
+use holdover::adapters::{self, seed};
 use holdover::config;
 use holdover::config::settings::Settings;
 use holdover::core::answer::{self, Asked, ClientTransport, Shown, UDP_MAX, UDP_PLAIN};
@@ -18,7 +18,9 @@ use holdover::core::message::{Header, Records};
 use holdover::core::policy::Policy;
 use holdover::core::question::{self, Received};
 use holdover::core::record;
+use holdover::core::resolv_conf::{ResolvConfWriter, docker_forwards_to, is_marked};
 use holdover::core::restore::{self, Shift};
+use holdover::core::takeover::{KeptOriginal, Was};
 use holdover::core::time::Timestamp;
 
 /// The body of one target.
@@ -29,6 +31,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("question", question),
     ("response", response),
     ("config", config),
+    ("resolv_conf", resolv_conf),
     ("seed", seed),
     ("record", record),
     ("hosts", hosts),
@@ -134,10 +137,24 @@ fn serve(entry: &Entry) {
     }
 }
 
-/// Texts that operators write: a configuration file and a `resolv.conf`.
+/// A `resolv.conf`, and the original of one that is kept in a file or in a text of holdover.
+pub fn resolv_conf(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = adapters::resolv_conf::nameservers(&text);
+    let _ = docker_forwards_to(&text);
+    let _ = ResolvConfWriter::of(&text, None);
+    if let Ok(kept) = KeptOriginal::read(bytes) {
+        assert_eq!(KeptOriginal::read(&kept.write()).as_ref(), Ok(&kept), "what is read is what was written");
+    }
+    let was = Was::File { mode: 0o644, owner: 0, group: 0 };
+    if let Some(recovered) = KeptOriginal::recover(&text, &was, "/etc/resolv.conf") {
+        assert!(is_marked(&text) && recovered.original.len() <= bytes.len());
+    }
+}
+
+/// A configuration file.
 pub fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let _ = resolv_conf::nameservers(&text);
     match config::file::parse("holdover.toml", &text).and_then(|layer| config::validate::validate(&layer)) {
         Ok(settings) => {
             assert!(!settings.listen.addresses.is_empty());

@@ -2,6 +2,7 @@
 //! limits.
 
 mod bounds;
+mod changes;
 mod memory;
 mod sidecar;
 mod telling;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::binary::*;
+use crate::support::waiting::eventually;
 
 /// `ready.holdover.invalid. A`, as `holdover check` asks for it.
 const CHECK: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x05ready\x08holdover\x07invalid\0\0\x01\0\x01";
@@ -98,4 +99,42 @@ fn wrong_arguments_say_what_is_allowed() {
     let done = check(&["--server", "localhost"]);
     assert_eq!(done.code(), 64);
     assert!(done.stderr.contains("an IP address with an optional port"), "{}", done.stderr);
+}
+
+/// Stops one thread of a process, and no other, until the test thread ends; false where that is not
+/// allowed.
+#[allow(unsafe_code, reason = "there is no other way to stop one thread alone")]
+fn stop_thread(thread: u32) -> bool {
+    let thread = libc::pid_t::try_from(thread).unwrap();
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: both requests only name a thread; neither reads nor writes memory of this process.
+    unsafe {
+        libc::ptrace(libc::PTRACE_SEIZE, thread, nothing, nothing) == 0
+            && libc::ptrace(libc::PTRACE_INTERRUPT, thread, nothing, nothing) == 0
+    }
+}
+
+#[test]
+fn a_sidecar_in_which_nothing_moves_any_more_is_not_healthy_although_it_answers() {
+    let (listen, dead) = (loopback().to_string(), loopback().to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let admin = folder.path().join("admin.sock").to_string_lossy().into_owned();
+    let mut sidecar =
+        Running::spawn(holdover().args(["serve", "--listen", &listen, "--upstream", &dead, "--admin", &admin]));
+    sidecar.wait_for("ready").expect("it starts");
+    assert_eq!(check(&["--server", &listen]).code(), 0);
+    // The runtime of all tasks is the first thread; queries arrive on others.
+    if !stop_thread(sidecar.id()) {
+        eprintln!("skipped: threads cannot be stopped here");
+        return;
+    }
+    eventually("it is not healthy", Duration::from_secs(10), || check(&["--server", &listen, "--alive"]).code() == 1);
+    let done = check(&["--server", &listen]);
+    assert!(done.stderr.contains("does not resolve or recover any more"), "{}", done.stderr);
+    let mut socket = std::os::unix::net::UnixStream::connect(&admin).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
 }

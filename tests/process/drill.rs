@@ -129,6 +129,39 @@ fn killed_in_the_middle_of_the_outage_and_started_again_it_knows_every_name() {
 }
 
 #[test]
+fn questions_that_the_fault_concerns_and_all_others_are_counted_apart() {
+    let (_, report) = drill(&["--scenario", "zone", "--duration", "6s"]);
+    expect_complete(&report, "zone");
+    for column in ["with", "without"] {
+        let of = |group: &str| report[column]["groups"][group]["fault"]["queries"].as_u64().unwrap();
+        assert!(of("affected") > 0 && of("known") > of("affected"), "{report:#}");
+        let all = report[column]["phases"]["fault"]["queries"].as_u64().unwrap();
+        assert_eq!(of("known") + of("affected"), all, "{report:#}");
+        assert!(report[column]["groups"].get("cold").is_none(), "{report:#}");
+    }
+    assert!(report["outages"]["whole_run"].is_u64() && report["outages"]["after_heal"].is_u64(), "{report:#}");
+    let measured = report["checks"][0]["measured"].as_str().unwrap();
+    assert!(measured.contains(" of "), "each promise says its figure: {measured}");
+}
+
+#[test]
+fn cold_names_are_asked_for_once_each_and_resolve_while_all_is_well() {
+    let (_, report) = drill(&["--scenario", "slow-authority", "--duration", "6s"]);
+    expect_complete(&report, "slow-authority");
+    let cold = &report["with"]["groups"]["cold"]["warm-up"];
+    assert!(cold["queries"].as_u64().is_some_and(|queries| queries > 5), "{report:#}");
+    assert_eq!(cold["answered_percent"], 100.0, "{report:#}");
+}
+
+#[test]
+fn a_scenario_can_choose_its_rate_and_its_names() {
+    let (_, report) = drill(&["--scenario", "low-rate", "--duration", "6s"]);
+    assert_eq!((report["qps"].as_u64(), report["names"].as_u64()), (Some(1), Some(10)), "{report:#}");
+    let queries = |phase: &str| report["with"]["phases"][phase]["queries"].as_u64().unwrap();
+    assert_eq!(["warm-up", "fault", "heal"].map(queries).iter().sum::<u64>(), 6, "{report:#}");
+}
+
+#[test]
 fn the_table_shows_both_columns_and_the_verdict() {
     let ended = Running::spawn(holdover().args(["drill", "--qps", "50", "--names", "10", "--duration", "4s"]))
         .finish(DRILL_PATIENCE);
@@ -199,6 +232,7 @@ fn a_relay_without_a_memory_fails() {
     let (ended, report) = drill(&["--duration", "6s", "--target", &target, "--upstream-listen", &upstream.to_string()]);
     assert_eq!(ended.code(), 1, "{report:#}");
     expect_complete(&report, "blackhole");
+    assert!(report["outages"].is_null(), "the drill cannot look into another resolver: {report:#}");
     assert_eq!(report["passed"], false);
     assert_eq!(report["checks"][0]["kept"], false, "{report:#}");
     let with = &report["with"]["phases"];
@@ -211,6 +245,20 @@ fn a_relay_without_a_memory_fails() {
     assert!(with["fault"]["answered_percent"].as_f64().is_some_and(|percent| percent < 70.0), "{report:#}");
     assert!(with["fault"]["in_time_percent"].as_f64().is_some_and(|percent| percent < 10.0), "{report:#}");
     assert!(ended.stderr.contains(&format!("through {target}")), "{}", ended.stderr);
+}
+
+#[test]
+fn a_flood_of_another_resolver_lasts_as_long_as_the_fault() {
+    let upstream = loopback();
+    let relay = Relay::start(upstream);
+    let (target, upstream) = (relay.address.to_string(), upstream.to_string());
+    let flood = ["--scenario", "flood", "--flood", "100", "--duration", "6s"];
+    let (_, report) = drill(&[&flood[..], &["--target", &target, "--upstream-listen", &upstream]].concat());
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["promise"].as_str().unwrap().starts_with("of the flood"));
+    let measured = check.unwrap_or_else(|| panic!("{report:#}"))["measured"].as_str().unwrap();
+    let sent: u64 = measured.split(" % of ").nth(1).and_then(|rest| rest.split(',').next()).unwrap().parse().unwrap();
+    assert!((250..=320).contains(&sent), "100 a second for 3 s: {measured}");
 }
 
 #[test]
@@ -234,7 +282,7 @@ fn wrong_usage_ends_with_64_and_one_message() {
         (&["--qps", "many"], "--qps"),
         (&["--names", "0"], "--names"),
         (&["--names", "10001"], "10000"),
-        (&["--duration", "8"], "give a duration with a unit, 4s to 1h, such as 40s"),
+        (&["--duration", "8"], "give a duration with a unit, 4s to 1h, such as 60s"),
         (&["--duration", "1s"], "4s to 1h"),
         (&["--speed", "0"], "--speed"),
         (&["--target", "127.0.0.1:5353"], "--upstream-listen"),
@@ -254,12 +302,17 @@ fn wrong_usage_ends_with_64_and_one_message() {
             "give loopback addresses, such as redis://127.0.0.1:6379",
         ),
         (
+            &["--scenario", "views", "--target", "127.0.0.1:5353", "--upstream-listen", "127.0.0.1:5354"],
+            "--scenario views needs two upstreams",
+        ),
+        (
             &["--scenario", "restart", "--shared-cache", "memcached://127.0.0.1"],
             "it has a scheme that is not known. Allowed: redis,",
         ),
         (
             &["--scenario", "earthquake"],
-            "blackhole, flood, refused, servfail, loss, slow, nxdomain, flap, restart, seoul",
+            "blackhole, flood, refused, servfail, loss, slow, nxdomain, flap, restart, zone, type, slow-authority, \
+             views, cold-loss, low-rate, recovery, seoul",
         ),
     ];
     for (arguments, told) in cases {

@@ -4,7 +4,9 @@
 mod answers;
 mod drain;
 mod garbage;
+mod hangs;
 mod hosts;
+mod limits;
 mod log;
 mod printing;
 mod settings;
@@ -28,7 +30,9 @@ use crate::support::binary::*;
 use crate::support::files::file;
 use crate::support::frames::blocking::{read_frame, write_frame};
 use crate::support::messages::{self, address, addresses, extended_errors, qname, query};
+use crate::support::stalled::StalledPipe;
 use crate::support::upstream::{Reaction, Upstream, Via};
+use crate::support::waiting::eventually;
 
 /// A running `holdover serve` and its listen address.
 struct Sidecar {

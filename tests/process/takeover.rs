@@ -24,6 +24,7 @@ use serde_json::Value;
 use crate::support::asking;
 use crate::support::binary::*;
 use crate::support::messages::{address, addresses, query};
+use crate::support::stalled::StalledPipe;
 use crate::support::upstream::{Reaction, Upstream};
 use crate::support::waiting::eventually;
 

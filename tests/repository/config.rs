@@ -9,6 +9,7 @@ use holdover::config::layer::{GivenValue, Layer, Raw, ValueSource};
 use holdover::config::quantity::{read_duration, read_size, show_duration, show_size};
 use holdover::config::settings::{Admin, Settings};
 use holdover::config::{self, Flags, file, render, validate};
+use holdover::core::network;
 use holdover::core::policy::ClientResponseTimer;
 use holdover::core::upstream::{Role, Transport};
 use proptest::prelude::*;
@@ -93,7 +94,8 @@ fn a_whole_file_is_understood() {
     )
     .unwrap();
     assert_eq!(settings.listen.threads, 2);
-    assert!(!settings.listen.clients.is_empty(), "nobody runs an open resolver by accident");
+    assert_eq!(settings.listen.clients, network::PRIVATE, "nobody runs an open resolver by accident");
+    assert_eq!(Settings::standard().listen.clients, network::LOOPBACK, "on loopback only this host is answered");
     assert_eq!(settings.upstreams[0].addresses[1], "192.0.2.2:5353".parse().unwrap());
     let fallback = &settings.upstreams[1];
     assert_eq!(
@@ -115,7 +117,7 @@ fn messages_name_file_line_key_value_and_what_is_allowed() {
         (
             "[stael]\nmaximum = \"24h\"",
             "holdover.toml:1: section \"stael\" is not known. Did you mean [stale]? Known sections: [listen] \
-             [[upstream]] [stale] [[stale.suffix]] [cache] [hosts] [state] [shared_cache] [prefetch] \
+             [[upstream]] [stale] [[stale.suffix]] [cache] [answers] [hosts] [state] [shared_cache] [prefetch] \
              [budget] [attempts] [health] [admin] [[critical]] [ready] [drain] [log].",
         ),
         (
@@ -314,7 +316,8 @@ fn flags_cover_the_environment_which_covers_the_file() {
     );
     let variables = [("HOLDOVER_STALE_MAXIMUM", "2h"), ("HOLDOVER_STALE_ANSWER_TTL", "20s")]
         .map(|(n, v)| (OsString::from(n), OsString::from(v)));
-    let settings = config::load(Flags { config: Some(path), layer }, variables.into_iter()).unwrap();
+    let flags = Flags { config: Some(path), layer, ..Flags::default() };
+    let settings = config::load(flags, variables.into_iter()).unwrap();
     assert_eq!(settings.policy.stale.maximum, Duration::from_secs(3 * 3600));
     assert_eq!(settings.policy.stale.answer_ttl, Duration::from_secs(20));
     assert_eq!(settings.policy.cache.entries, 500);

@@ -1,13 +1,15 @@
 //! Feeds the bodies of the fuzz targets (`tests/fuzz/`) mutated examples, so that they compile and
 //! hold with every `cargo test`.
 //!
-//! `FUZZ_ROUNDS=1000000` runs for longer, `FUZZ_SEED` another way. A failure names target and
-//! round, and shows the bytes.
+//! `FUZZ_ROUNDS=1000000` runs for longer, `FUZZ_SECONDS=60` for so long at each target, two targets
+//! at a time, and `FUZZ_SEED` another way. A failure names target and round, and shows the bytes.
 
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bodies::BODIES;
 use holdover::config::settings::Settings;
@@ -15,6 +17,7 @@ use holdover::core::classify::classify;
 use holdover::core::entry::Entry;
 use holdover::core::key::{Dnssec, Key};
 use holdover::core::record;
+use holdover::core::takeover::{KeptOriginal, Was};
 use holdover::core::time::Timestamp;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -76,8 +79,20 @@ fn examples(target: &str) -> Vec<Vec<u8>> {
             include_bytes!("../../config/default.toml").to_vec(),
             include_bytes!("../../config/examples/split.toml").to_vec(),
             include_bytes!("../../config/examples/long-memory.toml").to_vec(),
-            b"# by hand\nnameserver 192.0.2.1\nnameserver fe80::1%lo\nsearch example.com\noptions ndots:5\n".to_vec(),
         ],
+        "resolv_conf" => {
+            let by_hand = "# by hand\nnameserver 192.0.2.1\nnameserver fe80::1%lo\nsearch example.com\n\
+                           options ndots:5 use-vc timeout:2 attempts:3 single-request edns0\n";
+            let docker = "nameserver 127.0.0.11\noptions ndots:0\n# ExtServers: [host(192.0.2.1) 192.0.2.2]\n";
+            let kept = KeptOriginal {
+                file: "/etc/resolv.conf".to_owned(),
+                was: Was::File { mode: 0o644, owner: 0, group: 0 },
+                live: Some("/run/live".to_owned()),
+                wrote: "# Written by holdover\nnameserver 127.0.0.1\n".to_owned(),
+                original: by_hand.into(),
+            };
+            vec![by_hand.into(), docker.into(), kept.write()]
+        }
         "seed" => vec![
             br#"{"format":"holdover-seed","version":1,"answers":[
 {"name":"www.example.com.","type":"A","stored":"2026-11-24T12:00:00Z","hits":3,"dnssec":"do cd",
@@ -148,27 +163,65 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
 }
 
-#[test]
-fn the_bodies_hold_for_mutated_examples() {
-    let (rounds, seed) = (number("FUZZ_ROUNDS", ROUNDS), number("FUZZ_SEED", 7));
-    for (target, body) in BODIES {
-        let examples = examples(target);
-        examples.iter().for_each(|example| body(example));
-        let mut dice = SmallRng::seed_from_u64(seed);
-        // A file of 200 lines takes a hundred times as long as a packet.
-        let rounds = if matches!(*target, "config" | "seed" | "hosts") { rounds / 20 } else { rounds };
-        for round in 0..rounds {
-            let bytes = if round % 16 == 0 {
-                let mut noise = vec![0; dice.random_range(0..200)];
-                dice.fill_bytes(&mut noise);
-                noise
-            } else {
-                mutate(&mut dice, &examples)
-            };
-            let held = catch_unwind(AssertUnwindSafe(|| body(&bytes))).is_ok();
-            assert!(held, "target {target}, round {round} of seed {seed}: {:?}", bytes.escape_ascii().to_string());
+/// How long one target is fed.
+#[derive(Clone, Copy)]
+enum Length {
+    Rounds(u64),
+    Time(Duration),
+}
+
+impl Length {
+    /// Whether the target is fed once more.
+    fn goes_on(self, round: u64, began: Instant) -> bool {
+        match self {
+            Self::Rounds(rounds) => round < rounds,
+            Self::Time(time) => began.elapsed() < time,
         }
     }
+}
+
+/// Feeds one target, and returns the number of rounds.
+#[expect(clippy::disallowed_methods, reason = "a target is fed for so long in real time")]
+fn feed(target: &str, body: bodies::Body, length: Length, seed: u64) -> u64 {
+    let examples = examples(target);
+    examples.iter().for_each(|example| body(example));
+    let (mut dice, mut round, began) = (SmallRng::seed_from_u64(seed), 0, Instant::now());
+    while length.goes_on(round, began) {
+        let bytes = if round % 16 == 0 {
+            let mut noise = vec![0; dice.random_range(0..200)];
+            dice.fill_bytes(&mut noise);
+            noise
+        } else {
+            mutate(&mut dice, &examples)
+        };
+        let held = catch_unwind(AssertUnwindSafe(|| body(&bytes))).is_ok();
+        assert!(held, "target {target}, round {round} of seed {seed}: {:?}", bytes.escape_ascii().to_string());
+        round += 1;
+    }
+    round
+}
+
+#[test]
+fn the_bodies_hold_for_mutated_examples() {
+    let (rounds, seed, seconds) = (number("FUZZ_ROUNDS", ROUNDS), number("FUZZ_SEED", 7), number("FUZZ_SECONDS", 0));
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some((target, body)) = BODIES.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // A file of 200 lines takes a hundred times as long as a packet.
+                    let is_file = matches!(*target, "config" | "resolv_conf" | "seed" | "hosts");
+                    let length = match seconds {
+                        0 if is_file => Length::Rounds(rounds / 20),
+                        0 => Length::Rounds(rounds),
+                        seconds => Length::Time(Duration::from_secs(seconds)),
+                    };
+                    let fed = feed(target, *body, length, seed);
+                    println!("{target}: held for {fed} inputs");
+                }
+            });
+        }
+    });
 }
 
 #[test]

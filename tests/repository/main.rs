@@ -14,6 +14,7 @@
 )]
 
 mod alerts;
+mod answers;
 mod architecture;
 mod config;
 mod fuzz;

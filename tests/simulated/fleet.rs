@@ -4,7 +4,10 @@
 //! Each sidecar is the real resolver in virtual time. The test runs a small fleet.
 //! `tests/load/fleet` runs ten thousand sidecars (`FLEET_SIDECARS=10000`), has the result written
 //! to the file that `FLEET_OUTPUT` names, and plots it: packets a second after the recovery, as it
-//! is, without jitter, and without jitter and budget.
+//! is, without jitter, and without jitter and budget. A smaller fleet whose clients use all of
+//! their names is in [`clients`].
+
+mod clients;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,13 +30,14 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
 /// Sidecars unless `FLEET_SIDECARS` says otherwise.
-const SIDECARS: usize = 200;
+const SIDECARS: usize = 100;
 /// Names that each sidecar has in its cache.
 const NAMES: usize = 150;
 /// TTL of the names in seconds: all have expired when the upstream comes back.
 const TTL: u32 = 30;
-/// Queries a second from the clients of each sidecar.
-const QUERIES: usize = 2;
+/// Queries a second from the clients of each sidecar, so that they use most of its names within
+/// half a minute.
+const QUERIES: usize = 10;
 /// How long the upstream takes for a response.
 const QUICK: Duration = Duration::from_millis(2);
 /// The ends of four phases in seconds: names are learned, all is well, the upstream is silent, it
@@ -91,19 +95,19 @@ impl UpstreamTransport for Way {
                 return std::future::pending().await;
             }
             tokio::time::sleep(QUICK).await;
-            Ok(answer(query))
+            Ok(answer(query, TTL, second as u64))
         })
     }
 }
 
-/// A response with an address to any query.
-fn answer(mut query: Vec<u8>) -> Vec<u8> {
+/// A response with an address to any query, which ends in the second in which it was given.
+fn answer(mut query: Vec<u8>, ttl: u32, second: u64) -> Vec<u8> {
     let end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
     query.truncate(end);
     query[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
     query.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1]);
-    query.extend_from_slice(&TTL.to_be_bytes());
-    query.extend_from_slice(&[0, 4, 192, 0, 2, 1]);
+    query.extend_from_slice(&ttl.to_be_bytes());
+    query.extend_from_slice(&[0, 4, 192, 0, 2, u8::try_from(second).unwrap()]);
     query
 }
 

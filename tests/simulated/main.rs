@@ -13,8 +13,12 @@
 
 mod allocations;
 mod fleet;
+mod flood;
+mod forging;
+mod prefetch;
 mod replay;
 mod simulation;
 #[path = "../support/mod.rs"]
 mod support;
+mod variants;
 mod world;

@@ -4,6 +4,7 @@
 //! Everything follows from one seed, which a failure names. `SIMULATION_SEED=17 cargo test --test
 //! simulated simulation` runs that world alone, and `SIMULATION_SEEDS=1000` runs more worlds.
 
+mod authorities;
 mod critical;
 mod play;
 mod scenarios;

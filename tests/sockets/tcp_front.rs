@@ -1,6 +1,7 @@
 //! The TCP front on real loopback sockets: pipelining, limits, slow and rude clients, and the
 //! drain.
 
+mod bytes;
 mod connections;
 mod queries;
 
@@ -9,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use holdover::adapters::tcp::{TcpLimits, TcpPhase, serve};
+use holdover::adapters::tcp::{ByteLedger, TcpLimits, TcpPhase, bind, serve};
 use holdover::resolver::ports::{Answer, PortFuture};
 use holdover::telemetry::tally::{ConnectionEvent, Connections};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -73,7 +74,7 @@ fn limits() -> TcpLimits {
 }
 
 async fn start(limits: TcpLimits) -> Started {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let echo = Arc::new(Echo { asked: AtomicUsize::new(0), release: Arc::new(Semaphore::new(0)) });
     let (phase, watched) = watch::channel(TcpPhase::Serving);
@@ -86,7 +87,29 @@ async fn start(limits: TcpLimits) -> Started {
 impl Started {
     /// How many connections were accepted, denied, evicted and refused.
     fn counted(&self) -> [u64; 4] {
-        ConnectionEvent::ALL.map(|kind| self.counters.total(kind))
+        use ConnectionEvent::{Accepted, Evicted, NotAllowed, OverLimit};
+        [Accepted, NotAllowed, Evicted, OverLimit].map(|kind| self.counters.total(kind))
+    }
+
+    /// A connection from this address of the host.
+    async fn connect_from(&self, client: [u8; 4]) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((client, 0).into()).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+
+    /// Connections from this address, each of which is owed an answer.
+    async fn owed(&self, count: u16, client: [u8; 4]) -> Vec<TcpStream> {
+        let (mut streams, before) = (Vec::new(), self.echo.asked.load(Ordering::Relaxed));
+        for id in 0..count {
+            let mut stream = self.connect_from(client).await;
+            stream.write_all(&frame(id, "slow")).await.unwrap();
+            streams.push(stream);
+        }
+        while self.echo.asked.load(Ordering::Relaxed) < before + usize::from(count) {
+            sleep(Duration::from_millis(5)).await;
+        }
+        streams
     }
 
     async fn connect(&self) -> TcpStream {

@@ -1,7 +1,9 @@
 //! The upstream transport on real loopback sockets: which responses are accepted, which are
 //! ignored, and how soon a failure is known.
 
+mod connections;
 mod datagrams;
+pub(crate) mod guesses;
 mod streams;
 
 use std::net::SocketAddr;
@@ -29,9 +31,16 @@ const LIMITS: UpstreamLimits = UpstreamLimits {
     streams: StreamLimits {
         connect: Duration::from_millis(300),
         response: Duration::from_millis(300),
+        exchange: Duration::from_millis(600),
+        silence: Duration::from_millis(100),
         idle: Duration::from_millis(300),
-        connections: 2,
+        idle_beside: Duration::from_millis(200),
+        connections: 8,
+        per_endpoint: 2,
+        per_hasty_endpoint: 4,
+        spread: 4,
         in_flight: 4,
+        exchanges: 64,
     },
 };
 

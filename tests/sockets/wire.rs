@@ -2,6 +2,8 @@
 //! clients send them.
 
 mod clients;
+mod extensions;
+mod forgers;
 mod memory;
 mod upstreams;
 

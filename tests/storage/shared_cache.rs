@@ -2,6 +2,7 @@
 //! answers, and nothing that happens to the cache server, or that somebody writes into it, harms a
 //! query.
 
+mod changes;
 mod drill;
 mod instance;
 mod mistakes;

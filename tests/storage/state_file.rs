@@ -1,6 +1,8 @@
-//! The state file: the cache outlives the process, through kill -9, power cuts, disks that are full
-//! or read-only, and files that are not state files or belong to another process.
+//! The state file: the cache, and what is known of the upstreams, outlive the process, through kill
+//! -9, power cuts, disks that are full or read-only, and files that are not state files or belong
+//! to another process.
 
+mod damage;
 mod disk;
 mod file;
 mod flush;
@@ -9,3 +11,4 @@ mod memory;
 mod process;
 mod sidecar;
 mod turns;
+mod upstreams;

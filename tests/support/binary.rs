@@ -167,7 +167,8 @@ impl Running {
     pub fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let stdout = Collected::from(child.stdout.take().unwrap());
-        let stderr = Collected::from(child.stderr.take().unwrap());
+        // What a test gives the child as standard error, it reads itself.
+        let stderr = child.stderr.take().map_or_else(|| Collected::from(std::io::empty()), Collected::from);
         Self { child, stdout, stderr }
     }
 
@@ -181,6 +182,11 @@ impl Running {
     /// The lines that the child has written to standard error so far.
     pub fn log(&self) -> Vec<String> {
         self.stderr.lines()
+    }
+
+    /// The lines that the child has written to standard output so far.
+    pub fn output(&self) -> Vec<String> {
+        self.stdout.lines()
     }
 
     /// Waits for a line of standard error that contains this; `None` when the child ended without

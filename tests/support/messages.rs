@@ -61,10 +61,10 @@ pub fn chain(query: &Message, ttl: u32, target: &str) -> Vec<u8> {
     message.to_vec().unwrap()
 }
 
-/// NXDOMAIN or NODATA with the SOA record of `example.com`.
+/// NXDOMAIN or NODATA with the SOA record of the zone above the name.
 pub fn negative(query: &Message, rcode: ResponseCode, ttl: u32) -> Vec<u8> {
     let mut message = response(query, rcode);
-    let zone = Name::from_ascii("example.com.").unwrap();
+    let zone = qname(query).base_name();
     let soa = SOA::new(zone.clone(), zone.clone(), 1, 3600, 600, 86_400, ttl);
     let mut record = Record::from_rdata(zone, ttl, RData::SOA(soa));
     record.dns_class = DNSClass::IN;

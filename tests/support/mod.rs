@@ -11,6 +11,7 @@
 //! | `frames` | messages byte by byte, and with their length as over TCP |
 //! | `http` | a raw HTTP client for the admin interface |
 //! | `files` | files of a given text |
+//! | `stalled` | a pipe that nobody reads |
 //! | `waiting` | waiting for something that happens by itself, with a bound |
 
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
@@ -23,5 +24,6 @@ pub mod frames;
 pub mod http;
 pub mod messages;
 pub mod sidecar;
+pub mod stalled;
 pub mod upstream;
 pub mod waiting;

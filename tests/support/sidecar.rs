@@ -25,7 +25,7 @@ impl Sidecar {
                 let running = app::start(&settings).unwrap();
                 tell.send(running.addresses()[0]).unwrap();
                 let _ = stopped.await;
-                running.stop().await;
+                running.stop(Duration::from_secs(10)).await;
             });
         });
         Self { address: told.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
@@ -43,9 +43,10 @@ impl Sidecar {
         Some(buffer[..length].to_vec())
     }
 
-    /// Asks over UDP, and waits up to three seconds for the answer.
+    /// Asks over UDP, and waits up to six seconds for the answer: a name of which nothing is
+    /// remembered fails after 4.8 s.
     pub fn ask(&self, query: &Message) -> Message {
-        let bytes = self.exchange(&query.to_vec().unwrap(), Duration::from_secs(3)).expect("an answer");
+        let bytes = self.exchange(&query.to_vec().unwrap(), Duration::from_secs(6)).expect("an answer");
         Message::from_vec(&bytes).expect("a message")
     }
 

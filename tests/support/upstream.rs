@@ -1,11 +1,13 @@
 //! A scripted upstream on real loopback sockets, over UDP and TCP at one port.
 
+use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::Message;
+use hickory_proto::rr::Name;
 
 use super::frames::blocking::{read_frame, write_frame};
 use super::messages::address;
@@ -32,11 +34,19 @@ pub enum Via {
     Tcp,
 }
 
+fn note_name(names: &Mutex<HashMap<Name, u64>>, query: &Message) {
+    if let Some(query) = query.queries.first() {
+        *names.lock().unwrap().entry(query.name().clone()).or_default() += 1;
+    }
+}
+
 /// A scripted upstream, which counts its queries and stops when the value is dropped.
 pub struct Upstream {
     pub address: SocketAddr,
     pub queries: Arc<AtomicU64>,
     pub sources: Arc<Mutex<Vec<SocketAddr>>>,
+    /// How often each name was asked for.
+    names: Arc<Mutex<HashMap<Name, u64>>>,
     script: Arc<Mutex<Arc<Script>>>,
     stop: Arc<AtomicBool>,
 }
@@ -55,6 +65,7 @@ impl Upstream {
             address,
             queries: Arc::default(),
             sources: Arc::default(),
+            names: Arc::default(),
             script: Arc::new(Mutex::new(Arc::new(script))),
             stop: Arc::default(),
         };
@@ -82,10 +93,17 @@ impl Upstream {
         self.queries.load(Ordering::SeqCst)
     }
 
+    /// The number of queries for one name, in whatever case. A sidecar asks for other names on its
+    /// own account as well, to see whether the upstream is healthy.
+    pub fn seen_for(&self, name: &str) -> u64 {
+        let name = Name::from_ascii(name).unwrap();
+        self.names.lock().unwrap().get(&name).copied().unwrap_or_default()
+    }
+
     fn serve_udp(&self, socket: UdpSocket) {
         socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        let (script, queries, stop, sources) =
-            (Arc::clone(&self.script), Arc::clone(&self.queries), Arc::clone(&self.stop), Arc::clone(&self.sources));
+        let (script, queries, stop) = (Arc::clone(&self.script), Arc::clone(&self.queries), Arc::clone(&self.stop));
+        let (sources, names) = (Arc::clone(&self.sources), Arc::clone(&self.names));
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while !stop.load(Ordering::SeqCst) {
@@ -96,6 +114,7 @@ impl Upstream {
                 }
                 queries.fetch_add(1, Ordering::SeqCst);
                 sources.lock().unwrap().push(from);
+                note_name(&names, &query);
                 let script = Arc::clone(&*script.lock().unwrap());
                 let socket = socket.try_clone().unwrap();
                 match script(&query, Via::Udp) {
@@ -114,15 +133,16 @@ impl Upstream {
     }
 
     fn serve_tcp(&self, listener: TcpListener) {
-        let (script, queries) = (Arc::clone(&self.script), Arc::clone(&self.queries));
+        let (script, queries, names) = (Arc::clone(&self.script), Arc::clone(&self.queries), Arc::clone(&self.names));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { continue };
-                let (script, queries) = (Arc::clone(&script), Arc::clone(&queries));
+                let (script, queries, names) = (Arc::clone(&script), Arc::clone(&queries), Arc::clone(&names));
                 std::thread::spawn(move || {
                     while let Some(bytes) = read_frame(&mut stream) {
                         let Ok(query) = Message::from_vec(&bytes) else { return };
                         queries.fetch_add(1, Ordering::SeqCst);
+                        note_name(&names, &query);
                         let script = Arc::clone(&*script.lock().unwrap());
                         match script(&query, Via::Tcp) {
                             Reaction::Send(bytes) => write_frame(&mut stream, &bytes),

@@ -6,12 +6,16 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream as StdUnixStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -20,6 +24,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::administered::{FlushScope, Flushed, Imported};
+use super::token::{Token, TokenError};
 use crate::config::settings::Admin;
 use crate::telemetry::reading::Reading;
 
@@ -31,6 +36,9 @@ const RESPONSE_MAX: usize = 4 << 20;
 pub struct Client {
     /// The address of the admin interface.
     pub admin: Admin,
+    /// The file with the token for changes over TCP; without one, changes go over the unix socket
+    /// beside an address.
+    pub token_file: Option<PathBuf>,
     /// How long to wait for a connection, for the head of a response, and for each piece of a long
     /// body.
     pub timeout: Duration,
@@ -50,6 +58,21 @@ pub enum ClientError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// The unix socket beside the address of an admin interface cannot be reached.
+    #[error(
+        "{admin} takes no changes over TCP, and its unix socket cannot be reached: {source}. Is holdover running? Run \
+         this in the same network namespace, as the user of the sidecar or as root; or set [admin] token_file there, \
+         and give the token with --token-file"
+    )]
+    NoSocketBeside {
+        /// The address of the admin interface.
+        admin: Admin,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+    /// The token file cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The admin interface took longer than the client's timeout.
     #[error("no answer from {admin} within {within:?}; --timeout sets how long to wait")]
     TimedOut {
@@ -169,6 +192,10 @@ impl Client {
                 let stream = self.within(UnixStream::connect(socket)).await?.map_err(unreachable)?;
                 self.exchange(stream, call, "localhost").await?
             }
+            Admin::Address(address) if call.method == Method::POST && self.token_file.is_none() => {
+                let unreachable = |source| ClientError::NoSocketBeside { admin: self.admin.clone(), source };
+                self.exchange(connect_beside(*address).map_err(unreachable)?, call, "localhost").await?
+            }
             Admin::Address(address) => {
                 let stream = self.within(TcpStream::connect(address)).await?.map_err(unreachable)?;
                 self.exchange(stream, call, &address.to_string()).await?
@@ -193,7 +220,11 @@ impl Client {
             let _ = connection.await;
         });
         let Call { method, path, body } = call;
-        let request = Request::builder().method(method).uri(path).header(HOST, host).body(Full::new(body));
+        let mut request = Request::builder().header(HOST, host);
+        if let (&Method::POST, Some(token_file)) = (&method, &self.token_file) {
+            request = request.header(AUTHORIZATION, Token::read(token_file)?.authorization());
+        }
+        let request = request.method(method).uri(path).body(Full::new(body));
         let request = request.map_err(|error| self.unexpected(&error))?;
         self.within(sender.send_request(request)).await?.map_err(|error| self.unexpected(&error))
     }
@@ -214,6 +245,14 @@ impl Client {
     fn unexpected(&self, error: &dyn Error) -> ClientError {
         ClientError::Unexpected { admin: self.admin.clone(), reason: error.to_string() }
     }
+}
+
+/// Opens a connection to the unix socket beside an address.
+fn connect_beside(address: SocketAddr) -> io::Result<UnixStream> {
+    let name = UnixAddress::from_abstract_name(Admin::socket_beside(address))?;
+    let stream = StdUnixStream::connect_addr(&name)?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
 }
 
 /// A value as it stands in a query string (RFC 3986 §2.3).

@@ -7,14 +7,20 @@
 //! | a socket on which a process listens | [`BindError::InUse`] |
 //! | anything else | [`BindError::ForeignFile`]: it belongs to somebody |
 //!
-//! The socket is closed to other users before it is moved to the path, so that none of them can
-//! open it. It is removed at the end, unless another one has taken its place.
+//! Beside an address there is an abstract unix socket, over which what is remembered can be
+//! changed: the kernel says which user is at its other end, which it does not say over TCP.
+//!
+//! The socket of a path is closed to other users before it is moved to the path, so that none of
+//! them can open it. It is removed at the end, unless another one has taken its place.
 
 use std::fmt;
 use std::fs::{self, Permissions};
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener as StdUnixListener};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
@@ -24,6 +30,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use crate::config::settings::Admin;
+use crate::telemetry::events;
 
 /// How long another process has to accept a connection, which shows whether it listens.
 const PROBE_WITHIN: Duration = Duration::from_secs(1);
@@ -51,7 +58,11 @@ pub(super) enum BindError {
 /// From where a client has connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// From this host: over the unix socket, or from a loopback address.
+    /// Over a unix socket, of the user of this process or of root.
+    Owner,
+    /// Over a unix socket, of another user.
+    OtherUser,
+    /// Over TCP from a loopback address.
     ThisHost,
     /// From another host, or from an address of this host that is not loopback.
     OtherHost,
@@ -64,8 +75,9 @@ impl<T: AsyncRead + AsyncWrite + Send> AdminStream for T {}
 
 /// An open socket of the admin interface.
 pub(super) enum Listener {
-    /// A TCP socket with the address that it got.
-    Address(TcpListener, SocketAddr),
+    /// A TCP socket with the address that it got, and the unix socket beside it, unless another
+    /// process has its name.
+    Address(TcpListener, SocketAddr, Option<UnixListener>),
     /// A unix socket, whose file is removed when this is dropped.
     Path(UnixListener, SocketFile),
 }
@@ -100,7 +112,12 @@ impl Listener {
                     _ => BindError::System(error),
                 })?;
                 let bound = listener.local_addr()?;
-                Ok(Self::Address(listener, bound))
+                let beside = bind_beside(bound);
+                if let Err(error) = &beside {
+                    let reason = &error.to_string();
+                    events::AdminReadOnly { address: bound, reason }.emit();
+                }
+                Ok(Self::Address(listener, bound, beside.ok()))
             }
             Admin::Path(path) => {
                 expect_replaceable(path).await?;
@@ -116,23 +133,47 @@ impl Listener {
     /// The error of the operating system; the next call may succeed.
     pub(super) async fn accept(&self) -> io::Result<(Pin<Box<dyn AdminStream>>, Peer)> {
         match self {
-            Self::Address(listener, _) => {
-                let (stream, client) = listener.accept().await?;
-                let peer = if client.ip().to_canonical().is_loopback() { Peer::ThisHost } else { Peer::OtherHost };
-                Ok((Box::pin(stream), peer))
+            Self::Address(listener, _, beside) => {
+                let user = async {
+                    match beside {
+                        Some(listener) => accept_user(listener).await,
+                        None => pending().await,
+                    }
+                };
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let (stream, client) = accepted?;
+                        let is_loopback = client.ip().to_canonical().is_loopback();
+                        Ok((Box::pin(stream), if is_loopback { Peer::ThisHost } else { Peer::OtherHost }))
+                    }
+                    accepted = user => accepted,
+                }
             }
-            Self::Path(listener, _) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Box::pin(stream), Peer::ThisHost))
-            }
+            Self::Path(listener, _) => accept_user(listener).await,
         }
     }
+}
+
+/// Waits for a client on a unix socket. Cancel safe.
+async fn accept_user(listener: &UnixListener) -> io::Result<(Pin<Box<dyn AdminStream>>, Peer)> {
+    let (stream, _) = listener.accept().await?;
+    let own = rustix::process::geteuid().as_raw();
+    let is_owner = stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0);
+    Ok((Box::pin(stream), if is_owner { Peer::Owner } else { Peer::OtherUser }))
+}
+
+/// Opens the abstract unix socket beside an address.
+fn bind_beside(address: SocketAddr) -> io::Result<UnixListener> {
+    let name = UnixAddress::from_abstract_name(Admin::socket_beside(address))?;
+    let listener = StdUnixListener::bind_addr(&name)?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
 }
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(_, address) => write!(f, "{address}"),
+            Self::Address(_, address, _) => write!(f, "{address}"),
             Self::Path(_, file) => write!(f, "{}", file.path.display()),
         }
     }

@@ -3,7 +3,7 @@
 //! | route | response | clients of other hosts |
 //! |---|---|---|
 //! | `GET /` | the list of routes, as text | allowed |
-//! | `GET /health` | 200 while the process runs | allowed |
+//! | `GET /health` | 200 while the process is at work, 503 when it is stalled | allowed |
 //! | `GET /ready` | 200 when the start is over, 503 before | allowed |
 //! | `GET /metrics` | OpenMetrics text | allowed |
 //! | `GET /status` | [`Reading`](crate::telemetry::reading::Reading) as JSON | allowed |
@@ -11,20 +11,27 @@
 //! | `POST /cache` | remembers a seed; [`Imported`](super::administered::Imported) as JSON | 403 |
 //! | `POST /flush?name=&below=&type=` | flushes names, also from the state file; [`Flushed`] as JSON | 403 |
 //!
-//! A web page that a browser on this host shows must not reach the memory either. Such a page sends
-//! an `Origin`; or it has made a name of its own lead to this host (DNS rebinding), and then sends
-//! that name as `Host`. Requests for the memory with one of the two are refused.
+//! A client on this host that may not change anything (see [`super::writers`]) gets 403 for the two
+//! that do.
+//!
+//! A web page that a browser on this host shows must not reach the interface either. Such a page
+//! has made a name of its own lead to this host (DNS rebinding), and then sends that name as
+//! `Host`: over TCP only addresses and `localhost` are taken, except for what probes and Prometheus
+//! ask for, who may know the interface by a name. A page may also ask an address, and then sends an
+//! `Origin`: requests for the memory with one are refused.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+pub(super) use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
@@ -35,6 +42,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::administered::{Administered, Flush, FlushScope, Flushed};
+use super::listener::Peer;
+use super::writers::Writers;
 use crate::core::special::Readiness;
 use crate::telemetry::exposition;
 use crate::telemetry::state_file::Durable;
@@ -44,7 +53,7 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The response to `GET /`, for a person who wonders what this port is.
 const INDEX: &str = "holdover's admin interface\n\n\
-                     GET  /health   200 while the process runs\n\
+                     GET  /health   200 while the process is at work\n\
                      GET  /ready    200 when the start is over, 503 before\n\
                      GET  /metrics  OpenMetrics text\n\
                      GET  /status   the same and more as JSON\n\
@@ -56,6 +65,7 @@ const INDEX: &str = "holdover's admin interface\n\n\
 #[derive(Clone)]
 struct RouteState {
     sidecar: Arc<dyn Administered>,
+    writers: Writers,
     /// Held while something walks over the memory.
     walk: Arc<Semaphore>,
     /// Held while the body of an export is sent.
@@ -64,26 +74,69 @@ struct RouteState {
     import: Arc<Semaphore>,
 }
 
+/// The routes of the interface, for each kind of client.
+pub(super) struct RoutesByPeer {
+    owner: Router,
+    other_user: Router,
+    this_host: Router,
+    other_host: Router,
+}
+
+impl RoutesByPeer {
+    /// The routes to a sidecar; over TCP, only those who have the token in `token_file` change
+    /// anything.
+    pub(super) fn new(sidecar: &Arc<dyn Administered>, token_file: Option<PathBuf>) -> Self {
+        let state = RouteState::new(sidecar);
+        let with = |writers| RouteState { writers, ..state.clone() };
+        Self {
+            owner: for_this_host().with_state(with(Writers::All)),
+            other_user: for_this_host().with_state(with(Writers::NoOtherUser)),
+            this_host: over_tcp(for_this_host().with_state(with(Writers::TokenHolders(token_file)))),
+            other_host: over_tcp(for_other_hosts().with_state(with(Writers::NoOtherHost))),
+        }
+    }
+
+    /// The routes for a client.
+    pub(super) fn of(&self, peer: Peer) -> Router {
+        match peer {
+            Peer::Owner => self.owner.clone(),
+            Peer::OtherUser => self.other_user.clone(),
+            Peer::ThisHost => self.this_host.clone(),
+            Peer::OtherHost => self.other_host.clone(),
+        }
+    }
+}
+
 /// The routes for clients on this host: all of them.
-pub(super) fn all(sidecar: &Arc<dyn Administered>) -> Router {
+fn for_this_host() -> Router<RouteState> {
     let cache = get(export).post(import).layer(DefaultBodyLimit::disable());
-    read_only().route("/cache", cache).route("/flush", post(flush)).with_state(RouteState::new(sidecar))
+    read_only().route("/cache", cache).route("/flush", post(flush))
 }
 
 /// The routes for clients on other hosts: those that do not reach the memory.
-pub(super) fn for_other_hosts(sidecar: &Arc<dyn Administered>) -> Router {
+fn for_other_hosts() -> Router<RouteState> {
     let refuse = || async { text(StatusCode::FORBIDDEN, "only for clients on this host") };
-    read_only()
-        .route("/cache", get(refuse).post(refuse))
-        .route("/flush", post(refuse))
-        .with_state(RouteState::new(sidecar))
+    read_only().route("/cache", get(refuse).post(refuse)).route("/flush", post(refuse))
+}
+
+/// The paths that tell numbers and no names of clients' queries, and may be asked for by any name.
+const FOR_MONITORING: [&str; 3] = ["/health", "/ready", "/metrics"];
+
+/// Takes requests over TCP only with a host that no name server chose.
+fn over_tcp(routes: Router) -> Router {
+    routes.layer(from_fn(|request: Request, next: Next| async move {
+        if FOR_MONITORING.contains(&request.uri().path()) || is_trusted_host(request.headers()) {
+            return next.run(request).await;
+        }
+        text(StatusCode::FORBIDDEN, "the Host of a request over TCP has to be localhost or an IP address")
+    }))
 }
 
 /// The routes for every client that may connect.
 fn read_only() -> Router<RouteState> {
     Router::new()
         .route("/", get(|| async { INDEX }))
-        .route("/health", get(|| async { "ok\n" }))
+        .route("/health", get(health))
         .route("/ready", get(ready))
         .route("/metrics", get(show_metrics))
         .route("/status", get(show_status))
@@ -93,7 +146,7 @@ fn read_only() -> Router<RouteState> {
 impl RouteState {
     fn new(sidecar: &Arc<dyn Administered>) -> Self {
         let one = || Arc::new(Semaphore::new(1));
-        Self { sidecar: Arc::clone(sidecar), walk: one(), export: one(), import: one() }
+        Self { sidecar: Arc::clone(sidecar), writers: Writers::NoOtherUser, walk: one(), export: one(), import: one() }
     }
 
     /// Runs work that walks over the memory on a thread that may block, one piece of work at a
@@ -126,12 +179,27 @@ fn json(value: &impl Serialize) -> Response {
     }
 }
 
+async fn health(State(state): State<RouteState>) -> Response {
+    match state.sidecar.readiness() {
+        Readiness::Ready | Readiness::NotYet => text(StatusCode::OK, "ok"),
+        Readiness::Stalled => stalled(),
+    }
+}
+
+fn stalled() -> Response {
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "stalled: queries are answered from memory alone, until holdover is restarted",
+    )
+}
+
 async fn ready(State(state): State<RouteState>) -> Response {
     match state.sidecar.readiness() {
         Readiness::Ready => text(StatusCode::OK, "ready"),
         Readiness::NotYet => {
             text(StatusCode::SERVICE_UNAVAILABLE, "not ready: waits for its critical names; queries are answered")
         }
+        Readiness::Stalled => stalled(),
     }
 }
 
@@ -147,25 +215,38 @@ async fn show_status(State(state): State<RouteState>) -> Response {
     state.walk(Administered::reading).await.map_or_else(|response| response, |reading| json(&reading))
 }
 
-/// The refusal of a request that a web page seems to have sent; `None` for all other requests.
-fn refusal_of_a_page(headers: &HeaderMap) -> Option<Response> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+/// Whether the `Host` of a request is one that no owner of a web page can make lead here: an
+/// address, `localhost`, or no host at all.
+fn is_trusted_host(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?")).unwrap_or_default();
     let without_port = host
         .rsplit_once(':')
         .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
         .map_or(host, |(name, _)| name);
-    // A name could be one that the page's owner made lead here. No DNS answer is behind an address,
-    // `localhost`, or no host at all.
-    let is_trusted = without_port.is_empty()
+    without_port.is_empty()
         || without_port == "localhost"
-        || without_port.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-    if headers.contains_key(header::ORIGIN) || !is_trusted {
+        || without_port.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+}
+
+/// The refusal of a request that a web page seems to have sent; `None` for all other requests.
+fn refusal_of_a_page(headers: &HeaderMap) -> Option<Response> {
+    if headers.contains_key(header::ORIGIN) || !is_trusted_host(headers) {
         return Some(text(
             StatusCode::FORBIDDEN,
             "not for web pages: send no Origin header, and localhost or an IP address as Host",
         ));
     }
     None
+}
+
+/// The refusal of a request that would change what is remembered; `None` when its client may.
+async fn refusal_of_a_change(writers: &Writers, headers: &HeaderMap) -> Option<Response> {
+    if let Some(refusal) = refusal_of_a_page(headers) {
+        return Some(refusal);
+    }
+    let authorization = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes);
+    let denial = writers.admit(authorization).await.err()?;
+    Some(text(StatusCode::FORBIDDEN, &denial.to_string()))
 }
 
 /// Sends everything that is remembered, piece by piece.
@@ -189,7 +270,7 @@ async fn export(State(state): State<RouteState>, headers: HeaderMap) -> Response
 
 /// Receives a seed, and remembers its answers.
 async fn import(State(state): State<RouteState>, headers: HeaderMap, request: Request) -> Response {
-    if let Some(refusal) = refusal_of_a_page(&headers) {
+    if let Some(refusal) = refusal_of_a_change(&state.writers, &headers).await {
         return refusal;
     }
     // The permit is taken before the body is read, because it is the body that takes memory.
@@ -228,7 +309,7 @@ async fn flush(
     headers: HeaderMap,
     scope: Result<Query<FlushScope>, QueryRejection>,
 ) -> Response {
-    if let Some(refusal) = refusal_of_a_page(&headers) {
+    if let Some(refusal) = refusal_of_a_change(&state.writers, &headers).await {
         return refusal;
     }
     let Query(scope) = match scope {

@@ -64,13 +64,13 @@ pub enum TakeoverError {
     /// The path is not UTF-8 or has a line break, so that no line of text can name it.
     #[error("{}: the path of a resolv.conf has to be one line of UTF-8", .0.display())]
     Path(PathBuf),
-    /// The file was taken over before, and has not been put back.
+    /// The file was taken over before for another address, and its original is gone.
     #[error(
-        "{}: holdover has taken it over already. `holdover resolvconf restore` puts the original back; \
-         `holdover resolvconf show` says where it is kept",
+        "{}: holdover has taken it over already, for another address, and its original is lost. Write the name \
+         servers into it by hand, then take it over again",
         .0.display()
     )]
-    Already(PathBuf),
+    PointsElsewhere(PathBuf),
     /// The file names no name server but holdover, though holdover did not write it.
     #[error("{}: names only {own}, where holdover answers, so there is nothing to take over", file.display())]
     OnlyHoldover {

@@ -15,12 +15,13 @@
 //! by rename, a full disk fails before the old file is touched.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, fchown, symlink};
 use std::path::{Path, PathBuf};
 
 use super::error::ResolvConfError;
 use crate::config::limits::RESOLV_CONF_MAX;
+use crate::config::regular_file;
 use crate::core::takeover::Was;
 
 /// Reads the text of a `resolv.conf`; bytes that are not UTF-8 become the replacement character.
@@ -37,9 +38,7 @@ pub(super) fn load(path: &Path) -> Result<String, ResolvConfError> {
 /// [`ResolvConfError::Unreadable`] and [`ResolvConfError::TooLarge`].
 pub(super) fn load_bytes(path: &Path) -> Result<Vec<u8>, ResolvConfError> {
     let unreadable = |source| ResolvConfError::Unreadable { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    // One byte more than is allowed distinguishes a file that is too large from one that just fits.
-    File::open(path).map_err(unreadable)?.take(RESOLV_CONF_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let bytes = regular_file::read(path, RESOLV_CONF_MAX).map_err(unreadable)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > RESOLV_CONF_MAX {
         return Err(ResolvConfError::TooLarge(path.to_owned()));
     }

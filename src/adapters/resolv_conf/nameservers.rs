@@ -2,11 +2,11 @@
 //!
 //! [`crate::core::resolv_conf`] reads the lines, and leaves the scope of a link-local address
 //! (`fe80::1%eth0`) as the word that it is. Only the host knows the number of the interface with
-//! that name; it is looked up here, below `/sys/class/net`.
+//! that name ([`interface`]).
 
-use std::fs;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
+use crate::config::interface;
 use crate::config::limits::DNS_PORT;
 use crate::core::resolv_conf::{Nameserver, ResolvConf};
 
@@ -26,22 +26,9 @@ pub fn nameservers(text: &str) -> Vec<SocketAddr> {
 /// The address of a name server; `None` when it has a scope that is no interface of this host.
 fn address(nameserver: &Nameserver) -> Option<SocketAddr> {
     match (&nameserver.scope, nameserver.ip) {
-        (Some(scope), IpAddr::V6(ip)) => Some(SocketAddrV6::new(ip, DNS_PORT, 0, scope_id(scope)?).into()),
+        (Some(scope), IpAddr::V6(ip)) => Some(SocketAddrV6::new(ip, DNS_PORT, 0, interface::number(scope)?).into()),
         (None, ip) | (Some(_), ip @ IpAddr::V4(_)) => Some(SocketAddr::new(ip, DNS_PORT)),
     }
-}
-
-/// The number of an interface that is given by number or by name.
-fn scope_id(scope: &str) -> Option<u32> {
-    if let Ok(number) = scope.parse() {
-        return Some(number);
-    }
-    // The name becomes part of a path, so it must not lead elsewhere.
-    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_@".contains(&byte);
-    if scope.is_empty() || scope.starts_with('.') || !scope.bytes().all(is_name_byte) {
-        return None;
-    }
-    fs::read_to_string(format!("/sys/class/net/{scope}/ifindex")).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

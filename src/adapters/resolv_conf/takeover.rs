@@ -21,6 +21,7 @@
 use std::path::Path;
 
 use super::error::TakeoverError;
+use crate::core::resolv_conf::ResolvConfWriter;
 
 mod apply;
 mod inspection;
@@ -28,7 +29,7 @@ mod restore;
 mod target;
 
 pub use super::file::How;
-pub use apply::{Again, Applied};
+pub use apply::Applied;
 pub use inspection::{Inspection, Replacement, UpstreamSource, Wish};
 pub use restore::{Force, Restored};
 use target::TakeoverTarget;
@@ -61,18 +62,29 @@ impl Takeover {
         Inspection::of(&self.0)
     }
 
+    /// The bytes of the original, wherever it is: in the file, or kept; `None` when it is lost.
+    #[must_use]
+    pub fn original(&self) -> Option<Vec<u8>> {
+        let found = self.inspect().ok()?;
+        match (found.writer, found.kept) {
+            (ResolvConfWriter::Holdover, kept) => kept.map(|kept| kept.original),
+            (_, _) => Some(found.bytes),
+        }
+    }
+
     /// Keeps the original, and writes a text in its place that points at holdover.
     ///
     /// # Errors
     /// The file is as it was before in all of these cases:
     /// - [`TakeoverError::Unreadable`] when it cannot be read.
-    /// - [`TakeoverError::Already`] when it is taken over and `again` is [`Again::Refused`].
+    /// - [`TakeoverError::PointsElsewhere`] when it is taken over for another address, and its
+    ///   original is gone.
     /// - [`TakeoverError::OnlyHoldover`], [`TakeoverError::Empty`] and [`TakeoverError::Circle`]
     ///   when it names no upstream to which holdover could forward.
     /// - [`TakeoverError::NowhereToKeep`] and [`TakeoverError::Unwritable`] when a copy of the
     ///   original, or the file itself, cannot be written.
-    pub fn apply(&self, wish: &Wish, again: Again) -> Result<Applied, TakeoverError> {
-        apply::apply(&self.0, wish, again)
+    pub fn apply(&self, wish: &Wish) -> Result<Applied, TakeoverError> {
+        apply::apply(&self.0, wish)
     }
 
     /// Puts the original back, byte for byte and with its permissions, or as the symbolic link that

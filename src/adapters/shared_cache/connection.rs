@@ -28,6 +28,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 /// A connection to a server that speaks RESP2, the protocol of Valkey and Redis.
 pub(super) struct RespConnection {
     stream: Box<dyn ByteStream>,
+    address: SocketAddr,
     /// Bytes of a reply that is not complete.
     received: Vec<u8>,
 }
@@ -56,7 +57,12 @@ impl RespConnection {
                 Box::new(secured.map_err(|_| SharedCacheTrouble::Tls)?.map_err(|_| SharedCacheTrouble::Tls)?)
             }
         };
-        Ok(Self { stream, received: Vec::new() })
+        Ok(Self { stream, address, received: Vec::new() })
+    }
+
+    /// The address of the server.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Sends commands, and gives back the connection and the reply to each command, which may be an

@@ -41,11 +41,17 @@ impl Directory {
         Self { answer, chance, known: Vec::new() }
     }
 
-    /// The addresses of a host, at most 4, each with the port. When they cannot be found within 700
-    /// ms, these are the last ones that the host is known to have had; none when there are none.
+    /// The first 4 addresses of a host, each with the port, as [`Self::addresses`] gives them.
     pub(super) async fn find(&mut self, host: &str, port: u16) -> Vec<SocketAddr> {
+        let found = self.addresses(host).await;
+        found.into_iter().take(ADDRESSES_MAX).map(|ip| SocketAddr::new(ip, port)).collect()
+    }
+
+    /// All addresses of a host. When they cannot be found within 700 ms, these are the last ones
+    /// that the host is known to have had; none when there are none.
+    pub(super) async fn addresses(&mut self, host: &str) -> Vec<IpAddr> {
         if let Ok(address) = host.parse::<IpAddr>() {
-            return vec![SocketAddr::new(address, port)];
+            return vec![address];
         }
         // A name without IPv4 addresses is asked for IPv6 addresses.
         let mut found = Vec::new();
@@ -69,8 +75,7 @@ impl Directory {
             self.known.truncate(NAMES_MAX - 1);
             self.known.push((host.to_owned(), found.clone()));
         }
-        found.truncate(ADDRESSES_MAX);
-        found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
+        found
     }
 
     async fn ask(&self, host: &str, qtype: u16) -> Vec<IpAddr> {

@@ -285,7 +285,7 @@ mod tests {
         let mut link = server.link(&memory).await;
         link.connect().await;
         let mut hot_names = HotNames::new(0, NOW);
-        memory.insert(&key("www.example.com"), entry("www.example.com"));
+        memory.insert(&key("www.example.com"), entry("www.example.com"), Timestamp::EPOCH);
         assert!(hot_names.upload(&mut link, &memory).await.is_empty(), "no client has asked for it");
         assert!(server.commands().is_empty() && hot_names.due() == NOW.plus(UPLOAD_SOON));
         memory.find_answer(&key("www.example.com"), NOW).unwrap().hit();

@@ -5,6 +5,7 @@
 //! connection any more: the [`Breaker`] says when the next one is tried, lookups are refused until
 //! then, and from the second failure in a row the shared cache counts as lost.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,13 @@ pub(super) const BATCH: usize = 64;
 /// Shortest time between two log lines about entries that were ignored, and between two about
 /// writes that were refused.
 const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Checks in a row after which a name that leads to other addresses is believed.
+const ASTRAY_MAX: u32 = 2;
+/// Waits between two searches for another server because this one takes no writes: the first, and
+/// the longest after they have doubled. Whoever configures a replica on purpose loses a connection
+/// at each of them.
+const SEARCH_AGAIN_MIN: Duration = Duration::from_secs(30);
+const SEARCH_AGAIN_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The parts of holdover that the shared cache needs.
 #[derive(Clone)]
@@ -60,9 +68,39 @@ pub(super) struct Link {
     /// How long one exchange may take.
     timeout: Duration,
     connection: Option<RespConnection>,
+    /// Checks in a row in which the server's name led elsewhere.
+    astray: u32,
+    demoted: DemotedServer,
     ignored: IgnoredEntries,
     /// When a refused write was last logged.
     refusal_logged: Option<Timestamp>,
+}
+
+/// The server that took no writes when it was last asked to.
+#[derive(Default)]
+struct DemotedServer {
+    /// The address of the server. While it is known, other servers are preferred.
+    address: Option<SocketAddr>,
+    /// When the search for another one began, and the wait before the next search.
+    searched: Option<(Timestamp, Duration)>,
+}
+
+impl DemotedServer {
+    /// Whether another server is to be searched for now, since the one at `address` takes no
+    /// writes.
+    fn note(&mut self, address: SocketAddr, now: Timestamp) -> bool {
+        let wait = match self.searched {
+            Some((at, wait)) if self.address == Some(address) => {
+                if now.since(at) < wait {
+                    return false;
+                }
+                wait.saturating_mul(2).min(SEARCH_AGAIN_MAX)
+            }
+            Some(_) | None => SEARCH_AGAIN_MIN,
+        };
+        *self = Self { address: Some(address), searched: Some((now, wait)) };
+        true
+    }
 }
 
 /// Entries that were ignored because they are not ours.
@@ -134,6 +172,8 @@ impl Link {
             servers,
             timeout: settings.timeout,
             connection: None,
+            astray: 0,
+            demoted: DemotedServer::default(),
             ignored: IgnoredEntries::default(),
             refusal_logged: None,
         }
@@ -146,8 +186,9 @@ impl Link {
 
     /// Searches for the server and connects to it. Lookups are not taken yet.
     pub(super) async fn connect(&mut self) -> Connected {
-        match self.servers.connect(&mut self.directory).await {
+        match self.servers.connect(&mut self.directory, self.demoted.address).await {
             Ok(connection) => {
+                self.astray = 0;
                 self.connection = Some(connection);
                 self.breaker.succeed(self.memory.now()).map_or(Connected::Reached, Connected::Back)
             }
@@ -187,9 +228,23 @@ impl Link {
         }
     }
 
+    /// Uses these secrets from now on; the connection that there is goes on.
+    pub(super) fn renew(&mut self, secrets: Secrets) {
+        self.seal = secrets.seal;
+        self.servers.credentials.password = secrets.password;
+        self.servers.tls = secrets.tls;
+    }
+
     /// Asks the server whether it is still there and still the one to which answers are published;
-    /// drops the connection when it is not.
+    /// drops the connection when it is not, or when the server's name leads elsewhere.
     pub(super) async fn check(&mut self) {
+        let Some(address) = self.connection.as_ref().map(RespConnection::address) else { return };
+        // A name whose addresses are not known leads nowhere else.
+        self.astray = if self.servers.leads_to(address, &mut self.directory).await { 0 } else { self.astray + 1 };
+        if self.astray >= ASTRAY_MAX {
+            self.fail(SharedCacheTrouble::NoPrimary);
+            return;
+        }
         let commands = self.servers.probe();
         let Some(replies) = self.exchange(&commands).await else { return };
         match self.servers.check_probe(replies) {
@@ -257,21 +312,20 @@ impl Link {
             Value::ServerError(error) => error.code().to_owned(),
             _ => String::new(),
         };
-        match (check_reply(reply), &self.servers.topology) {
-            (Ok(_), _) => return Some(WriteReply::Taken),
-            // Sentinels and clusters know a server that takes what is published, so the search
-            // begins anew.
-            (Err(ReplyError::Elsewhere(_)), _)
-            | (
-                Err(ReplyError::Unusable(SharedCacheTrouble::NoPrimary)),
-                Topology::Sentinel { .. } | Topology::Cluster,
-            ) => {
+        match check_reply(reply) {
+            Ok(_) => return Some(WriteReply::Taken),
+            // Another server takes what is published, so the search begins anew.
+            Err(ReplyError::Elsewhere(_)) => {
+                self.fail(SharedCacheTrouble::NoPrimary);
+                return None;
+            }
+            Err(ReplyError::Unusable(SharedCacheTrouble::NoPrimary)) if self.is_worth_a_search() => {
                 self.fail(SharedCacheTrouble::NoPrimary);
                 return None;
             }
             // A replica, a full server, a user who may only read: there is no other server, and
             // what this one has is of use all the same.
-            (Err(ReplyError::Unusable(_) | ReplyError::Command), _) => {}
+            Err(ReplyError::Unusable(_) | ReplyError::Command) => {}
         }
         let now = self.memory.now();
         if self.refusal_logged.is_none_or(|last| now.since(last) >= LOG_EVERY) {
@@ -279,6 +333,14 @@ impl Link {
             self.refusal_logged = Some(now);
         }
         Some(WriteReply::Refused)
+    }
+
+    /// Whether another server is to be searched for, since this one takes no writes. Sentinels and
+    /// clusters know another one; the name of a single server may lead to it.
+    fn is_worth_a_search(&mut self) -> bool {
+        let now = self.memory.now();
+        let Some(connection) = &self.connection else { return false };
+        self.servers.topology != Topology::Single || self.demoted.note(connection.address(), now)
     }
 
     /// Looks up the names of all servers, so that holdover still remembers their addresses when DNS
@@ -338,9 +400,34 @@ mod tests {
         let reply = |text: &str| redis::parse_redis_value(text.as_bytes()).unwrap();
         assert_eq!(link.written(reply("+OK\r\n")), Some(WriteReply::Taken));
         assert_eq!(link.written(reply("-OOM not allowed\r\n")), Some(WriteReply::Refused));
-        assert_eq!(link.written(reply("-READONLY replica\r\n")), Some(WriteReply::Refused));
         assert!(link.is_connected());
         assert_eq!(link.written(reply("-MOVED 1 192.0.2.1:6379\r\n")), None);
         assert!(!link.is_connected());
+    }
+
+    #[tokio::test]
+    async fn a_replica_is_left_for_a_search_and_then_kept_for_reading() {
+        let mut link = Script::default().link(&memory()).await;
+        assert_eq!(link.connect().await, Connected::Reached);
+        let read_only = || redis::parse_redis_value(b"-READONLY replica\r\n").unwrap();
+        assert_eq!(link.written(read_only()), None);
+        assert!(!link.is_connected());
+        assert_eq!(link.connect().await, Connected::Reached, "there is no other");
+        assert_eq!(link.written(read_only()), Some(WriteReply::Refused));
+        assert!(link.is_connected());
+    }
+
+    #[test]
+    fn searches_for_a_server_that_takes_writes_become_rarer() {
+        let (one, other) = ("192.0.2.1:6379".parse().unwrap(), "192.0.2.2:6379".parse().unwrap());
+        let mut demoted = DemotedServer::default();
+        let searches = |demoted: &mut DemotedServer, from: u64, seconds: u64| {
+            (from..from + seconds).filter(|at| demoted.note(one, Timestamp::from_secs(*at))).count()
+        };
+        assert_eq!(searches(&mut demoted, 0, 29), 1);
+        assert_eq!(searches(&mut demoted, 30, 1), 1);
+        assert_eq!(searches(&mut demoted, 31, 59), 0);
+        assert_eq!(searches(&mut demoted, 90, 86_400), 99);
+        assert!(demoted.note(other, Timestamp::from_secs(90_000)), "another server is another matter");
     }
 }

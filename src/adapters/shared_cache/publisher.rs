@@ -302,7 +302,7 @@ mod tests {
         let mut link = server.link(&memory).await;
         link.connect().await;
         let mut publisher = Publisher::default();
-        publisher.add(memory.insert(&key(), www));
+        publisher.add(memory.insert(&key(), www, Timestamp::EPOCH));
         server.reply("$0\r\n\r\n").reply("+OK\r\n");
         publisher.publish(&mut link, now).await;
         assert_eq!(server.commands(), ["GETRANGE", "SET"]);

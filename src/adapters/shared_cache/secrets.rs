@@ -5,8 +5,7 @@
 //! worse than one without a shared cache. The files are read again until all of them can be used: a
 //! secret may be mounted late.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::seal::Seal;
 use super::status::LinkStatus;
 use crate::adapters::tls::{NoTls, Tls};
 use crate::config::limits::{SHARED_CACHE_KEY_MIN as KEY_MIN, SHARED_CACHE_SECRET_MAX as SECRET_MAX};
+use crate::config::regular_file;
 use crate::config::settings::{Password, SharedCacheSettings, SharedCacheTransport};
 use crate::memory::Memory;
 use crate::telemetry::events;
@@ -159,9 +159,8 @@ fn key(name: &'static str, path: &Path) -> Result<Vec<u8>, Unusable> {
 /// Reads a file without the line end that editors leave. Of a file that is too long, a little more
 /// is read than a secret may have, so that its length shows.
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Unusable> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(SECRET_MAX + 3).read_to_end(&mut bytes));
-    read.map_err(|source| Unusable::Unreadable { key, path: path.to_owned(), source })?;
+    let read = regular_file::read(path, SECRET_MAX + 2);
+    let mut bytes = read.map_err(|source| Unusable::Unreadable { key, path: path.to_owned(), source })?;
     let end = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
     bytes.truncate(end);
     Ok(bytes)

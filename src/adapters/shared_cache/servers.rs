@@ -12,8 +12,10 @@
 //!
 //! All keys of a group bear one hash tag, so a cluster keeps them in one hash slot. There is one
 //! server to talk to in every case, and no map of slots to be kept. When another server takes over,
-//! commands fail with MOVED or READONLY, and the search begins anew.
+//! commands fail with MOVED or READONLY, and the search begins anew. Redirections are followed in a
+//! cluster alone: elsewhere they would let whoever runs one server send us to any other.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use redis::{Cmd, Value};
@@ -69,21 +71,50 @@ enum Greeting {
 }
 
 impl ServerSearch {
-    /// Connects to the server to which answers are published, within 3 seconds.
+    /// Connects to the server to which answers are published, within 3 seconds. The server at the
+    /// address `avoided` is taken when there is no other.
     ///
     /// # Errors
     /// The [`SharedCacheTrouble`] of the server that was tried last.
-    pub(super) async fn connect(&self, directory: &mut Directory) -> Result<RespConnection, SharedCacheTrouble> {
-        tokio::time::timeout(SEARCH_MAX, self.search(directory)).await.unwrap_or(Err(SharedCacheTrouble::Unreachable))
+    pub(super) async fn connect(
+        &self,
+        directory: &mut Directory,
+        avoided: Option<SocketAddr>,
+    ) -> Result<RespConnection, SharedCacheTrouble> {
+        let search = async {
+            match self.search(directory, avoided).await {
+                Err(_) if avoided.is_some() => self.search(directory, None).await,
+                found => found,
+            }
+        };
+        tokio::time::timeout(SEARCH_MAX, search).await.unwrap_or(Err(SharedCacheTrouble::Unreachable))
     }
 
-    async fn search(&self, directory: &mut Directory) -> Result<RespConnection, SharedCacheTrouble> {
+    /// Whether the names of single servers lead to `address`. Sentinels and clusters say themselves
+    /// which server is the right one.
+    pub(super) async fn leads_to(&self, address: SocketAddr, directory: &mut Directory) -> bool {
+        if self.topology != Topology::Single {
+            return true;
+        }
+        for host in &self.hosts {
+            if host.port == address.port() && directory.addresses(&host.host).await.contains(&address.ip()) {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn search(
+        &self,
+        directory: &mut Directory,
+        avoided: Option<SocketAddr>,
+    ) -> Result<RespConnection, SharedCacheTrouble> {
         let mut trouble = SharedCacheTrouble::Unreachable;
         for host in &self.hosts {
             let found = match &self.topology {
-                Topology::Single | Topology::Cluster => self.reach(host.clone(), directory).await,
+                Topology::Single | Topology::Cluster => self.reach(host.clone(), directory, avoided).await,
                 Topology::Sentinel { primary } => match self.primary(host, primary, directory).await {
-                    Ok(server) => self.reach(server, directory).await,
+                    Ok(server) => self.reach(server, directory, avoided).await,
                     Err(trouble) => Err(trouble),
                 },
             };
@@ -95,16 +126,22 @@ impl ServerSearch {
         Err(trouble)
     }
 
-    /// Connects to a server, or to the one to which it redirects.
-    async fn reach(&self, mut server: Server, directory: &mut Directory) -> Result<RespConnection, SharedCacheTrouble> {
+    /// Connects to a server, or, in a cluster, to the one to which it redirects.
+    async fn reach(
+        &self,
+        mut server: Server,
+        directory: &mut Directory,
+        avoided: Option<SocketAddr>,
+    ) -> Result<RespConnection, SharedCacheTrouble> {
         for _ in 0..REDIRECTS_MAX {
-            let connection = self.greet(&server, directory, Greeting::Server).await?;
+            let connection = self.greet(&server, directory, Greeting::Server, avoided).await?;
             // The probe has the time that queries give to a lookup: a server that is too slow for
             // them is not used.
             let (connection, replies) = connection.exchange(&self.probe(), self.timeout).await?;
             match self.check_probe(replies) {
                 Ok(()) => return Ok(connection),
-                Err(ReplyError::Elsewhere(other)) => server = other,
+                Err(ReplyError::Elsewhere(other)) if self.topology == Topology::Cluster => server = other,
+                Err(ReplyError::Elsewhere(_)) => return Err(SharedCacheTrouble::Redirected),
                 Err(ReplyError::Unusable(trouble)) => return Err(trouble),
                 Err(ReplyError::Command) => return Err(SharedCacheTrouble::Unavailable),
             }
@@ -147,7 +184,7 @@ impl ServerSearch {
         name: &str,
         directory: &mut Directory,
     ) -> Result<Server, SharedCacheTrouble> {
-        let connection = self.greet(sentinel, directory, Greeting::Sentinel).await?;
+        let connection = self.greet(sentinel, directory, Greeting::Sentinel, None).await?;
         let command = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name).to_owned();
         let (_, replies) = connection.exchange(&[command], GREETING_MAX).await?;
         match replies.into_iter().next().map(check_reply) {
@@ -164,9 +201,11 @@ impl ServerSearch {
         server: &Server,
         directory: &mut Directory,
         greeting: Greeting,
+        avoided: Option<SocketAddr>,
     ) -> Result<RespConnection, SharedCacheTrouble> {
         let mut trouble = SharedCacheTrouble::NoAddress;
-        for address in directory.find(&server.host, server.port).await {
+        let addresses = directory.find(&server.host, server.port).await;
+        for address in addresses.into_iter().filter(|address| Some(*address) != avoided) {
             match RespConnection::open(address, &server.host, self.tls.as_ref(), OPEN_MAX).await {
                 Ok(connection) => return self.log_in(connection, greeting).await,
                 Err(last) => trouble = last,

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::hot_names::HotNames;
 use super::link::{BATCH, Connected, Fetched, Link, SharedCachePorts};
 use super::lookup::Lookup;
 use super::publisher::Publisher;
+use super::secret_files::{Reread, SecretFiles};
 use super::secrets::Secrets;
 use super::status::LinkStatus;
 use crate::config::settings::SharedCacheSettings;
@@ -24,15 +26,17 @@ use crate::memory::journal::Reader;
 use crate::telemetry::events;
 use crate::telemetry::shared_cache::{Counted, Reach};
 
-/// Longest time without an exchange, after which the connection is checked, so that it works when
-/// it is needed.
+/// Time between two checks of the connection, so that it works when it is needed.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// The task that shares what the memory learns.
 pub(super) struct SharedCacheTask {
     memory: Arc<Memory>,
     status: Arc<LinkStatus>,
+    files: SecretFiles,
     link: Link,
+    /// When the connection is checked next.
+    check: Instant,
     publisher: Publisher,
     hot_names: HotNames,
 }
@@ -49,6 +53,8 @@ impl SharedCacheTask {
         Self {
             publisher: Publisher::default(),
             hot_names: HotNames::new(settings.start_names, memory.now()),
+            files: SecretFiles::new(settings),
+            check: Instant::now() + CHECK_EVERY,
             link: Link::new(settings, secrets, ports, Arc::clone(&status)),
             memory,
             status,
@@ -56,39 +62,47 @@ impl SharedCacheTask {
     }
 
     /// Runs until the last sender of lookups is dropped.
-    pub(super) async fn run(mut self, mut lookups: mpsc::Receiver<Lookup>) {
+    pub(super) async fn run(mut self, lookups: &mut mpsc::Receiver<Lookup>) {
         // Changes are collected from here on, also while there is no connection.
         let journal = self.memory.journal();
+        self.files.read_again(Reread::Changed);
         loop {
             while !self.link.is_connected() {
-                self.reconnect(&mut lookups, &journal).await;
+                self.reconnect(lookups, &journal).await;
             }
             let mut asked = Vec::new();
-            // While there is something to fill or publish, only lookups are looked for beside it.
-            // Otherwise the task sleeps until a lookup or a change comes, or the connection is to
-            // be checked, or the index of hot names is due.
+            // While there is something to fill or publish, the index of hot names and further
+            // changes wait. Otherwise the task sleeps until a lookup or a change comes, or the
+            // connection is to be checked, or the index of hot names is due.
             let busy = self.publisher.is_busy() || self.hot_names.is_filling();
             let rest = self.memory.now().until(self.hot_names.due());
-            let check = CHECK_EVERY.min(rest);
             tokio::select! {
                 biased;
                 got = lookups.recv_many(&mut asked, BATCH) => match got {
                     0 => return,
                     _ => self.answer(asked).await,
                 },
+                () = sleep_until(self.check) => self.check_connection().await,
                 () = std::future::ready(()), if self.hot_names.is_filling() => {
                     self.hot_names.fill(&mut self.link, &self.memory).await;
                 }
                 () = std::future::ready(()), if busy => {
                     self.publisher.publish(&mut self.link, self.memory.now()).await;
                 }
+                () = sleep(rest), if !busy => self.upload_hot_names().await,
                 () = journal.changed(), if !busy => self.publisher.take(journal.take().changes),
-                () = tokio::time::sleep(check), if !busy => match rest > check {
-                    true => self.link.check().await,
-                    false => self.upload_hot_names().await,
-                },
             }
         }
+    }
+
+    /// Looks whether the connection and the files are still those that are wanted.
+    async fn check_connection(&mut self) {
+        self.check = Instant::now() + CHECK_EVERY;
+        self.files.read_again(Reread::Changed);
+        if let Some(secrets) = self.files.renewed().await {
+            self.link.renew(secrets);
+        }
+        self.link.check().await;
     }
 
     /// Searches for the server, and waits when none is found.
@@ -97,8 +111,14 @@ impl SharedCacheTask {
         // for a search that may take seconds.
         self.status.close();
         while lookups.try_recv().is_ok() {}
+        if let Some(secrets) = self.files.renewed().await {
+            self.link.renew(secrets);
+        }
         let lost_for = match self.link.connect().await {
-            Connected::Failed(wait) => return tokio::time::sleep(wait).await,
+            Connected::Failed(wait) => {
+                self.files.read_again(Reread::All);
+                return sleep(wait).await;
+            }
             Connected::Reached => None,
             Connected::Back(lost_for) => Some(lost_for),
         };

@@ -1,16 +1,23 @@
-//! The state file itself: a redb database of two tables.
+//! The state file itself: a redb database of four tables.
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `about` | `format` | version of this layout: 1 |
+//! | `about` | `format` | version of this layout: 2 |
 //! | | `boot` | identity of the boot in which the file was written; 0 when it is not known |
 //! | | `booted_at` | when that boot began, on the writer's timeline, in µs since the Unix epoch |
+//! | | `checksum` | checksum of the three numbers above |
 //! | `answers` | the cache's key, then 0 for a positive answer, 1 for a negative one | a record |
+//! | `upstreams` | see [`crate::core::upstream_record`] | the same |
+//! | `flushes` | see [`super::flush_rows`] | nothing |
 //!
 //! Keys are those of [`crate::core::key`], and records those of [`crate::core::record`]. The table
 //! `about` stays as it is in every version. A new layout of the rest gets a new number and a reader
 //! in [`FORMATS`], and the old readers stay. A file of an older version is read; the first write
-//! turns it into a file of the present version, in one transaction.
+//! turns it into a file of the present version, in one transaction. The table `upstreams` may be
+//! missing, and is written by [`super::upstream_rows`].
+//!
+//! Every row but those of `about` ends in a checksum ([`super::checksum`]), which layout 1 did not
+//! have. When the table `about` is damaged, the rows are read all the same, without its times.
 //!
 //! Each write is one transaction with one `fdatasync`. Without it redb keeps the transaction in
 //! memory, and kill -9 would lose it. redb's checksums detect a commit that a power cut left
@@ -23,24 +30,27 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use redb::{
-    Builder, CompactionError, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    StorageBackend, TableDefinition, TableError,
+    Builder, CompactionError, Database, ReadableDatabase, ReadableTableMetadata, StorageBackend, TableError,
+    WriteTransaction,
 };
 
+use super::checksum::{self, Sealing};
 use super::error::{StateFileError, refused};
+use super::flush_rows::{self, FlushRow};
+use super::format::{ANSWERS, About, CURRENT};
+pub use super::format::{FORMAT, FORMATS, FileFormat, ReadRows};
 use super::host::Host;
 use super::overlay::Overlay;
+use super::upstream_rows;
+use crate::config::regular_file;
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
 use crate::core::key::Key;
 use crate::core::record::{self, Record};
-use crate::core::time::Timestamp;
+use crate::core::upstream_record::RememberedUpstream;
+use crate::memory::flushes::Flushes;
 use crate::telemetry::state_file::StateFileTrouble;
 
-const ABOUT: TableDefinition<'static, &'static str, u128> = TableDefinition::new("about");
-const ANSWERS: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("answers");
-/// Version of the layout that this version of holdover writes.
-pub const FORMAT: u128 = 1;
 /// Memory in which redb keeps pages, in bytes; redb's default is 1 GiB. When a large write changes
 /// more than half of it, pages go to the file ahead of the commit.
 const CACHE_BYTES: usize = 512 << 10;
@@ -49,22 +59,14 @@ const POSITIVE: u8 = 0;
 /// Last byte of the row key of a negative answer.
 const NEGATIVE: u8 = 1;
 
-/// Reads the answers of a file in one layout, and hands over each as a row of the present layout:
-/// its key and its record.
-pub type ReadRows = fn(&ReadTransaction, &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StateFileError>;
-
-/// A layout of the file that this version of holdover can read.
-#[derive(Clone, Copy)]
-pub struct FileFormat {
-    /// Number of the layout, as it stands in the table `about`.
-    pub version: u128,
-    /// Reader of the answers in this layout.
-    pub read: ReadRows,
+/// The rows of a file that gave no answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// Rows that have changed since they were written, by their checksums.
+    pub damaged: u64,
+    /// Rows that are as they were written, and are no answers for this version of holdover.
+    pub invalid: u64,
 }
-
-/// All layouts of the file that this version of holdover can read.
-pub const FORMATS: &[FileFormat] = &[CURRENT];
-const CURRENT: FileFormat = FileFormat { version: FORMAT, read: read_first };
 
 /// An open state file, with its layout and the boot in which it was written.
 pub struct StateDatabase {
@@ -75,10 +77,13 @@ pub struct StateDatabase {
     format: Option<FileFormat>,
     /// The boot in which the file was last written.
     host: Option<Host>,
+    /// Whether the table `about` was damaged.
+    is_about_damaged: bool,
 }
 
-/// The answers of a state file within one transaction that writes.
+/// The rows of a state file within one transaction that writes.
 pub struct Rows<'a> {
+    transaction: &'a WriteTransaction,
     table: redb::Table<'a, &'static [u8], &'static [u8]>,
     /// Buffer for the record that is being written.
     record: Vec<u8>,
@@ -127,31 +132,15 @@ impl StateDatabase {
 
     /// Reads the table `about` of a database that was just opened.
     fn opened(database: Database, formats: &'static [FileFormat]) -> Result<Self, StateFileError> {
-        // A database without tables was made just now.
-        let transaction = database.begin_read()?;
-        if transaction.list_tables()?.next().is_none() {
-            return Ok(Self { database, handle: None, format: None, host: None });
-        }
-        // Every version of holdover writes the table `about` with these keys and types.
-        let foreign = || StateFileError::Unusable("the database of another program".into());
-        let about = match transaction.open_table(ABOUT) {
-            Ok(about) => about,
-            Err(TableError::Storage(error)) => return Err(error.into()),
-            Err(_) => return Err(foreign()),
+        let Some(About { version, host, is_damaged }) = About::read(&database)? else {
+            return Ok(Self { database, handle: None, format: None, host: None, is_about_damaged: false });
         };
-        let number = |key| Ok::<_, StateFileError>(about.get(key)?.map(|value| value.value()));
-        let version = number("format")?.ok_or_else(foreign)?;
         let Some(format) = formats.iter().find(|format| format.version == version) else {
             return Err(StateFileError::Unusable(format!(
                 "of format {version}; this version of holdover reads up to {FORMAT}"
             )));
         };
-        // 0 stands for a boot whose identity is not known.
-        let booted_at = number("booted_at")?.and_then(|micros| u64::try_from(micros).ok()).map(Timestamp::from_micros);
-        let boot = number("boot")?.filter(|boot| *boot != 0);
-        let host = booted_at.map(|booted_at| Host { boot, booted_at });
-        drop((about, transaction));
-        Ok(Self { database, handle: None, format: Some(*format), host })
+        Ok(Self { database, handle: None, format: Some(*format), host, is_about_damaged: is_damaged })
     }
 
     /// The boot in which the file was last written; `None` for a new file.
@@ -160,26 +149,48 @@ impl StateDatabase {
         self.host
     }
 
-    /// Hands every answer of the file to `visit`, and gives the number of rows that are not valid
-    /// answers.
+    /// Hands every answer of the file to `visit`, and gives the numbers of rows that are none.
     ///
     /// # Errors
     /// [`StateFileError`] when the file cannot be read to its end.
-    pub fn load(&self, mut visit: impl FnMut(&Key, Record)) -> Result<u64, StateFileError> {
-        let Some(format) = self.format else { return Ok(0) };
-        let mut unreadable = 0;
+    pub fn load(&self, mut visit: impl FnMut(&Key, Record)) -> Result<Unread, StateFileError> {
+        let mut unread = Unread { damaged: u64::from(self.is_about_damaged), invalid: 0 };
+        let Some(format) = self.format else { return Ok(unread) };
         (format.read)(&self.database.begin_read()?, &mut |row, bytes| {
             let key = row.split_last().and_then(|(_, key)| Key::from_stored(key));
             match key.as_ref().map(|key| (key, record::read(key, bytes))) {
                 Some((key, Ok(record))) => visit(key, record),
-                Some((_, Err(_))) | None => unreadable += 1,
+                // A damaged row comes without its record.
+                Some((_, Err(_))) | None if bytes.is_empty() => unread.damaged += 1,
+                Some((_, Err(_))) | None => unread.invalid += 1,
             }
         })?;
-        Ok(unreadable)
+        Ok(unread)
     }
 
-    /// Changes rows in one transaction, and gives the number of rows after it. Nothing is written
-    /// when neither a row nor the host has changed.
+    /// The states of the upstreams; rows that cannot be read are left out.
+    ///
+    /// # Errors
+    /// [`StateFileError`] when the file cannot be read.
+    pub fn upstreams(&self) -> Result<Vec<RememberedUpstream>, StateFileError> {
+        upstream_rows::read(&self.database.begin_read()?, self.sealing())
+    }
+
+    /// The flushes that the file has kept; rows that cannot be read are left out.
+    ///
+    /// # Errors
+    /// [`StateFileError`] when the file cannot be read.
+    pub(super) fn flushes(&self) -> Result<Vec<FlushRow>, StateFileError> {
+        flush_rows::read(&self.database.begin_read()?, self.sealing())
+    }
+
+    /// Whether the rows of the file have checksums.
+    fn sealing(&self) -> Sealing {
+        Sealing::of(self.format.map_or(FORMAT, |format| format.version))
+    }
+
+    /// Changes rows in one transaction, and gives the number of answers after it. Nothing is
+    /// written when neither a row nor the host has changed.
     ///
     /// # Errors
     /// [`StateFileError`]: no row has changed, and the file has to be opened again.
@@ -191,7 +202,7 @@ impl StateDatabase {
         let transaction = self.database.begin_write()?;
         // A file of an older layout loses its tables and gets all rows anew in this transaction:
         // the caller compares the whole file with the memory after every opening.
-        let current = self.format.is_some_and(|format| format.version == FORMAT);
+        let current = self.format.is_some_and(|format| format.version == FORMAT) && !self.is_about_damaged;
         if !current {
             let old: Vec<_> = transaction.list_tables()?.collect();
             for table in old {
@@ -199,7 +210,7 @@ impl StateDatabase {
             }
         }
         let (entries, changed) = {
-            let mut rows = Rows { table: transaction.open_table(ANSWERS)?, record: Vec::new(), changed: false };
+            let mut rows = Rows::new(&transaction)?;
             edit(&mut rows)?;
             (rows.table.len()?, rows.changed)
         };
@@ -208,15 +219,11 @@ impl StateDatabase {
             transaction.abort()?;
             return Ok(entries);
         }
-        {
-            let mut about = transaction.open_table(ABOUT)?;
-            about.insert("format", FORMAT)?;
-            about.insert("boot", host.boot.unwrap_or_default())?;
-            about.insert("booted_at", u128::from(host.booted_at.as_micros()))?;
-        }
+        About::write(&transaction, host)?;
         transaction.commit()?;
         self.format = Some(CURRENT);
         self.host = Some(*host);
+        self.is_about_damaged = false;
         Ok(entries)
     }
 
@@ -260,7 +267,11 @@ impl StateDatabase {
     }
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    fn new(transaction: &'a WriteTransaction) -> Result<Self, StateFileError> {
+        Ok(Self { transaction, table: transaction.open_table(ANSWERS)?, record: Vec::new(), changed: false })
+    }
+
     /// Writes an answer under its key, and replaces an older one of the same kind. A positive
     /// answer also removes the negative one of the same name and type.
     ///
@@ -276,7 +287,9 @@ impl Rows<'_> {
             }
             Kind::NoData | Kind::NxDomain => NEGATIVE,
         };
-        self.table.insert(row(key, kind).as_slice(), self.record.as_slice())?;
+        let row = row(key, kind);
+        checksum::seal(&row, &mut self.record);
+        self.table.insert(row.as_slice(), self.record.as_slice())?;
         self.changed = true;
         Ok(())
     }
@@ -292,15 +305,33 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Removes the rows for which `wanted` says no. It is given the key ([`row_key`]) and the
-    /// record of each row.
+    /// Writes the states of these upstreams, and removes those of all others.
+    ///
+    /// # Errors
+    /// [`StateFileError`] when the file cannot be written.
+    pub fn put_upstreams(&mut self, upstreams: &[RememberedUpstream]) -> Result<(), StateFileError> {
+        self.changed |= upstream_rows::write(self.transaction, upstreams)?;
+        Ok(())
+    }
+
+    /// Writes these flushes, and removes all others.
+    ///
+    /// # Errors
+    /// [`StateFileError`] when the file cannot be written.
+    pub fn put_flushes(&mut self, flushes: &Flushes) -> Result<(), StateFileError> {
+        self.changed |= flush_rows::write(self.transaction, flushes)?;
+        Ok(())
+    }
+
+    /// Removes the answers for which `wanted` says no, and those that are damaged. It is given the
+    /// key ([`row_key`]) and the record of each row.
     ///
     /// # Errors
     /// [`StateFileError`] when the file cannot be written.
     pub fn retain(&mut self, mut wanted: impl FnMut(&[u8], &[u8]) -> bool) -> Result<(), StateFileError> {
         let mut removed = false;
         self.table.retain(|row, record| {
-            let wanted = wanted(row, record);
+            let wanted = Sealing::Sealed.open(row, record).is_some_and(|record| wanted(row, record));
             removed |= !wanted;
             wanted
         })?;
@@ -330,26 +361,22 @@ fn row(key: &Key, kind: u8) -> Vec<u8> {
 
 /// Opens a regular file. Anything else is refused, since opening a pipe, for example, could wait
 /// for ever.
-fn regular(path: &Path, options: &fs::OpenOptions) -> Result<fs::File, StateFileError> {
+fn regular(path: &Path, options: &mut fs::OpenOptions) -> Result<fs::File, StateFileError> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(StateFileError::Refused { trouble: StateFileTrouble::NotAFile, what: "not a regular file".into() });
     }
-    Ok(options.open(path)?)
+    // Something else may lie there by now; it is opened without waiting for anybody.
+    let file = options.custom_flags(regular_file::FLAGS).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(StateFileError::Refused { trouble: StateFileTrouble::NotAFile, what: "not a regular file".into() });
+    }
+    Ok(file)
 }
 
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
     builder
-}
-
-/// Reads the answers of layout 1.
-fn read_first(transaction: &ReadTransaction, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StateFileError> {
-    for row in transaction.open_table(ANSWERS)?.iter()? {
-        let (key, record) = row?;
-        visit(key.value(), record.value());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@
 //! past their maximum stale (their rows are removed), changes that could not be written while the
 //! disk was full, times that were moved to another timeline, and hits. So no queue waits for a disk
 //! that is away, and the file is bounded as the memory is.
+//!
+//! The states of the upstreams are written after the answers, in a transaction of their own
+//! ([`super::upstream_rows`]).
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use std::time::Duration;
 use super::database::{Rows, StateDatabase, row_key};
 use super::error::StateFileError;
 use super::options::StateFileOptions;
+use super::upstream_rows::WrittenUpstreams;
 use crate::core::record;
 use crate::core::time::Timestamp;
 use crate::memory::Memory;
@@ -58,8 +62,9 @@ pub(super) struct Mirror {
     /// Answers in memory beyond the rows of the file, at the last comparison. It is not zero
     /// because memory may hold answers past their maximum stale, which get no row.
     surplus: i64,
-    /// Rows after the last write.
+    /// Answers in the file after the last write.
     entries: u64,
+    upstreams: WrittenUpstreams,
     /// When the file was last compacted, or found not to need it.
     tidied: Timestamp,
     /// When the file was last written; `None` while that has not been necessary.
@@ -77,6 +82,7 @@ impl Mirror {
             compared: now,
             surplus: 0,
             entries: 0,
+            upstreams: WrittenUpstreams::default(),
             tidied: now,
             written: None,
         }
@@ -90,6 +96,7 @@ impl Mirror {
     /// Prepares for the last write: it compares file and memory, and may compact the file.
     pub(super) fn expect_the_end(&mut self) {
         self.compare_next();
+        self.upstreams.write_next();
         self.tidied = Timestamp::EPOCH;
     }
 
@@ -123,9 +130,19 @@ impl Mirror {
             let strayed = (held - rows(self.entries)).abs_diff(self.surplus);
             self.compare = strayed > SLACK.max(self.entries / 10);
         }
+        self.save_upstreams(options, now)?;
         // Compaction comes last: it writes all rows anew, and the changes are safe by now.
         self.tidy(now)?;
         Ok(self.entries)
+    }
+
+    /// Writes the states of the upstreams, when they are due.
+    fn save_upstreams(&mut self, options: &StateFileOptions, now: Timestamp) -> Result<(), StateFileError> {
+        let Some(due) = self.upstreams.due((options.upstreams.present)(), self.written, now) else { return Ok(()) };
+        self.file.write(&options.host, |rows| rows.put_upstreams(&due))?;
+        self.upstreams.note(due, now);
+        self.written = Some(now);
+        Ok(())
     }
 
     /// Writes the changes of the journal, in transactions of [`CHANGES_MAX`].
@@ -192,7 +209,7 @@ impl Mirror {
             for (_, cached) in found.iter().zip(&answers).filter(|(found, _)| !**found).map(|(_, cached)| cached) {
                 put(rows, cached)?;
             }
-            Ok(())
+            memory.with_flushes(|flushes| rows.put_flushes(flushes))
         })
     }
 

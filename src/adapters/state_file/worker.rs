@@ -19,6 +19,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -27,7 +28,7 @@ use super::database::StateDatabase;
 use super::error::StateFileError;
 use super::mirror::Mirror;
 use super::options::StateFileOptions;
-use crate::core::restore::{Shift, restore};
+use crate::core::restore::{Shift, restore, restore_upstream};
 use crate::core::time::Timestamp;
 use crate::memory::Memory;
 use crate::memory::flushes::{Flushes, Scope};
@@ -50,6 +51,8 @@ pub(super) struct StateFileWorker {
     memory: Arc<Memory>,
     /// Shared with the handle of the state file, which shows it.
     status: Arc<Mutex<StateFileStatus>>,
+    /// Rows that were damaged when the file was read; shared with the handle as well.
+    damaged: Arc<AtomicU64>,
     /// The open file; `None` while it cannot be used.
     open: Option<Mirror>,
     /// The file that was read at the start, until it is dropped in [`Self::begin`]: closing it may
@@ -60,6 +63,9 @@ pub(super) struct StateFileWorker {
     unloaded: Option<Flushes>,
     /// When the content was restored.
     loaded: Timestamp,
+    /// Whether the file has not been opened yet, so that nothing is known that is newer than the
+    /// states of the upstreams in it.
+    starting: bool,
     /// Set while the file cannot be used.
     failing: Option<Failing>,
     /// The wait before the next try.
@@ -85,14 +91,21 @@ impl StateFileWorker {
             options,
             memory,
             status,
+            damaged: Arc::default(),
             open: None,
             looked: None,
             unloaded: Some(Flushes::default()),
             loaded: Timestamp::EPOCH,
+            starting: true,
             failing: None,
             back_off: RETRY_MIN,
             logged: Vec::new(),
         }
+    }
+
+    /// The number of damaged rows that were dropped so far.
+    pub(super) fn damaged(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.damaged)
     }
 
     /// Restores what the file holds without changing anything on the disk, and so without waiting
@@ -102,13 +115,34 @@ impl StateFileWorker {
         self.looked = guarded(|| {
             let file = StateDatabase::look(&path)?;
             self.load(&file)?;
+            if self.starting {
+                self.resume_upstreams(&file)?;
+            }
             Ok(file)
         })
         .ok();
     }
 
+    /// Hands over the states of the upstreams that an earlier run has saved.
+    fn resume_upstreams(&self, file: &StateDatabase) -> Result<(), StateFileError> {
+        let (now, shift) = (self.memory.now(), self.shift_of(file));
+        let upstreams: Vec<_> =
+            file.upstreams()?.into_iter().map(|upstream| restore_upstream(upstream, shift, now)).collect();
+        if !upstreams.is_empty() {
+            (self.options.upstreams.resume)(&upstreams);
+        }
+        Ok(())
+    }
+
+    /// By how much the wall clock was set since a file was last written. Two runs of one boot know
+    /// that, and all times are moved by as much before they are compared with anything.
+    fn shift_of(&self, file: &StateDatabase) -> Shift {
+        file.host().map_or(Shift::NONE, |theirs| self.options.host.shift_from(&theirs))
+    }
+
     /// Opens the file for writing.
     pub(super) fn begin(&mut self) {
+        self.starting = false;
         let looked = self.looked.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(looked)));
         if let Err((trouble, what)) = self.try_open() {
@@ -175,6 +209,10 @@ impl StateFileWorker {
             open.expect_the_end();
         }
         self.turn();
+        if self.open.is_none() && self.failing.is_none() {
+            // A file that turned out to be damaged has just been renamed: a new one is written.
+            self.turn();
+        }
         self.close();
     }
 
@@ -273,15 +311,14 @@ impl StateFileWorker {
         // A second load would bring back what was flushed after the first one.
         let Some(flushes) = &self.unloaded else { return Ok(()) };
         let began = self.memory.now();
-        // Two runs of one boot know by how much the wall clock was set between them, and all times
-        // are moved by as much before they are compared with anything.
-        let shift = file.host().map_or(Shift::NONE, |theirs| self.options.host.shift_from(&theirs));
+        let shift = self.shift_of(file);
         let (mut entries, mut dropped) = (0, 0);
-        let unreadable = file.load(|key, record| {
+        self.note_flushes(file, shift, began)?;
+        let unread = file.load(|key, record| {
             // A row is dropped when its answer is past its maximum stale, was flushed since the
             // start, or is no newer than what is in memory by now.
             let entry = restore(key, record.entry, shift, self.memory.policy(), began)
-                .filter(|entry| !flushes.covers(key, entry.stored));
+                .filter(|entry| !flushes.covers(key, entry));
             match entry.map(|entry| self.memory.restore(key, entry, record.hits, Origin::StateFile)) {
                 Some(true) => entries += 1,
                 Some(false) | None => dropped += 1,
@@ -290,9 +327,28 @@ impl StateFileWorker {
         // Only a file that was read to its end counts as loaded; after an error the same rows are
         // read again, and those that are in memory already are dropped.
         (self.unloaded, self.loaded) = (None, self.memory.now());
+        self.memory.review_restored();
+        if unread.damaged > 0 {
+            self.damaged.fetch_add(unread.damaged, Ordering::Relaxed);
+            events::StateDamaged { path: &self.options.path, rows: unread.damaged }.emit();
+        }
         if file.host().is_some() {
+            let dropped = dropped + unread.damaged + unread.invalid;
             let took = self.memory.now().since(began);
-            events::StateLoaded { path: &self.options.path, entries, dropped: dropped + unreadable, took }.emit();
+            events::StateLoaded { path: &self.options.path, entries, dropped, took }.emit();
+        }
+        Ok(())
+    }
+
+    /// Notes the flushes that the file has kept. One that seems to come from the future was made
+    /// when the clock was ahead, and counts as made now.
+    fn note_flushes(&self, file: &StateDatabase, shift: Shift, now: Timestamp) -> Result<(), StateFileError> {
+        for (scope, at) in file.flushes()? {
+            let at = shift.apply(at).min(now);
+            self.memory.with_flushes(|flushes| match scope {
+                Some(scope) => flushes.note(scope, at),
+                None => flushes.note_all(at),
+            });
         }
         Ok(())
     }

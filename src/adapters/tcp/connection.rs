@@ -1,44 +1,58 @@
 //! One client's connection: queries come in, answers go out as they complete, and everything is
 //! bounded.
 //!
-//! One task drives the connection. Each query is answered by a task of its own, owned by the
-//! connection, so that a slow query holds up no other (RFC 7766 §6.2.1.1, §7).
+//! One task drives the connection and all its queries, each of which has a future of its own, so
+//! that a slow query holds up no other (RFC 7766 §6.2.1.1, §7). A query makes progress only while
+//! its answer has room: what is not polled writes no answer.
 //!
 //! | situation | what happens |
 //! |---|---|
 //! | as many queries in flight as allowed | reading stops until there are fewer |
-//! | 64 KiB of answers that the client does not fetch | the same |
+//! | 64 KiB of answers that the client does not fetch | the same; ready answers wait, for 100 ms at most |
+//! | all connections together hold much ([`super::ledger`]) | reading stops until this one owes nothing |
+//! | all connections together hold too much, and those of this client most | closed at once |
 //! | no query in flight for the idle time | closed |
 //! | a query arrives slowly | closed at the idle time after its first byte |
 //! | a client does not fetch an answer in time | closed |
 //! | a message under 12 bytes, or with QR = 1 | taken out and dropped |
-//! | a frame of length 0 | the queries in flight are answered, then closed |
+//! | a frame of length 0, or of more than 4 KiB | the queries in flight are answered, then closed |
 //! | the client closes its side | the same |
-//! | the front needs its place for another connection, or drains | the same |
+//! | the front needs its place for another connection | the same while it is idle, else closed at once |
+//! | the front drains | the queries in flight are answered, then closed |
 //!
-//! Memory: nothing while idle; otherwise at most one query that is arriving, and the answers of the
-//! allowed number of queries.
+//! Memory: nothing while idle; otherwise at most 8 KiB that have arrived, and the answers of the
+//! allowed number of queries. While a query waits, nothing of it is kept but what its answer needs.
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::activity::Activity;
-use super::frames::{Inbox, NextFrame, Outbox, WriteProgress};
+use super::activity::{Activity, ClosingWish};
+use super::frames::{Inbox, NextFrame, WriteProgress};
+use super::ledger::{Account, HasToGiveWay};
 use super::limits::TcpLimits;
 use super::phase::{TcpPhase, draining};
-use crate::resolver::ports::Answer;
+use crate::resolver::ports::{Answer, PortFuture};
+use crate::telemetry::tally::ConnectionEvent;
 
 /// Bytes of one read. The buffer is on the stack, for the time of the read only.
 const READ_BYTES: usize = 4096;
 /// Bytes of answers on their way out above which no more queries are read.
 const UNFETCHED_BYTES: usize = 65_536;
+/// How long a client may fetch nothing while the answers behind wait unwritten. An answer that is
+/// ready keeps what was learned from being given back, which nobody counts; so it is written then,
+/// and counts as held.
+const STALLED: Duration = Duration::from_millis(100);
+/// Bytes that a query in flight counts as: its future, and what it keeps while it waits.
+const QUERY_BYTES: usize = 2048;
 /// How long an answer is waited for: longer than the longest resolution deadline that can be
 /// configured, 10 s. The resolver has its own, tighter bound; this one keeps a fault there from
 /// holding connections for ever.
@@ -51,10 +65,13 @@ pub(super) struct ClientConnection {
     limits: Arc<TcpLimits>,
     answerer: Arc<dyn Answer>,
     activity: Arc<Activity>,
+    /// What the connection holds, in the ledger of all connections.
+    account: Account,
+    /// The bytes that the ledger was told of last.
+    reported: usize,
     inbox: Inbox,
-    outbox: Outbox,
-    /// The tasks of the queries that are being answered. `None` of a task: no answer is sent.
-    answers: JoinSet<Option<Vec<u8>>>,
+    /// The queries that are being answered. `None` of a query: no answer is sent.
+    answers: FuturesUnordered<PortFuture<Option<Vec<u8>>>>,
     intake: Intake,
     source: Source,
     /// When the last query came, or the last answer was ready or had left.
@@ -84,14 +101,26 @@ enum Source {
     Ended,
 }
 
+/// Whether answers that are ready may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    Allowed,
+    /// Not before the client has fetched something, or this moment has come.
+    NotBefore(Instant),
+}
+
 /// The event that woke the task of a connection.
 enum ConnectionWake {
     /// No more queries are to be read.
     Stop,
-    /// The task of a query has ended.
-    Answered(Result<Option<Vec<u8>>, JoinError>),
+    /// The connection is to end at once.
+    GiveWay,
+    /// A query has been answered, or gets no answer.
+    Answered(Option<Vec<u8>>),
     Readable,
     Writable,
+    /// The client has fetched nothing for a while, so that answers are written all the same.
+    Stalled,
     /// A time limit is reached.
     Overdue,
 }
@@ -102,6 +131,12 @@ struct ConnectionDead;
 
 impl From<io::Error> for ConnectionDead {
     fn from(_reason: io::Error) -> Self {
+        Self
+    }
+}
+
+impl From<HasToGiveWay> for ConnectionDead {
+    fn from(_reason: HasToGiveWay) -> Self {
         Self
     }
 }
@@ -119,15 +154,17 @@ impl ClientConnection {
         // Without this option an answer waits for the acknowledgement of the answer before. Should
         // setting it fail, answers are slower, and nothing else happens.
         let _slower = stream.set_nodelay(true);
+        let account = limits.ledger.open(Arc::clone(&activity));
         Self {
             stream,
             client,
             limits,
             answerer,
             activity,
+            account,
+            reported: 0,
             inbox: Inbox::default(),
-            outbox: Outbox::default(),
-            answers: JoinSet::new(),
+            answers: FuturesUnordered::new(),
             intake: Intake::Clear,
             source: Source::Flowing,
             active_at: now,
@@ -140,6 +177,10 @@ impl ClientConnection {
     pub(super) async fn run(mut self, mut phase: watch::Receiver<TcpPhase>) {
         loop {
             self.take_queries();
+            self.reported = self.held();
+            if self.account.hold(self.reported).is_err() {
+                return;
+            }
             self.activity.report(self.owes_nothing().then_some(self.active_at));
             if self.source == Source::Ended && self.owes_nothing() {
                 return;
@@ -155,14 +196,24 @@ impl ClientConnection {
     async fn next_wake(&mut self, phase: &mut watch::Receiver<TcpPhase>) -> ConnectionWake {
         let is_flowing = self.source == Source::Flowing;
         let is_reading = is_flowing && self.intake != Intake::Full;
+        let has_answers = self.unfetched() > 0;
+        let writing = self.writing(Instant::now());
+        let stalled_at = match writing {
+            Writing::Allowed => Instant::now(),
+            Writing::NotBefore(moment) => moment,
+        };
         let deadline = self.deadline();
         tokio::select! {
             () = draining(phase), if is_flowing => ConnectionWake::Stop,
-            () = self.activity.closed(), if is_flowing => ConnectionWake::Stop,
-            Some(answer) = self.answers.join_next() => ConnectionWake::Answered(answer),
+            wish = self.activity.wished() => match wish {
+                ClosingWish::Stay | ClosingWish::Close => ConnectionWake::Stop,
+                ClosingWish::GiveWay => ConnectionWake::GiveWay,
+            },
+            Some(answer) = self.answers.next(), if writing == Writing::Allowed => ConnectionWake::Answered(answer),
             // An error of the socket shows itself in the read or write that follows.
-            _ready = self.stream.writable(), if self.outbox.len() > 0 => ConnectionWake::Writable,
+            _ready = self.stream.writable(), if has_answers => ConnectionWake::Writable,
             _ready = self.stream.readable(), if is_reading => ConnectionWake::Readable,
+            () = sleep_until(stalled_at), if writing != Writing::Allowed => ConnectionWake::Stalled,
             () = sleep_until(deadline) => ConnectionWake::Overdue,
         }
     }
@@ -173,20 +224,24 @@ impl ClientConnection {
                 self.source = Source::Ended;
                 Ok(())
             }
-            ConnectionWake::Answered(answer) => {
-                self.queue(answer);
+            ConnectionWake::Answered(Some(answer)) => self.send(&answer),
+            ConnectionWake::Answered(None) => {
+                self.active_at = Instant::now();
                 Ok(())
             }
             ConnectionWake::Readable => self.read(),
             ConnectionWake::Writable => self.write(),
-            ConnectionWake::Overdue => Err(ConnectionDead),
+            ConnectionWake::Stalled => Ok(()),
+            ConnectionWake::GiveWay | ConnectionWake::Overdue => Err(ConnectionDead),
         }
     }
 
     /// Starts answering the queries that have arrived whole, as far as the limits allow.
     fn take_queries(&mut self) {
         self.intake = loop {
-            if self.in_flight() >= self.limits.queries.max(1) || self.outbox.bytes() >= UNFETCHED_BYTES {
+            let is_full = self.in_flight() >= self.limits.queries.max(1) || self.unfetched() >= UNFETCHED_BYTES;
+            let is_short = || self.limits.ledger.is_short(self.held().saturating_sub(self.reported));
+            if is_full || (!self.owes_nothing() && is_short()) {
                 break Intake::Full;
             }
             match (self.inbox.next(), self.intake) {
@@ -201,33 +256,45 @@ impl ClientConnection {
                 (NextFrame::Partial, Intake::Clear | Intake::Full) => break Intake::Within(Instant::now()),
                 (NextFrame::Empty, _) => break Intake::Clear,
                 // The client does not speak DNS. What follows in the stream cannot be cut.
-                (NextFrame::Nonsense, _) => {
-                    self.source = Source::Ended;
-                    break Intake::Clear;
+                (NextFrame::Nonsense, _) => break self.end(),
+                (NextFrame::TooLong, _) => {
+                    self.limits.counters.count(ConnectionEvent::QueryTooLong);
+                    break self.end();
                 }
             }
         };
     }
 
-    /// Starts answering a query in a task of its own.
+    /// Takes no more queries, and drops what has arrived of them.
+    fn end(&mut self) -> Intake {
+        self.source = Source::Ended;
+        self.inbox = Inbox::default();
+        Intake::Clear
+    }
+
+    /// Starts answering a query. A query whose answer takes too long or panics gets none.
     fn start(&mut self, query: Vec<u8>) {
         self.active_at = Instant::now();
         let (answerer, client) = (Arc::clone(&self.answerer), self.client);
-        self.answers
-            .spawn(async move { timeout(ANSWER_PATIENCE, answerer.answer(query, client)).await.ok().flatten() });
+        let answer = async move { timeout(ANSWER_PATIENCE, answerer.answer(query, client)).await.ok().flatten() };
+        self.answers.push(Box::pin(AssertUnwindSafe(answer).catch_unwind().map(|answer| answer.ok().flatten())));
     }
 
-    /// Puts an answer into the outbox. A query whose task gave no answer, took too long or panicked
-    /// gets none.
-    fn queue(&mut self, answer: Result<Option<Vec<u8>>, JoinError>) {
+    /// Puts an answer into the outbox, and sends it at once when none is before it.
+    fn send(&mut self, message: &[u8]) -> Result<(), ConnectionDead> {
         let now = Instant::now();
         self.active_at = now;
-        if let Ok(Some(message)) = answer {
-            if self.outbox.len() == 0 {
-                self.writing_since = now;
-            }
-            self.outbox.push(&message);
+        let is_first = {
+            let mut outbox = self.activity.outbox.lock();
+            let is_first = outbox.len() == 0;
+            outbox.push(message);
+            is_first && outbox.len() > 0
+        };
+        if is_first {
+            self.writing_since = now;
+            return self.write();
         }
+        Ok(())
     }
 
     fn read(&mut self) -> Result<(), ConnectionDead> {
@@ -247,10 +314,14 @@ impl ClientConnection {
     }
 
     fn write(&mut self) -> Result<(), ConnectionDead> {
-        match self.stream.try_write(self.outbox.front()) {
+        let mut outbox = self.activity.outbox.lock();
+        if outbox.len() == 0 {
+            return Ok(());
+        }
+        match self.stream.try_write(outbox.front()) {
             Ok(0) => Err(ConnectionDead),
             Ok(length) => {
-                if self.outbox.advance(length) == WriteProgress::Frame {
+                if outbox.advance(length) == WriteProgress::Frame {
                     let now = Instant::now();
                     (self.active_at, self.writing_since) = (now, now);
                 }
@@ -264,10 +335,10 @@ impl ClientConnection {
     /// When the connection is closed unless something happens before.
     ///
     /// While an answer is owed and nothing is being read or written, the connection only waits for
-    /// its answering tasks. These keep a time limit of their own, which is repeated here with some
-    /// to spare.
+    /// its answers. These keep a time limit of their own, which is repeated here with some to
+    /// spare.
     fn deadline(&self) -> Instant {
-        let write = (self.outbox.len() > 0).then(|| self.writing_since + self.limits.write);
+        let write = (self.unfetched() > 0).then(|| self.writing_since + self.limits.write);
         let read = match (self.source, self.intake) {
             (Source::Flowing, Intake::Within(since)) => Some(since + self.limits.idle),
             (Source::Flowing, Intake::Clear) if self.owes_nothing() => Some(self.active_at + self.limits.idle),
@@ -277,9 +348,30 @@ impl ClientConnection {
         [write, read].into_iter().flatten().min().unwrap_or(patience)
     }
 
+    /// Whether answers that are ready may be written, or have to wait for the client.
+    fn writing(&self, now: Instant) -> Writing {
+        let stalled_at = self.writing_since + STALLED;
+        if self.unfetched() < UNFETCHED_BYTES || stalled_at <= now {
+            Writing::Allowed
+        } else {
+            Writing::NotBefore(stalled_at)
+        }
+    }
+
+    /// Bytes of answers that the client has not fetched.
+    fn unfetched(&self) -> usize {
+        self.activity.outbox.lock().bytes()
+    }
+
+    /// Bytes that the connection holds, of which queries in flight count as [`QUERY_BYTES`] each.
+    fn held(&self) -> usize {
+        let queries = self.answers.len().saturating_mul(QUERY_BYTES);
+        self.inbox.size().saturating_add(queries).saturating_add(self.unfetched())
+    }
+
     /// Queries whose answer has not left.
     fn in_flight(&self) -> usize {
-        self.answers.len().saturating_add(self.outbox.len())
+        self.answers.len().saturating_add(self.activity.outbox.lock().len())
     }
 
     /// Whether the answers of all queries have left.

@@ -1,11 +1,14 @@
 //! Cuts an incoming byte stream into DNS messages, and turns messages into an outgoing byte stream
 //! (RFC 1035 §4.2.2: two bytes of length, then the message).
 //!
-//! No I/O happens here. An idle connection holds no buffer: the inbox grows with what arrives, at
-//! most by one message and one read, and gives its memory back when it is empty.
+//! No I/O happens here. An idle connection holds no buffer: the inbox holds exactly what has
+//! arrived and is not cut, at most one message and one read, and gives its memory back when it is
+//! empty. A message that is longer than any query may be is noticed by its prefix, before it has
+//! arrived.
 
 use std::collections::VecDeque;
 
+use crate::config::limits::TCP_QUERY_MAX;
 use crate::core::message::HEADER;
 
 /// Bytes of the length prefix.
@@ -26,6 +29,8 @@ pub(super) enum NextFrame {
     Empty,
     /// A frame of length zero: the client does not speak DNS.
     Nonsense,
+    /// The beginning of a frame that is longer than any query may be ([`TCP_QUERY_MAX`]).
+    TooLong,
 }
 
 /// Bytes that have arrived and are not cut yet.
@@ -40,12 +45,16 @@ pub(super) struct Inbox {
 impl Inbox {
     /// Appends bytes that have been read.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        // Bytes that were cut are removed here, once for each read, instead of once for each frame.
-        if self.start > 0 {
-            self.bytes.drain(..self.start.min(self.bytes.len()));
-            self.start = 0;
-        }
-        self.bytes.extend_from_slice(bytes);
+        // Bytes that were cut are left out here, once for each read, and not once for each frame.
+        // The vector is made anew, so that it takes no more memory than it has bytes.
+        let rest = self.bytes.get(self.start..).unwrap_or_default();
+        self.bytes = [rest, bytes].concat();
+        self.start = 0;
+    }
+
+    /// The memory that the inbox takes, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Takes the next frame out.
@@ -57,6 +66,9 @@ impl Inbox {
         let length = usize::from(u16::from_be_bytes(*prefix));
         if length == 0 {
             return NextFrame::Nonsense;
+        }
+        if length > TCP_QUERY_MAX {
+            return NextFrame::TooLong;
         }
         let Some(message) = rest.get(..length) else { return NextFrame::Partial };
         let is_query = length >= HEADER && message.get(2).is_some_and(|flags| flags & 0x80 == 0);
@@ -186,6 +198,26 @@ mod tests {
         inbox.push(&[0, 0, 0, 12]);
         assert_eq!(inbox.next(), NextFrame::Nonsense);
         assert_eq!(inbox.next(), NextFrame::Nonsense, "and stays so");
+    }
+
+    #[test]
+    fn a_query_that_is_too_long_is_noticed_by_its_prefix() {
+        let mut inbox = Inbox::default();
+        inbox.push(&framed(&query(TCP_QUERY_MAX)));
+        assert_eq!(inbox.next(), NextFrame::Query(query(TCP_QUERY_MAX)));
+        inbox.push(&4097_u16.to_be_bytes());
+        assert_eq!(inbox.next(), NextFrame::TooLong);
+    }
+
+    #[test]
+    fn the_inbox_takes_no_more_memory_than_has_arrived() {
+        let mut inbox = Inbox::default();
+        let frame = framed(&query(4000));
+        for piece in frame.chunks(700) {
+            assert_eq!(inbox.next(), if inbox.bytes.is_empty() { NextFrame::Empty } else { NextFrame::Partial });
+            inbox.push(piece);
+            assert_eq!(inbox.size(), inbox.bytes.len());
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ledger::ByteLedger;
 use crate::config::limits;
 use crate::resolver::ports::AccessList;
 use crate::telemetry::tally::Connections;
@@ -21,6 +22,9 @@ pub struct TcpLimits {
     pub write: Duration,
     /// How long the queries that are in flight at shutdown may take.
     pub drain: Duration,
+    /// The bytes that all connections may hold together. Listeners that share a ledger share the
+    /// limit.
+    pub ledger: Arc<ByteLedger>,
     /// The clients that may ask.
     pub allowed: AccessList,
     /// Counts what becomes of connections.
@@ -32,6 +36,7 @@ impl TcpLimits {
     /// and draining may take 5 s.
     #[must_use]
     pub fn new(allowed: AccessList) -> Self {
+        let counters = Arc::<Connections>::default();
         Self {
             connections: limits::LISTEN_TCP_CONNECTIONS.default,
             queries: limits::LISTEN_TCP_QUERIES.default,
@@ -40,8 +45,9 @@ impl TcpLimits {
             write: Duration::from_secs(5),
             // More than a resolution takes by default.
             drain: Duration::from_secs(5),
+            ledger: ByteLedger::new(limits::TCP_BYTES_MAX, Arc::clone(&counters)),
             allowed,
-            counters: Arc::default(),
+            counters,
         }
     }
 }

@@ -1,18 +1,19 @@
 //! Queries over UDP that have to wait for an upstream: each waits in a task of its own on tokio,
 //! and its answer leaves through the socket on which the query came.
 //!
-//! The number of tasks is bounded; a query beyond the bound is answered with what is there: stale,
-//! else SERVFAIL.
+//! The number of tasks is bounded, and clients share it. A query beyond the bound is answered with
+//! what is there: stale, else SERVFAIL. That is the new query, or the youngest one of the client
+//! that has most queries waiting ([`crate::resolver::sharing`]).
 
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::batch;
 use super::envelope::Envelope;
+use super::handover::Handover;
 use crate::core::answer::UDP_MAX;
 use crate::resolver::{Resolver, Waiting};
 use crate::telemetry::tally::Tally;
@@ -31,49 +32,33 @@ impl DeferredQuery {
     fn answer(&self, answer: &mut [u8]) {
         let _ = batch::send_one(self.socket.as_fd(), &self.envelope, answer);
     }
+
+    /// Answers with what is there, since there is no room for the query.
+    pub(super) fn shed(&self, resolver: &Resolver, tally: &Tally) {
+        let mut answer = [0; UDP_MAX];
+        let length = resolver.shed(&self.waiting, tally, &mut answer);
+        self.answer(answer.get_mut(..length).unwrap_or_default());
+    }
 }
 
-/// The queries that have to wait, in the order in which the receiving threads hand them on.
-pub(super) struct DeferredQueries {
-    queue: mpsc::Receiver<DeferredQuery>,
-    /// Notified when the receiving threads have ended, so that no more queries can come.
-    closing: Arc<Notify>,
-}
-
-impl DeferredQueries {
-    pub(super) fn new(queue: mpsc::Receiver<DeferredQuery>, closing: Arc<Notify>) -> Self {
-        Self { queue, closing }
-    }
-
-    /// Answers all queries, at most `at_most` at a time, until no more can come and all have been
-    /// answered.
-    pub(super) async fn complete(mut self, resolver: Arc<Resolver>, at_most: usize, tally: Arc<Tally>) {
-        let mut tasks = JoinSet::new();
-        while let Some(query) = self.next().await {
-            while tasks.try_join_next().is_some() {}
-            if tasks.len() >= at_most {
-                let mut answer = [0; UDP_MAX];
-                let length = resolver.shed(&query.waiting, &tally, &mut answer);
-                query.answer(answer.get_mut(..length).unwrap_or_default());
-                continue;
-            }
-            let (resolver, tally) = (Arc::clone(&resolver), Arc::clone(&tally));
-            tasks.spawn(async move {
-                let mut answer = resolver.complete(&query.waiting, &tally).await;
-                query.answer(&mut answer);
-            });
-        }
-        while tasks.join_next().await.is_some() {}
-    }
-
-    /// The next query; `None` when all that came before `closing` have been taken.
-    async fn next(&mut self) -> Option<DeferredQuery> {
-        if !self.queue.is_closed() {
+/// Answers all queries until no more can come and all have been answered.
+pub(super) async fn complete(queue: Arc<Handover<DeferredQuery>>, resolver: Arc<Resolver>, tally: Arc<Tally>) {
+    let mut tasks = JoinSet::new();
+    while let Some((client, query)) = queue.next().await {
+        while tasks.try_join_next().is_some() {}
+        let Some(place) = resolver.sharing().take_place(client) else {
+            query.shed(&resolver, &tally);
+            continue;
+        };
+        let (resolver, tally) = (Arc::clone(&resolver), Arc::clone(&tally));
+        tasks.spawn(async move {
             tokio::select! {
-                query = self.queue.recv() => return query,
-                () = self.closing.notified() => self.queue.close(),
+                biased;
+                mut answer = resolver.complete(&query.waiting, &tally) => query.answer(&mut answer),
+                // A query of a client with fewer of them has the place.
+                () = place.lost() => query.shed(&resolver, &tally),
             }
-        }
-        self.queue.recv().await
+        });
     }
+    while tasks.join_next().await.is_some() {}
 }

@@ -8,7 +8,7 @@
 //! | a health check from this host | answered, whichever clients are allowed |
 //! | known, also stale or as a failure | answered in this batch |
 //! | has to wait for an upstream | handed to `udp/deferred.rs` |
-//! | has to wait, but the queue is full | answered in this batch with what is there: stale, else SERVFAIL |
+//! | has to wait, but the queue is full | it, or one of a heavier client, is answered: stale, else SERVFAIL |
 //!
 //! Nothing on the way of a known answer locks or allocates.
 
@@ -20,10 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use super::batch::Batch;
 use super::deferred::DeferredQuery;
+use super::handover::{Crowded, Handover};
 use crate::core::answer::ClientTransport;
 use crate::core::special;
 use crate::memory::thread_cache::ThreadCache;
@@ -31,7 +30,8 @@ use crate::resolver::Resolver;
 use crate::resolver::front::{Arrival, Disposition};
 use crate::resolver::ports::AccessList;
 use crate::telemetry::events;
-use crate::telemetry::tally::{Answered, Tally};
+use crate::telemetry::tally::{Answered, Shed, Tally};
+use crate::telemetry::tasks::LongTask;
 
 /// How long a thread pauses after an error of its socket or a panic.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -41,7 +41,7 @@ pub(super) struct FrontState {
     pub(super) resolver: Arc<Resolver>,
     pub(super) allowed: AccessList,
     /// Takes queries that have to wait for an upstream.
-    pub(super) deferred: mpsc::Sender<DeferredQuery>,
+    pub(super) deferred: Arc<Handover<DeferredQuery>>,
     /// Set when the threads shall end.
     pub(super) stop: AtomicBool,
     /// When the last query came that was no health check, in microseconds; shutdown waits until
@@ -55,7 +55,8 @@ pub(super) fn run(state: &FrontState, socket: &Arc<UdpSocket>, tally: &Tally) {
     while !state.stop.load(Ordering::Relaxed) {
         let outcome = catch_unwind(AssertUnwindSafe(|| serve(state, socket, tally)));
         if outcome.is_err() {
-            events::ThreadRestarted { thread: "udp", reason: "panic" }.emit();
+            state.resolver.vitals().restarts().count(LongTask::UdpReceiver);
+            events::ThreadRestarted { thread: LongTask::UdpReceiver.label(), reason: "panic" }.emit();
             std::thread::sleep(PAUSE);
         }
     }
@@ -101,9 +102,10 @@ fn serve(state: &FrontState, socket: &Arc<UdpSocket>, tally: &Tally) {
                 Disposition::Dropped => {}
                 Disposition::Waiting(waiting) => {
                     let deferred = DeferredQuery { waiting, socket: Arc::clone(socket), envelope };
-                    if let Err(refused) = state.deferred.try_send(deferred) {
-                        let length = state.resolver.shed(&refused.into_inner().waiting, tally, out);
-                        batch.queue(&envelope, length);
+                    let client = state.resolver.sharing().identify(envelope.client.ip(), now);
+                    if let Err(Crowded { client, query }) = state.deferred.put(client, deferred) {
+                        state.resolver.sharing().note_shed(client, Shed::Arrival);
+                        query.shed(&state.resolver, tally);
                     }
                 }
             }

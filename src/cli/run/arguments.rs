@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::user::SidecarUser;
 use crate::cli::resolvconf::FallbackArgument;
 use crate::cli::serve::ServeArguments;
 
@@ -27,6 +28,11 @@ pub struct RunArguments {
     /// else below /run/holdover]
     #[arg(long, value_name = "FILE")]
     pub(super) keep: Option<PathBuf>,
+    /// User of the sidecar: a name, UID or UID:GID [default: that of holdover run]. It needs no
+    /// right but to listen, and to write the state file; a sidecar of another user cannot put
+    /// resolv.conf back when holdover run itself is killed
+    #[arg(long, value_name = "USER")]
+    pub(super) user: Option<SidecarUser>,
     /// Do not run the command if holdover cannot answer or resolv.conf cannot be written
     #[arg(long)]
     pub(super) strict: bool,

@@ -22,6 +22,8 @@ use crate::telemetry::takeover::{FileGivenBack, FileLeft, GiveBackReason};
 /// Those of [`serve::run`].
 pub(super) fn serve(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let RunArguments { serve: serving, keep, .. } = arguments;
+    // The kernel has named this process after the link through which it was started: `exe`.
+    let _ = std::fs::write("/proc/self/comm", "holdover");
     let place = Takeover::new(serving.resolv_conf(), keep.as_deref());
     serve::run_until(serving, async {
         match children::parent_ended() {

@@ -14,26 +14,26 @@ use std::time::Duration;
 use tokio::signal::unix::SignalKind;
 
 use super::arguments::RunArguments;
-use super::hold::HeldFile;
-use super::signals::Signals;
+use super::hold::{GivenBack, HeldFile};
+use super::signals::{Arrived, Signals};
 use super::supervision::{Own, Seen, Steps, Supervision};
+use super::user::SidecarUser;
 use crate::adapters::children::{self, Child, End, Line};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::resolv_conf::takeover::Takeover;
-use crate::cli::check::{CheckResult, ask, reachable};
+use crate::cli::check::{CheckResult, ask, first_present};
 use crate::cli::resolvconf::wish;
 use crate::cli::serve::{resolve_settings, start_log};
+use crate::config::error::EXIT_UNAVAILABLE;
 use crate::resolver::ports::Clock;
 use crate::telemetry::takeover::{FileLeft, GiveBackReason, RunsWithoutHoldover, SidecarEnded};
 
-/// Exit code when `--strict` keeps the application from running (`EX_UNAVAILABLE` of sysexits.h).
-pub(super) const EXIT_UNAVAILABLE: u8 = 69;
 /// How long the application waits for the sidecar at its start.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 /// Pause between two questions while something is expected to happen.
 pub(super) const READY_EVERY: Duration = Duration::from_millis(10);
 /// How long an answer of the sidecar may take.
-const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+const ANSWER_WITHIN: Duration = Duration::from_millis(200);
 /// How long the sidecar may take to end after the application has ended; then it is killed.
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// SIGKILL, which also ends a sidecar that hangs.
@@ -50,6 +50,8 @@ pub(super) struct SidecarProcess {
     own: Option<Child>,
     /// A pipe whose end shows the child that this process has ended.
     line: Option<Line>,
+    /// The user as which the child runs; `None` for the own one.
+    user: Option<SidecarUser>,
     /// Whether the child was ended for good.
     retired: bool,
 }
@@ -63,17 +65,23 @@ impl SidecarProcess {
         let settings = resolve_settings(&arguments.serve, std::env::vars_os())
             .map_err(|error| (error.to_string(), error.exit_code()))?;
         start_log(&settings);
+        if let Some(user) = arguments.user
+            && !children::may_start_as(user.uid)
+        {
+            return Err((format!("--user {user}: only root can run the sidecar as another user"), EXIT_UNAVAILABLE));
+        }
         let unavailable = |error: &dyn std::error::Error| (error.to_string(), EXIT_UNAVAILABLE);
         let wish = wish(arguments.nameserver, arguments.fallback, &settings).map_err(|error| unavailable(&error))?;
         let place = Takeover::new(arguments.serve.resolv_conf(), arguments.keep.as_deref())
             .map_err(|error| unavailable(&error))?;
         Ok(Self {
-            server: reachable(settings.listen.addresses.first().copied()),
+            server: first_present(&settings.listen.addresses),
             file: HeldFile::new(place, wish),
             clock: SystemClock::new(),
             supervision: Supervision::default(),
             own: None,
             line: None,
+            user: arguments.user,
             retired: false,
         })
     }
@@ -109,7 +117,7 @@ impl SidecarProcess {
         let mut seen = look(self.server).await;
         while seen == Seen::Silent && self.own.is_some() && self.clock.now().since(began) < READY_WITHIN {
             tokio::select! {
-                kind = signals.next() => {
+                Arrived { kind, .. } = signals.next() => {
                     if kind == SignalKind::child() {
                         self.collect();
                     } else if kind != SignalKind::window_change() {
@@ -142,8 +150,15 @@ impl SidecarProcess {
         if point && let Err(reason) = self.file.point() {
             return self.go_without(&reason);
         }
-        if give_back && let Err(reason) = self.file.give_back(GiveBackReason::Silent) {
-            return self.go_without(&reason);
+        if self.file.take_handover() {
+            self.supervision.other_left(self.clock.now());
+        }
+        if give_back {
+            match self.file.give_back(GiveBackReason::Silent) {
+                Ok(GivenBack::Written | GivenBack::Nothing) => {}
+                Ok(GivenBack::ByAnother) => self.supervision.other_left(self.clock.now()),
+                Err(reason) => return self.go_without(&reason),
+            }
         }
         if kill && let Some(own) = self.own {
             children::signal(own, KILL);
@@ -199,6 +214,9 @@ impl SidecarProcess {
         // terminal are for the application: hence no notification socket and a process group of its
         // own.
         command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").process_group(0).stdout(Stdio::null());
+        if let Some(user) = self.user {
+            command.uid(user.uid).gid(user.gid);
+        }
         self.supervision.started(self.clock.now());
         match children::start_on_line(&mut command) {
             Ok((child, line)) => (self.own, self.line) = (Some(child), Some(line)),
@@ -235,7 +253,8 @@ async fn look(server: SocketAddr) -> Seen {
     let found = tokio::task::spawn_blocking(move || ask(server, ANSWER_WITHIN)).await;
     match found {
         Ok(Ok(CheckResult::Ready | CheckResult::NotReady)) => Seen::Answers,
-        Ok(Ok(CheckResult::NotHoldover) | Err(_)) | Err(_) => Seen::Silent,
+        // A sidecar that is stalled is treated like one that hangs.
+        Ok(Ok(CheckResult::Stalled | CheckResult::NotHoldover) | Err(_)) | Err(_) => Seen::Silent,
     }
 }
 

@@ -67,14 +67,14 @@ pub(super) const PLAIN: &[PlainKey] = &[
                 limits::SHARED_CACHE_SECRET_MAX
             )
         },
-        presence: Presence::Optional,
+        presence: Presence::WithoutDefault,
     },
     PlainKey {
         key: SHARED_CACHE_USERNAME,
         text: "The user (ACL), who must be allowed to read and write ~holdover:*. The default user when left out.",
         toml: r#""""#,
         allowed: || format!("up to {} bytes", limits::SHARED_CACHE_USERNAME_MAX),
-        presence: Presence::Optional,
+        presence: Presence::WithoutDefault,
     },
     PlainKey {
         key: SHARED_CACHE_PASSWORD_FILE,
@@ -82,7 +82,7 @@ pub(super) const PLAIN: &[PlainKey] = &[
                there is no key for the password itself.",
         toml: r#""""#,
         allowed: || "the path of a file, or nothing".to_owned(),
-        presence: Presence::Optional,
+        presence: Presence::WithoutDefault,
     },
     PlainKey {
         key: SHARED_CACHE_CA_FILE,
@@ -90,6 +90,6 @@ pub(super) const PLAIN: &[PlainKey] = &[
                shared cache (TLS). The authorities of the system when left out.",
         toml: r#""""#,
         allowed: || "the path of a file, or nothing".to_owned(),
-        presence: Presence::Optional,
+        presence: Presence::WithoutDefault,
     },
 ];

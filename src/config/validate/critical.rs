@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use super::names::NameExtent;
 use super::types::read_type;
 use super::validator::Validator;
 use crate::config::error::Problem;
 use crate::config::keys;
 use crate::config::layer::GivenTable;
 use crate::config::limits;
-use crate::core::key::read_name;
 use crate::core::policy::CriticalName;
-use crate::core::special::is_local;
+use crate::core::routes::Routes;
+use crate::core::special::is_special;
 
 const SECTION: &str = "[[critical]]";
 /// The types of a critical name whose table lists none: A and AAAA.
@@ -27,11 +28,8 @@ impl Validator<'_> {
                 self.report(Problem::place(SECTION, &table.source, complaint));
                 continue;
             };
-            let Some(name) = given.raw.text().and_then(read_name) else {
-                self.complain(keys::CRITICAL_NAME, given, "is not a domain name");
-                continue;
-            };
-            if is_local(&name) {
+            let Some(name) = self.name(keys::CRITICAL_NAME, given, NameExtent::Name) else { continue };
+            if is_special(&name, &Routes::new(&[])) {
                 self.complain(
                     keys::CRITICAL_NAME,
                     given,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::validator::Validator;
 use crate::config::keys;
+use crate::config::layer::GivenValue;
 use crate::config::limits;
 use crate::config::settings::StateFileSettings;
 
@@ -15,13 +16,30 @@ const AUTOMATIC: &str = "auto";
 const STATE_NAME: &str = "state.redb";
 
 impl Validator<'_> {
+    /// Notes a path with `~`, which only a shell replaces by a home directory.
+    pub(super) fn remark_on_home(&mut self, key: &str, given: &GivenValue) {
+        if given.raw.text().is_some_and(|path| path.trim_start().starts_with('~')) {
+            self.remark(
+                key,
+                given,
+                "begins with ~, which is not replaced by a home directory here: write the whole path",
+            );
+        }
+    }
+
     /// The seed files, in the order in which they were given.
     pub(super) fn seeds(&mut self) -> Vec<PathBuf> {
         let Some(given) = self.given(keys::CACHE_SEED) else { return Vec::new() };
         let mut seeds = Vec::new();
         for item in given.items() {
             match item.raw.text().filter(|path| !path.is_empty() && !path.contains('\0')) {
-                Some(path) => seeds.push(path.into()),
+                Some(path) => {
+                    self.remark_on_home(keys::CACHE_SEED, &item);
+                    if seeds.contains(&PathBuf::from(path)) {
+                        self.remark(keys::CACHE_SEED, &item, "is named twice");
+                    }
+                    seeds.push(path.into());
+                }
                 None => self.complain(keys::CACHE_SEED, &item, "is not a path"),
             }
         }
@@ -36,7 +54,10 @@ impl Validator<'_> {
         let given = self.given(keys::HOSTS_PATH)?;
         match given.raw.text().map(str::trim) {
             Some(OFF) => None,
-            Some(path) if !path.is_empty() && !path.ends_with('/') && !path.contains('\0') => Some(path.into()),
+            Some(path) if !path.is_empty() && !path.ends_with('/') && !path.contains('\0') => {
+                self.remark_on_home(keys::HOSTS_PATH, given);
+                Some(path.into())
+            }
             Some(_) | None => {
                 self.complain(keys::HOSTS_PATH, given, "is not the path of a file");
                 None
@@ -55,7 +76,10 @@ impl Validator<'_> {
         match given.raw.text().map(str::trim) {
             Some(AUTOMATIC) => automatic,
             Some(OFF) => None,
-            Some(path) if !path.is_empty() && !path.ends_with('/') => Some(path.into()),
+            Some(path) if !path.is_empty() && !path.ends_with('/') => {
+                self.remark_on_home(keys::STATE_PATH, given);
+                Some(path.into())
+            }
             Some(_) | None => {
                 self.complain(keys::STATE_PATH, given, "is not the path of a file");
                 None

@@ -47,9 +47,9 @@ impl Validator<'_> {
         addresses
     }
 
-    /// The networks whose clients are answered. When the operator has named none and holdover can
-    /// be reached from other hosts, these are the private ranges, so that nobody runs an open
-    /// resolver by accident.
+    /// The networks whose clients are answered. When the operator has named none, these are those
+    /// of the host itself, and the private ranges where holdover can be reached from other hosts,
+    /// so that nobody runs an open resolver by accident.
     fn clients(&mut self, addresses: &[SocketAddr]) -> Vec<IpNetwork> {
         let mut networks = Vec::new();
         if let Some(given) = self.given(keys::LISTEN_CLIENTS) {
@@ -63,8 +63,9 @@ impl Validator<'_> {
                 self.complain(keys::LISTEN_CLIENTS, given, "names too many networks");
             }
         }
-        if networks.is_empty() && addresses.iter().any(|address| !address.ip().is_loopback()) {
-            networks.extend(network::PRIVATE);
+        if networks.is_empty() {
+            let is_loopback = addresses.iter().all(|address| address.ip().is_loopback());
+            networks.extend_from_slice(if is_loopback { &network::LOOPBACK } else { &network::PRIVATE });
         }
         networks
     }

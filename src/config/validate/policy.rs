@@ -8,8 +8,11 @@ use crate::config::keys;
 use crate::config::layer::Raw;
 use crate::config::limits;
 use crate::core::policy::{
-    AttemptPolicy, BudgetPolicy, CachePolicy, HealthPolicy, InFlightPolicy, Policy, PrefetchPolicy, TtlPolicy,
+    AddressOrder, AskingOrder, AttemptPolicy, BudgetPolicy, CachePolicy, HealthPolicy, InFlightPolicy, Policy,
+    PrefetchPolicy, TtlPolicy,
 };
+
+const ORDERS: [(&str, AskingOrder); 2] = [("listed", AskingOrder::Listed), ("fastest", AskingOrder::Fastest)];
 
 impl Validator<'_> {
     /// Validates every section whose numbers the resolver uses.
@@ -17,6 +20,11 @@ impl Validator<'_> {
         Policy {
             stale: self.stale(),
             ttl: self.ttl(),
+            addresses: if self.switch(keys::ANSWERS_ROTATE).unwrap_or(false) {
+                AddressOrder::Rotated
+            } else {
+                AddressOrder::Kept
+            },
             prefetch: self.prefetch(),
             attempts: self.attempts(),
             budget: self.budget(),
@@ -33,31 +41,39 @@ impl Validator<'_> {
             positive_max: self.bounded(&limits::CACHE_POSITIVE_MAXIMUM),
             negative_max: self.bounded(&limits::CACHE_NEGATIVE_MAXIMUM),
             negative_without_soa: self.bounded(&limits::CACHE_NEGATIVE_WITHOUT_SOA),
+            minimum: self.bounded(&limits::CACHE_MINIMUM),
         }
     }
 
     fn prefetch(&mut self) -> PrefetchPolicy {
-        let enabled = self.given(keys::PREFETCH_ENABLED).is_none_or(|given| match &given.raw {
-            Raw::Switch(on) => *on,
-            Raw::Word(word) if word == "true" || word == "false" => word == "true",
-            Raw::Word(_) | Raw::Text(_) | Raw::Integer(_) | Raw::List(_) | Raw::Other(_) => {
-                self.complain(keys::PREFETCH_ENABLED, given, "is neither true nor false");
-                true
-            }
-        });
         PrefetchPolicy {
-            enabled,
+            enabled: self.switch(keys::PREFETCH_ENABLED).unwrap_or(true),
             window_percent: self.bounded(&limits::PREFETCH_WINDOW).0,
             window_min: self.bounded(&limits::PREFETCH_WINDOW_MINIMUM),
             hits: self.bounded(&limits::PREFETCH_HITS),
         }
     }
 
+    /// The value of a key that is true or false; `None` when it is not given, or neither.
+    fn switch(&mut self, key: &'static str) -> Option<bool> {
+        let given = self.given(key)?;
+        match &given.raw {
+            Raw::Switch(on) => Some(*on),
+            Raw::Word(word) if word == "true" || word == "false" => Some(word == "true"),
+            Raw::Word(_) | Raw::Text(_) | Raw::Integer(_) | Raw::List(_) | Raw::Other(_) => {
+                self.complain(key, given, "is neither true nor false");
+                None
+            }
+        }
+    }
+
     fn attempts(&mut self) -> AttemptPolicy {
+        let order = self.given(keys::ATTEMPTS_ORDER).and_then(|given| self.word(keys::ATTEMPTS_ORDER, given, &ORDERS));
         let policy = AttemptPolicy {
             second_after: self.bounded(&limits::ATTEMPTS_SECOND_AFTER),
             third_after: self.bounded(&limits::ATTEMPTS_THIRD_AFTER),
             sends: self.bounded(&limits::ATTEMPTS_SENDS),
+            order: order.unwrap_or(AskingOrder::Listed),
             deadline: self.bounded(&limits::ATTEMPTS_DEADLINE),
             linger: self.bounded(&limits::ATTEMPTS_LINGER),
         };

@@ -128,7 +128,10 @@ impl Validator<'_> {
     }
 
     /// The path that was given for a key; `None` when it is empty or cannot be a path.
-    fn path(&mut self, key: &str) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, key: &str) -> Option<PathBuf> {
+        if let Some(given) = self.given(key) {
+            self.remark_on_home(key, given);
+        }
         self.text(key, limits::PATH_MAX).map(PathBuf::from)
     }
 

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
+use super::names::NameExtent;
 use super::validator::Validator;
 use crate::config::error::Problem;
 use crate::config::keys;
 use crate::config::layer::GivenTable;
 use crate::config::limits;
 use crate::config::quantity::Timer;
-use crate::core::key::read_name;
 use crate::core::policy::{ClientResponseTimer, StalePolicy, SuffixStale, TtlZero};
 
 const SECTION: &str = "[[stale.suffix]]";
@@ -47,10 +47,7 @@ impl Validator<'_> {
                 self.report(Problem::place(SECTION, &table.source, complaint));
                 continue;
             };
-            let Some(suffix) = given.raw.text().and_then(read_name) else {
-                self.complain(keys::SUFFIX_NAME, given, "is not a domain name");
-                continue;
-            };
+            let Some(suffix) = self.name(keys::SUFFIX_NAME, given, NameExtent::Subtree) else { continue };
             if suffixes.iter().any(|other| other.suffix == suffix) {
                 self.complain(keys::SUFFIX_NAME, given, "is named twice");
             }

@@ -2,34 +2,41 @@
 
 use std::net::SocketAddr;
 
+use super::names::NameExtent;
 use super::validator::Validator;
 use crate::config::error::Problem;
 use crate::config::keys;
 use crate::config::layer::{GivenTable, GivenValue};
 use crate::config::limits;
-use crate::core::key::read_name;
 use crate::core::network;
-use crate::core::upstream::{Role, Transport, UpstreamPolicy};
+use crate::core::upstream::{QueryCase, Role, Transport, UpstreamPolicy};
 
 const SECTION: &str = "[[upstream]]";
+/// Words for encrypted transports, by what they stand for.
+const ENCRYPTED: [(&str, &[&str]); 3] = [
+    ("DNS over TLS", &["tls", "dot", "tcp-tls"]),
+    ("DNS over HTTPS", &["https", "doh", "h2", "h3"]),
+    ("DNS over QUIC", &["quic", "doq"]),
+];
 const TRANSPORTS: [(&str, Transport); 2] = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
+const CASES: [(&str, QueryCase); 2] = [("lower", QueryCase::Lower), ("random", QueryCase::Random)];
 const ROLES: [(&str, Role); 2] = [("primary", Role::Primary), ("fallback", Role::Fallback)];
 
 impl Validator<'_> {
     /// Validates `[[upstream]]`. `listen` are holdover's own addresses, which cannot be upstreams.
     pub(super) fn upstreams(&mut self, listen: &[SocketAddr]) -> Vec<UpstreamPolicy> {
         let tables = self.tables("upstream");
-        let mut upstreams: Vec<UpstreamPolicy> = Vec::new();
+        let mut upstreams: Vec<(&GivenTable, UpstreamPolicy)> = Vec::new();
         for table in tables {
             let Some(upstream) = self.upstream(table, listen) else { continue };
-            if upstreams.iter().any(|other| other.name == upstream.name) {
+            if upstreams.iter().any(|(_, other)| other.name == upstream.name) {
                 let complaint = format!(
                     "has the name \"{}\", which another upstream has. Give each upstream a name of its own.",
                     upstream.name
                 );
                 self.report(Problem::place(SECTION, &table.source, complaint));
             }
-            upstreams.push(upstream);
+            upstreams.push((table, upstream));
         }
         if let Some(extra) = tables.get(limits::UPSTREAMS_MAX) {
             let complaint = format!(
@@ -38,7 +45,8 @@ impl Validator<'_> {
             );
             self.report(Problem::place(SECTION, &extra.source, complaint));
         }
-        upstreams
+        self.remark_on_upstreams(&upstreams);
+        upstreams.into_iter().map(|(_, upstream)| upstream).collect()
     }
 
     /// One upstream; `None` when it has no usable address or name.
@@ -49,14 +57,60 @@ impl Validator<'_> {
             None => addresses.first()?.to_string(),
         };
         let given = |key| table.values.get(key);
-        let transport = given(keys::UPSTREAM_PROTOCOL)
-            .and_then(|given| self.word(keys::UPSTREAM_PROTOCOL, given, &TRANSPORTS))
-            .unwrap_or(Transport::Udp);
+        let transport =
+            given(keys::UPSTREAM_PROTOCOL).and_then(|given| self.transport(given)).unwrap_or(Transport::Udp);
         let role = given(keys::UPSTREAM_ROLE)
             .and_then(|given| self.word(keys::UPSTREAM_ROLE, given, &ROLES))
             .unwrap_or(Role::Primary);
+        let case = given(keys::UPSTREAM_CASE)
+            .and_then(|given| self.word(keys::UPSTREAM_CASE, given, &CASES))
+            .unwrap_or(QueryCase::Lower);
         let zones = given(keys::UPSTREAM_ZONES).map(|given| self.zones(given)).unwrap_or_default();
-        Some(UpstreamPolicy { name, addresses, transport, zones, role })
+        Some(UpstreamPolicy { name, addresses, transport, zones, role, case })
+    }
+
+    /// The transport that a word stands for; `None` after a complaint.
+    fn transport(&mut self, given: &GivenValue) -> Option<Transport> {
+        let word = given.raw.text().unwrap_or_default().to_ascii_lowercase();
+        if let Some((meaning, _)) = ENCRYPTED.iter().find(|(_, words)| words.contains(&word.as_str())) {
+            let what = format!("asks for {meaning}, which this version does not speak");
+            self.complain(keys::UPSTREAM_PROTOCOL, given, &what);
+            return None;
+        }
+        self.word(keys::UPSTREAM_PROTOCOL, given, &TRANSPORTS)
+    }
+
+    /// Notes addresses that two upstreams of the same names have, and fallbacks without anybody to
+    /// fall back from.
+    fn remark_on_upstreams(&mut self, tables: &[(&GivenTable, UpstreamPolicy)]) {
+        for (index, (table, upstream)) in tables.iter().enumerate() {
+            let shares = |zones: &[Box<[u8]>]| match (zones, upstream.zones.as_slice()) {
+                ([], []) => true,
+                (theirs, ours) => ours.iter().any(|zone| theirs.contains(zone)),
+            };
+            let earlier = || tables.iter().take(index).filter(|(_, other)| shares(&other.zones));
+            let twice = upstream
+                .addresses
+                .iter()
+                .find_map(|address| Some((address, earlier().find(|(_, other)| other.addresses.contains(address))?)));
+            if let Some((address, (_, other))) = twice {
+                let what = format!(
+                    "has the address {address}, which \"{}\" has as well: asking it twice is no spare.",
+                    other.name
+                );
+                self.remark_on(Problem::place(SECTION, &table.source, what));
+            }
+            let is_primary = |other: &UpstreamPolicy| other.role == Role::Primary && shares(&other.zones);
+            if upstream.role == Role::Fallback && !tables.iter().any(|(_, other)| is_primary(other)) {
+                let first = if upstream.zones.is_empty() {
+                    "no other upstream is asked before it but the name servers of resolv.conf"
+                } else {
+                    "no other upstream of its zones is asked before it"
+                };
+                let what = format!("has the role fallback, but {first}. Leave the role out if that is not meant.");
+                self.remark_on(Problem::place(SECTION, &table.source, what));
+            }
+        }
     }
 
     /// The addresses of one upstream; `None` when the table names none at all.
@@ -96,9 +150,11 @@ impl Validator<'_> {
     fn zones(&mut self, given: &GivenValue) -> Vec<Box<[u8]>> {
         let mut zones = Vec::new();
         for item in given.items() {
-            match item.raw.text().and_then(read_name) {
-                Some(zone) => zones.push(zone),
-                None => self.complain(keys::UPSTREAM_ZONES, &item, "is not a domain name"),
+            let Some(zone) = self.name(keys::UPSTREAM_ZONES, &item, NameExtent::Subtree) else { continue };
+            if zones.contains(&zone) {
+                self.remark(keys::UPSTREAM_ZONES, &item, "is named twice");
+            } else {
+                zones.push(zone);
             }
         }
         if zones.len() > limits::UPSTREAM_ZONES_MAX {

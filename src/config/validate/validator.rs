@@ -16,17 +16,23 @@ pub(super) struct Validator<'a> {
     /// The merged layers of all sources.
     pub(super) layer: &'a Layer,
     problems: Vec<Problem>,
+    /// Values that are valid, though hardly meant.
+    remarks: Vec<Problem>,
 }
 
 impl<'a> Validator<'a> {
     /// Begins the validation of merged layers.
     pub(super) const fn new(layer: &'a Layer) -> Self {
-        Self { layer, problems: Vec::new() }
+        Self { layer, problems: Vec::new(), remarks: Vec::new() }
     }
 
     /// Returns the settings, unless a problem was found.
     pub(super) fn finish(self, settings: Settings) -> Result<Settings, ConfigError> {
-        if self.problems.is_empty() { Ok(settings) } else { Err(ConfigError::Wrong(self.problems)) }
+        if self.problems.is_empty() {
+            Ok(Settings { remarks: self.remarks, ..settings })
+        } else {
+            Err(ConfigError::Wrong(self.problems))
+        }
     }
 
     /// The value that was given for a key outside arrays of tables.
@@ -42,6 +48,16 @@ impl<'a> Validator<'a> {
     /// Adds a problem to those that will be reported.
     pub(super) fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
+    }
+
+    /// Notes that a value is valid, though hardly meant, and says what to write.
+    pub(super) fn remark(&mut self, key: &str, given: &GivenValue, what: &str) {
+        self.remarks.push(Problem::value(key, given, format!("{what}.")));
+    }
+
+    /// Notes the same of something that is not one value.
+    pub(super) fn remark_on(&mut self, remark: Problem) {
+        self.remarks.push(remark);
     }
 
     /// Reports a wrong value together with the allowed values and the next step.

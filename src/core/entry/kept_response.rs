@@ -1,9 +1,24 @@
 //! The parts of a response that an entry keeps: its bytes without OPT, the places of its TTLs, and
 //! its extended errors.
 //!
+//! | in the response | in what is kept |
+//! |---|---|
+//! | an answer section in which every record is part of the answer, aliases first | the same bytes |
+//! | any other answer section | only the parts of the answer, aliases first ([`super::reordered`]) |
+//! | TTLs that differ within an RRset | the least of them for all ([`super::rrset_ttls`]) |
+//! | OPT and whatever stands behind it | nothing |
+//! | the case of the name in the question | lower case |
+//!
+//! Keeping what is kept already changes nothing. So what comes from elsewhere (the state file, the
+//! shared cache) is refused unless it is just as it would be kept.
+//!
 //! All of it lies in one piece of memory. Ten thousand entries multiply whatever a single one
 //! wastes, and three allocations would cost three headers and three roundings each.
 
+use std::borrow::Cow;
+
+use super::{reordered, rrset_ttls};
+use crate::core::chain::AnswerChain;
 use crate::core::key::Key;
 use crate::core::message::{self, HEADER, Header, MalformedMessage, Records, Section};
 
@@ -26,21 +41,22 @@ impl KeptResponse {
     /// in lower case, as it stands in the key.
     ///
     /// # Errors
-    /// [`MalformedMessage`] when the framing cannot be read, the question is not as long as the
-    /// key's, or an OPT stands outside the additional section.
+    /// [`MalformedMessage`] when the framing or a name cannot be read, an OPT stands outside the
+    /// additional section, or the question has another name than the key.
     pub(super) fn new(key: &Key, response: &[u8], extended_errors: &[u8]) -> Result<Self, MalformedMessage> {
+        // Leave out what does not answer the question.
+        let chain = AnswerChain::follow(key.qtype(), response)?;
+        let response =
+            if chain.is_in_order() { Cow::Borrowed(response) } else { Cow::Owned(reordered::write(response, chain)?) };
+        let response = response.as_ref();
         // Walk up to the OPT, and note where the TTLs are.
         let mut records = Records::new(response)?;
         let mut end = records.position();
         let mut offsets = Vec::new();
         let mut additional: u16 = 0;
         while let Some(record) = records.next_record()? {
-            match (record.rtype == message::TYPE_OPT, record.section) {
-                (true, Section::Additional) => break,
-                // Such an OPT would be kept, passed on, and read by clients as ours. RFC 6891
-                // §6.1.1 allows an OPT in the additional section only.
-                (true, Section::Answer | Section::Authority) => return Err(MalformedMessage),
-                (false, _) => {}
+            if record.rtype == message::TYPE_OPT {
+                break;
             }
             if record.section == Section::Additional {
                 additional = additional.saturating_add(1);
@@ -51,13 +67,15 @@ impl KeptResponse {
         // Write the count of additional records and the question anew.
         let wire = response.get(..end).ok_or(MalformedMessage)?;
         let name = key.name();
-        if message::skip_plain_name(wire, HEADER)? != HEADER + name.len() || Header::read(wire)?.questions != 1 {
+        let asked = wire.get(HEADER..message::skip_plain_name(wire, HEADER)?).ok_or(MalformedMessage)?;
+        if !asked.eq_ignore_ascii_case(name) || Header::read(wire)?.questions != 1 {
             return Err(MalformedMessage);
         }
         let mut kept = Self::join(wire, &offsets, extended_errors)?;
         let wire = kept.wire_mut();
         wire.get_mut(10..HEADER).ok_or(MalformedMessage)?.copy_from_slice(&additional.to_be_bytes());
         wire.get_mut(HEADER..HEADER + name.len()).ok_or(MalformedMessage)?.copy_from_slice(name);
+        rrset_ttls::level(wire)?;
         Ok(kept)
     }
 
@@ -74,6 +92,19 @@ impl KeptResponse {
         bytes.extend(ttl_offsets.iter().flat_map(|offset| offset.to_be_bytes()));
         bytes.extend_from_slice(extended_errors);
         Ok(Self { bytes: bytes.into_boxed_slice(), wire_end, offsets })
+    }
+
+    /// Raises all TTLs to this number of seconds at the least.
+    pub(super) fn raise_ttls(&mut self, least: u32) {
+        let end = usize::from(self.wire_end);
+        let (wire, behind) = self.bytes.split_at_mut_checked(end).unwrap_or_default();
+        let offsets = behind.as_chunks::<2>().0.iter().take(usize::from(self.offsets));
+        for at in offsets.map(|offset| usize::from(u16::from_be_bytes(*offset))) {
+            let raised = message::read_u32(wire, at).map(|ttl| message::sane_ttl(ttl).max(least));
+            if let (Some(raised), Some(ttl)) = (raised, wire.get_mut(at..at + 4)) {
+                ttl.copy_from_slice(&raised.to_be_bytes());
+            }
+        }
     }
 
     fn wire_mut(&mut self) -> &mut [u8] {

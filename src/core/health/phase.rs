@@ -1,25 +1,23 @@
 //! The phases of the health of an upstream: the states of the state machine.
 
-/// Why the breaker opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// Attempts timed out or ended in network errors.
-    Transport,
-    /// Responses came, but none was an answer.
-    ServFail,
-}
+use crate::core::time::Timestamp;
 
 /// The phase of the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HealthPhase {
     /// The upstream answers in time.
     Healthy,
-    /// One attempt is overdue; the next response ends this phase.
-    Overdue,
-    /// Too many attempts failed.
+    /// A client's question is in trouble, and a witness decides whether the upstream is.
+    Suspected {
+        /// When the question in trouble was sent.
+        since: Timestamp,
+        /// Weight of the witnesses in a row that were not answered in time.
+        doubt: u32,
+    },
+    /// A witness was not answered in time.
     Impaired,
     /// The breaker is open.
-    Down(Cause),
+    Down,
     /// The upstream responds again after it was down.
     Recovering,
 }

@@ -1,11 +1,13 @@
-//! Tests each row of the table in [`super`], and mixtures of outcomes.
+//! Tests of the health of an upstream: what each kind of evidence does in each phase.
 
 use super::*;
-use crate::core::suffix::SuffixHash;
+use crate::core::policy::ClientResponseTimer;
 use crate::core::testing::policy;
 
 const START: Timestamp = Timestamp::from_secs(1_000_000);
 const FAST: Duration = Duration::from_millis(2);
+/// How long the witnesses of these tests are waited for.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 fn health() -> Health {
     Health::new(policy().health)
@@ -15,202 +17,279 @@ fn at(millis: u64) -> Timestamp {
     START.plus(Duration::from_millis(millis))
 }
 
-/// Reports an outcome several times in a row, 10 ms apart, from `from` on.
-fn repeat(health: &mut Health, outcome: AttemptOutcome, times: u64, from: u64) {
+/// Has so many witnesses testify the same, `every` milliseconds apart, from `from` on.
+fn testify(health: &mut Health, testimony: Testimony, times: u64, from: u64, every: u64) {
     for index in 0..times {
-        let _ = health.record(outcome, at(from + index * 10));
+        health.ask_witness(at(from + index * every));
+        let _ = health.testify(testimony, FAST, at(from + index * every));
     }
 }
 
-#[test]
-fn five_failures_in_a_row_open_the_breaker() {
-    let mut health = health();
-    repeat(&mut health, AttemptOutcome::Failed, 4, 0);
-    assert_eq!(health.state(), UpstreamState::Impaired);
-    assert_eq!(
-        health.record(AttemptOutcome::Failed, at(50)),
-        Some(Transition { from: UpstreamState::Impaired, to: UpstreamState::Down })
-    );
-}
-
-#[test]
-fn any_response_between_failures_keeps_the_breaker_closed() {
-    let mut health = health();
-    for round in 0..20 {
-        repeat(&mut health, AttemptOutcome::Failed, 4, round * 100);
-        let _ = health.record(AttemptOutcome::UnusableResponse(FAST, SuffixHash::new(1)), at(round * 100 + 50));
-    }
-    assert_eq!(health.state(), UpstreamState::Impaired);
-}
-
-#[test]
-fn two_failures_in_a_row_impair_and_three_successes_heal() {
-    let mut health = health();
-    repeat(&mut health, AttemptOutcome::Answered(FAST), 20, 0);
-    repeat(&mut health, AttemptOutcome::Failed, 2, 1000);
-    assert_eq!(health.state(), UpstreamState::Impaired);
-    repeat(&mut health, AttemptOutcome::Answered(FAST), 2, 2000);
-    assert_eq!(health.state(), UpstreamState::Impaired);
-    repeat(&mut health, AttemptOutcome::Answered(FAST), 1, 2100);
-    assert_eq!(health.state(), UpstreamState::Healthy);
-}
-
-#[test]
-fn a_fifth_of_failures_among_twenty_impairs() {
-    let mut health = health();
-    for index in 0..40_u64 {
-        let outcome = if index % 4 == 0 { AttemptOutcome::Failed } else { AttemptOutcome::Answered(FAST) };
-        let _ = health.record(outcome, at(index * 10));
-    }
-    assert_eq!(health.state(), UpstreamState::Impaired);
-    let mut rarer = Health::new(policy().health);
-    for index in 0..60_u64 {
-        let outcome = if index % 10 == 9 { AttemptOutcome::Failed } else { AttemptOutcome::Answered(FAST) };
-        let _ = rarer.record(outcome, at(index * 10));
-    }
-    assert_eq!(rarer.state(), UpstreamState::Healthy);
-}
-
-#[test]
-fn an_overdue_attempt_impairs_until_the_next_answer() {
+/// An upstream that answered once, then left a client's question and two witnesses without an
+/// answer.
+fn impaired() -> Health {
     let mut health = health();
     let _ = health.record(AttemptOutcome::Answered(FAST), at(0));
-    assert_eq!(health.overdue(at(10)), Some(Transition { from: UpstreamState::Healthy, to: UpstreamState::Impaired }));
-    assert_eq!(
-        health.record(AttemptOutcome::Answered(FAST), at(40)),
-        Some(Transition { from: UpstreamState::Impaired, to: UpstreamState::Healthy })
-    );
-    assert_eq!(health.overdue(at(20)), None, "something was answered since");
-}
-
-#[test]
-fn an_upstream_that_is_always_late_is_impaired_not_down() {
-    let mut health = health();
-    for index in 0..30_u64 {
-        let _ = health.record(AttemptOutcome::Late, at(index * 100));
-        let _ = health.record(AttemptOutcome::TimedOut, at(index * 100 + 20));
-        let _ = health.record(AttemptOutcome::Answered(Duration::from_secs(2)), at(index * 100 + 50));
-    }
+    health.overdue(at(100));
+    testify(&mut health, Testimony::Silent, 2, 200, 1);
     assert_eq!(health.state(), UpstreamState::Impaired);
+    health
+}
+
+/// An upstream that was silent for more than three seconds.
+fn down() -> Health {
+    let mut health = impaired();
+    testify(&mut health, Testimony::Silent, 4, 1_000, 1_000);
+    assert_eq!(health.state(), UpstreamState::Down);
+    health
 }
 
 #[test]
-fn servfail_for_one_suffix_is_no_outage() {
+fn trouble_with_a_question_is_no_trouble_of_the_upstream_when_the_witness_is_answered() {
     let mut health = health();
-    repeat(&mut health, AttemptOutcome::UnusableResponse(FAST, SuffixHash::new(7)), 500, 0);
+    for round in 0..10_000 {
+        let from = round * 300;
+        health.overdue(at(from));
+        assert!(health.wants_witness());
+        health.ask_witness(at(from + 20));
+        assert_eq!(health.testify(Testimony::InTime, FAST, at(from + 22)), None);
+        assert!(!health.wants_witness());
+        for outcome in [AttemptOutcome::Late, AttemptOutcome::TimedOut, AttemptOutcome::UnusableResponse(FAST)] {
+            assert_eq!(health.record(outcome, at(from + 200)), None, "round {round}");
+        }
+        testify(&mut health, Testimony::InTime, 1, from + 201, 1);
+    }
     assert_eq!(health.state(), UpstreamState::Healthy);
 }
 
 #[test]
-fn servfail_for_everything_is_an_outage_that_only_an_answer_ends() {
-    let mut health = health();
-    for suffix in 0..5 {
-        let _ = health.record(AttemptOutcome::UnusableResponse(FAST, SuffixHash::new(suffix)), at(suffix));
-    }
-    assert_eq!(health.state(), UpstreamState::Down);
-    let _ = health.record(AttemptOutcome::UnusableResponse(FAST, SuffixHash::new(9)), at(100));
-    assert_eq!(health.state(), UpstreamState::Down);
-    let _ = health.record(AttemptOutcome::Answered(FAST), at(200));
-    assert_eq!(health.state(), UpstreamState::Impaired);
-}
-
-#[test]
-fn fifteen_percent_of_servfail_change_nothing() {
-    let mut health = health();
-    for index in 0..1000_u64 {
-        let outcome = if index % 7 == 0 {
-            AttemptOutcome::UnusableResponse(FAST, SuffixHash::new(index))
-        } else {
-            AttemptOutcome::Answered(FAST)
-        };
-        assert_eq!(health.record(outcome, at(index * 10)), None);
+fn two_silent_or_four_unusable_witnesses_in_a_row_impair() {
+    for (testimony, number) in [(Testimony::Silent, 2), (Testimony::Unusable, 4)] {
+        let mut health = health();
+        health.overdue(at(0));
+        assert_eq!(health.state(), UpstreamState::Healthy, "suspicion alone changes nothing");
+        for _ in 1..number {
+            assert_eq!(health.testify(testimony, PATIENCE, at(70)), None);
+            assert_eq!(health.next_witness(0, at(70)), Some(Duration::ZERO), "the next one at once");
+        }
+        assert_eq!(
+            health.testify(testimony, PATIENCE, at(120)),
+            Some(Transition { from: UpstreamState::Healthy, to: UpstreamState::Impaired })
+        );
     }
 }
 
 #[test]
-fn recovery_takes_three_successes() {
+fn garbage_ends_a_silence_and_raises_no_suspicion() {
     let mut health = health();
-    repeat(&mut health, AttemptOutcome::Failed, 30, 0);
-    assert_eq!(health.state(), UpstreamState::Down);
-    let first = health.record(AttemptOutcome::Answered(FAST), at(5_000));
-    assert_eq!(first, Some(Transition { from: UpstreamState::Down, to: UpstreamState::Impaired }));
-    repeat(&mut health, AttemptOutcome::Answered(FAST), 1, 5_010);
+    assert_eq!(health.record(AttemptOutcome::Garbage(FAST), at(0)), None);
+    assert!(!health.wants_witness());
+    let mut down = down();
+    let change = down.record(AttemptOutcome::Garbage(FAST), at(9_000));
+    assert_eq!(change, Some(Transition { from: UpstreamState::Down, to: UpstreamState::Impaired }));
+}
+
+#[test]
+fn a_poor_witness_proves_nothing_when_something_else_was_answered() {
+    let mut health = health();
+    health.overdue(at(0));
+    let _ = health.record(AttemptOutcome::Answered(FAST), at(30));
+    assert_eq!(health.testify(Testimony::Silent, PATIENCE, at(70)), None);
+    assert_eq!((health.state(), health.wants_witness()), (UpstreamState::Healthy, false));
+}
+
+#[test]
+fn a_response_to_a_question_that_was_never_answered_shows_only_that_the_upstream_is_there() {
+    let mut health = health();
+    health.overdue(at(0));
+    assert_eq!(health.testify(Testimony::Inconclusive, FAST, at(30)), None);
+    assert!(!health.wants_witness());
+    let mut ill = impaired();
+    testify(&mut ill, Testimony::Inconclusive, 50, 1_000, 100);
+    assert_eq!(ill.state(), UpstreamState::Impaired, "it does not heal either");
+}
+
+#[test]
+fn a_fifth_of_twenty_witnesses_impairs_though_others_are_answered() {
+    let share = |every: u64| {
+        let mut health = health();
+        for index in 1..=60_u64 {
+            health.overdue(at(index * 100));
+            let _ = health.record(AttemptOutcome::Answered(FAST), at(index * 100 + 1));
+            let testimony = if index % every == 0 { Testimony::Silent } else { Testimony::InTime };
+            let _ = health.testify(testimony, FAST, at(index * 100 + 50));
+        }
+        health.state()
+    };
+    assert_eq!((share(4), share(10)), (UpstreamState::Impaired, UpstreamState::Healthy));
+}
+
+#[test]
+fn three_witnesses_in_a_row_heal_whatever_becomes_of_clients_questions() {
+    let mut health = impaired();
+    testify(&mut health, Testimony::InTime, 2, 1_000, 100);
+    let _ = health.record(AttemptOutcome::TimedOut, at(1_150));
     assert_eq!(health.state(), UpstreamState::Impaired);
-    repeat(&mut health, AttemptOutcome::Answered(FAST), 1, 5_020);
+    testify(&mut health, Testimony::InTime, 1, 1_200, 100);
     assert_eq!(health.state(), UpstreamState::Healthy);
+}
+
+#[test]
+fn answers_to_clients_alone_heal_nothing() {
+    let mut health = impaired();
+    for index in 0..100 {
+        let _ = health.record(AttemptOutcome::Answered(FAST), at(1_000 + index));
+    }
+    assert_eq!(health.state(), UpstreamState::Impaired);
+}
+
+#[test]
+fn only_a_long_silence_with_two_witnesses_opens_the_breaker() {
+    let mut health = impaired();
+    for index in 0..100 {
+        let _ = health.record(AttemptOutcome::TimedOut, at(300 + index * 100));
+    }
+    assert_eq!(health.state(), UpstreamState::Down);
+    let mut short = impaired();
+    testify(&mut short, Testimony::Silent, 20, 210, 100);
+    assert_eq!(short.state(), UpstreamState::Impaired, "two seconds are not enough");
+}
+
+#[test]
+fn an_upstream_whose_every_answer_takes_seconds_is_impaired_and_never_down() {
+    let mut health = impaired();
+    for index in 0..100_u64 {
+        let from = 1_000 + index * 1_000;
+        testify(&mut health, Testimony::Silent, 1, from, 1);
+        for query in 0..20 {
+            let _ = health.record(AttemptOutcome::TimedOut, at(from + query * 40));
+        }
+        // The answer to the witness before, 2.5 s late.
+        let _ = health.testify(Testimony::Late, Duration::from_millis(2_500), at(from + 900));
+        assert_eq!(health.state(), UpstreamState::Impaired);
+    }
+}
+
+#[test]
+fn network_errors_are_the_upstreams_own_word() {
+    let mut health = health();
+    let first = health.record(AttemptOutcome::Failed, at(0));
+    assert_eq!(first, Some(Transition { from: UpstreamState::Healthy, to: UpstreamState::Impaired }));
+    assert_eq!(health.record(AttemptOutcome::Failed, at(10)), None);
+    let third = health.record(AttemptOutcome::Failed, at(20));
+    assert_eq!(third, Some(Transition { from: UpstreamState::Impaired, to: UpstreamState::Down }));
+}
+
+#[test]
+fn any_response_between_network_errors_keeps_the_breaker_closed() {
+    let mut health = health();
+    for round in 0..20 {
+        for index in 0..2 {
+            let _ = health.record(AttemptOutcome::Failed, at(round * 100 + index));
+        }
+        let _ = health.record(AttemptOutcome::UnusableResponse(FAST), at(round * 100 + 50));
+        assert_eq!(health.state(), UpstreamState::Impaired);
+    }
+}
+
+#[test]
+fn any_response_closes_the_breaker_and_three_witnesses_heal() {
+    for outcome in [AttemptOutcome::Answered(Duration::from_secs(3)), AttemptOutcome::UnusableResponse(FAST)] {
+        let mut health = down();
+        let back = health.record(outcome, at(9_000));
+        assert_eq!(back, Some(Transition { from: UpstreamState::Down, to: UpstreamState::Impaired }));
+        testify(&mut health, Testimony::InTime, 3, 9_100, 100);
+        assert_eq!(health.state(), UpstreamState::Healthy);
+    }
 }
 
 #[test]
 fn a_half_healed_upstream_does_not_flap() {
-    let mut health = health();
-    repeat(&mut health, AttemptOutcome::Failed, 10, 0);
+    let mut health = impaired();
     let mut changes = 0;
-    for index in 0..20_000_u64 {
-        // A fixed pattern with half of the attempts lost, in uneven runs.
+    for index in 0..2_000_u64 {
+        // A fixed pattern with half of the witnesses lost, in uneven runs.
         let lost = (index * 2_654_435_761) >> 7 & 1 == 0;
-        let outcome = if lost { AttemptOutcome::Failed } else { AttemptOutcome::Answered(FAST) };
-        changes += u64::from(health.record(outcome, at(1_000 + index * 10)).is_some());
+        let now = at(1_000 + index * 100);
+        let testimony = if lost { Testimony::Silent } else { Testimony::InTime };
+        health.overdue(now);
+        changes += u64::from(health.testify(testimony, FAST, now).is_some());
     }
     assert!(changes <= 12, "{changes} changes of state in 200 s");
 }
 
 #[test]
-fn an_impairment_without_attempts_is_forgotten() {
-    let mut health = health();
-    repeat(&mut health, AttemptOutcome::Failed, 2, 0);
-    assert_eq!(health.review(at(20_000)), None);
-    assert!(health.review(at(31_000)).is_some());
-    assert_eq!(health.state(), UpstreamState::Healthy);
+fn a_breaker_that_opens_again_within_a_minute_takes_twice_the_silence() {
+    let mut health = down();
+    let _ = health.testify(Testimony::InTime, FAST, at(9_000));
+    testify(&mut health, Testimony::Silent, 5, 10_000, 1_000);
+    assert_eq!(health.state(), UpstreamState::Down);
+    let _ = health.testify(Testimony::InTime, FAST, at(20_000));
+    testify(&mut health, Testimony::Silent, 9, 21_000, 1_000);
+    assert_eq!(health.state(), UpstreamState::Impaired);
+    testify(&mut health, Testimony::Silent, 1, 30_000, 1_000);
+    assert_eq!(health.state(), UpstreamState::Down);
 }
 
 #[test]
-fn a_breaker_is_not_forgotten() {
-    let mut health = health();
-    repeat(&mut health, AttemptOutcome::Failed, 5, 0);
-    assert_eq!(health.review(at(3_600_000)), None);
-}
-
-#[test]
-fn the_timer_adapts_between_its_bounds() {
+fn the_timer_adapts_between_its_bounds_and_a_witness_gets_at_least_50_ms() {
     let adaptive = policy().stale.client_response_timer;
     let mut health = health();
     assert_eq!(health.client_response_timer(adaptive), Duration::from_millis(200), "nothing is known yet");
-    repeat(&mut health, AttemptOutcome::Answered(Duration::from_micros(300)), 100, 0);
+    for index in 0..100 {
+        let _ = health.record(AttemptOutcome::Answered(Duration::from_micros(300)), at(index));
+    }
     assert_eq!(health.client_response_timer(adaptive), Duration::from_millis(20));
-    repeat(&mut health, AttemptOutcome::Answered(Duration::from_millis(10)), 300, 5_000);
+    assert_eq!(health.witness_patience(adaptive), Duration::from_millis(50));
+    for index in 0..300 {
+        let _ = health.record(AttemptOutcome::Answered(Duration::from_millis(10)), at(5_000 + index));
+    }
     let timer = health.client_response_timer(adaptive);
     assert!(timer > Duration::from_millis(75) && timer < Duration::from_millis(100), "{timer:?}");
     assert_eq!(health.client_response_timer(ClientResponseTimer::Fixed(Duration::ZERO)), Duration::ZERO);
 }
 
 #[test]
-fn probes_slow_down_and_stay_within_a_fifth() {
+fn responses_without_answer_do_not_make_the_upstream_seem_slow() {
     let mut health = health();
-    repeat(&mut health, AttemptOutcome::Failed, 5, 0);
-    assert_eq!(health.next_probe(200), Duration::from_secs(1));
-    assert_eq!(health.next_probe(0), Duration::from_millis(1_200));
-    assert_eq!(health.next_probe(400), Duration::from_millis(2_400));
-    assert_eq!(health.next_probe(200), Duration::from_secs(2));
-    let _ = health.record(AttemptOutcome::Answered(FAST), at(9_000));
-    assert_eq!(
-        (health.next_probe(200), health.next_probe(200)),
-        (Duration::from_millis(250), Duration::from_millis(250)),
-        "it answers again"
-    );
+    let _ = health.record(AttemptOutcome::Answered(FAST), at(0));
+    for index in 0..100 {
+        let _ = health.record(AttemptOutcome::UnusableResponse(Duration::from_secs(3)), at(index));
+    }
+    assert!(health.p99() < Some(Duration::from_millis(3)), "{:?}", health.p99());
 }
 
 #[test]
-fn a_long_row_of_successes_outweighs_a_window_full_of_failures() {
+fn witnesses_are_wanted_at_once_then_every_second_and_quickly_while_they_are_answered() {
+    let millis = |health: &Health, now: u64| health.next_witness(200, at(now)).map(|wait| wait.as_millis());
     let mut health = health();
-    for round in 0..100 {
-        repeat(&mut health, AttemptOutcome::Failed, 1, round * 20);
-        let _ = health.record(AttemptOutcome::Answered(FAST), at(round * 20 + 10));
+    assert_eq!(millis(&health, 0), None, "none while healthy");
+    let _ = health.record(AttemptOutcome::Answered(FAST), at(0));
+    health.overdue(at(10));
+    assert_eq!(millis(&health, 30), Some(0));
+    let mut waits = Vec::new();
+    for now in [100, 200, 300, 400, 1_400] {
+        health.ask_witness(at(now));
+        let _ = health.testify(Testimony::Silent, PATIENCE, at(now));
+        waits.push(millis(&health, now).unwrap());
     }
-    assert_eq!(health.state(), UpstreamState::Impaired);
-    repeat(&mut health, AttemptOutcome::Answered(FAST), 16, 2_000);
-    assert_eq!(health.state(), UpstreamState::Impaired, "half of all attempts in the last ten seconds failed");
-    repeat(&mut health, AttemptOutcome::Answered(FAST), 2, 2_200);
+    assert_eq!(waits, [0, 100, 100, 100, 1_000]);
+    testify(&mut health, Testimony::InTime, 1, 2_400, 1);
+    assert_eq!(millis(&health, 2_400), Some(125), "it answers again");
+    let mut dead = down();
+    let waits = [200, 0, 400, 200].map(|chance| {
+        dead.ask_witness(at(5_000));
+        dead.next_witness(chance, at(5_000)).unwrap().as_millis()
+    });
+    assert_eq!(waits, [1_500, 1_600, 2_400, 2_000], "at least every 2.4 s");
+}
+
+#[test]
+fn a_resumed_illness_is_doubted_at_once() {
+    let mut health = health();
+    health.resume(UpstreamState::Down, at(0), Some(FAST));
+    assert_eq!((health.state(), health.next_witness(0, at(500))), (UpstreamState::Down, Some(Duration::ZERO)));
+    assert!(health.p99().is_some());
+    testify(&mut health, Testimony::InTime, 3, 500, 1);
     assert_eq!(health.state(), UpstreamState::Healthy);
-    let _ = health.record(AttemptOutcome::Failed, at(2_300));
-    assert_eq!(health.state(), UpstreamState::Healthy, "the failures from before no longer count");
 }

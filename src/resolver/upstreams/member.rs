@@ -9,11 +9,16 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use crate::core::decision::Availability;
-use crate::core::health::{AttemptOutcome, Health, UpstreamState};
+use crate::core::edns::EdnsStanding;
+use crate::core::health::{AttemptOutcome, Health, Testimony, UpstreamState};
+use crate::core::key::{Dnssec, Key};
+use crate::core::message::{CLASS_IN, TYPE_NS};
 use crate::core::policy::Policy;
 use crate::core::time::Timestamp;
-use crate::core::upstream::{Endpoint, GroupId, Role, UpstreamId, UpstreamPolicy};
-use crate::resolver::recoveries::Recoveries;
+use crate::core::upstream::{Endpoint, GroupId, QueryCase, Role, UpstreamId, UpstreamPolicy};
+use crate::core::witness::Witnesses;
+use crate::resolver::pacing::Pacing;
+use crate::resolver::recoveries::{Recoveries, subject_of};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::tally::AttemptEnd;
 
@@ -26,6 +31,8 @@ pub struct Upstream {
     pub endpoint: Endpoint,
     /// Whether the upstream is a primary or a fallback.
     pub role: Role,
+    /// The case of names in queries to the upstream over UDP.
+    pub case: QueryCase,
     /// The operator's name for the upstream, which several addresses may share.
     pub(super) name: String,
     pub(super) retired: AtomicBool,
@@ -33,12 +40,18 @@ pub struct Upstream {
     pub(super) health: Mutex<Health>,
     /// The state of `health`, encoded, so that it can be read without the lock.
     pub(super) state: AtomicU8,
-    /// Until when the upstream is asked without EDNS, in microseconds since the Unix epoch.
-    pub(super) plain_until: AtomicU64,
+    /// Whether the upstream understands EDNS, as far as is known.
+    pub(super) edns: Mutex<EdnsStanding>,
     /// Until when the upstream is left out because it sends our own queries back, in microseconds
     /// since the Unix epoch; 0 when it does not.
     pub(super) looping_until: AtomicU64,
-    /// Notified when the state has changed or the upstream was retired; wakes the prober.
+    /// The questions with which the upstream is asked whether it is well.
+    pub(super) witnesses: Mutex<Witnesses>,
+    /// The last witness that was not answered in time, for the log.
+    pub(super) last_failed_witness: Mutex<Option<(Key, Testimony)>>,
+    testimonies: Counters<Testimony>,
+    /// Notified when the state has changed, a witness is wanted, or the upstream was retired; wakes
+    /// the prober.
     pub changed: Notify,
     attempts: Counters<AttemptEnd>,
     overdue_attempts: AtomicU64,
@@ -58,6 +71,8 @@ pub struct Group {
     pub(super) timer: AtomicU64,
     /// Counts recoveries of upstreams and suffixes, which void the notes of failures from before.
     pub recoveries: Recoveries,
+    /// Gives refreshes their turns while upstreams are ill and after they have healed.
+    pub pacing: Pacing,
 }
 
 impl Upstream {
@@ -76,13 +91,17 @@ impl Upstream {
             },
             endpoint: configured.endpoint(address),
             role: configured.role,
+            case: configured.case,
             name: configured.name.clone(),
             retired: AtomicBool::new(false),
             groups,
             health: Mutex::new(Health::new(policy.health)),
             state: AtomicU8::new(encode_state(UpstreamState::Healthy)),
-            plain_until: AtomicU64::new(0),
+            edns: Mutex::default(),
             looping_until: AtomicU64::new(0),
+            witnesses: Mutex::new(apex_witnesses(&configured.zones)),
+            last_failed_witness: Mutex::default(),
+            testimonies: Counters::default(),
             changed: Notify::new(),
             attempts: Counters::default(),
             overdue_attempts: AtomicU64::new(0),
@@ -93,7 +112,7 @@ impl Upstream {
     pub(super) fn count(&self, outcome: AttemptOutcome) {
         self.attempts.count(match outcome {
             AttemptOutcome::Answered(_) => AttemptEnd::Answered,
-            AttemptOutcome::UnusableResponse(..) => AttemptEnd::UnusableResponse,
+            AttemptOutcome::UnusableResponse(_) | AttemptOutcome::Garbage(_) => AttemptEnd::UnusableResponse,
             AttemptOutcome::Failed => AttemptEnd::NetworkError,
             AttemptOutcome::TimedOut => AttemptEnd::TimedOut,
             AttemptOutcome::Late => {
@@ -101,6 +120,40 @@ impl Upstream {
                 return;
             }
         });
+    }
+
+    /// Counts the outcome of a witness.
+    pub(super) fn count_testimony(&self, testimony: Testimony) {
+        self.testimonies.count(testimony);
+    }
+
+    /// The numbers of witnesses, by outcome; one whose answer came late counts as silent as well.
+    #[must_use]
+    pub fn testimonies(&self) -> &Counters<Testimony> {
+        &self.testimonies
+    }
+
+    /// When the state last changed; `None` when it has not changed since the start.
+    #[must_use]
+    pub fn since(&self) -> Option<Timestamp> {
+        Some(self.health.lock().since()).filter(|since| *since > Timestamp::EPOCH)
+    }
+
+    /// The reasons for the present state, in words for the log; empty while it is healthy.
+    #[must_use]
+    pub fn evidence(&self) -> String {
+        let witnesses = self.health.lock().witnesses();
+        match (self.state(), &*self.last_failed_witness.lock()) {
+            (UpstreamState::Healthy, _) => String::new(),
+            (_, Some((key, testimony))) => {
+                format!(
+                    "{}: {witnesses} witnesses since, the last one in trouble {key} ({})",
+                    self.label,
+                    testimony.label()
+                )
+            }
+            (_, None) => format!("{}: {witnesses} witnesses since", self.label),
+        }
     }
 
     /// The numbers of attempts that have ended, by outcome.
@@ -174,6 +227,7 @@ impl Group {
             availability: AtomicU8::new(0),
             timer: AtomicU64::new(0),
             recoveries: Recoveries::default(),
+            pacing: Pacing::default(),
         }
     }
 
@@ -197,6 +251,14 @@ impl Group {
     pub fn has_upstreams(&self) -> bool {
         !self.primaries.read().is_empty() || !self.fallbacks.is_empty()
     }
+}
+
+/// Witnesses that begin with the apex of the first of these zones, the root without any: each
+/// resolver has its name servers at hand.
+fn apex_witnesses(zones: &[Box<[u8]>]) -> Witnesses {
+    let apex = Key::new(zones.first().map_or(&[0], |zone| zone), TYPE_NS, CLASS_IN, Dnssec::default());
+    let subject = subject_of(&apex);
+    Witnesses::new(apex, subject)
 }
 
 /// The number by which a state stands in an atomic; greater is worse.

@@ -1,5 +1,6 @@
 //! Log lines about the admin interface, and about answers that were imported, seeded or flushed.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use tracing::{error, info, warn};
@@ -34,6 +35,26 @@ impl AdminUnavailable<'_> {
             address = self.address,
             reason = self.reason,
             "no admin interface: queries are still answered, and opening it is tried again"
+        );
+    }
+}
+
+/// Nothing can be changed over the admin interface without a token at present.
+#[derive(Debug)]
+pub struct AdminReadOnly<'a> {
+    /// Address of the admin interface.
+    pub address: SocketAddr,
+    /// Why the unix socket beside the address cannot be opened.
+    pub reason: &'a str,
+}
+
+impl AdminReadOnly<'_> {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        warn!(
+            address = %self.address,
+            reason = self.reason,
+            "no unix socket beside the admin address: the cache can be changed only with a token"
         );
     }
 }
@@ -83,6 +104,20 @@ impl SeedUnusable<'_> {
     /// Writes one log line at WARN.
     pub fn emit(&self) {
         warn!(path = %self.path.display(), reason = self.reason, "seed not used");
+    }
+}
+
+/// A seed takes so long to read that the start does not wait for it.
+#[derive(Debug)]
+pub struct SeedLate<'a> {
+    /// Path of the seed.
+    pub path: &'a Path,
+}
+
+impl SeedLate<'_> {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        warn!(path = %self.path.display(), "the seed takes long to read: holdover starts without it and reads on");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// Sockets for queries are open on one address.
 #[derive(Debug)]
@@ -18,6 +18,78 @@ impl Listening {
     /// Writes one log line at INFO.
     pub fn emit(&self) {
         info!(address = %self.address, threads = self.threads, "listening on UDP and TCP");
+    }
+}
+
+/// A listen address cannot be had at present; it is tried again and again.
+#[derive(Debug)]
+pub struct AddressMissing<'a> {
+    /// The listen address.
+    pub address: SocketAddr,
+    /// Why it cannot be had, in words.
+    pub reason: &'a str,
+}
+
+impl AddressMissing<'_> {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        warn!(
+            address = %self.address,
+            reason = self.reason,
+            "not listening here: the other addresses are served, and this one as soon as it is there"
+        );
+    }
+}
+
+/// The configuration holds something that is not known here, or that is hardly meant.
+#[derive(Debug)]
+pub struct ConfigurationDoubtful<'a> {
+    /// Place and value, and what to write instead.
+    pub problem: &'a str,
+}
+
+impl ConfigurationDoubtful<'_> {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        warn!("{}", self.problem);
+    }
+}
+
+/// Something was made smaller at the start, because it does not fit into a limit of the process.
+#[derive(Debug)]
+pub struct CapacityShrunk<'a> {
+    /// The key of the configuration, or what has no key in words.
+    pub what: &'a str,
+    /// The number that is configured.
+    pub configured: u64,
+    /// The number that fits.
+    pub fits: u64,
+    /// The limit, and what to change.
+    pub limit: &'a str,
+}
+
+impl CapacityShrunk<'_> {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        let Self { what, configured, fits, limit } = self;
+        warn!(what, configured, fits, limit, "made smaller than configured, to fit into a limit of the process");
+    }
+}
+
+/// Descriptors or local ports have run out for the first time.
+#[derive(Debug)]
+pub struct SocketsLacking<'a> {
+    /// The error of the operating system, in words.
+    pub reason: &'a str,
+}
+
+impl SocketsLacking<'_> {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        warn!(
+            reason = self.reason,
+            "no socket to be had for a query to an upstream, which is tried again; said once, then counted"
+        );
     }
 }
 
@@ -99,5 +171,51 @@ impl ThreadRestarted<'_> {
     /// Writes one log line at ERROR.
     pub fn emit(&self) {
         error!(thread = self.thread, reason = self.reason, "a thread failed and is started again");
+    }
+}
+
+/// A thread panicked. What follows is logged by whoever owns the thread.
+#[derive(Debug)]
+pub struct ThreadPanicked<'a> {
+    /// Name of the thread.
+    pub thread: &'a str,
+    /// Place and message of the panic.
+    pub panic: &'a str,
+}
+
+impl ThreadPanicked<'_> {
+    /// Writes one log line at ERROR.
+    pub fn emit(&self) {
+        error!(thread = self.thread, panic = self.panic, "a thread panicked");
+    }
+}
+
+/// Lines of the log were dropped, because standard error took no more; it takes lines again.
+#[derive(Debug)]
+pub struct LogLinesDropped {
+    /// Number of lines that were dropped since the last line of this kind.
+    pub dropped: u64,
+}
+
+impl LogLinesDropped {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        warn!(dropped = self.dropped, "lines were dropped here: whatever reads standard error was too slow");
+    }
+}
+
+/// A task of the process failed and is started again.
+#[derive(Debug)]
+pub struct TaskRestarted<'a> {
+    /// The task, as in the metric `holdover_task_restarts_total`.
+    pub task: &'a str,
+    /// Why the task failed, in words.
+    pub reason: &'a str,
+}
+
+impl TaskRestarted<'_> {
+    /// Writes one log line at ERROR.
+    pub fn emit(&self) {
+        error!(task = self.task, reason = self.reason, "a task failed and is started again");
     }
 }

@@ -41,6 +41,43 @@ impl SharedCacheUnusable<'_> {
     }
 }
 
+/// The files of the shared cache have changed, and are used from now on.
+#[derive(Debug)]
+pub struct SharedCacheFilesRenewed<'a> {
+    /// Configured URL of the shared cache.
+    pub url: &'a str,
+}
+
+impl SharedCacheFilesRenewed<'_> {
+    /// Writes one log line at INFO.
+    pub fn emit(&self) {
+        info!(
+            url = self.url,
+            "the key, password or certificate files of the shared cache have changed: they are used from now on"
+        );
+    }
+}
+
+/// The files of the shared cache have changed, and cannot be used as they are.
+#[derive(Debug)]
+pub struct SharedCacheFilesKept<'a> {
+    /// Configured URL of the shared cache.
+    pub url: &'a str,
+    /// The path of the file, the problem with it, and the remedy, in words.
+    pub reason: &'a str,
+}
+
+impl SharedCacheFilesKept<'_> {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        warn!(
+            url = self.url,
+            reason = self.reason,
+            "a file of the shared cache cannot be used any more: what was read before is used further"
+        );
+    }
+}
+
 /// The shared cache cannot be used at present.
 #[derive(Debug)]
 pub struct SharedCacheLost<'a> {

@@ -29,6 +29,26 @@ impl StateLoaded<'_> {
     }
 }
 
+/// Some rows of the state file are damaged, and were dropped.
+#[derive(Debug)]
+pub struct StateDamaged<'a> {
+    /// Path of the state file.
+    pub path: &'a Path,
+    /// Number of the rows.
+    pub rows: u64,
+}
+
+impl StateDamaged<'_> {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        warn!(
+            path = %self.path.display(),
+            rows = self.rows,
+            "rows of the state file are damaged and were dropped, the others are used; check its disk and memory"
+        );
+    }
+}
+
 /// The state file cannot be read or written at present.
 #[derive(Debug)]
 pub struct StateFailing<'a> {
@@ -94,5 +114,22 @@ impl StateSetAside<'_> {
             reason = self.reason,
             "not a usable state file: it is kept aside under another name, and a new one is begun"
         );
+    }
+}
+
+/// The disk of the state file answers again.
+#[derive(Debug)]
+pub struct StateAnswers<'a> {
+    /// Path of the state file.
+    pub path: &'a Path,
+    /// Time for which the disk did not answer.
+    pub hung_for: Duration,
+}
+
+impl StateAnswers<'_> {
+    /// Writes one log line at INFO.
+    pub fn emit(&self) {
+        let hung_for_seconds = self.hung_for.as_secs_f64();
+        info!(path = %self.path.display(), hung_for_seconds, "the disk of the state file answers again");
     }
 }

@@ -16,7 +16,8 @@ labelled! {
         RejectedQuery = "rejected_query",
         /// Clients send queries although their address is not allowed.
         NotAllowed = "not_allowed",
-        /// More clients connect over TCP than `listen.tcp_connections` allows.
+        /// More clients connect over TCP than `listen.tcp_connections` allows, or their connections
+        /// hold more than 8 MiB.
         ConnectionLimit = "connection_limit",
         /// Responses arrive from an upstream's address that belong to no query.
         UnmatchedResponse = "unmatched_response",
@@ -60,7 +61,10 @@ impl UnwantedTrafficSeen {
                 warn!(kind, count, client, "clients were not answered: their address is not in listen.clients");
             }
             UnwantedTraffic::ConnectionLimit => {
-                warn!(kind, count, "TCP connections of clients were closed to stay within listen.tcp_connections");
+                warn!(
+                    kind,
+                    count, "TCP connections of clients were closed to stay within listen.tcp_connections and 8 MiB"
+                );
             }
             UnwantedTraffic::UnmatchedResponse => {
                 warn!(

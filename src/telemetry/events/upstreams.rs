@@ -16,18 +16,21 @@ pub struct UpstreamChanged<'a> {
     pub from: UpstreamState,
     /// State of the upstream from now on.
     pub to: UpstreamState,
+    /// What shows that it is not healthy; empty when it is.
+    pub evidence: &'a str,
 }
 
 impl UpstreamChanged<'_> {
     /// Writes one log line: at WARN when the upstream goes down, at INFO when it answers again. A
     /// change between healthy and impaired is logged at DEBUG only, because it may happen often.
     pub fn emit(&self) {
-        let (upstream, from, to) = (self.upstream, self.from.label(), self.to.label());
+        let (upstream, from, to, evidence) = (self.upstream, self.from.label(), self.to.label(), self.evidence);
         match (self.from, self.to) {
             (_, UpstreamState::Down) => warn!(
                 upstream,
                 from,
                 to,
+                evidence,
                 "upstream is down: remembered names are answered stale at once, and probes check when it answers again"
             ),
             (UpstreamState::Down, UpstreamState::Healthy | UpstreamState::Impaired) => {
@@ -35,7 +38,7 @@ impl UpstreamChanged<'_> {
             }
             (UpstreamState::Healthy, UpstreamState::Healthy | UpstreamState::Impaired)
             | (UpstreamState::Impaired, UpstreamState::Healthy) => {
-                debug!(upstream, from, to, "upstream state changed");
+                debug!(upstream, from, to, evidence, "upstream state changed");
             }
             (UpstreamState::Impaired, UpstreamState::Impaired) => {}
         }
@@ -49,12 +52,50 @@ pub struct OutageBegan<'a> {
     pub zones: &'a str,
     /// Best state among the upstreams of these names: impaired or down.
     pub upstreams: UpstreamState,
+    /// The upstreams with the witnesses that prove that they are ill.
+    pub evidence: &'a str,
 }
 
 impl OutageBegan<'_> {
     /// Writes one log line at WARN.
     pub fn emit(&self) {
-        warn!(zones = self.zones, upstreams = self.upstreams.label(), "outage begins");
+        warn!(zones = self.zones, upstreams = self.upstreams.label(), evidence = self.evidence, "outage begins");
+    }
+}
+
+/// Names of a zone fail, or names everywhere for a type, while the upstreams are well.
+#[derive(Debug)]
+pub struct TroubleBegan<'a> {
+    /// The zone or the type that is in trouble, such as `zone broken.example. A` or `type AAAA`.
+    pub charged: &'a str,
+    /// The number of names in trouble, as far as they are kept.
+    pub names: usize,
+}
+
+impl TroubleBegan<'_> {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        warn!(
+            charged = self.charged,
+            names = self.names,
+            "names fail although the upstreams are healthy: these names alone are answered stale"
+        );
+    }
+}
+
+/// A zone or type is in trouble no more.
+#[derive(Debug)]
+pub struct TroubleEnded<'a> {
+    /// The zone or the type that was in trouble.
+    pub charged: &'a str,
+    /// How long it was.
+    pub lasted: Duration,
+}
+
+impl TroubleEnded<'_> {
+    /// Writes one log line at INFO.
+    pub fn emit(&self) {
+        info!(charged = self.charged, duration_seconds = self.lasted.as_secs_f64(), "names that failed are well again");
     }
 }
 

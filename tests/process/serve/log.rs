@@ -116,3 +116,44 @@ fn nothing_is_logged_per_query() {
     assert!(log.iter().all(|line| !line.contains("logged")), "{log:#?}");
     assert!(log.len() <= before + 3, "{log:#?}");
 }
+
+/// Starts a sidecar that writes its log into this pipe, and waits until it answers.
+fn with_log(pipe: &StalledPipe, upstream: &Upstream) -> Sidecar {
+    let address = loopback();
+    let mut command = holdover();
+    command.args(["serve", "--listen", &address.to_string(), "--upstream", &upstream.address.to_string()]);
+    let process = Running::spawn(command.stderr(pipe.end()));
+    eventually("it answers", PATIENCE, || {
+        try_ask(address, &query("localhost.", RecordType::A), Duration::from_millis(100)).is_some()
+    });
+    Sidecar { process, address }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let (pipe, upstream) = (StalledPipe::full(), upstream(1, 1));
+    let sidecar = with_log(&pipe, &upstream);
+    let known = query("known.example.com.", RecordType::A);
+    assert_eq!(addresses(&sidecar.ask(&known)), ["192.0.2.1"]);
+    // The outage and its end would be logged.
+    upstream.set(|_, _| Reaction::Silence);
+    std::thread::sleep(Duration::from_millis(1100));
+    eventually("an outage", PATIENCE, || extended_errors(&sidecar.ask(&known)) == [3]);
+    upstream.set(|query, _| Reaction::Send(address(query, 60, 2)));
+    eventually("fresh again", PATIENCE, || addresses(&sidecar.ask(&known)) == ["192.0.2.2"]);
+    assert_eq!(addresses(&sidecar.ask(&query("new.example.com.", RecordType::A))), ["192.0.2.2"]);
+    assert_eq!(addresses(&ask_tcp(sidecar.address, &query("tcp.example.com.", RecordType::A))), ["192.0.2.2"]);
+    // The drain lasts for two seconds without a query.
+    sidecar.process.signal(Signal::TERM);
+    assert_eq!(sidecar.process.finish(Duration::from_secs(5)).code(), 0);
+}
+
+#[test]
+fn an_error_that_nobody_reads_does_not_keep_the_process() {
+    let pipe = StalledPipe::full();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let failed = |arguments: &[&str]| Running::spawn(holdover().args(arguments).stderr(pipe.end())).finish(PATIENCE);
+    assert_eq!(failed(&["serve", "--listen", &taken, "--upstream", "192.0.2.1"]).code(), 69);
+    assert_eq!(failed(&["serve", "--listen", "nonsense"]).code(), 64);
+}

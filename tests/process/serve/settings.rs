@@ -95,7 +95,10 @@ fn a_wrong_variable_is_told_by_name() {
         ("HOLDOVER_CONFIG", "/no/such/file.toml", "/no/such/file.toml: the configuration file cannot be read"),
     ];
     for (name, value, told) in cases {
-        for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["config", "check"]] {
+        let serve = &["serve", "--listen", "127.0.0.1:0"][..];
+        // A variable that is not known may be somebody else's, and does not prevent the start.
+        let commands = if name == "HOLDOVER_STALE_MAXIMUN" { vec![] } else { vec![serve] };
+        for arguments in commands.into_iter().chain([&["config", "check"][..]]) {
             let ended = run(holdover().args(arguments).env(name, value));
             assert_eq!(ended.code(), 78, "{name}={value}: {ended:?}");
             assert!(ended.stderr.contains(told), "{name}={value}: {}", ended.stderr);
@@ -156,4 +159,136 @@ fn the_listen_address_of_a_flag_covers_that_of_a_variable() {
         TcpStream::connect_timeout(&covered, Duration::from_secs(1)).is_err(),
         "nobody listens where the variable said"
     );
+}
+
+#[test]
+fn signals_of_other_daemons_do_not_end_it() {
+    let upstream = upstream(60, 7);
+    let sidecar = Sidecar::start(&upstream, &[]);
+    for signal in [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::HUP, Signal::VTALARM, Signal::PROF, Signal::IO] {
+        sidecar.process.signal(signal);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(addresses(&sidecar.ask(&query("www.example.com.", RecordType::A))), ["192.0.2.7"], "{signal:?}");
+    }
+    sidecar.process.signal(Signal::TERM);
+    sidecar.process.signal(Signal::TERM);
+    assert_eq!(sidecar.process.finish(PATIENCE).code(), 0);
+}
+
+#[test]
+fn a_foreign_variable_does_not_prevent_the_start_and_config_check_complains() {
+    let upstream = upstream(60, 7);
+    for (name, value) in [("HOLDOVER_VERSION", "0.1.0"), ("HOLDOVER_IMAGE", "registry.example.com/holdover")] {
+        let mut sidecar = Sidecar::start_with(|command, _| {
+            command.args(["--upstream", &upstream.address.to_string()]).env(name, value);
+        });
+        assert_eq!(addresses(&sidecar.ask(&query("www.example.com.", RecordType::A))), ["192.0.2.7"]);
+        let line = sidecar.process.wait_for(name).expect("it is logged");
+        assert!(line.contains(" WARN ") && line.contains("is not a variable that holdover knows"), "{line}");
+        let check = |flags: &[&str]| run(holdover().args(["config", "check"]).args(flags).env(name, value));
+        let refused = check(&[]);
+        assert_eq!(refused.code(), 78, "{refused:?}");
+        assert!(refused.stderr.contains(name), "{refused:?}");
+        let allowed = check(&["--lenient"]);
+        assert!(allowed.code() == 0 && allowed.stderr.contains(name), "{allowed:?}");
+        // A health check with the same environment is not concerned.
+        let healthy = run(holdover().args(["check", "--server", &sidecar.address.to_string()]).env(name, value));
+        assert_eq!(healthy.code(), 0, "{healthy:?}");
+        let mut command = holdover();
+        let healthy =
+            run(command.arg("check").env(name, value).env("HOLDOVER_LISTEN_ADDRESSES", sidecar.address.to_string()));
+        assert_eq!(healthy.code(), 0, "{healthy:?}");
+    }
+}
+
+#[test]
+fn keys_of_a_newer_version_are_logged_where_that_is_asked_for() {
+    let upstream = upstream(60, 7);
+    let (_folder, path) = file("holdover.toml", "[cache]\nsize = \"4MiB\"\nnewer = 1\n\n[newest]\nkey = 2\n");
+    let refused = run_with(&["serve", "--config", &path]);
+    assert_eq!(refused.code(), 78);
+    let mut sidecar = Sidecar::start(&upstream, &["--config", &path, "--lenient"]);
+    for unknown in ["key \"newer\" in [cache] is not known", "section \"newest\" is not known"] {
+        assert!(sidecar.process.wait_for(unknown).is_some_and(|line| line.contains(" WARN ")), "{unknown}");
+    }
+    let check = |flags: &[&str]| run_with(&[&["config", "check", "--config", &path], flags].concat());
+    assert_eq!((check(&[]).code(), check(&["--lenient"]).code()), (78, 0));
+    assert!(check(&["--lenient"]).stderr.contains("\"newer\""));
+}
+
+#[test]
+fn an_unknown_name_hides_no_other_mistake() {
+    let (_folder, path) = file("holdover.toml", "[cache]\nnewer = 1\nsize = \"4MB\"\n");
+    let told = run(holdover().args(["config", "check", "--config", &path]).env("HOLDOVER_ZZZ", "1")).stderr;
+    for part in ["3 problems", "key \"newer\"", "cache.size = \"4MB\"", "HOLDOVER_ZZZ"] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+}
+
+#[test]
+fn what_is_hardly_meant_is_told_and_valid() {
+    for (text, told) in [
+        ("[[upstream]]\naddresses = [\"192.0.2.1\", \"192.0.2.1:53\"]\n", "is 192.0.2.1:53 once more"),
+        ("[[upstream]]\naddresses = [\"2001:db8::1:53\"]\n", "write \"[2001:db8::1]:53\" if 53 is the port"),
+        (
+            "[[upstream]]\nname = \"a\"\naddresses = [\"192.0.2.1\"]\n[[upstream]]\nname = \"b\"\naddresses = \
+             [\"192.0.2.1\"]\n",
+            "has the address 192.0.2.1:53, which \"a\" has as well",
+        ),
+        ("[[upstream]]\naddresses = [\"192.0.2.1\"]\nrole = \"fallback\"\n", "has the role fallback, but"),
+        ("[state]\npath = \"~/state.redb\"\n", "begins with ~, which is not replaced"),
+        ("[listen]\naddresses = [\"127.0.0.1\", \"127.0.0.1:53\"]\n", "is 127.0.0.1:53 once more"),
+    ] {
+        let (_folder, path) = file("holdover.toml", text);
+        let checked = run_with(&["config", "check", "--config", &path]);
+        assert!(checked.code() == 0 && checked.stderr.contains(told), "{told} is not in {checked:?}");
+    }
+}
+
+#[test]
+fn what_can_only_be_a_mistake_is_refused_with_what_to_write() {
+    let upstream = "[[upstream]]\naddresses = [\"192.0.2.1\"]\n";
+    for (text, told) in [
+        (format!("{upstream}zones = [\"*.corp.example.com\"]\n"), "write \"corp.example.com\""),
+        (format!("{upstream}zones = [\".corp.example.com\"]\n"), "write \"corp.example.com\""),
+        (format!("{upstream}zones = [\"a.*.example.com\"]\n"), "has a wildcard, which matches nothing here"),
+        (format!("{upstream}[[stale.suffix]]\nname = \"~corp.example.com\"\n"), "write \"corp.example.com\""),
+        (format!("{upstream}[[critical]]\nname = \"*.corp.example.com\"\n"), "write \"corp.example.com\""),
+        (format!("{upstream}protocol = \"tls\"\n"), "asks for DNS over TLS, which this version does not speak"),
+        ("[[upstream]]\naddresses = [\"tls://192.0.2.1\"]\n".to_owned(), "asks for tls, which holdover does not speak"),
+        ("[[upstream]]\naddresses = [\"192.0.2.1#53\"]\n".to_owned(), "write \"192.0.2.1:53\""),
+    ] {
+        let (_folder, path) = file("holdover.toml", &text);
+        let refused = run_with(&["config", "check", "--config", &path]);
+        assert!(refused.code() == 78 && refused.stderr.contains(told), "{told} is not in {refused:?}");
+        assert!(!text.contains("zones") || !refused.stderr.contains("get the default"), "{refused:?}");
+    }
+}
+
+#[test]
+fn upstreams_are_asked_once_where_that_is_asked_for() {
+    let (upstream, dead) = (upstream(60, 7), loopback());
+    let text = |address: SocketAddr, protocol: &str| {
+        format!("[[upstream]]\nname = \"vpc\"\naddresses = [\"{address}\"]\nprotocol = \"{protocol}\"\n")
+    };
+    let asked = |text: &str| {
+        let (_folder, path) = file("holdover.toml", text);
+        run_with(&["config", "check", "--config", &path, "--ask"])
+    };
+    for protocol in ["udp", "tcp"] {
+        let well = asked(&text(upstream.address, protocol));
+        assert_eq!(well.code(), 0, "{well:?}");
+        assert!(well.stdout.contains(&format!("vpc@{} answers, after ", upstream.address)), "{well:?}");
+        let ill = asked(&text(dead, protocol));
+        assert!(ill.code() == 1 && ill.stdout.contains(&format!("vpc@{dead} does not answer")), "{ill:?}");
+    }
+    // The health check asks them only with the flag.
+    let sidecar = Sidecar::start(&upstream, &[]);
+    let check = |flags: &[&str]| {
+        let address = sidecar.address.to_string();
+        let upstream = dead.to_string();
+        let mut command = holdover();
+        run(command.args(["check", "--server", &address]).args(flags).env("HOLDOVER_UPSTREAM", &upstream)).code()
+    };
+    assert_eq!((check(&[]), check(&["--upstream"])), (0, 1));
 }

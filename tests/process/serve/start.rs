@@ -181,3 +181,50 @@ fn port_53_without_privilege_says_what_to_do() {
         assert!(message.contains(way_out), "{way_out}: {message}");
     }
 }
+
+#[test]
+fn a_missing_address_does_not_stop_the_others() {
+    let upstream = upstream(60, 7);
+    // TEST-NET-1, which no host has (RFC 5737).
+    let missing = "192.0.2.99:5353";
+    let mut sidecar = Sidecar::start(&upstream, &["--listen", missing]);
+    assert_eq!(addresses(&sidecar.ask(&query("www.example.com.", RecordType::A))), ["192.0.2.7"]);
+    assert_eq!(addresses(&ask_tcp(sidecar.address, &query("tcp.example.com.", RecordType::A))), ["192.0.2.7"]);
+    let line = sidecar.process.wait_for("not listening here").expect("it is told");
+    assert!(line.contains(missing) && line.contains(" WARN "), "{line}");
+    std::thread::sleep(Duration::from_millis(2500));
+    let said = sidecar.process.log().iter().filter(|line| line.contains(missing)).count();
+    assert_eq!(said, 1, "once, however often it is tried: {:#?}", sidecar.process.log());
+    sidecar.process.signal(Signal::TERM);
+    sidecar.process.signal(Signal::TERM);
+    assert_eq!(sidecar.process.finish(PATIENCE).code(), 0);
+}
+
+#[test]
+fn a_host_that_has_none_of_the_addresses_ends_the_start() {
+    let ended = run_with(&["serve", "--listen", "192.0.2.99,192.0.2.98", "--upstream", "127.0.0.77"]);
+    assert_eq!(ended.code(), 69);
+    assert!(ended.stderr.contains("this host has no such address"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_address_that_comes_later_is_served() {
+    // A network namespace of its own has no address but the one that is added while it runs.
+    let script = format!(
+        "ip link set lo up && ip link add late0 type dummy && ip link set late0 up || exit 99
+         {0} serve --listen 127.0.0.1:5353,198.51.100.7:5353 --upstream 127.0.0.77 & sidecar=$!
+         sleep 1; ip address add 198.51.100.7/32 dev late0
+         for try in 1 2 3 4 5 6 7 8 9 10 11 12; do
+             {0} check --server 198.51.100.7:5353 --timeout 500ms && ok=1 && break; sleep 0.5
+         done
+         kill -TERM $sidecar; kill -TERM $sidecar; wait $sidecar; test \"$ok\" = 1",
+        env!("CARGO_BIN_EXE_holdover")
+    );
+    let ended = run(clean("unshare").args(["--net", "--", "sh", "-c", &script]));
+    if ended.stderr.contains("unshare") || ended.code() == 99 {
+        eprintln!("skipped: no network namespaces here: {ended:?}");
+        return;
+    }
+    assert_eq!(ended.code(), 0, "{ended:?}");
+    assert!(ended.stderr.contains("listening on UDP and TCP address=198.51.100.7:5353"), "{}", ended.stderr);
+}

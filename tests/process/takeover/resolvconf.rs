@@ -26,14 +26,30 @@ fn what_is_taken_over_comes_back_byte_for_byte() {
 }
 
 #[test]
-fn it_is_not_taken_over_twice() {
+fn taking_it_over_twice_is_a_success_and_changes_nothing() {
     let file = File::of(ORIGINAL);
     assert_eq!(file.resolvconf(&["apply"]).code(), 0);
     let before = (file.read(), fs::read(file.kept()).unwrap());
     let again = file.resolvconf(&["apply"]);
-    assert_eq!(again.code(), 1);
-    assert!(again.stderr.contains("has taken it over already. `holdover resolvconf restore`"), "{again:?}");
+    assert_eq!(again.code(), 0, "{again:?}");
+    assert!(again.stdout.contains("points at holdover on 127.0.0.1"), "{again:?}");
     assert_eq!((file.read(), fs::read(file.kept()).unwrap()), before);
+    // Another address is another wish, and the original is still the same.
+    assert_eq!(file.resolvconf(&["apply", "--nameserver", "127.0.0.53"]).code(), 0);
+    assert!(file.read().contains("\nnameserver 127.0.0.53\n"), "{}", file.read());
+    assert_eq!(file.resolvconf(&["restore"]).code(), 0);
+    assert_eq!(fs::read(&file.path).unwrap(), ORIGINAL);
+}
+
+#[test]
+fn a_file_for_another_address_whose_original_is_lost_is_left_alone() {
+    let file = File::of(b"# Written by holdover. The original is kept in /no/such/file\nnameserver 127.0.0.9\n");
+    let text = file.read();
+    let refused = file.resolvconf(&["apply"]);
+    if refused.code() == 1 {
+        assert!(refused.stderr.contains("its original is lost"), "{refused:?}");
+        assert_eq!(file.read(), text);
+    }
 }
 
 #[test]

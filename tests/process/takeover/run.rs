@@ -75,6 +75,32 @@ fn run_passes_signals_on_and_gives_the_file_back() {
 }
 
 #[test]
+fn the_sidecar_serves_as_the_user_that_is_named() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can start a sidecar as another user");
+        return;
+    }
+    let file = File::of(ORIGINAL);
+    let server = loopback();
+    let mut command = file.run(server, &["--user", "65532:65531", "--strict"]);
+    // The parent of the shell is `holdover run`; its other child is the sidecar.
+    let script = format!(
+        "id -u; for p in $(cat /proc/$PPID/task/*/children); do cat /proc/$p/comm; grep -E '^(Uid|Gid|Groups)' \
+         /proc/$p/status; done; {} check --server {server}",
+        env!("CARGO_BIN_EXE_holdover")
+    );
+    let finished = run(command.args(["sh", "-c", &script]));
+    assert_eq!(finished.code(), 0, "{finished:?}");
+    assert!(finished.stdout.starts_with("0\n"), "the application stays what it was: {finished:?}");
+    for told in ["holdover\nUid:\t65532\t65532\t65532\t65532\nGid:\t65531", "Groups:\t \n", "ready"] {
+        assert!(finished.stdout.contains(told), "{told}: {finished:?}");
+    }
+    assert_eq!(fs::read(&file.path).unwrap(), ORIGINAL);
+    let unknown = run(file.run(server, &["--user", "no-such-user"]).args(["true"]));
+    assert!(unknown.code() == 64 && unknown.stderr.contains("is not a user in /etc/passwd"), "{unknown:?}");
+}
+
+#[test]
 fn run_ignores_what_its_starter_ignored() {
     let file = File::of(ORIGINAL);
     let mut command = clean("nohup");
@@ -178,4 +204,68 @@ fn what_others_write_while_the_application_runs_is_left() {
     let finished = run(file.run(loopback(), &[]).args(["sh", "-c", &script]));
     assert!(finished.code() == 0 && finished.stderr.contains("was written by somebody else"), "{finished:?}");
     assert_eq!(file.read(), "nameserver 192.0.2.9\n");
+}
+
+#[test]
+fn run_passes_signals_on_when_its_log_stalls() {
+    let (file, pipe) = (File::of(ORIGINAL), StalledPipe::full());
+    let script = "exec 2> /dev/null; trap 'exit 7' TERM; echo is-up; while :; do sleep 0.02; done";
+    let shim = Running::spawn(file.run(loopback(), &[]).args(["sh", "-c", script]).stderr(pipe.end()));
+    eventually("the application runs", PATIENCE, || shim.output().contains(&"is-up".to_owned()));
+    assert!(is_ours(&file.read()));
+    // The end of the sidecar would be logged.
+    for sidecar in sidecars(shim.id()) {
+        kill_process(sidecar, Signal::KILL).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    shim.signal(Signal::TERM);
+    assert_eq!(shim.finish(Duration::from_secs(5)).code(), 7);
+    assert_eq!(fs::read(&file.path).unwrap(), ORIGINAL);
+}
+
+/// Starts two `holdover run` on one file and one address, as containers of a pod do, and ends one
+/// of them; the other goes on, and so does its sidecar.
+fn hand_over(first_ends: bool) {
+    let (file, server) = (File::of(ORIGINAL), loopback());
+    let start = || {
+        let mut shim = Running::spawn(file.run(server, &[]).args(["sh", "-c", "read x; exit 5"]).stdin(Stdio::piped()));
+        shim.wait_for("points at holdover").expect("it starts");
+        shim
+    };
+    let (first, second) = (start(), start());
+    assert!(is_ours(&file.read()));
+    let (ending, staying) = if first_ends { (first, second) } else { (second, first) };
+    assert_eq!(ending.end_input().finish(PATIENCE).code(), 5);
+    eventually("the file points at holdover for good", Duration::from_secs(12), || {
+        (0..20).all(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            is_ours(&file.read()) && ask(server, "localhost.").is_some()
+        })
+    });
+    assert_eq!(staying.end_input().finish(PATIENCE).code(), 5);
+    assert_eq!(fs::read(&file.path).unwrap(), ORIGINAL);
+}
+
+#[test]
+fn a_second_run_goes_on_when_the_first_ends() {
+    hand_over(true);
+}
+
+#[test]
+fn the_first_run_goes_on_when_the_second_ends() {
+    hand_over(false);
+}
+
+#[test]
+fn a_hung_sidecar_is_out_of_the_way_within_a_second_and_replaced() {
+    let (file, server) = (File::of(ORIGINAL), loopback());
+    let mut shim = Running::spawn(file.run(server, &[]).args(["sh", "-c", "read x; exit 5"]).stdin(Stdio::piped()));
+    shim.wait_for("points at holdover").expect("it starts");
+    std::thread::sleep(Duration::from_secs(1));
+    let hung = sidecars(shim.id())[0];
+    kill_process(hung, Signal::STOP).unwrap();
+    eventually("the original is back", Duration::from_millis(1500), || fs::read(&file.path).unwrap() == ORIGINAL);
+    eventually("another takes its place", Duration::from_secs(25), || is_ours(&file.read()));
+    assert!(sidecars(shim.id()).iter().all(|sidecar| *sidecar != hung) && ask(server, "localhost.").is_some());
+    assert_eq!(shim.end_input().finish(PATIENCE).code(), 5);
 }

@@ -160,3 +160,16 @@ fn ctrl_z_stops_the_application_and_not_the_sidecar_and_fg_goes_on() {
     terminal.type_in("exit\n");
     terminal.finish();
 }
+
+#[test]
+fn signals_from_outside_reach_the_application_on_a_terminal() {
+    for (signal, code) in [(Signal::INT, 3), (Signal::QUIT, 4), (Signal::TERM, 5)] {
+        let file = File::of(ORIGINAL);
+        let script =
+            "trap 'exit 3' INT; trap 'exit 4' QUIT; trap 'exit 5' TERM; echo is-up; while :; do sleep 0.1; done";
+        let mut terminal = Terminal::run(file.run(loopback(), &[]).args(["sh", "-c", script]));
+        terminal.wait_for("is-up");
+        kill_process(Pid::from_child(&terminal.child), signal).unwrap();
+        assert_eq!(terminal.finish(), Some(code), "{signal:?}: {}", terminal.shown());
+    }
+}

@@ -13,6 +13,7 @@ use holdover::config::quantity::read_duration;
 use holdover::config::settings::Settings;
 use holdover::core::health::UpstreamState;
 use holdover::core::upstream::Transport;
+use holdover::memory::flushes::{Extent, Scope};
 use holdover::resolver::ports::TransportError;
 
 use crate::world::message;
@@ -180,6 +181,10 @@ impl Stage {
                 self.check(open <= most.parse().unwrap(), line, || format!("{open} exchanges are under way"));
             }
             ["pause", length] => tokio::time::advance(duration(length, line.number)).await,
+            ["flush", name] => {
+                let scope = Scope::new(&message::wire_name(name), Extent::Name, None);
+                self.world.resolver.memory().flush_all(&scope);
+            }
             ["restart"] => self.world.restart(),
             ["reset"] => self.counted_from = self.world.sends(),
             rule => self.rule(rule, line.number),
@@ -257,7 +262,7 @@ impl Stage {
         self.check(holds, line, || format!("{count} were sent"));
     }
 
-    /// `NAME TYPE [plain] [rd0] [from C] [id N] [every D until T] -> EXPECTATION`
+    /// `NAME TYPE [plain] [do] [cd] [rd0] [from C] [id N] [every D until T] -> EXPECTATION`
     fn ask(&mut self, words: &[&str], line: &Line) {
         let arrow = words
             .iter()
@@ -268,6 +273,14 @@ impl Stage {
         let client: SocketAddr = option("from").unwrap_or("127.0.0.1:4000").parse().unwrap();
         let id = option("id").map_or(u16::try_from(line.number).unwrap(), |id| id.parse().unwrap());
         let mut packet = message::query(asked[0], rtype_of(asked[1]), id, !asked.contains(&"plain"));
+        if asked.contains(&"do") {
+            // The OPT ends the packet; its flags stand before the length of its options.
+            let at = packet.len() - 4;
+            packet[at] |= 0x80;
+        }
+        if asked.contains(&"cd") {
+            packet[3] |= 0x10;
+        }
         if asked.contains(&"rd0") {
             packet[2] &= 0xfe;
         }
@@ -328,6 +341,8 @@ fn reaction(rule: &Rule, sent: &Sent) -> Reaction {
     let query = &sent.query;
     let bytes = match words[0] {
         "answer" => message::positive(query, &items, ttl),
+        "marked-stale" => message::marked_stale(message::positive(query, &items, ttl)),
+        "marked-stale-nxdomain" => message::marked_stale(message::negative(query, ResponseCode::NXDomain, ttl)),
         "nxdomain" => message::negative(query, ResponseCode::NXDomain, ttl),
         "nodata" => message::negative(query, ResponseCode::NoError, ttl),
         "nxdomain-bare" => message::empty(query, ResponseCode::NXDomain, true),

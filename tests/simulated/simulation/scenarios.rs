@@ -90,7 +90,7 @@ fn s14_a_flood_of_unique_names_in_an_outage_costs_hot_names_nothing() {
             drop(tokio::spawn(async move {
                 let reply = ask.await;
                 assert!(
-                    reply.bytes.is_some() && reply.took <= Duration::from_millis(2_100),
+                    reply.bytes.is_some() && reply.took <= Duration::from_millis(4_900),
                     "each gets its SERVFAIL, soon"
                 );
             }));

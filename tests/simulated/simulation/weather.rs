@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use holdover::core::upstream::Role;
-use holdover::drill::fault::{Fate, Packet, seoul};
+use holdover::drill::fate::{Fate, Packet, seoul};
 use holdover::resolver::ports::TransportError;
 
 use super::truth::Zone;
@@ -151,10 +151,10 @@ impl Weather {
             }
             Fault::Flap if (into.as_secs() / 3).is_multiple_of(2) => Reaction::Silence,
             Fault::Flap => good(quick),
-            Fault::Seoul => match seoul(into, Packet { name_hash: 0, random: dice.below(u64::MAX) }) {
+            Fault::Seoul => match seoul(into, Packet::drawn(dice.below(u64::MAX))) {
                 Fate::Answer => good(quick),
                 Fate::Delay(late) => good(quick + late),
-                Fate::Drop | Fate::ServFail | Fate::NxDomain => Reaction::Silence,
+                Fate::Drop | Fate::ServFail | Fate::LateServFail(_) | Fate::NxDomain => Reaction::Silence,
             },
             Fault::Cap(most) => {
                 let mut recent = self.recent.lock().unwrap();

@@ -14,7 +14,7 @@ use crate::world::{Reply, Sent};
 /// The longest wait for a name in the cache: the client response timer, and a millisecond.
 const IN_TIME: Duration = Duration::from_millis(201);
 /// The longest wait for any name: the deadline of a resolution, and a millisecond.
-const DEADLINE: Duration = Duration::from_millis(2_001);
+const DEADLINE: Duration = Duration::from_millis(4_801);
 /// The longest life of a fresh positive answer.
 const FRESH_MAX: Duration = Duration::from_secs(3_600);
 const NEGATIVE_MAX: Duration = Duration::from_secs(30);

@@ -27,11 +27,16 @@ fn response(query: &[u8], rcode: ResponseCode) -> Message {
     messages::response(&Message::from_vec(query).unwrap(), rcode)
 }
 
-/// A positive response. Items are addresses, `cname:target`, or `#hex`.
+/// A response with records in its answer section. Items are addresses, `cname:target`, or `#hex`;
+/// `owner:name` changes whose records follow.
 pub fn positive(query: &[u8], items: &[&str], ttl: u32) -> Vec<u8> {
     let mut message = response(query, ResponseCode::NoError);
     let (mut owner, rtype) = (message.queries[0].name().clone(), message.queries[0].query_type());
     for item in items {
+        if let Some(other) = item.strip_prefix("owner:") {
+            owner = Name::from_ascii(other).unwrap();
+            continue;
+        }
         let data = if let Some(target) = item.strip_prefix("cname:") {
             RData::CNAME(CNAME(Name::from_ascii(target).unwrap()))
         } else if let Some(hex) = item.strip_prefix('#') {
@@ -51,7 +56,20 @@ pub fn positive(query: &[u8], items: &[&str], ttl: u32) -> Vec<u8> {
     message.to_vec().unwrap()
 }
 
-/// NXDOMAIN or NODATA, with the SOA of `example.com`.
+/// The same response with EDE 3 (Stale Answer), as a cache sends it that could not refresh it.
+pub fn marked_stale(mut response: Vec<u8>) -> Vec<u8> {
+    response[11] += 1;
+    response.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 6, 0, 15, 0, 2, 0, 3]);
+    response
+}
+
+/// A name in wire form.
+pub fn wire_name(name: &str) -> Vec<u8> {
+    let labels = name.split('.').filter(|label| !label.is_empty());
+    labels.flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label.as_bytes()].concat()).chain([0]).collect()
+}
+
+/// NXDOMAIN or NODATA, with the SOA of the zone above the name.
 pub fn negative(query: &[u8], rcode: ResponseCode, ttl: u32) -> Vec<u8> {
     messages::negative(&Message::from_vec(query).unwrap(), rcode, ttl)
 }

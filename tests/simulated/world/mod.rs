@@ -23,6 +23,7 @@ use holdover::memory::cached::CachedAnswer;
 use holdover::memory::journal::Origin;
 use holdover::memory::thread_cache::ThreadCache;
 use holdover::resolver::front::{Arrival, Disposition};
+use holdover::resolver::near_misses::MissWatch;
 use holdover::resolver::ports::{Chance, Clock, PortFuture, TransportError, UpstreamTransport};
 use holdover::resolver::{Ports, Resolver};
 use holdover::telemetry::tally::Tally;
@@ -108,6 +109,16 @@ pub struct Sent {
     pub server: SocketAddr,
     pub transport: Transport,
     pub query: Vec<u8>,
+    pub purpose: Purpose,
+}
+
+/// What a packet was sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A resolution, whose answer is remembered.
+    Resolution,
+    /// A witness, or the look for a loop.
+    Probe,
 }
 
 /// Says what the upstreams do with a packet.
@@ -136,8 +147,28 @@ impl Drop for Open {
 
 impl UpstreamTransport for Network {
     fn exchange(&self, endpoint: &Endpoint, query: Vec<u8>) -> PortFuture<Result<Vec<u8>, TransportError>> {
+        self.carry(endpoint, query, Purpose::Probe)
+    }
+
+    fn exchange_watched(
+        &self,
+        endpoint: &Endpoint,
+        query: Vec<u8>,
+        _: MissWatch,
+    ) -> PortFuture<Result<Vec<u8>, TransportError>> {
+        self.carry(endpoint, query, Purpose::Resolution)
+    }
+}
+
+impl Network {
+    fn carry(
+        &self,
+        endpoint: &Endpoint,
+        query: Vec<u8>,
+        purpose: Purpose,
+    ) -> PortFuture<Result<Vec<u8>, TransportError>> {
         let (server, transport) = (endpoint.address, endpoint.transport);
-        let sent = Sent { at: self.clock.elapsed(), server, transport, query };
+        let sent = Sent { at: self.clock.elapsed(), server, transport, query, purpose };
         let script = Arc::clone(&self.script.lock().unwrap());
         let reaction = script(&sent);
         self.sent.lock().unwrap().push(sent);

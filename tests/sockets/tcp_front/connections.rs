@@ -61,16 +61,50 @@ async fn a_front_full_of_connections_that_owe_answers_closes_the_new_one() {
 }
 
 #[tokio::test]
-async fn sixty_five_connections_are_one_too_many_by_default() {
+async fn a_client_with_all_connections_gives_its_oldest_to_another_although_it_is_owed_an_answer() {
+    let front = start(limits()).await;
+    let mut greedy = front.owed(4, [127, 0, 0, 2]).await;
+    let mut modest = front.connect_from([127, 0, 0, 3]).await;
+    assert!(works(&mut modest).await);
+    assert!(closes_within(&mut greedy[0], Duration::from_millis(500)).await);
+    // The greedy client has three of four by now, and gets no more.
+    assert!(closes_within(&mut front.connect_from([127, 0, 0, 2]).await, Duration::from_millis(500)).await);
+    assert_eq!(front.counted(), [5, 0, 1, 1]);
+    front.echo.release.add_permits(4);
+    for stream in &mut greedy[1..] {
+        assert!(read_id(stream).await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn clients_with_as_many_connections_as_another_take_none_from_each_other() {
+    let front = start(limits()).await;
+    let _first = front.owed(2, [127, 0, 0, 2]).await;
+    let _second = front.owed(2, [127, 0, 0, 3]).await;
+    assert!(closes_within(&mut front.connect_from([127, 0, 0, 2]).await, Duration::from_millis(500)).await);
+    let mut third = front.connect_from([127, 0, 0, 4]).await;
+    assert!(works(&mut third).await);
+    assert_eq!(front.counted(), [5, 0, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_hundred_connections_at_once_are_answered_and_two_hundred_and_fifty_seven_are_one_too_many() {
     let front = start(TcpLimits::new(Arc::new(|_| true))).await;
     let mut streams = Vec::new();
-    for _ in 0..65 {
+    for id in 0..257_u16 {
         let mut stream = front.connect().await;
-        assert!(works(&mut stream).await);
+        if id < 100 {
+            stream.write_all(&frame(id, "www")).await.unwrap();
+        } else {
+            assert!(works(&mut stream).await);
+        }
         streams.push(stream);
     }
-    assert!(closes_within(&mut streams[0], Duration::from_millis(200)).await);
-    assert!(works(&mut streams[1]).await && works(&mut streams[64]).await);
+    for (id, stream) in (0..100).zip(&mut streams) {
+        assert_eq!(read_id(stream).await, Some(id));
+    }
+    assert_eq!(front.counted(), [257, 0, 1, 0]);
+    assert!(works(&mut streams[255]).await && works(&mut streams[256]).await);
 }
 
 #[tokio::test]

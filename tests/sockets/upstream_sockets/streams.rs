@@ -143,14 +143,16 @@ async fn a_query_sent_into_a_closing_connection_is_sent_once_more_on_a_new_one()
 }
 
 #[tokio::test]
-async fn a_new_connection_that_is_reset_is_lost_and_not_tried_again() {
+async fn a_query_whose_new_connection_is_reset_gets_another_one_and_is_then_lost() {
     let (listener, server) = tcp_server().await;
     let wire = SocketTransport::new(LIMITS);
     let waiting = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(1, "www")));
-    let mut stream = accept(&listener).await;
-    read_frame(&mut stream).await.unwrap();
-    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-    drop(stream);
+    for _ in 0..2 {
+        let mut stream = accept(&listener).await;
+        read_frame(&mut stream).await.unwrap();
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(stream);
+    }
     assert_eq!(waiting.await.unwrap(), Err(TransportError::Lost));
     assert!(timeout(Duration::from_millis(50), listener.accept()).await.is_err());
 }
@@ -192,8 +194,8 @@ async fn one_slow_response_does_not_cost_the_connection() {
     let slow = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(1, "slow")));
     let mut stream = accept(&listener).await;
     read_frame(&mut stream).await.unwrap();
-    for id in 2..6 {
-        sleep(Duration::from_millis(100)).await;
+    for id in 2..10 {
+        sleep(Duration::from_millis(50)).await;
         let quick = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(id, "quick")));
         answer_one(&mut stream).await;
         assert!(quick.await.unwrap().is_ok());
@@ -219,21 +221,36 @@ async fn frames_that_belong_to_no_query_are_ignored_on_a_stream_too() {
 }
 
 #[tokio::test]
-async fn no_more_queries_than_allowed_are_in_flight_on_a_connection_and_dropping_one_makes_room() {
+async fn queries_above_the_bound_wait_in_line_and_dropping_one_makes_room() {
     let (listener, server) = tcp_server().await;
-    let wire = SocketTransport::new(LIMITS);
+    let streams = StreamLimits { per_endpoint: 1, ..LIMITS.streams };
+    let wire = SocketTransport::new(UpstreamLimits { streams, ..LIMITS });
     let waiting: Vec<_> =
-        (0..4).map(|id| tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(id, "www")))).collect();
+        (0..6).map(|id| tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(id, "www")))).collect();
     let mut stream = accept(&listener).await;
-    for _ in 0..4 {
-        read_frame(&mut stream).await.unwrap();
+    for id in 0..4 {
+        assert_eq!(read_frame(&mut stream).await.unwrap(), query(id, "www"));
     }
+    assert!(timeout(Duration::from_millis(50), read_frame(&mut stream)).await.is_err(), "four may be outstanding");
+    // A response and a dropped exchange make room for one query each, in the order in which they
+    // came.
+    write_frame(&mut stream, &response(&query(0, "www"))).await;
+    assert_eq!(read_frame(&mut stream).await.unwrap(), query(4, "www"));
+    waiting[1].abort();
+    assert_eq!(read_frame(&mut stream).await.unwrap(), query(5, "www"));
+    assert_eq!(wire.counters().total(UpstreamTraffic::TcpConnection), 1);
+}
+
+#[tokio::test]
+async fn no_more_exchanges_than_allowed_are_under_way() {
+    let (_listener, server) = tcp_server().await;
+    let streams = StreamLimits { exchanges: 3, ..LIMITS.streams };
+    let wire = SocketTransport::new(UpstreamLimits { streams, ..LIMITS });
+    let waiting: Vec<_> =
+        (0..3).map(|id| tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(id, "www")))).collect();
+    tokio::task::yield_now().await;
     assert_eq!(wire.exchange(&Endpoint::tcp(server), query(9, "www")).await, Err(TransportError::Exhausted));
-    waiting[0].abort();
-    sleep(Duration::from_millis(10)).await;
-    let next = tokio::spawn(wire.exchange(&Endpoint::tcp(server), query(9, "www")));
-    answer_one(&mut stream).await;
-    assert_eq!(next.await.unwrap(), Ok(response(&query(9, "www"))));
+    drop(waiting);
 }
 
 #[tokio::test]
@@ -250,7 +267,8 @@ async fn an_idle_connection_is_closed() {
 
 #[tokio::test]
 async fn the_least_recently_used_connection_makes_room_for_a_new_server() {
-    let wire = SocketTransport::new(LIMITS);
+    let streams = StreamLimits { connections: 2, ..LIMITS.streams };
+    let wire = SocketTransport::new(UpstreamLimits { streams, ..LIMITS });
     let mut open = Vec::new();
     for id in 0..3 {
         let (listener, server) = tcp_server().await;

@@ -52,10 +52,10 @@ fn servfail_from_upstream_gives_stale_and_for_a_cold_name_servfail_with_a_reason
     let cold = sidecar.ask(&query("cold.example.com.", RecordType::A));
     assert_eq!((cold.metadata.response_code, extended_errors(&cold)), (ResponseCode::ServFail, vec![22]));
     assert_eq!(cold.queries.len(), 1);
-    let seen = upstream.seen();
+    let seen = upstream.seen_for("cold.example.com.");
     let cached = sidecar.ask(&query("cold.example.com.", RecordType::A));
     assert_eq!((cached.metadata.response_code, extended_errors(&cached)), (ResponseCode::ServFail, vec![13, 22]));
-    assert_eq!(upstream.seen(), seen, "answered from the failure cache");
+    assert_eq!(upstream.seen_for("cold.example.com."), seen, "answered from the failure cache");
 }
 
 #[test]
@@ -89,18 +89,21 @@ fn unknown_types_with_any_rdata_pass_through_and_are_remembered() {
     let upstream = Upstream::start(|query, _| {
         let mut bytes = response(query, ResponseCode::NoError).to_vec().unwrap();
         bytes[7] = 2;
-        // An HTTPS record with RDATA that no parser accepts, and an empty record of an unknown
-        // type.
-        bytes.extend([0xc0, 12, 0, 65, 0, 1, 0, 0, 0, 60, 0, 3, 0xff, 0xff, 0xff]);
-        bytes.extend([0xc0, 12, 0xfe, 0x01, 0, 1, 0, 0, 0, 60, 0, 0]);
+        // RDATA that no parser accepts, and none at all.
+        let [high, low] = u16::from(query.queries[0].query_type()).to_be_bytes();
+        bytes.extend([0xc0, 12, high, low, 0, 1, 0, 0, 0, 60, 0, 3, 0xff, 0xff, 0xff]);
+        bytes.extend([0xc0, 12, high, low, 0, 1, 0, 0, 0, 60, 0, 0]);
         Reaction::Send(bytes)
     });
     let sidecar = Sidecar::start(settings(&upstream));
-    let packet = plain_query("www.example.com.", RecordType::HTTPS).to_vec().unwrap();
-    for _ in 0..2 {
-        let reply = sidecar.exchange(&packet, Duration::from_secs(3)).unwrap();
-        assert_eq!((reply[3] & 15, reply[7]), (0, 2));
-        assert!(reply.ends_with(&[0xfe, 0x01, 0, 1, 0, 0, 0, 60, 0, 0]));
+    for (asked, rtype) in (1..).zip([RecordType::HTTPS, RecordType::Unknown(0xfe01)]) {
+        let packet = plain_query("www.example.com.", rtype).to_vec().unwrap();
+        let [high, low] = u16::from(rtype).to_be_bytes();
+        for _ in 0..2 {
+            let reply = sidecar.exchange(&packet, Duration::from_secs(3)).unwrap();
+            assert_eq!((reply[3] & 15, reply[7]), (0, 2));
+            assert!(reply.ends_with(&[high, low, 0, 1, 0, 0, 0, 60, 0, 0]));
+        }
+        assert_eq!(upstream.seen(), asked);
     }
-    assert_eq!(upstream.seen(), 1);
 }

@@ -1,7 +1,6 @@
 //! Real `redis-server` processes on loopback, each in a folder of its own: a single server, a
 //! sentinel, or the members of a cluster.
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,6 +27,7 @@ pub fn is_here() -> bool {
 /// A server process, which is killed when the value is dropped.
 pub struct Server {
     child: Option<Child>,
+    address: &'static str,
     pub port: u16,
     pub folder: tempfile::TempDir,
     arguments: Vec<String>,
@@ -43,9 +43,14 @@ impl Server {
 
     /// A server that has its port, but is not running yet.
     pub fn prepare(arguments: &[&str]) -> Self {
+        Self::prepare_at("127.0.0.1", loopback().port(), arguments)
+    }
+
+    /// The same at a certain loopback address and port.
+    pub fn prepare_at(address: &'static str, port: u16, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { child: None, port: loopback().port(), folder, arguments }
+        Self { child: None, address, port, folder, arguments }
     }
 
     /// Starts the server again, empty, at the same port.
@@ -57,7 +62,7 @@ impl Server {
             "--port",
             &port,
             "--bind",
-            "127.0.0.1",
+            self.address,
             "--dir",
             &dir,
             "--save",
@@ -93,7 +98,7 @@ impl Server {
 
     fn wait_until_it_listens(&mut self, port: u16) {
         let end = Instant::now() + PATIENCE;
-        while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        while std::net::TcpStream::connect((self.address, port)).is_err() {
             let ended = self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some());
             assert!(!ended && Instant::now() < end, "{PROGRAM} does not listen on {port}");
             std::thread::sleep(Duration::from_millis(5));
@@ -112,7 +117,7 @@ impl Server {
     }
 
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}:{}", self.address, self.port)
     }
 
     /// Sends a command of text arguments, and gives the reply.

@@ -55,6 +55,11 @@ impl Disk {
         Self(Arc::new(Mutex::new(Inner { forgetful: true, ..Inner::default() })))
     }
 
+    /// A disk that holds these bytes.
+    pub fn holding(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(Inner { bytes, ..Inner::default() })))
+    }
+
     pub fn operations(&self) -> usize {
         self.0.lock().unwrap().operations.len()
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use holdover::adapters::state_file::Host;
-use holdover::adapters::state_file::database::{FORMATS, FileFormat, StateDatabase};
+use holdover::adapters::state_file::database::{FORMATS, FileFormat, StateDatabase, Unread};
 use holdover::adapters::state_file::error::StateFileError;
 use holdover::core::time::Timestamp;
 use holdover::telemetry::state_file::StateFileTrouble;
@@ -21,12 +21,12 @@ pub type Content = std::collections::BTreeMap<String, u64>;
 
 pub fn content(file: &StateDatabase) -> Content {
     let mut content = Content::new();
-    let unreadable = file
+    let unread = file
         .load(|key, record| {
             content.insert(key.to_string(), record.entry.stored.as_micros());
         })
         .unwrap();
-    assert_eq!(unreadable, 0);
+    assert_eq!(unread, Unread::default());
     content
 }
 

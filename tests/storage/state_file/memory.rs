@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use holdover::adapters::state_file::{Host, StateFile, StateFileOptions};
+use holdover::adapters::state_file::{Host, StateFile, StateFileOptions, UpstreamStates};
 use holdover::config::settings::Settings;
 use holdover::core::classify::{Kind, classify};
 use holdover::core::entry::Entry;
@@ -95,12 +95,18 @@ impl TestMemory {
     }
 
     pub fn keep(&self, path: &Path, host: Host) -> StateFile {
-        let options = StateFileOptions { path: path.to_owned(), write_every: Duration::from_millis(2), host };
+        self.keep_with(path, host, UpstreamStates::none())
+    }
+
+    /// Keeps a state file that holds the states of these upstreams, too.
+    pub fn keep_with(&self, path: &Path, host: Host, upstreams: UpstreamStates) -> StateFile {
+        let options =
+            StateFileOptions { path: path.to_owned(), write_every: Duration::from_millis(2), host, upstreams };
         StateFile::start(options, &self.memory).unwrap()
     }
 
     pub fn finish(&self, state: StateFile) {
-        self.runtime.block_on(state.finish());
+        self.runtime.block_on(state.finish(Duration::from_secs(5)));
     }
 
     pub fn advance(&self, by: Duration) {

@@ -11,15 +11,6 @@ use crate::adapters::resolv_conf::original::READABLE;
 use crate::core::resolv_conf::{ResolvConf, ResolvConfWriter};
 use crate::core::takeover::{KeptOriginal, LeftOut, SecondNameserver, Was, kept_in};
 
-/// Whether a takeover is continued when holdover took the file over before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    /// The file is left as it is, and [`TakeoverError::Already`] is returned.
-    Refused,
-    /// The takeover is continued: a predecessor was killed before it could put the original back.
-    TakenUp,
-}
-
 /// A file that is taken over.
 #[derive(Debug)]
 pub struct Applied {
@@ -34,19 +25,22 @@ pub struct Applied {
     pub writer: ResolvConfWriter,
 }
 
-/// Takes the file over, or continues a takeover.
+/// Takes the file over, or continues a takeover: start scripts run again, and a predecessor may
+/// have been killed before it could put the original back.
 ///
 /// # Errors
 /// Those of `Takeover::apply`.
-pub(super) fn apply(target: &TakeoverTarget, wish: &Wish, again: Again) -> Result<Applied, TakeoverError> {
+pub(super) fn apply(target: &TakeoverTarget, wish: &Wish) -> Result<Applied, TakeoverError> {
     let found = Inspection::of(target)?;
     if found.writer != ResolvConfWriter::Holdover {
         return take_over(target, &found, wish);
     }
-    match again {
-        Again::Refused => Err(TakeoverError::Already(found.file)),
-        Again::TakenUp => continue_takeover(target, &found, wish),
+    // Without its original, a file that points elsewhere cannot be written anew.
+    let names_own = || ResolvConf::read(&found.text()).nameservers.iter().any(|nameserver| nameserver.ip == wish.own);
+    if found.kept.is_none() && !names_own() {
+        return Err(TakeoverError::PointsElsewhere(found.file));
     }
+    continue_takeover(target, &found, wish)
 }
 
 /// Takes over a file that somebody else wrote.

@@ -68,6 +68,12 @@ pub struct Replacement {
 }
 
 impl Inspection {
+    /// The bytes of the file.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Reads the file and what is kept for it.
     ///
     /// # Errors

@@ -172,7 +172,7 @@ fn compressed_names_are_resolved() {
     // 10 mail.example.com, compressed; and an unknown type whose bytes stay as they are.
     let response = Response::new("example.com", 15)
         .record(6, "example.com", 15, 60, b"\x00\x0a\x04mail\xc0\x0c")
-        .record(6, "example.com", 65_280, 60, &[0xc0, 0x0c])
+        .record(8, "example.com", 65_280, 60, &[0xc0, 0x0c])
         .bytes();
     let text = written(&mx, &entry(&mx, &response), 0);
     assert!(text.contains(r#""data":"10 mail.example.com.""#) && text.contains(r##""data":"\\# 2 c00c""##), "{text}");
@@ -192,6 +192,8 @@ proptest! {
         prop_assume!(!matches!(rtype, 0 | 41 | 249..=255));
         let key = key("www.example.com", rtype);
         let response = Response::new("www.example.com", rtype).record(6, "www.example.com", rtype, ttl, &data).bytes();
+        // Names with a pointer that leads nowhere are no RDATA that any answer may hold.
+        let Verdict::Positive { .. } = classify::classify(rtype, &response) else { return Ok(()) };
         let known = entry(&key, &response);
         // Names that cannot be written without their message are left out, and only those.
         if let Some(text) = show(&key, &known, 3) {
