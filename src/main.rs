@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// The allocator of the process; `adapters::footprint` has the reason.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     holdover::cli::main()
 }

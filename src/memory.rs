@@ -147,7 +147,7 @@ impl Memory {
     pub fn insert(&self, key: &Key, entry: Entry, asked: Timestamp) -> Arc<CachedAnswer> {
         match self.store.insert(key, entry, self.routes.group_of(key.name()), asked, &self.policy.prefetch) {
             Ok(cached) => {
-                self.journal.note(&Change::Learned(Arc::clone(&cached), Origin::Upstream));
+                self.journal.note(&Change::Learned(Arc::downgrade(&cached), Origin::Upstream));
                 cached
             }
             Err(present) => present,
@@ -163,7 +163,7 @@ impl Memory {
             return false;
         }
         let Some(cached) = self.store.restore(key, entry, self.routes.group_of(key.name()), hits) else { return false };
-        self.journal.note(&Change::Learned(cached, origin));
+        self.journal.note(&Change::Learned(Arc::downgrade(&cached), origin));
         true
     }
 

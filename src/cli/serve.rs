@@ -220,6 +220,7 @@ pub(super) fn run_until(
     arguments: ServeArguments,
     otherwise: impl Future<Output = &'static str>,
 ) -> anyhow::Result<ExitCode> {
+    footprint::use_small_pages();
     output::start();
     let settings = match resolve_settings(&arguments, std::env::vars_os()) {
         Ok(settings) => settings,
@@ -228,7 +229,6 @@ pub(super) fn run_until(
             return Ok(ExitCode::from(error.exit_code()));
         }
     };
-    footprint::share_arena();
     start_log(&settings);
     for problem in settings.unknown.iter().chain(&settings.remarks) {
         events::ConfigurationDoubtful { problem: &problem.to_string() }.emit();

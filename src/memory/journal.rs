@@ -5,6 +5,10 @@
 //! does not take its page for too long finds it empty and [`Taken::missed`] set; it has to compare
 //! with the whole store instead. An eviction is no change: the answer is dropped because the cache
 //! is full, and a reader that keeps answers elsewhere has a bound of its own.
+//!
+//! A page refers to answers without keeping them in memory. An answer that is replaced or evicted
+//! before the reader comes is gone for the reader as well, so a reader that hangs with its disk
+//! takes no memory for what the cache has no room for.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,9 +20,11 @@ use super::cached::CachedAnswer;
 use crate::core::key::Key;
 use crate::core::labelled::labelled;
 
-/// Changes that one reader may be behind: as many as a default cache has entries. Each change is a
-/// pointer, or a key when it is a flush.
-const CHANGES_MAX: usize = 10_000;
+/// Changes that one reader may be behind. Each is a reference, and up to 250 bytes that an answer
+/// leaves behind as long as somebody refers to it, or it is a key when it is a flush: 1 MiB. When
+/// more is learned than that in the two seconds between two writes of the state file, comparing it
+/// with the whole memory costs no more than the changes would.
+const CHANGES_MAX: usize = 4_096;
 
 labelled! {
     /// Where a remembered answer came from.
@@ -40,8 +46,9 @@ labelled! {
 /// A change in the memory: something was learned, or flushed.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// An answer of this origin was remembered.
-    Learned(Arc<CachedAnswer>, Origin),
+    /// An answer of this origin was remembered. The reference is dangling once the answer has been
+    /// replaced, which is a change of its own, or evicted.
+    Learned(Weak<CachedAnswer>, Origin),
     /// A name and type was flushed by an operator.
     Flushed(Box<Key>),
 }
@@ -129,8 +136,12 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::classify::classify;
+    use crate::core::entry::Entry;
     use crate::core::key::Dnssec;
-    use crate::core::testing::name;
+    use crate::core::testing::{Response, name, policy};
+    use crate::core::time::Timestamp;
+    use crate::core::upstream::GroupId;
 
     fn flushed(index: usize) -> Change {
         Change::Flushed(Box::new(Key::new(&name(&format!("n{index}.example.com")), 1, 1, Dnssec::default())))
@@ -159,6 +170,28 @@ mod tests {
         journal.note(&flushed(0));
         let taken = reader.take();
         assert!(!taken.missed && taken.changes.len() == 1);
+    }
+
+    #[test]
+    fn an_answer_that_is_gone_is_not_kept_for_a_reader() {
+        let journal = Journal::default();
+        let reader = journal.read();
+        let key = Key::new(&name("www.example.com"), 1, 1, Dnssec::default());
+        let bytes = Response::new("www.example.com", 1).a("www.example.com", 60).bytes();
+        let remembered = || {
+            let entry = Entry::remember(&key, &bytes, classify(1, &bytes), &policy(), Timestamp::EPOCH).unwrap().entry;
+            Arc::new(CachedAnswer::new(&key, entry, GroupId::new(0)))
+        };
+        let (kept, evicted) = (remembered(), remembered());
+        for cached in [&kept, &evicted] {
+            journal.note(&Change::Learned(Arc::downgrade(cached), Origin::Upstream));
+        }
+        drop(evicted);
+        let there = reader.take().changes.into_iter().map(|change| match change {
+            Change::Learned(cached, _) => cached.upgrade().is_some(),
+            Change::Flushed(_) => false,
+        });
+        assert_eq!(there.collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]

@@ -7,7 +7,9 @@
 //! ([`CachedAnswer::is_current`]).
 //!
 //! The cache holds references, not copies. References to replaced answers are dropped when their
-//! place is needed, and a few more with each new reference.
+//! place is needed, and a few more with each new reference. Until then they keep the answer in
+//! memory, so only answers that fit into a datagram get a place: 2048 of those that were evicted,
+//! which is how many there can be before all sets have been searched, take 5 MiB at most.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -25,6 +27,9 @@ const SETS: usize = 8_192;
 const FAILURES: usize = 256;
 /// Sets that are searched for replaced answers with each new reference.
 const TIDIED: usize = 4;
+/// Bytes of an answer that gets a place. Finding a larger one in the store costs little beside what
+/// else it takes to send it over TCP.
+const ANSWER_MAX: usize = 2_048;
 /// One of so many newcomers to a full set gets a place, so that three names in two places do not
 /// push each other out all the time.
 const NEWCOMERS: u32 = 8;
@@ -151,6 +156,9 @@ impl ThreadCache {
 
     /// Keeps a reference, in the place of one to a replaced answer if there is such a place.
     fn keep(&mut self, own: usize, tag: u32, cached: Arc<CachedAnswer>) {
+        if cached.entry.heap_bytes() > ANSWER_MAX {
+            return;
+        }
         self.tidy();
         let Some(set) = self.sets.get_mut(own) else { return };
         let side = match set.answers.each_ref().map(|kept| kept.as_ref().is_some_and(|kept| kept.is_current())) {
@@ -270,6 +278,24 @@ mod tests {
         let new = remember(&store, &mut thread_cache, &key("www.example.com", 1), "www.example.com");
         assert!(finds(&mut thread_cache, &store, &key("www.example.com", 1), &new));
         assert_eq!(references(&thread_cache), 1, "the old one is let go");
+    }
+
+    #[test]
+    fn an_answer_that_fits_into_no_datagram_gets_no_place() {
+        let (store, mut thread_cache) = (Store::new(&policy().cache), ThreadCache::new());
+        let large = key("large.example.com", 16);
+        let mut response = Response::new("large.example.com", 16);
+        for part in 0..10 {
+            response = response.record(6, "large.example.com", 16, 60, &[[255].as_slice(), &[part; 255]].concat());
+        }
+        let bytes = response.bytes();
+        let entry = Entry::remember(&large, &bytes, classify(16, &bytes), &policy(), NOW).unwrap().entry;
+        let cached = store.insert(&large, entry, GroupId::new(0), NOW, &policy().prefetch).unwrap();
+        cached.hit();
+        for _ in 0..2 {
+            assert!(finds(&mut thread_cache, &store, &large, &cached), "it is found in the store");
+        }
+        assert_eq!(references(&thread_cache), 0);
     }
 
     #[test]

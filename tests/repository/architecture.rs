@@ -30,6 +30,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("ring", &["src/adapters/shared_cache/seal.rs"]),
     ("quick_cache", &["src/memory/denials.rs", "src/memory/positive.rs"]),
     ("xxhash_rust", &["src/adapters/state_file/checksum.rs"]),
+    ("mimalloc", &["src/main.rs"]),
     (
         "libc",
         &[

@@ -15,7 +15,7 @@
 //! ever asked for again.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redis::Cmd;
@@ -31,7 +31,8 @@ use crate::memory::cached::CachedAnswer;
 use crate::memory::journal::{Change, Origin};
 use crate::telemetry::shared_cache::Counted;
 
-/// Answers that may wait to be published: as many as the journal holds.
+/// Answers that may wait to be published: as many as a default cache has entries. What is evicted
+/// meanwhile is not published, and takes no memory for waiting.
 const WAITING_MAX: usize = 10_000;
 /// Keys for which we remember what lies in the shared cache; when there are more, all of them are
 /// looked at anew.
@@ -44,7 +45,7 @@ const BELIEVED: Duration = Duration::from_secs(300);
 /// Answers that are to be published, and what is known of those that need not be.
 #[derive(Default)]
 pub(super) struct Publisher {
-    waiting: VecDeque<Arc<CachedAnswer>>,
+    waiting: VecDeque<Weak<CachedAnswer>>,
     /// The answers that lie in the shared cache, by the bytes of their keys.
     known: HashMap<Box<[u8]>, Sighting>,
 }
@@ -76,20 +77,20 @@ impl Publisher {
     pub(super) fn take(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
-                Change::Learned(cached, Origin::Upstream) if cached.entry.kind == Kind::Positive => self.add(cached),
-                Change::Learned(
-                    _,
-                    Origin::Upstream | Origin::StateFile | Origin::Seed | Origin::Import | Origin::SharedCache,
-                )
+                Change::Learned(cached, Origin::Upstream) => match cached.upgrade() {
+                    Some(cached) if cached.entry.kind == Kind::Positive => self.add(&cached),
+                    Some(_) | None => {}
+                },
+                Change::Learned(_, Origin::StateFile | Origin::Seed | Origin::Import | Origin::SharedCache)
                 | Change::Flushed(_) => {}
             }
         }
     }
 
     /// Adds an answer to those that are to be published, unless too many are waiting.
-    pub(super) fn add(&mut self, cached: Arc<CachedAnswer>) {
+    pub(super) fn add(&mut self, cached: &Arc<CachedAnswer>) {
         if self.waiting.len() < WAITING_MAX {
-            self.waiting.push_back(cached);
+            self.waiting.push_back(Arc::downgrade(cached));
         }
     }
 
@@ -160,9 +161,9 @@ impl Publisher {
         while batch.len() < BATCH
             && let Some(cached) = self.waiting.pop_front()
         {
-            let Some(key) = cached.key().filter(|_| cached.is_current() && cached.entry.is_servable(now)) else {
-                continue;
-            };
+            let is_wanted = |cached: &Arc<CachedAnswer>| cached.is_current() && cached.entry.is_servable(now);
+            let Some(cached) = cached.upgrade().filter(is_wanted) else { continue };
+            let Some(key) = cached.key() else { continue };
             let fingerprint = fingerprint(&cached.entry);
             if self.is_known(&key, fingerprint, now) {
                 link.status.counters.count(Counted::Unchanged);
@@ -263,7 +264,7 @@ mod tests {
         let mut publisher = Publisher::default();
         let cached = Arc::new(CachedAnswer::new(&key(), entry(1, THEN), GroupId::new(0)));
         for index in 0..KNOWN_MAX + 10 {
-            publisher.add(Arc::clone(&cached));
+            publisher.add(&cached);
             let key = Key::new(&name(&format!("n{index}.example.com")), 1, 1, Dnssec::default());
             publisher.note(&key, Sighting { fingerprint: 1, good_until: after(1) }, THEN);
         }
@@ -289,7 +290,7 @@ mod tests {
         let mut publisher = Publisher::default();
         let cached = Arc::new(CachedAnswer::new(&key(), entry(1, THEN), GroupId::new(0)));
         for origin in Origin::ALL {
-            publisher.take(vec![Change::Learned(Arc::clone(&cached), origin)]);
+            publisher.take(vec![Change::Learned(Arc::downgrade(&cached), origin)]);
         }
         assert_eq!(publisher.waiting.len(), 1);
     }
@@ -302,13 +303,13 @@ mod tests {
         let mut link = server.link(&memory).await;
         link.connect().await;
         let mut publisher = Publisher::default();
-        publisher.add(memory.insert(&key(), www, Timestamp::EPOCH));
+        publisher.add(&memory.insert(&key(), www, Timestamp::EPOCH));
         server.reply("$0\r\n\r\n").reply("+OK\r\n");
         publisher.publish(&mut link, now).await;
         assert_eq!(server.commands(), ["GETRANGE", "SET"]);
         let total = |link: &Link, counted| link.status.counters.total(counted);
         assert_eq!((total(&link, Counted::Written), total(&link, Counted::Unchanged)), (1, 0));
-        publisher.add(memory.find_answer(&key(), now).unwrap());
+        publisher.add(&memory.find_answer(&key(), now).unwrap());
         publisher.publish(&mut link, now).await;
         assert!(server.commands().is_empty(), "the server is not asked for what is known");
         assert_eq!((total(&link, Counted::Written), total(&link, Counted::Unchanged)), (1, 1));

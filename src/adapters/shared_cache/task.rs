@@ -154,7 +154,7 @@ impl SharedCacheTask {
     /// shared cache lacks them.
     async fn upload_hot_names(&mut self) {
         for cached in self.hot_names.upload(&mut self.link, &self.memory).await {
-            self.publisher.add(cached);
+            self.publisher.add(&cached);
         }
     }
 }

@@ -18,7 +18,7 @@
 //! ([`super::upstream_rows`]).
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::database::{Rows, StateDatabase, row_key};
@@ -152,10 +152,11 @@ impl Mirror {
             entries = self.file.write(&options.host, |rows| {
                 for change in changes {
                     match change {
-                        Change::Learned(cached, _) if cached.is_current() => put(rows, cached)?,
-                        // The answer has been replaced since, which is a change of its own, or
-                        // evicted.
-                        Change::Learned(..) => {}
+                        // An answer that was replaced or evicted since is not written.
+                        Change::Learned(cached, _) => match cached.upgrade().filter(|cached| cached.is_current()) {
+                            Some(cached) => put(rows, &cached)?,
+                            None => {}
+                        },
                         Change::Flushed(key) => rows.remove(key)?,
                     }
                 }
@@ -182,33 +183,40 @@ impl Mirror {
             state.write_u64(stored.as_micros());
             state.finish()
         };
-        let mut answers: Vec<(u64, Arc<CachedAnswer>)> = memory
+        // The references keep no answer in memory: the disk may hang for long, and whatever is
+        // evicted meanwhile must be gone.
+        let mut answers: Vec<(u64, Weak<CachedAnswer>)> = memory
             .store()
             .answers()
             .filter(|cached| cached.entry.is_servable(now))
             .filter_map(|cached| {
-                Some((version(&row_key(&cached.key()?, cached.entry.kind), cached.entry.stored), cached))
+                let version = version(&row_key(&cached.key()?, cached.entry.kind), cached.entry.stored);
+                Some((version, Arc::downgrade(&cached)))
             })
             .collect();
         // One walk through the file removes the rows that are not in memory, and marks the answers
         // that need no write: their row is there, and its hits are near enough.
         answers.sort_unstable_by_key(|(version, _)| *version);
         let mut found = vec![false; answers.len()];
-        self.file.write(&options.host, |rows| {
+        self.file.write(&options.host, move |rows| {
             rows.retain(|row, record| {
                 let Some((stored, hits)) = record::glance(record) else { return false };
                 let Ok(at) = answers.binary_search_by_key(&version(row, stored), |(version, _)| *version) else {
                     return false;
                 };
                 if let (Some(found), Some((_, cached))) = (found.get_mut(at), answers.get(at)) {
-                    *found = !is_much_hotter(cached, hits);
+                    *found = !cached.upgrade().is_some_and(|cached| is_much_hotter(&cached, hits));
                 }
                 true
             })?;
             // What is not marked is missing in the file, or has become much hotter.
-            for (_, cached) in found.iter().zip(&answers).filter(|(found, _)| !**found).map(|(_, cached)| cached) {
-                put(rows, cached)?;
+            for (_, (_, cached)) in found.iter().zip(&answers).filter(|(found, _)| !**found) {
+                match cached.upgrade() {
+                    Some(cached) => put(rows, &cached)?,
+                    None => {}
+                }
             }
+            drop(answers);
             memory.with_flushes(|flushes| rows.put_flushes(flushes))
         })
     }
@@ -238,4 +246,102 @@ fn put(rows: &mut Rows<'_>, cached: &CachedAnswer) -> Result<(), StateFileError>
 fn is_much_hotter(cached: &CachedAnswer, recorded: u32) -> bool {
     let hits = cached.hits();
     hits > 1 && hits / 4 >= recorded.saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use parking_lot::Mutex;
+    use redb::StorageBackend;
+    use redb::backends::InMemoryBackend;
+
+    use super::super::format::FORMATS;
+    use super::super::host::Host;
+    use super::super::options::UpstreamStates;
+    use super::*;
+    use crate::core::classify::classify;
+    use crate::core::entry::Entry;
+    use crate::core::key::{Dnssec, Key};
+    use crate::core::routes::Routes;
+    use crate::core::testing::{Response, name, policy};
+    use crate::core::time::Clock;
+
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_secs(1_000_000)
+        }
+    }
+
+    /// Has the memory learn the address of one name anew.
+    fn learn(memory: &Memory) -> Arc<CachedAnswer> {
+        let key = Key::new(&name("www.example.com"), 1, 1, Dnssec::default());
+        let bytes = Response::new("www.example.com", 1).a("www.example.com", 60).bytes();
+        let entry = Entry::remember(&key, &bytes, classify(1, &bytes), &policy(), memory.now()).unwrap().entry;
+        memory.insert(&key, entry, memory.now())
+    }
+
+    /// What happens while the disk syncs.
+    type WhileItSyncs = Arc<Mutex<Box<dyn FnMut() + Send>>>;
+
+    /// A disk that does something else each time before a sync returns.
+    struct SlowDisk(InMemoryBackend, WhileItSyncs);
+
+    impl std::fmt::Debug for SlowDisk {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("SlowDisk")
+        }
+    }
+
+    impl StorageBackend for SlowDisk {
+        fn len(&self) -> Result<u64, io::Error> {
+            self.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+            self.0.read(offset, out)
+        }
+
+        fn set_len(&self, length: u64) -> Result<(), io::Error> {
+            self.0.set_len(length)
+        }
+
+        fn sync_data(&self) -> Result<(), io::Error> {
+            (self.1.lock())();
+            self.0.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+            self.0.write(offset, data)
+        }
+    }
+
+    #[test]
+    fn while_the_disk_syncs_what_was_replaced_takes_no_memory() {
+        let memory = Arc::new(Memory::new(&policy(), Routes::new(&[]), Arc::new(Stopped)));
+        let syncs: WhileItSyncs = Arc::new(Mutex::new(Box::new(|| {})));
+        let file = StateDatabase::on(SlowDisk(InMemoryBackend::new(), Arc::clone(&syncs)), FORMATS).unwrap();
+        let options = StateFileOptions {
+            path: PathBuf::new(),
+            write_every: Duration::from_secs(2),
+            host: Host { boot: None, booted_at: Timestamp::EPOCH },
+            upstreams: UpstreamStates::none(),
+        };
+        let mut mirror = Mirror::new(file, &memory);
+        // The first write compares all of both, the second one writes the changes of the journal.
+        for round in ["all differences", "the changes"] {
+            let old = Arc::downgrade(&learn(&memory));
+            let (own, gone) = (Arc::clone(&memory), Arc::new(Mutex::new(Vec::new())));
+            let seen = Arc::clone(&gone);
+            *syncs.lock() = Box::new(move || {
+                drop(learn(&own));
+                seen.lock().push(old.strong_count() == 0);
+            });
+            mirror.save(&memory, &options).unwrap();
+            assert!(!gone.lock().is_empty() && gone.lock().iter().all(|gone| *gone), "{round}: {:?}", gone.lock());
+        }
+    }
 }

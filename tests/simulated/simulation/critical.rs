@@ -36,7 +36,7 @@ fn critical_names_that_nobody_asks_for_survive_floods_through_a_full_cache() {
         let learned = || {
             let changes = journal.take().changes.into_iter();
             let keys = changes.filter_map(|change| match change {
-                Change::Learned(cached, Origin::Upstream) => cached.key(),
+                Change::Learned(cached, Origin::Upstream) => cached.upgrade().and_then(|cached| cached.key()),
                 Change::Learned(..) | Change::Flushed(_) => None,
             });
             keys.collect::<std::collections::HashSet<_>>()
