@@ -13,29 +13,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::cached::CachedAnswer;
+pub use super::origin::Origin;
 use crate::core::key::Key;
-use crate::core::labelled::labelled;
 
 /// Changes that one reader may be behind: as many as a default cache has entries. Each change is a
 /// pointer, or a key when it is a flush.
 const CHANGES_MAX: usize = 10_000;
-
-labelled! {
-    /// Where a remembered answer came from.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub enum Origin {
-        /// An upstream gave the answer just now.
-        Upstream = "upstream",
-        /// Another run of the process left the answer in the state file.
-        StateFile = "state_file",
-        /// A seed file had the answer.
-        Seed = "seed",
-        /// An operator imported the answer into the running process.
-        Import = "import",
-        /// The shared cache had the answer.
-        SharedCache = "shared_cache",
-    }
-}
 
 /// A change in the memory: something was learned, or flushed.
 #[derive(Clone, Debug)]
