@@ -17,6 +17,7 @@ pub mod cache;
 pub mod check;
 pub mod config;
 pub mod drill;
+pub mod explain;
 mod other_signals;
 pub mod resolvconf;
 pub mod run;
@@ -53,6 +54,8 @@ enum Command {
     Check(check::CheckArguments),
     /// Shows the state of a running sidecar: outages, upstreams, cache
     Status(status::StatusArguments),
+    /// Explains why a name gets the answer that it gets, and what it would get in an outage
+    Explain(explain::ExplainArguments),
     /// Exports, imports or flushes the answers that a running sidecar remembers
     Cache(cache::CacheArguments),
     /// Rehearses an outage: an upstream that fails, clients with and without holdover, a verdict
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Resolvconf(arguments) => resolvconf::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Cache(arguments) => cache::run(arguments),
         Command::Drill(arguments) => drill::run(arguments),
         Command::Config(arguments) => config::run(arguments),

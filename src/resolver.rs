@@ -15,6 +15,7 @@
 //! | [`context`] | the rows above; it holds the parts that a resolution works with |
 //! | [`consultation`], [`resolution`], [`resolutions`], [`refreshes`], [`walks`] | the context |
 //! | [`front`], [`waiting`], [`critical`], [`probing`], [`background`], [`reading`] | all rows above |
+//! | [`explanation`] | [`front`], [`reading`] |
 //! | [`Resolver`] | all of them |
 //!
 //! Nothing in this room imports [`Resolver`]: each part takes what it needs. The room reaches
@@ -27,6 +28,7 @@ mod background;
 mod consultation;
 mod context;
 mod critical;
+mod explanation;
 pub mod flight;
 mod flight_guard;
 pub mod flights;
@@ -69,6 +71,7 @@ use crate::memory::cached::CachedAnswer;
 use crate::memory::store::Found;
 use crate::memory::thread_cache::ThreadCache;
 use crate::telemetry::reading::Reading;
+use crate::telemetry::reading::explanation::Explanation;
 use crate::telemetry::tally::{Answered, Failures, Sends, Tally};
 use crate::telemetry::tasks::LongTask;
 use background::Background;
@@ -313,6 +316,13 @@ impl Resolver {
     #[must_use]
     pub fn reading(&self) -> Reading {
         reading::read(&self.context, &self.outages, &self.critical(), self.readiness())
+    }
+
+    /// Explains what queries for a name in lower-cased wire form get, one type after the other.
+    /// Asks no upstream.
+    #[must_use]
+    pub fn explain(&self, name: &[u8], types: &[u16]) -> Explanation {
+        explanation::explain(&self.front, &self.critical(), name, types)
     }
 
     /// The counters of packets that were sent upstream, by class.

@@ -20,6 +20,7 @@ use crate::telemetry::reading::{
 };
 use crate::telemetry::shared_cache::Counted;
 use crate::telemetry::tally::{Answered, AttemptEnd};
+use crate::telemetry::words::duration;
 
 /// Arguments of `holdover status`.
 #[derive(Debug, Args)]
@@ -257,19 +258,6 @@ fn critical_words(critical: &CriticalReading) -> String {
     let failure = critical.last_failure.as_ref().filter(|_| !critical.fresh);
     let failure = failure.map(|last| format!(", last failure: {last}")).unwrap_or_default();
     format!("{} {}: {state}, {age}{old}{failure}", critical.name, critical.rtype)
-}
-
-/// A duration in its two largest units.
-fn duration(seconds: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "floats saturate when cast")]
-    let whole = seconds.round() as u64;
-    let (days, hours, minutes) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{whole} s"),
-        (0, 0, _) => format!("{minutes} min {} s", whole % 60),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        (_, _, _) => format!("{days} d {hours} h"),
-    }
 }
 
 fn size(bytes: u64) -> String {

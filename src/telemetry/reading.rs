@@ -12,6 +12,7 @@
 //! wall clock of its host jumps.
 
 mod bounded;
+pub mod explanation;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod changes;
+mod explain;
 mod memory;
 mod sidecar;
 mod telling;

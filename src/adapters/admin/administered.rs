@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::special::Readiness;
 use crate::resolver::ports::PortFuture;
 use crate::telemetry::reading::Reading;
+use crate::telemetry::reading::explanation::Explanation;
 use crate::telemetry::state_file::Durable;
 
 /// A sidecar that can be looked at, filled and flushed through its admin interface.
@@ -21,6 +22,12 @@ pub trait Administered: Send + Sync + 'static {
 
     /// Whether the sidecar's start is over. Never waits.
     fn readiness(&self) -> Readiness;
+
+    /// What queries for one name get, and why. Asks no upstream and walks over nothing.
+    ///
+    /// # Errors
+    /// The mistake in the question, in words for the operator.
+    fn explain(&self, question: &NameQuestion) -> Result<Explanation, String>;
 
     /// Everything that is remembered, as the text of a seed in pieces of some kilobytes.
     fn export(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send>;
@@ -51,6 +58,17 @@ pub struct FlushScope {
     /// A domain name that is flushed together with all names below it.
     pub below: Option<String>,
     /// The only type that is flushed of these names, such as `AAAA`; all types when `None`.
+    #[serde(rename = "type")]
+    pub rtype: Option<String>,
+}
+
+/// The name and the type that an operator asks about, in the operator's own spelling.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NameQuestion {
+    /// The domain name.
+    pub name: String,
+    /// The type, such as `AAAA`; A and AAAA when `None`.
     #[serde(rename = "type")]
     pub rtype: Option<String>,
 }

@@ -7,6 +7,7 @@
 //! | `GET /ready` | 200 when the start is over, 503 before | allowed |
 //! | `GET /metrics` | OpenMetrics text | allowed |
 //! | `GET /status` | [`Reading`](crate::telemetry::reading::Reading) as JSON | allowed |
+//! | `GET /explain?name=&type=` | what queries for a name get, and why; JSON, or text for people | allowed |
 //! | `GET /cache` | everything that is remembered, as a seed | 403 |
 //! | `POST /cache` | remembers a seed; [`Imported`](super::administered::Imported) as JSON | 403 |
 //! | `POST /flush?name=&below=&type=` | flushes names, also from the state file; [`Flushed`] as JSON | 403 |
@@ -41,7 +42,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::administered::{Administered, Flush, FlushScope, Flushed};
+use super::administered::{Administered, Flush, FlushScope, Flushed, NameQuestion};
 use super::listener::Peer;
 use super::writers::Writers;
 use crate::core::special::Readiness;
@@ -57,9 +58,13 @@ const INDEX: &str = "holdover's admin interface\n\n\
                      GET  /ready    200 when the start is over, 503 before\n\
                      GET  /metrics  OpenMetrics text\n\
                      GET  /status   the same and more as JSON\n\
+                     GET  /explain  ?name=, and optionally &type=: what its queries get, and why\n\
                      GET  /cache    everything that is remembered, as a seed\n\
                      POST /cache    remembers the answers of a seed\n\
                      POST /flush    ?name= or ?below=, and optionally &type=: flushes these names\n";
+
+/// The media type of texts for people.
+pub(super) const TEXT: &str = "text/plain";
 
 /// The state that all requests share.
 #[derive(Clone)]
@@ -140,6 +145,7 @@ fn read_only() -> Router<RouteState> {
         .route("/ready", get(ready))
         .route("/metrics", get(show_metrics))
         .route("/status", get(show_status))
+        .route("/explain", get(explain))
         .fallback(|| async { text(StatusCode::NOT_FOUND, "no such route; GET / lists them") })
 }
 
@@ -213,6 +219,28 @@ async fn show_metrics(State(state): State<RouteState>) -> Response {
 
 async fn show_status(State(state): State<RouteState>) -> Response {
     state.walk(Administered::reading).await.map_or_else(|response| response, |reading| json(&reading))
+}
+
+/// Explains a name, in the form that the request accepts.
+async fn explain(
+    State(state): State<RouteState>,
+    headers: HeaderMap,
+    question: Result<Query<NameQuestion>, QueryRejection>,
+) -> Response {
+    let Query(question) = match question {
+        Ok(question) => question,
+        Err(rejection) => return text(StatusCode::BAD_REQUEST, &format!("{rejection}. Allowed: name and type")),
+    };
+    match state.sidecar.explain(&question) {
+        Ok(explanation) if wants_text(&headers) => explanation.to_string().into_response(),
+        Ok(explanation) => json(&explanation),
+        Err(reason) => text(StatusCode::BAD_REQUEST, &reason),
+    }
+}
+
+/// Whether a request asks for the text for people.
+fn wants_text(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|accept| accept == TEXT)
 }
 
 /// Whether the `Host` of a request is one that no owner of a web page can make lead here: an
