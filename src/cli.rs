@@ -56,7 +56,7 @@ enum Command {
     Status(status::StatusArguments),
     /// Explains why a name gets the answer that it gets, and what it would get in an outage
     Explain(explain::ExplainArguments),
-    /// Exports, imports or flushes the answers that a running sidecar remembers
+    /// Lists, exports, imports or flushes the answers that a running sidecar remembers
     Cache(cache::CacheArguments),
     /// Rehearses an outage: an upstream that fails, clients with and without holdover, a verdict
     Drill(drill::DrillArguments),

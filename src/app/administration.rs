@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::export::Export;
 use super::flush_request::FlushRequest;
+use super::list_request;
 use super::name_request;
 use super::seeds;
 use super::shared_cache::AdministeredSharedCache;
 use super::state_file::AdministeredStateFile;
-use crate::adapters::admin::{Administered, Flush, FlushScope, Imported, NameQuestion};
+use crate::adapters::admin::{Administered, Flush, FlushScope, Imported, ListScope, NameQuestion};
 use crate::adapters::seed;
 use crate::core::key::{Dnssec, Key};
 use crate::core::message::CLASS_IN;
@@ -20,7 +21,9 @@ use crate::core::time::Timestamp;
 use crate::memory::Memory;
 use crate::memory::journal::Origin;
 use crate::resolver::Resolver;
+use crate::resolver::ports::PortFuture;
 use crate::telemetry::reading::explanation::Explanation;
+use crate::telemetry::reading::names::NamePage;
 use crate::telemetry::reading::{Reading, ShrunkReading, seconds};
 use crate::telemetry::state_file::Durable;
 use crate::telemetry::tally::{Connections, Tally, UpstreamCounters};
@@ -84,6 +87,10 @@ impl Administered for Administration {
             }
         }
         Ok(explanation)
+    }
+
+    fn list(&self, scope: &ListScope) -> Result<PortFuture<NamePage>, String> {
+        Ok(self.resolver.list(list_request::read(scope)?))
     }
 
     fn export(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {

@@ -3,15 +3,18 @@
 //! The text begins with what is wrong at present, an outage first, and goes on with what the
 //! sidecar has done since its start. Words in capitals are those that an operator should act on.
 //! The text may change with any version; programs read `--json`, which is the JSON of `/status`
-//! unchanged.
+//! unchanged. `--names` shows names instead: those that fail, are stale, or are hot.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::admin::AdminArguments;
+use super::cache::list;
+use crate::adapters::admin::ListScope;
+use crate::adapters::admin::client::Form;
 use crate::core::health::UpstreamState;
 use crate::core::labelled::Labelled;
 use crate::telemetry::console;
@@ -28,8 +31,22 @@ pub struct StatusArguments {
     /// Print everything as JSON, for programs
     #[arg(long)]
     json: bool,
+    /// Show names instead: the first hundred that failed, are stale, or are hot
+    #[arg(long, value_name = "KIND")]
+    names: Option<NamesShown>,
     #[command(flatten)]
     admin: AdminArguments,
+}
+
+/// The names that `--names` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum NamesShown {
+    /// Names whose last resolution failed
+    Failed,
+    /// Answers whose TTL has ended
+    Stale,
+    /// The names with the most hits
+    Hot,
 }
 
 /// Runs the subcommand.
@@ -37,6 +54,15 @@ pub struct StatusArguments {
 /// # Errors
 /// No async runtime can be made, or standard output cannot be written.
 pub fn run(arguments: StatusArguments) -> anyhow::Result<ExitCode> {
+    if let Some(names) = arguments.names {
+        let scope = ListScope {
+            failed: names == NamesShown::Failed,
+            stale: names == NamesShown::Stale,
+            hot: names == NamesShown::Hot,
+            ..ListScope::default()
+        };
+        return list(arguments.admin, &scope, if arguments.json { Form::Json } else { Form::Text });
+    }
     arguments.admin.ask(
         async |client| {
             if arguments.json {

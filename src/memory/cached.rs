@@ -234,7 +234,8 @@ impl CachedAnswer {
     }
 
     /// Whether a negative answer is served instead of this one.
-    pub(super) fn is_overruled(&self, now: Timestamp) -> bool {
+    #[must_use]
+    pub fn is_overruled(&self, now: Timestamp) -> bool {
         self.overruled_until.load(Ordering::Relaxed) > now.as_micros()
     }
 

@@ -341,9 +341,14 @@ impl Store {
         self.good.iter().map(|(_, cached)| cached).chain(self.negative.iter().map(|(_, cached)| cached))
     }
 
+    /// The failures of names of which no answer is known.
+    pub fn failures(&self) -> impl Iterator<Item = Arc<CachedFailure>> {
+        self.failures.iter().map(|(_, failed)| failed)
+    }
+
     /// The keys of names of which only a failure is known.
     pub fn failed(&self) -> impl Iterator<Item = Key> {
-        self.failures.iter().filter_map(|(_, failed)| Key::from_stored(&failed.key))
+        self.failures().filter_map(|failed| Key::from_stored(&failed.key))
     }
 
     /// Reports to the caches which answers were hit since the last time, so that they keep the

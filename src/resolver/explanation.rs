@@ -20,10 +20,10 @@ use std::time::Duration;
 use super::context::Context;
 use super::front::Front;
 use super::last_resort;
+use super::listing::show_failure;
 use super::reading::{show_charges, show_critical};
 use super::upstreams::Upstream;
 use super::watchlist::Critical;
-use crate::core::classify::{Failure, Kind};
 use crate::core::decision::{self, Availability, Beside, Freshness, KnownAction, Recheck, Refresh, UnknownAction};
 use crate::core::entry::maximum_stale;
 use crate::core::health::{LATE, UpstreamState};
@@ -32,10 +32,10 @@ use crate::core::message::CLASS_IN;
 use crate::core::special;
 use crate::core::time::Timestamp;
 use crate::core::upstream::{GroupId, Role};
-use crate::memory::cached::{CachedAnswer, FailureNote};
+use crate::memory::cached::CachedAnswer;
 use crate::memory::store::Found;
 use crate::telemetry::reading::explanation::{
-    ExplainedQuestion, ExplainedUpstream, Explanation, FailureReading, Foreseen, ForeseenReading, RememberedReading,
+    ExplainedQuestion, ExplainedUpstream, Explanation, Foreseen, ForeseenReading, RememberedReading, kind_label,
 };
 use crate::telemetry::reading::seconds;
 
@@ -136,8 +136,12 @@ impl<'a> Question<'a> {
         let (context, key, now) = (self.context, self.key, self.now);
         let recoveries = context.upstreams.group(self.group).map(|group| &group.recoveries);
         let (remembered, failure) = match &self.found {
-            Found::Answer(cached) => (Some(self.show(cached)), self.failure(&cached.failure, cached.failed_for())),
-            Found::Failure(failed) => (None, self.failure(&failed.note, Some(failed.reason.failure))),
+            Found::Answer(cached) => {
+                (Some(self.show(cached)), show_failure(context, key, &cached.failure, cached.failed_for(), now))
+            }
+            Found::Failure(failed) => {
+                (None, show_failure(context, key, &failed.note, Some(failed.reason.failure), now))
+            }
             Found::Nothing => (None, None),
         };
         ExplainedQuestion {
@@ -160,11 +164,7 @@ impl<'a> Question<'a> {
         let (entry, now) = (&cached.entry, self.now);
         let fresh = cached.is_fresh(now);
         RememberedReading {
-            kind: match entry.kind {
-                Kind::Positive => "positive",
-                Kind::NoData => "nodata",
-                Kind::NxDomain => "nxdomain",
-            },
+            kind: kind_label(entry.kind),
             origin: cached.origin().label(),
             age_seconds: (!entry.undated).then(|| seconds(now.since(entry.stored))),
             fresh,
@@ -175,18 +175,6 @@ impl<'a> Question<'a> {
             marked_stale: entry.is_marked_stale(),
             records: Vec::new(),
         }
-    }
-
-    /// A failure that no answer followed.
-    fn failure(&self, note: &FailureNote, reason: Option<Failure>) -> Option<FailureReading> {
-        (note.failures() > 0).then(|| FailureReading {
-            reason: reason.map(Failure::label),
-            failures: note.failures(),
-            recheck_seconds: match self.context.recheck(self.key, self.group, note, self.now) {
-                Recheck::NotDue => seconds(self.now.until(note.recheck_at())),
-                Recheck::Due => 0.0,
-            },
-        })
     }
 
     /// What a query gets.

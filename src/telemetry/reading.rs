@@ -13,6 +13,7 @@
 
 mod bounded;
 pub mod explanation;
+pub mod names;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

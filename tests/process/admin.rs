@@ -4,6 +4,7 @@
 mod bounds;
 mod changes;
 mod explain;
+mod list;
 mod memory;
 mod sidecar;
 mod telling;

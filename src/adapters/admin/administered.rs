@@ -10,6 +10,7 @@ use crate::core::special::Readiness;
 use crate::resolver::ports::PortFuture;
 use crate::telemetry::reading::Reading;
 use crate::telemetry::reading::explanation::Explanation;
+use crate::telemetry::reading::names::NamePage;
 use crate::telemetry::state_file::Durable;
 
 /// A sidecar that can be looked at, filled and flushed through its admin interface.
@@ -28,6 +29,13 @@ pub trait Administered: Send + Sync + 'static {
     /// # Errors
     /// The mistake in the question, in words for the operator.
     fn explain(&self, question: &NameQuestion) -> Result<Explanation, String>;
+
+    /// One page of the names that are remembered. The future walks over the memory in slices; the
+    /// interface awaits one at a time.
+    ///
+    /// # Errors
+    /// The mistake in the scope, in words for the operator.
+    fn list(&self, scope: &ListScope) -> Result<PortFuture<NamePage>, String>;
 
     /// Everything that is remembered, as the text of a seed in pieces of some kilobytes.
     fn export(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send>;
@@ -71,6 +79,26 @@ pub struct NameQuestion {
     /// The type, such as `AAAA`; A and AAAA when `None`.
     #[serde(rename = "type")]
     pub rtype: Option<String>,
+}
+
+/// The names that an operator wants listed. Conditions that are given hold together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListScope {
+    /// Only answers that are not fresh any more.
+    pub stale: bool,
+    /// Only names whose last resolution failed.
+    pub failed: bool,
+    /// Those with the most hits first, instead of by name.
+    pub hot: bool,
+    /// Only this name and all names below it.
+    pub below: Option<String>,
+    /// Only answers of this origin, such as `seed`.
+    pub origin: Option<String>,
+    /// The most names on the page; 100 when `None`.
+    pub limit: Option<usize>,
+    /// Where the page begins, as the page before it says.
+    pub after: Option<String>,
 }
 
 /// A flush that has reached the memory.

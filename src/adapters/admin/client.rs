@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::administered::{FlushScope, Flushed, Imported, NameQuestion};
+use super::administered::{FlushScope, Flushed, Imported, ListScope, NameQuestion};
 use super::routes::TEXT;
 use super::token::{Token, TokenError};
 use crate::config::settings::Admin;
@@ -174,6 +174,25 @@ impl Client {
     pub async fn explain(&self, question: &NameQuestion, form: Form) -> Result<String, ClientError> {
         let parameters = [("name", Some(question.name.as_str())), ("type", question.rtype.as_deref())];
         self.get(&with_query("/explain", &parameters), form).await
+    }
+
+    /// Asks for one page of the names that the sidecar remembers.
+    ///
+    /// # Errors
+    /// All of [`ClientError`] but [`ClientError::Output`].
+    pub async fn list(&self, scope: &ListScope, form: Form) -> Result<String, ClientError> {
+        let switch = |on: bool| on.then_some("true");
+        let limit = scope.limit.map(|limit| limit.to_string());
+        let parameters = [
+            ("stale", switch(scope.stale)),
+            ("failed", switch(scope.failed)),
+            ("hot", switch(scope.hot)),
+            ("below", scope.below.as_deref()),
+            ("origin", scope.origin.as_deref()),
+            ("limit", limit.as_deref()),
+            ("after", scope.after.as_deref()),
+        ];
+        self.get(&with_query("/names", &parameters), form).await
     }
 
     /// Asks for a response in one of its forms.

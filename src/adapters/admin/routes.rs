@@ -8,6 +8,7 @@
 //! | `GET /metrics` | OpenMetrics text | allowed |
 //! | `GET /status` | [`Reading`](crate::telemetry::reading::Reading) as JSON | allowed |
 //! | `GET /explain?name=&type=` | what queries for a name get, and why; JSON, or text for people | allowed |
+//! | `GET /names?stale=&failed=&hot=&below=&origin=&limit=&after=` | remembered names, in the same forms | 403 |
 //! | `GET /cache` | everything that is remembered, as a seed | 403 |
 //! | `POST /cache` | remembers a seed; [`Imported`](super::administered::Imported) as JSON | 403 |
 //! | `POST /flush?name=&below=&type=` | flushes names, also from the state file; [`Flushed`] as JSON | 403 |
@@ -42,7 +43,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::administered::{Administered, Flush, FlushScope, Flushed, NameQuestion};
+use super::administered::{Administered, Flush, FlushScope, Flushed, ListScope, NameQuestion};
 use super::listener::Peer;
 use super::writers::Writers;
 use crate::core::special::Readiness;
@@ -59,6 +60,7 @@ const INDEX: &str = "holdover's admin interface\n\n\
                      GET  /metrics  OpenMetrics text\n\
                      GET  /status   the same and more as JSON\n\
                      GET  /explain  ?name=, and optionally &type=: what its queries get, and why\n\
+                     GET  /names    one page of the names that are remembered\n\
                      GET  /cache    everything that is remembered, as a seed\n\
                      POST /cache    remembers the answers of a seed\n\
                      POST /flush    ?name= or ?below=, and optionally &type=: flushes these names\n";
@@ -115,13 +117,14 @@ impl RoutesByPeer {
 /// The routes for clients on this host: all of them.
 fn for_this_host() -> Router<RouteState> {
     let cache = get(export).post(import).layer(DefaultBodyLimit::disable());
-    read_only().route("/cache", cache).route("/flush", post(flush))
+    read_only().route("/names", get(list)).route("/cache", cache).route("/flush", post(flush))
 }
 
 /// The routes for clients on other hosts: those that do not reach the memory.
 fn for_other_hosts() -> Router<RouteState> {
     let refuse = || async { text(StatusCode::FORBIDDEN, "only for clients on this host") };
-    read_only().route("/cache", get(refuse).post(refuse)).route("/flush", post(refuse))
+    let refused = read_only().route("/names", get(refuse));
+    refused.route("/cache", get(refuse).post(refuse)).route("/flush", post(refuse))
 }
 
 /// The paths that tell numbers and no names of clients' queries, and may be asked for by any name.
@@ -232,10 +235,39 @@ async fn explain(
         Err(rejection) => return text(StatusCode::BAD_REQUEST, &format!("{rejection}. Allowed: name and type")),
     };
     match state.sidecar.explain(&question) {
-        Ok(explanation) if wants_text(&headers) => explanation.to_string().into_response(),
-        Ok(explanation) => json(&explanation),
+        Ok(explanation) => in_form(&headers, &explanation),
         Err(reason) => text(StatusCode::BAD_REQUEST, &reason),
     }
+}
+
+/// Lists names, in the form that the request accepts.
+async fn list(
+    State(state): State<RouteState>,
+    headers: HeaderMap,
+    scope: Result<Query<ListScope>, QueryRejection>,
+) -> Response {
+    if let Some(refusal) = refusal_of_a_page(&headers) {
+        return refusal;
+    }
+    let Query(scope) = match scope {
+        Ok(scope) => scope,
+        Err(rejection) => {
+            let allowed = "Allowed: stale, failed, hot, below, origin, limit and after";
+            return text(StatusCode::BAD_REQUEST, &format!("{rejection}. {allowed}"));
+        }
+    };
+    let page = match state.sidecar.list(&scope) {
+        Ok(page) => page,
+        Err(reason) => return text(StatusCode::BAD_REQUEST, &reason),
+    };
+    // One walk at a time; it gives other requests their turn after each slice.
+    let _permit = state.walk.acquire().await;
+    in_form(&headers, &page.await)
+}
+
+/// A response as text for people or as JSON, whichever its request accepts.
+fn in_form(headers: &HeaderMap, value: &(impl Serialize + ToString)) -> Response {
+    if wants_text(headers) { value.to_string().into_response() } else { json(value) }
 }
 
 /// Whether a request asks for the text for people.

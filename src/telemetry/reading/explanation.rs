@@ -11,6 +11,7 @@ mod text;
 use serde::Serialize;
 
 use super::{ChargeReading, CriticalReading};
+use crate::core::classify::Kind;
 use crate::core::labelled::labelled;
 
 labelled! {
@@ -128,6 +129,16 @@ pub struct RememberedReading {
     pub marked_stale: bool,
     /// The records of its answer section as text, at most 32.
     pub records: Vec<String>,
+}
+
+/// The word for a kind of answer.
+#[must_use]
+pub const fn kind_label(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Positive => "positive",
+        Kind::NoData => "nodata",
+        Kind::NxDomain => "nxdomain",
+    }
 }
 
 /// A failed resolution.
