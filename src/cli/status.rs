@@ -3,11 +3,16 @@
 //! The text begins with what is wrong at present, an outage first, and goes on with what the
 //! sidecar has done since its start. Words in capitals are those that an operator should act on.
 //! The text may change with any version; programs read `--json`, which is the JSON of `/status`
-//! unchanged. `--names` shows names instead: those that fail, are stale, or are hot.
+//! unchanged. A terminal gets it in colours ([`colours`]), and `--watch` keeps it up to date
+//! ([`watch`]). `--names` shows names instead: those that fail, are stale, or are hot.
+
+mod colours;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -15,6 +20,8 @@ use super::admin::AdminArguments;
 use super::cache::list;
 use crate::adapters::admin::ListScope;
 use crate::adapters::admin::client::Form;
+use crate::config::layer::Raw;
+use crate::config::quantity::{Bounds, Quantity};
 use crate::core::health::UpstreamState;
 use crate::core::labelled::Labelled;
 use crate::telemetry::console;
@@ -24,6 +31,7 @@ use crate::telemetry::reading::{
 use crate::telemetry::shared_cache::Counted;
 use crate::telemetry::tally::{Answered, AttemptEnd};
 use crate::telemetry::words::duration;
+use colours::Palette;
 
 /// Arguments of `holdover status`.
 #[derive(Debug, Args)]
@@ -34,8 +42,28 @@ pub struct StatusArguments {
     /// Show names instead: the first hundred that failed, are stale, or are hot
     #[arg(long, value_name = "KIND")]
     names: Option<NamesShown>,
+    /// Show the status again and again, every second or at the interval that is given, until Ctrl-C
+    #[arg(
+        long,
+        value_name = "INTERVAL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1s",
+        value_parser = interval,
+        conflicts_with_all = ["json", "names"],
+    )]
+    watch: Option<Duration>,
     #[command(flatten)]
     admin: AdminArguments,
+}
+
+/// Reads the interval of `--watch`: a status walks over the memory, which should not go on without
+/// a pause.
+fn interval(text: &str) -> Result<Duration, String> {
+    let bounds = Bounds { min: Duration::from_millis(200), max: Duration::from_secs(3600) };
+    Duration::read(&Raw::Word(text.to_owned()))
+        .filter(|duration| !duration.is_outside(bounds))
+        .ok_or_else(|| format!("allowed: {}", Duration::range(bounds)))
 }
 
 /// The names that `--names` shows.
@@ -63,12 +91,21 @@ pub fn run(arguments: StatusArguments) -> anyhow::Result<ExitCode> {
         };
         return list(arguments.admin, &scope, if arguments.json { Form::Json } else { Form::Text });
     }
+    if let Some(every) = arguments.watch {
+        return arguments.admin.ask(
+            async |client| {
+                let first = client.status().await?;
+                Ok(watch::watch(client, first, every, show).await)
+            },
+            |ended| ended,
+        );
+    }
     arguments.admin.ask(
         async |client| {
             if arguments.json {
                 client.status_text().await
             } else {
-                client.status().await.map(|reading| show(&reading))
+                client.status().await.map(|reading| Palette::of_standard_output().paint(&show(&reading)))
             }
         },
         |text| {

@@ -8,3 +8,4 @@ mod list;
 mod memory;
 mod sidecar;
 mod telling;
+mod watch;
