@@ -60,7 +60,7 @@ enum Command {
     Cache(cache::CacheArguments),
     /// Rehearses an outage: an upstream that fails, clients with and without holdover, a verdict
     Drill(drill::DrillArguments),
-    /// Checks a configuration, or prints the default one
+    /// Checks a configuration, shows the effective one, or prints the default one
     Config(config::ConfigArguments),
 }
 
