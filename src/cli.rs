@@ -18,6 +18,7 @@ pub mod check;
 pub mod config;
 pub mod drill;
 pub mod explain;
+pub mod log_level;
 mod other_signals;
 pub mod resolvconf;
 pub mod run;
@@ -58,6 +59,8 @@ enum Command {
     Explain(explain::ExplainArguments),
     /// Lists, exports, imports or flushes the answers that a running sidecar remembers
     Cache(cache::CacheArguments),
+    /// Shows or changes the level of the log of a running sidecar
+    LogLevel(log_level::LogLevelArguments),
     /// Rehearses an outage: an upstream that fails, clients with and without holdover, a verdict
     Drill(drill::DrillArguments),
     /// Checks a configuration, shows the effective one, or prints the default one
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Cache(arguments) => cache::run(arguments),
+        Command::LogLevel(arguments) => log_level::run(arguments),
         Command::Drill(arguments) => drill::run(arguments),
         Command::Config(arguments) => config::run(arguments),
     };

@@ -5,6 +5,7 @@ mod bounds;
 mod changes;
 mod explain;
 mod list;
+mod log_level;
 mod memory;
 mod sidecar;
 mod telling;

@@ -110,6 +110,14 @@ pub struct Flush {
     pub durable: PortFuture<Durable>,
 }
 
+/// The level that somebody wants the log to have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedLogLevel {
+    /// The word for the level, such as `debug`.
+    pub(super) level: String,
+}
+
 /// The result of a flush, as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flushed {

@@ -176,6 +176,19 @@ impl Client {
         self.get(&with_query("/explain", &parameters), form).await
     }
 
+    /// Asks for the level of the log, after it was changed if there is a new one.
+    ///
+    /// # Errors
+    /// All of [`ClientError`] but [`ClientError::Output`].
+    pub async fn log_level(&self, wanted: Option<&str>) -> Result<String, ClientError> {
+        let call = match wanted {
+            Some(_) => Call::post(with_query("/log", &[("level", wanted)]), Bytes::new()),
+            None => Call::get("/log"),
+        };
+        let response = self.send(call).await?;
+        self.text(response).await
+    }
+
     /// Asks for one page of the names that the sidecar remembers.
     ///
     /// # Errors

@@ -195,6 +195,7 @@ fn clients_of_other_hosts_may_read_what_is_no_secret_and_change_nothing() {
         ("GET /ready", 200),
         ("GET /explain?name=www.example.com", 200),
         ("GET /names", 403),
+        ("POST /log?level=debug", 403),
         ("GET /cache", 403),
         ("POST /cache", 403),
         ("POST /flush?below=.", 403),
