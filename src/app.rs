@@ -12,7 +12,7 @@
 //! | `shared_cache` | joins the cache that several instances share, where one is configured |
 //! | `fronts` | receives queries over UDP and TCP (`stream_answerer`) from clients that may ask (`access`) |
 //! | `unwanted_traffic` | logs traffic that nobody should send |
-//! | `administration` | gives the admin interface what it shows and does (`export`, `flush_request`) |
+//! | `administration` | gives the admin interface what it shows and does (`export`, `list_request` and the like) |
 //!
 //! All sockets are open before anything is served, so that an address that cannot be had ends the
 //! start with one message. Nothing here waits for an upstream: a sidecar that is started during an
@@ -45,7 +45,9 @@ mod flush_request;
 mod fronts;
 pub mod host_upstreams;
 mod hosts_file;
+mod list_request;
 mod listeners;
+pub(crate) mod name_request;
 mod patient_read;
 mod running;
 mod seeds;

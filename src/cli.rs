@@ -17,6 +17,8 @@ pub mod cache;
 pub mod check;
 pub mod config;
 pub mod drill;
+pub mod explain;
+pub mod log_level;
 mod other_signals;
 pub mod resolvconf;
 pub mod run;
@@ -53,11 +55,15 @@ enum Command {
     Check(check::CheckArguments),
     /// Shows the state of a running sidecar: outages, upstreams, cache
     Status(status::StatusArguments),
-    /// Exports, imports or flushes the answers that a running sidecar remembers
+    /// Explains why a name gets the answer that it gets, and what it would get in an outage
+    Explain(explain::ExplainArguments),
+    /// Lists, exports, imports or flushes the answers that a running sidecar remembers
     Cache(cache::CacheArguments),
+    /// Shows or changes the level of the log of a running sidecar
+    LogLevel(log_level::LogLevelArguments),
     /// Rehearses an outage: an upstream that fails, clients with and without holdover, a verdict
     Drill(drill::DrillArguments),
-    /// Checks a configuration, or prints the default one
+    /// Checks a configuration, shows the effective one, or prints the default one
     Config(config::ConfigArguments),
 }
 
@@ -81,7 +87,9 @@ pub fn main() -> ExitCode {
         Command::Resolvconf(arguments) => resolvconf::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Cache(arguments) => cache::run(arguments),
+        Command::LogLevel(arguments) => log_level::run(arguments),
         Command::Drill(arguments) => drill::run(arguments),
         Command::Config(arguments) => config::run(arguments),
     };

@@ -14,6 +14,7 @@
 //!
 //! Nothing is read again while the process runs; a changed configuration needs a restart.
 
+pub mod effective;
 pub mod environment;
 pub mod error;
 pub mod file;
@@ -70,6 +71,17 @@ pub enum UnknownNames {
 /// cannot be read; [`ConfigError::Wrong`] with all mistakes when a source says something that
 /// cannot be used.
 pub fn load(flags: Flags, variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Settings, ConfigError> {
+    load_with_sources(flags, variables).map(|(settings, _)| settings)
+}
+
+/// As [`load`], and gives the merged values with their sources as well.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_with_sources(
+    flags: Flags,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<(Settings, Layer), ConfigError> {
     let environment = environment::read(variables);
     let file = match flags.config.or(environment.config) {
         Some(path) => read(&path)?,
@@ -90,7 +102,7 @@ pub fn load(flags: Flags, variables: impl Iterator<Item = (OsString, OsString)>)
     layer.cover(environment.layer);
     layer.cover(flags.layer);
     match validate::validate(&layer) {
-        Ok(settings) if wrong.is_empty() => Ok(Settings { unknown, ..settings }),
+        Ok(settings) if wrong.is_empty() => Ok((Settings { unknown, ..settings }, layer)),
         Ok(_) => Err(ConfigError::Wrong(wrong)),
         Err(ConfigError::Wrong(more)) => Err(ConfigError::Wrong([wrong, more].concat())),
         Err(error) => Err(error),

@@ -24,11 +24,13 @@
 pub mod cached;
 mod capacity;
 mod denials;
+mod failure_note;
 mod filtered;
 pub mod flushes;
 pub mod hottest;
 pub mod journal;
 mod nearest;
+mod origin;
 mod pinned;
 mod place;
 mod positive;
@@ -163,6 +165,7 @@ impl Memory {
             return false;
         }
         let Some(cached) = self.store.restore(key, entry, self.routes.group_of(key.name()), hits) else { return false };
+        cached.came_from(origin);
         self.journal.note(&Change::Learned(Arc::downgrade(&cached), origin));
         true
     }

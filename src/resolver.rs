@@ -14,7 +14,9 @@
 //! | [`upstreams`], [`accusations`] | the rows above |
 //! | [`context`] | the rows above; it holds the parts that a resolution works with |
 //! | [`consultation`], [`resolution`], [`resolutions`], [`refreshes`], [`walks`] | the context |
+//! | [`listing`] | [`walks`] |
 //! | [`front`], [`waiting`], [`critical`], [`probing`], [`background`], [`reading`] | all rows above |
+//! | [`explanation`] | [`front`], [`listing`], [`reading`] |
 //! | [`Resolver`] | all of them |
 //!
 //! Nothing in this room imports [`Resolver`]: each part takes what it needs. The room reaches
@@ -27,12 +29,14 @@ mod background;
 mod consultation;
 mod context;
 mod critical;
+mod explanation;
 pub mod flight;
 mod flight_guard;
 pub mod flights;
 pub mod front;
 mod hosts;
 mod last_resort;
+pub mod listing;
 mod loops;
 pub mod near_misses;
 mod outage;
@@ -69,6 +73,8 @@ use crate::memory::cached::CachedAnswer;
 use crate::memory::store::Found;
 use crate::memory::thread_cache::ThreadCache;
 use crate::telemetry::reading::Reading;
+use crate::telemetry::reading::explanation::Explanation;
+use crate::telemetry::reading::names::NamePage;
 use crate::telemetry::tally::{Answered, Failures, Sends, Tally};
 use crate::telemetry::tasks::LongTask;
 use background::Background;
@@ -78,11 +84,12 @@ use flights::Flights;
 pub use front::Waiting;
 use front::{Arrival, Disposition, Front};
 use hosts::HostsTable;
+use listing::Selection;
 use loops::Loops;
 use outage::Outages;
 use packets::Packets;
 pub use ports::Ports;
-use ports::SharedCache;
+use ports::{PortFuture, SharedCache};
 use probing::Prober;
 use readiness::ReadyFlag;
 use sharing::ClientSharing;
@@ -313,6 +320,20 @@ impl Resolver {
     #[must_use]
     pub fn reading(&self) -> Reading {
         reading::read(&self.context, &self.outages, &self.critical(), self.readiness())
+    }
+
+    /// Explains what queries for a name in lower-cased wire form get, one type after the other.
+    /// Asks no upstream.
+    #[must_use]
+    pub fn explain(&self, name: &[u8], types: &[u16]) -> Explanation {
+        explanation::explain(&self.front, &self.critical(), name, types)
+    }
+
+    /// Lists one page of the names that are remembered. The walk over them goes on in slices as the
+    /// future is polled.
+    #[must_use]
+    pub fn list(&self, selection: Selection) -> PortFuture<NamePage> {
+        Box::pin(listing::list(Arc::clone(&self.context), selection))
     }
 
     /// The counters of packets that were sent upstream, by class.

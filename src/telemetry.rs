@@ -19,3 +19,4 @@ pub mod state_file;
 pub mod takeover;
 pub mod tally;
 pub mod tasks;
+pub mod words;

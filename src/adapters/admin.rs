@@ -48,7 +48,7 @@ mod routes;
 pub mod token;
 mod writers;
 
-pub use administered::{Administered, Flush, FlushScope, Flushed, Imported};
+pub use administered::{Administered, Flush, FlushScope, Flushed, Imported, ListScope, NameQuestion};
 use listener::{AdminStream, Listener, Peer};
 use places::{ClientHost, ConnectionPlaces, RequestProgress};
 use routes::{Router, RoutesByPeer};

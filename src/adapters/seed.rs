@@ -41,7 +41,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::config::regular_file;
-pub use presentation::{read_name, read_type};
+pub use presentation::{read_name, read_type, show_records};
 pub use text::{Leftovers, SeedAnswer, SeedError, SeedMistake, read_text};
 pub use writer::SeedWriter;
 

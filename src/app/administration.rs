@@ -7,15 +7,23 @@ use std::sync::Arc;
 
 use super::export::Export;
 use super::flush_request::FlushRequest;
+use super::list_request;
+use super::name_request;
 use super::seeds;
 use super::shared_cache::AdministeredSharedCache;
 use super::state_file::AdministeredStateFile;
-use crate::adapters::admin::{Administered, Flush, FlushScope, Imported};
+use crate::adapters::admin::{Administered, Flush, FlushScope, Imported, ListScope, NameQuestion};
+use crate::adapters::seed;
+use crate::core::key::{Dnssec, Key};
+use crate::core::message::CLASS_IN;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
 use crate::memory::Memory;
 use crate::memory::journal::Origin;
 use crate::resolver::Resolver;
+use crate::resolver::ports::PortFuture;
+use crate::telemetry::reading::explanation::Explanation;
+use crate::telemetry::reading::names::NamePage;
 use crate::telemetry::reading::{Reading, ShrunkReading, seconds};
 use crate::telemetry::state_file::Durable;
 use crate::telemetry::tally::{Connections, Tally, UpstreamCounters};
@@ -64,6 +72,25 @@ impl Administered for Administration {
 
     fn readiness(&self) -> Readiness {
         self.resolver.readiness()
+    }
+
+    fn explain(&self, question: &NameQuestion) -> Result<Explanation, String> {
+        let (name, types) = name_request::read_question(question)?;
+        let mut explanation = self.resolver.explain(&name, &types);
+        // Records are written as text where seeds are, which the resolver does not know.
+        for (own, qtype) in explanation.questions.iter_mut().zip(types) {
+            let key = Key::new(&name, qtype, CLASS_IN, Dnssec::default());
+            if let Some(cached) = self.memory.find_answer(&key, self.memory.now())
+                && let Some(remembered) = &mut own.remembered
+            {
+                remembered.records = seed::show_records(&cached.entry);
+            }
+        }
+        Ok(explanation)
+    }
+
+    fn list(&self, scope: &ListScope) -> Result<PortFuture<NamePage>, String> {
+        Ok(self.resolver.list(list_request::read(scope)?))
     }
 
     fn export(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send> {

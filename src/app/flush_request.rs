@@ -1,5 +1,6 @@
 //! The names and types that an operator wants flushed, read from a request to the admin interface.
 
+use super::name_request::read_type;
 use crate::adapters::admin::FlushScope;
 use crate::adapters::seed;
 use crate::config::validate::bare_suffix;
@@ -39,11 +40,7 @@ impl FlushRequest {
         }
         let name = seed::read_name(text)
             .ok_or_else(|| format!("\"{text}\" is no domain name. Allowed: a name such as www.example.com"))?;
-        let rtype = scope.rtype.as_deref().map(|rtype| {
-            seed::read_type(rtype).ok_or_else(|| {
-                format!("type \"{rtype}\" is not known. Allowed: a name such as A or AAAA, or TYPE and a number")
-            })
-        });
+        let rtype = scope.rtype.as_deref().map(read_type);
         let words = match (extent, &scope.rtype) {
             (Extent::Name, None) => text.clone(),
             (Extent::Name, Some(rtype)) => format!("{text} {rtype}"),

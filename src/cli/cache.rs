@@ -1,5 +1,5 @@
-//! `holdover cache`: exports the answers of a running sidecar as a seed, imports a seed into a
-//! running sidecar, and flushes names.
+//! `holdover cache`: lists what a running sidecar remembers, exports it as a seed, imports a seed
+//! into a running sidecar, and flushes names.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::admin::AdminArguments;
-use crate::adapters::admin::FlushScope;
-use crate::adapters::admin::client::{Client, ClientError};
+use crate::adapters::admin::client::{Client, ClientError, Form};
+use crate::adapters::admin::{FlushScope, ListScope};
 use crate::telemetry::console;
 
 /// Largest seed that is sent, in bytes. A sidecar accepts less, depending on the size of its cache.
@@ -25,12 +25,45 @@ pub struct CacheArguments {
 
 #[derive(Debug, Subcommand)]
 enum CacheCommand {
+    /// Lists the names that a sidecar remembers, page by page
+    List(ListArguments),
     /// Writes everything that a sidecar remembers as a seed, for --seed or for another sidecar
     Export(ExportArguments),
     /// Lets a sidecar remember the answers of a seed, except where it remembers newer ones
     Import(ImportArguments),
     /// Flushes names from the cache of a sidecar, so that they are resolved anew
     Flush(FlushArguments),
+}
+
+/// Arguments of `holdover cache list`. Conditions that are given hold together.
+#[derive(Debug, Args)]
+struct ListArguments {
+    /// Only answers whose TTL has ended
+    #[arg(long)]
+    stale: bool,
+    /// Only names whose last resolution failed
+    #[arg(long)]
+    failed: bool,
+    /// Those with the most hits first, on one page; names without a hit are left out
+    #[arg(long, conflicts_with = "after")]
+    hot: bool,
+    /// Only this name and all names below it
+    #[arg(long, value_name = "NAME")]
+    below: Option<String>,
+    /// Only answers that came from there: upstream, state_file, seed, import or shared_cache
+    #[arg(long)]
+    origin: Option<String>,
+    /// Names on a page, at most 1000 [default: 100]
+    #[arg(long, value_name = "NUMBER")]
+    limit: Option<usize>,
+    /// Where the page begins, as the page before it says
+    #[arg(long, value_name = "PLACE")]
+    after: Option<String>,
+    /// Print the page as JSON, for programs
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminArguments,
 }
 
 /// Arguments of `holdover cache export`.
@@ -75,6 +108,10 @@ struct FlushArguments {
 /// A file, or standard output, cannot be read or written.
 pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
+        CacheCommand::List(ListArguments { stale, failed, hot, below, origin, limit, after, json, admin }) => {
+            let scope = ListScope { stale, failed, hot, below, origin, limit, after };
+            list(admin, &scope, if json { Form::Json } else { Form::Text })
+        }
         CacheCommand::Export(ExportArguments { output: None, admin }) => {
             // Standard output may be a pipe whose reader wants only the first answers.
             let export = async |client: &Client| match client.export(io::stdout().lock()).await {
@@ -134,6 +171,20 @@ pub fn run(arguments: CacheArguments) -> anyhow::Result<ExitCode> {
             },
         ),
     }
+}
+
+/// Prints one page of names.
+///
+/// # Errors
+/// As for [`run`].
+pub(super) fn list(admin: AdminArguments, scope: &ListScope, form: Form) -> anyhow::Result<ExitCode> {
+    admin.ask(
+        async |client| client.list(scope, form).await,
+        |page| {
+            console::say(&page)?;
+            Ok(ExitCode::SUCCESS)
+        },
+    )
 }
 
 /// The path of the temporary file in the same folder, to which an export is written first.

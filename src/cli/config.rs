@@ -1,4 +1,4 @@
-//! `holdover config`: checks a configuration, or prints the default one.
+//! `holdover config`: checks a configuration, shows the effective one, or prints the default one.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::serve::ServeArguments;
 use super::upstreams;
 use crate::app::shared_cache;
-use crate::config::{self, Flags, UnknownNames, render};
+use crate::config::{self, Flags, UnknownNames, effective, render};
 use crate::telemetry::console;
 
 /// How long each upstream may take to answer.
@@ -38,8 +39,21 @@ enum ConfigCommand {
         #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
         resolv_conf: PathBuf,
     },
+    /// Shows each value that counts and where it was written: a default, a line of the file, a
+    /// variable or a flag. Takes the flags of `holdover serve`
+    Show(Box<ShowArguments>),
     /// Prints a configuration file with all keys, their defaults, ranges and reasons
     Default,
+}
+
+/// Arguments of `holdover config show`.
+#[derive(Debug, Args)]
+struct ShowArguments {
+    /// Print the values as JSON, for programs
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    serve: ServeArguments,
 }
 
 /// Runs the subcommand.
@@ -50,6 +64,19 @@ enum ConfigCommand {
 pub fn run(arguments: ConfigArguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         ConfigCommand::Default => console::say(&render::default_file())?,
+        ConfigCommand::Show(arguments) => {
+            match config::load_with_sources(arguments.serve.flags(), std::env::vars_os()) {
+                Ok((settings, layer)) => {
+                    let text = if arguments.json { effective::as_json(&layer) } else { effective::as_file(&layer) };
+                    console::say(&text)?;
+                    settings.unknown.iter().chain(&settings.remarks).for_each(console::complain);
+                }
+                Err(error) => {
+                    console::complain(&error);
+                    return Ok(ExitCode::from(error.exit_code()));
+                }
+            }
+        }
         ConfigCommand::Check { config, lenient, ask, resolv_conf } => {
             let subject =
                 config.as_ref().map_or_else(|| "the configuration".to_owned(), |path| path.display().to_string());

@@ -124,7 +124,7 @@ impl ServeArguments {
     }
 
     /// The flags as a layer of the configuration.
-    fn flags(&self) -> Flags {
+    pub(super) fn flags(&self) -> Flags {
         // Flags of which the last one counts.
         let mut layer = Layer::default();
         let singles = [

@@ -3,15 +3,25 @@
 //! The text begins with what is wrong at present, an outage first, and goes on with what the
 //! sidecar has done since its start. Words in capitals are those that an operator should act on.
 //! The text may change with any version; programs read `--json`, which is the JSON of `/status`
-//! unchanged.
+//! unchanged. A terminal gets it in colours ([`colours`]), and `--watch` keeps it up to date
+//! ([`watch`]). `--names` shows names instead: those that fail, are stale, or are hot.
+
+mod colours;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::admin::AdminArguments;
+use super::cache::list;
+use crate::adapters::admin::ListScope;
+use crate::adapters::admin::client::Form;
+use crate::config::layer::Raw;
+use crate::config::quantity::{Bounds, Quantity};
 use crate::core::health::UpstreamState;
 use crate::core::labelled::Labelled;
 use crate::telemetry::console;
@@ -20,6 +30,8 @@ use crate::telemetry::reading::{
 };
 use crate::telemetry::shared_cache::Counted;
 use crate::telemetry::tally::{Answered, AttemptEnd};
+use crate::telemetry::words::duration;
+use colours::Palette;
 
 /// Arguments of `holdover status`.
 #[derive(Debug, Args)]
@@ -27,8 +39,42 @@ pub struct StatusArguments {
     /// Print everything as JSON, for programs
     #[arg(long)]
     json: bool,
+    /// Show names instead: the first hundred that failed, are stale, or are hot
+    #[arg(long, value_name = "KIND")]
+    names: Option<NamesShown>,
+    /// Show the status again and again, every second or at the interval that is given, until Ctrl-C
+    #[arg(
+        long,
+        value_name = "INTERVAL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1s",
+        value_parser = interval,
+        conflicts_with_all = ["json", "names"],
+    )]
+    watch: Option<Duration>,
     #[command(flatten)]
     admin: AdminArguments,
+}
+
+/// Reads the interval of `--watch`: a status walks over the memory, which should not go on without
+/// a pause.
+fn interval(text: &str) -> Result<Duration, String> {
+    let bounds = Bounds { min: Duration::from_millis(200), max: Duration::from_secs(3600) };
+    Duration::read(&Raw::Word(text.to_owned()))
+        .filter(|duration| !duration.is_outside(bounds))
+        .ok_or_else(|| format!("allowed: {}", Duration::range(bounds)))
+}
+
+/// The names that `--names` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum NamesShown {
+    /// Names whose last resolution failed
+    Failed,
+    /// Answers whose TTL has ended
+    Stale,
+    /// The names with the most hits
+    Hot,
 }
 
 /// Runs the subcommand.
@@ -36,12 +82,30 @@ pub struct StatusArguments {
 /// # Errors
 /// No async runtime can be made, or standard output cannot be written.
 pub fn run(arguments: StatusArguments) -> anyhow::Result<ExitCode> {
+    if let Some(names) = arguments.names {
+        let scope = ListScope {
+            failed: names == NamesShown::Failed,
+            stale: names == NamesShown::Stale,
+            hot: names == NamesShown::Hot,
+            ..ListScope::default()
+        };
+        return list(arguments.admin, &scope, if arguments.json { Form::Json } else { Form::Text });
+    }
+    if let Some(every) = arguments.watch {
+        return arguments.admin.ask(
+            async |client| {
+                let first = client.status().await?;
+                Ok(watch::watch(client, first, every, show).await)
+            },
+            |ended| ended,
+        );
+    }
     arguments.admin.ask(
         async |client| {
             if arguments.json {
                 client.status_text().await
             } else {
-                client.status().await.map(|reading| show(&reading))
+                client.status().await.map(|reading| Palette::of_standard_output().paint(&show(&reading)))
             }
         },
         |text| {
@@ -257,19 +321,6 @@ fn critical_words(critical: &CriticalReading) -> String {
     let failure = critical.last_failure.as_ref().filter(|_| !critical.fresh);
     let failure = failure.map(|last| format!(", last failure: {last}")).unwrap_or_default();
     format!("{} {}: {state}, {age}{old}{failure}", critical.name, critical.rtype)
-}
-
-/// A duration in its two largest units.
-fn duration(seconds: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "floats saturate when cast")]
-    let whole = seconds.round() as u64;
-    let (days, hours, minutes) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{whole} s"),
-        (0, 0, _) => format!("{minutes} min {} s", whole % 60),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        (_, _, _) => format!("{days} d {hours} h"),
-    }
 }
 
 fn size(bytes: u64) -> String {

@@ -7,6 +7,7 @@
 //! to a value wherever it was written.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,6 +27,16 @@ pub enum ValueSource {
         /// Number of the line, from 1.
         line: usize,
     },
+}
+
+impl fmt::Display for ValueSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Variable(name) => f.write_str(name),
+            Self::File { path, line } => write!(f, "{path}:{line}"),
+        }
+    }
 }
 
 /// A value as a source wrote it, before it is known what kind of value its key takes.

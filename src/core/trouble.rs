@@ -118,6 +118,17 @@ impl Charges {
         self.zones.is_empty() && self.types.is_empty()
     }
 
+    /// Of these charges those that concern a question: its zone, its type, both or none.
+    #[must_use]
+    pub fn of(&self, key: &Key) -> Self {
+        let (zone, qtype) = (parent(key.name()), key.qtype());
+        let zones = self.zones.iter().filter(|charged| charged.qtype == qtype && *charged.zone == *zone);
+        Self {
+            zones: zones.cloned().collect(),
+            types: self.types.iter().filter(|charged| charged.qtype == qtype).copied().collect(),
+        }
+    }
+
     /// Whether the zone or the type of a question is charged.
     #[must_use]
     pub fn concern(&self, key: &Key) -> bool {
@@ -223,6 +234,12 @@ impl Troubles {
             self.questions.iter_mut().filter(|known| known.failures > 1).min_by_key(|known| known.rechecked_at)?;
         next.rechecked_at = now;
         Some(next.key.clone())
+    }
+
+    /// How often a question failed in a row, and since when; `None` when it is not in trouble.
+    #[must_use]
+    pub fn find(&self, key: &Key) -> Option<(u32, Timestamp)> {
+        self.questions.iter().find(|known| known.key == *key).map(|known| (known.failures, known.since))
     }
 
     /// Some of the questions in trouble, at most so many.
@@ -334,9 +351,14 @@ mod tests {
         assert_eq!(charges.zones, [TroubledZone { zone: name("broken.test").into(), qtype: 1, names: 3, since: NOW }]);
         assert!(charges.concern(&key("d.broken.test", 1)) && !charges.concern(&key("d.broken.test", 28)));
         assert!(three.charges(at(35)).is_empty(), "nobody has asked for them for long");
+        assert_eq!(charges.of(&key("d.broken.test", 1)), charges, "what concerns a question is told of it");
         for other in ["www.test", "d.e.broken.test", "broken.test2"] {
-            assert!(!charges.concern(&key(other, 1)), "{other}");
+            assert!(!charges.concern(&key(other, 1)) && charges.of(&key(other, 1)).is_empty(), "{other}");
         }
+        assert!(charges.of(&key("d.broken.test", 28)).is_empty());
+        three.failed(&key("b.broken.test", 1), at(2));
+        assert_eq!(three.find(&key("b.broken.test", 1)), Some((2, NOW)));
+        assert_eq!(three.find(&key("b.broken.test", 28)), None);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! lock: each may be read a moment late, and none decides how long the answer lives.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
+pub use super::failure_note::FailureNote;
+use super::origin::Origin;
 use crate::core::classify::Failure;
 use crate::core::entry::Entry;
 use crate::core::key::Key;
@@ -14,62 +16,6 @@ use crate::core::policy::PrefetchPolicy;
 use crate::core::refresh::Succession;
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
-
-/// The last failed resolution of a name and type, as a hint for whether to ask again.
-#[derive(Debug)]
-pub struct FailureNote {
-    /// When the failure recheck timer ends, in microseconds since the Unix epoch; 0 when no
-    /// resolution has failed.
-    recheck_at: AtomicU64,
-    failures: AtomicU32,
-    /// The count of recoveries when the failed resolution began. When the count has changed since,
-    /// something has recovered and the note is void.
-    recoveries: AtomicU32,
-}
-
-impl FailureNote {
-    /// A note for a name whose last resolution did not fail.
-    const fn none() -> Self {
-        Self { recheck_at: AtomicU64::new(0), failures: AtomicU32::new(0), recoveries: AtomicU32::new(0) }
-    }
-
-    /// Whether the failure recheck timer is still running. `recoveries` gives the present count of
-    /// recoveries; it is called only when the timer itself has not run out.
-    #[must_use]
-    pub fn holds(&self, recoveries: impl FnOnce() -> u32, now: Timestamp) -> bool {
-        self.recheck_at.load(Ordering::Relaxed) > now.as_micros()
-            && self.recoveries.load(Ordering::Relaxed) == recoveries()
-    }
-
-    /// The number of failed resolutions in a row, with neither an answer nor a recovery between
-    /// them.
-    #[must_use]
-    pub fn failures(&self) -> u32 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// The number of failures in a row, counting one more, of a resolution that began at this count
-    /// of recoveries: the first one after a recovery counts as the first of all. `None` when the
-    /// resolution began before a recovery after which another one has failed, so that it says
-    /// nothing new.
-    pub(super) fn next_failure(&self, recoveries: u32) -> Option<u32> {
-        let failures = self.failures();
-        // The counts wrap around, so the difference says which of them is later.
-        let ahead = recoveries.wrapping_sub(self.recoveries.load(Ordering::Relaxed)).cast_signed();
-        match ahead {
-            0 => Some(failures.saturating_add(1)),
-            1.. => Some(1),
-            _ => (failures == 0).then_some(1),
-        }
-    }
-
-    /// Notes a failed resolution after which the name is not asked for before `recheck_at`.
-    pub(super) fn set(&self, failures: u32, recheck_at: Timestamp, recoveries: u32) {
-        self.failures.store(failures, Ordering::Relaxed);
-        self.recoveries.store(recoveries, Ordering::Relaxed);
-        self.recheck_at.store(recheck_at.as_micros(), Ordering::Relaxed);
-    }
-}
 
 /// A remembered answer, with the hints that move around it.
 #[derive(Debug)]
@@ -97,6 +43,10 @@ pub struct CachedAnswer {
     refresh_began: AtomicU64,
     /// The note of the last failed refresh, if that came after the last successful one.
     pub failure: FailureNote,
+    /// Why that refresh failed: 1 and the position in [`Failure::ALL`]; 0 when none did.
+    failed_for: AtomicU8,
+    /// The position in [`Origin::ALL`] of where the answer came from.
+    origin: AtomicU8,
     /// Until when a negative answer beside this one is served instead, in microseconds since the
     /// Unix epoch; 0 when none ever was.
     overruled_until: AtomicU64,
@@ -124,6 +74,8 @@ impl CachedAnswer {
             reported_hits: AtomicU16::new(0),
             refresh_began: AtomicU64::new(0),
             failure: FailureNote::none(),
+            failed_for: AtomicU8::new(0),
+            origin: AtomicU8::new(0),
             overruled_until: AtomicU64::new(0),
             stale_in_outage: AtomicU32::new(0),
             superseded: AtomicBool::new(false),
@@ -179,6 +131,36 @@ impl CachedAnswer {
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         now < self.succession.fresh_until && self.overruled_until.load(Ordering::Relaxed) == 0
+    }
+
+    /// Until when the answer may be served as fresh, unless it is overruled.
+    #[must_use]
+    pub const fn fresh_until(&self) -> Timestamp {
+        self.succession.fresh_until
+    }
+
+    /// Where the answer came from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let place = usize::from(self.origin.load(Ordering::Relaxed));
+        Origin::ALL.get(place).copied().unwrap_or(Origin::Upstream)
+    }
+
+    /// Marks that the answer came from elsewhere than an upstream of this process.
+    pub(super) fn came_from(&self, origin: Origin) {
+        self.origin.store(u8::try_from(origin.index()).unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// Why the last refresh failed; `None` when none did since the answer was remembered.
+    #[must_use]
+    pub fn failed_for(&self) -> Option<Failure> {
+        let place = usize::from(self.failed_for.load(Ordering::Relaxed)).checked_sub(1)?;
+        Failure::ALL.get(place).copied()
+    }
+
+    /// Notes why a refresh failed.
+    pub(super) fn fail_for(&self, failure: Failure) {
+        self.failed_for.store(u8::try_from(failure.index() + 1).unwrap_or_default(), Ordering::Relaxed);
     }
 
     /// The moment before which the answer is not prefetched.
@@ -252,7 +234,8 @@ impl CachedAnswer {
     }
 
     /// Whether a negative answer is served instead of this one.
-    pub(super) fn is_overruled(&self, now: Timestamp) -> bool {
+    #[must_use]
+    pub fn is_overruled(&self, now: Timestamp) -> bool {
         self.overruled_until.load(Ordering::Relaxed) > now.as_micros()
     }
 

@@ -17,31 +17,14 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::cached::CachedAnswer;
+pub use super::origin::Origin;
 use crate::core::key::Key;
-use crate::core::labelled::labelled;
 
 /// Changes that one reader may be behind. Each is a reference, and up to 250 bytes that an answer
 /// leaves behind as long as somebody refers to it, or it is a key when it is a flush: 1 MiB. When
 /// more is learned than that in the two seconds between two writes of the state file, comparing it
 /// with the whole memory costs no more than the changes would.
 const CHANGES_MAX: usize = 4_096;
-
-labelled! {
-    /// Where a remembered answer came from.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub enum Origin {
-        /// An upstream gave the answer just now.
-        Upstream = "upstream",
-        /// Another run of the process left the answer in the state file.
-        StateFile = "state_file",
-        /// A seed file had the answer.
-        Seed = "seed",
-        /// An operator imported the answer into the running process.
-        Import = "import",
-        /// The shared cache had the answer.
-        SharedCache = "shared_cache",
-    }
-}
 
 /// A change in the memory: something was learned, or flushed.
 #[derive(Clone, Debug)]

@@ -118,6 +118,12 @@ impl Store {
         self.failures.get(place).filter(|failed| *failed.key == *key.as_bytes()).map_or(Found::Nothing, Found::Failure)
     }
 
+    /// Finds the positive answer under a key that a negative answer overrules at present.
+    #[must_use]
+    pub fn find_overruled(&self, key: &Key, now: Timestamp) -> Option<Arc<CachedAnswer>> {
+        self.good.get(self.place(key)).filter(|good| good.answers(key) && good.is_overruled(now))
+    }
+
     /// Finds the fresh denial of another type of the name, of which nothing else is remembered.
     #[must_use]
     pub fn find_denial(&self, key: &Key, now: Timestamp) -> Option<Arc<CachedAnswer>> {
@@ -296,6 +302,7 @@ impl Store {
         match self.find(key, now) {
             Found::Answer(cached) => {
                 if let Some(failures) = cached.failure.next_failure(recoveries) {
+                    cached.fail_for(reason.failure);
                     cached.failure.set(failures, recheck(failures), recoveries);
                 }
             }
@@ -334,9 +341,14 @@ impl Store {
         self.good.iter().map(|(_, cached)| cached).chain(self.negative.iter().map(|(_, cached)| cached))
     }
 
+    /// The failures of names of which no answer is known.
+    pub fn failures(&self) -> impl Iterator<Item = Arc<CachedFailure>> {
+        self.failures.iter().map(|(_, failed)| failed)
+    }
+
     /// The keys of names of which only a failure is known.
     pub fn failed(&self) -> impl Iterator<Item = Key> {
-        self.failures.iter().filter_map(|(_, failed)| Key::from_stored(&failed.key))
+        self.failures().filter_map(|failed| Key::from_stored(&failed.key))
     }
 
     /// Reports to the caches which answers were hit since the last time, so that they keep the

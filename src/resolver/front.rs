@@ -198,7 +198,7 @@ impl Front {
     fn serve(&self, look: &Look<'_>, cached: &Arc<CachedAnswer>, out: &mut [u8]) -> Disposition {
         let (key, now) = (&look.query.key, look.arrival.now);
         let (upstreams, group) = (&self.context.upstreams, cached.group());
-        let freshness = self.freshness(cached, now);
+        let freshness = self.freshness(cached, cached.hit(), now);
         // Only what is no longer fresh depends on whether its zone or type is in trouble.
         let availability = match freshness {
             Freshness::Fresh(_) => upstreams.availability(group),
@@ -310,9 +310,8 @@ impl Front {
         answer::write_entry(&asked, &cached.entry, shown, now, out)
     }
 
-    /// Counts a hit on a remembered answer, and gives how fresh the answer is.
-    fn freshness(&self, cached: &CachedAnswer, now: Timestamp) -> Freshness {
-        let hits = cached.hit();
+    /// How fresh a remembered answer is that has had so many hits, the present one included.
+    pub(super) fn freshness(&self, cached: &CachedAnswer, hits: u32, now: Timestamp) -> Freshness {
         if cached.is_fresh(now) {
             // Hits from before the last refresh do not make a name worth a prefetch.
             let hits = hits.saturating_sub(cached.carried());
@@ -325,7 +324,7 @@ impl Front {
 
     /// Whether the refresh under way has taken longer than the client response timer. An answer
     /// that was never fresh (TTL 0) is meant for outages: its clients wait for the refresh itself.
-    fn waited_enough(&self, cached: &CachedAnswer, now: Timestamp) -> bool {
+    pub(super) fn waited_enough(&self, cached: &CachedAnswer, now: Timestamp) -> bool {
         let timer = self.context.upstreams.timer(cached.group());
         !cached.entry.was_never_fresh() && cached.refresh_began().is_some_and(|began| now.since(began) >= timer)
     }

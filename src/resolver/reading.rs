@@ -24,6 +24,7 @@ use crate::core::decision::Availability;
 use crate::core::key::NameText;
 use crate::core::special::Readiness;
 use crate::core::time::Timestamp;
+use crate::core::trouble::Charges;
 use crate::memory::cached::CachedAnswer;
 use crate::memory::journal::Origin;
 use crate::telemetry::reading::{
@@ -166,20 +167,22 @@ fn troubles(context: &Context, now: Timestamp) -> Vec<TroubleReading> {
     well.map(|(_, group)| TroubleReading {
         zone: group.zone.clone(),
         questions: u64::try_from(group.recoveries.troubled()).unwrap_or(u64::MAX),
-        charges: accusations::in_words(&group.recoveries.charges())
-            .into_iter()
-            .map(|(charged, names, since)| ChargeReading {
-                charged,
-                names: u64::try_from(names).unwrap_or(u64::MAX),
-                duration_seconds: seconds(now.since(since)),
-            })
-            .collect(),
+        charges: show_charges(&group.recoveries.charges(), now),
     })
     .filter(|trouble| trouble.questions > 0)
     .collect()
 }
 
-fn show_critical(critical: &Critical, now: Timestamp) -> CriticalReading {
+pub(super) fn show_charges(charges: &Charges, now: Timestamp) -> Vec<ChargeReading> {
+    let charges = accusations::in_words(charges).into_iter().map(|(charged, names, since)| ChargeReading {
+        charged,
+        names: u64::try_from(names).unwrap_or(u64::MAX),
+        duration_seconds: seconds(now.since(since)),
+    });
+    charges.collect()
+}
+
+pub(super) fn show_critical(critical: &Critical, now: Timestamp) -> CriticalReading {
     let shown = critical.key.to_string();
     CriticalReading {
         name: NameText(critical.key.name()).to_string(),

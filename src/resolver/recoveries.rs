@@ -160,6 +160,12 @@ impl Recoveries {
         self.watched.lock().troubles.some(at_most).cloned().collect()
     }
 
+    /// How often a question failed in a row, and since when; `None` when it is not in trouble.
+    #[must_use]
+    pub fn trouble_of(&self, key: &Key) -> Option<(u32, Timestamp)> {
+        self.watched.lock().troubles.find(key)
+    }
+
     /// The number of questions in trouble, as far as they are kept.
     #[must_use]
     pub fn troubled(&self) -> usize {

@@ -183,6 +183,13 @@ impl Upstreams {
         self.groups.iter().enumerate().map(|(index, group)| (GroupId::new(index), group))
     }
 
+    /// The upstreams of a group: primaries in their configured order, then fallbacks.
+    #[must_use]
+    pub fn members(&self, group: GroupId) -> Vec<Arc<Upstream>> {
+        let Some(group) = self.group(group) else { return Vec::new() };
+        group.primaries().iter().chain(&group.fallbacks).filter_map(|id| self.find(*id)).collect()
+    }
+
     /// The group of an identifier; `None` when no route leads to such a group.
     #[must_use]
     pub fn group(&self, id: GroupId) -> Option<&Group> {

@@ -19,7 +19,8 @@ mod unwanted_traffic;
 mod upstreams;
 
 pub use admin::{
-    AdminListening, AdminReadOnly, AdminUnavailable, CacheFlushed, CacheImported, SeedLate, SeedRead, SeedUnusable,
+    AdminListening, AdminReadOnly, AdminUnavailable, CacheFlushed, CacheImported, LogLevelChanged, SeedLate, SeedRead,
+    SeedUnusable,
 };
 pub use critical::{CriticalNameTroubled, CriticalNameWell, CriticalNamesKnown, ReadyWithout};
 pub use hosts::{HostsRead, HostsUnusable};

@@ -12,6 +12,8 @@
 //! wall clock of its host jumps.
 
 mod bounded;
+pub mod explanation;
+pub mod names;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,6 +3,10 @@
 
 mod bounds;
 mod changes;
+mod explain;
+mod list;
+mod log_level;
 mod memory;
 mod sidecar;
 mod telling;
+mod watch;

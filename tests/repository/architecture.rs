@@ -49,7 +49,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("hdrhistogram", &["src/drill/"]),
     ("serde", &["src/adapters/seed/", "src/adapters/admin/", "src/telemetry/reading"]),
     ("serde_json", &["src/cli/resolvconf.rs", "src/drill/", "src/adapters/seed/", "src/adapters/admin/"]),
-    ("axum", &["src/adapters/admin/routes.rs"]),
+    ("axum", &["src/adapters/admin/routes"]),
     ("hyper", &["src/adapters/admin"]),
     ("hyper_util", &["src/adapters/admin"]),
     ("http_body_util", &["src/adapters/admin/"]),

@@ -60,10 +60,13 @@ fn every_command_is_one_that_is_run() {
             "holdover serve --listen 127.0.0.1:5353"
             | "dig @127.0.0.1 -p 5353 example.com"
             | "holdover config check --config /etc/holdover/holdover.toml"
+            | "holdover config show --config /etc/holdover/holdover.toml"
             | "holdover serve --config /etc/holdover/holdover.toml" => {}
             // These are run by `tests/process/admin.rs`, with its own paths.
             "holdover serve --listen 127.0.0.1:5353 --admin /run/holdover/admin.sock"
             | "holdover status --admin /run/holdover/admin.sock"
+            | "holdover explain --admin /run/holdover/admin.sock service-0.example.com A"
+            | "holdover cache list --admin /run/holdover/admin.sock --stale --below example.com --limit 20"
             | "holdover cache export --admin /run/holdover/admin.sock --output seed.json"
             | "holdover cache import --admin /run/holdover/admin.sock seed.json"
             | "holdover serve --listen 127.0.0.1:5353 --seed seed.json"
@@ -110,8 +113,10 @@ fn the_commands_around_resolv_conf_run() {
 #[test]
 fn the_configuration_is_valid() {
     let file = configuration();
-    let out = holdover(&["config", "check", "--config", file.path().to_str().unwrap()]).output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    for command in ["check", "show"] {
+        let out = holdover(&["config", command, "--config", file.path().to_str().unwrap()]).output().unwrap();
+        assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stderr));
+    }
 }
 
 #[test]

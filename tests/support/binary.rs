@@ -166,8 +166,8 @@ impl Finished {
 impl Running {
     pub fn spawn(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
-        let stdout = Collected::from(child.stdout.take().unwrap());
-        // What a test gives the child as standard error, it reads itself.
+        // What a test gives the child as standard output or error, it reads itself.
+        let stdout = child.stdout.take().map_or_else(|| Collected::from(std::io::empty()), Collected::from);
         let stderr = child.stderr.take().map_or_else(|| Collected::from(std::io::empty()), Collected::from);
         Self { child, stdout, stderr }
     }

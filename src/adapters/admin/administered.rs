@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::core::special::Readiness;
 use crate::resolver::ports::PortFuture;
 use crate::telemetry::reading::Reading;
+use crate::telemetry::reading::explanation::Explanation;
+use crate::telemetry::reading::names::NamePage;
 use crate::telemetry::state_file::Durable;
 
 /// A sidecar that can be looked at, filled and flushed through its admin interface.
@@ -21,6 +23,19 @@ pub trait Administered: Send + Sync + 'static {
 
     /// Whether the sidecar's start is over. Never waits.
     fn readiness(&self) -> Readiness;
+
+    /// What queries for one name get, and why. Asks no upstream and walks over nothing.
+    ///
+    /// # Errors
+    /// The mistake in the question, in words for the operator.
+    fn explain(&self, question: &NameQuestion) -> Result<Explanation, String>;
+
+    /// One page of the names that are remembered. The future walks over the memory in slices; the
+    /// interface awaits one at a time.
+    ///
+    /// # Errors
+    /// The mistake in the scope, in words for the operator.
+    fn list(&self, scope: &ListScope) -> Result<PortFuture<NamePage>, String>;
 
     /// Everything that is remembered, as the text of a seed in pieces of some kilobytes.
     fn export(&self) -> Box<dyn Iterator<Item = Vec<u8>> + Send>;
@@ -55,6 +70,37 @@ pub struct FlushScope {
     pub rtype: Option<String>,
 }
 
+/// The name and the type that an operator asks about, in the operator's own spelling.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NameQuestion {
+    /// The domain name.
+    pub name: String,
+    /// The type, such as `AAAA`; A and AAAA when `None`.
+    #[serde(rename = "type")]
+    pub rtype: Option<String>,
+}
+
+/// The names that an operator wants listed. Conditions that are given hold together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListScope {
+    /// Only answers that are not fresh any more.
+    pub stale: bool,
+    /// Only names whose last resolution failed.
+    pub failed: bool,
+    /// Those with the most hits first, instead of by name.
+    pub hot: bool,
+    /// Only this name and all names below it.
+    pub below: Option<String>,
+    /// Only answers of this origin, such as `seed`.
+    pub origin: Option<String>,
+    /// The most names on the page; 100 when `None`.
+    pub limit: Option<usize>,
+    /// Where the page begins, as the page before it says.
+    pub after: Option<String>,
+}
+
 /// A flush that has reached the memory.
 pub struct Flush {
     /// The number of names and types that were flushed.
@@ -62,6 +108,14 @@ pub struct Flush {
     /// Waits, for a bounded time, until the state file cannot bring back any of the flushed
     /// answers.
     pub durable: PortFuture<Durable>,
+}
+
+/// The level that somebody wants the log to have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedLogLevel {
+    /// The word for the level, such as `debug`.
+    pub(super) level: String,
 }
 
 /// The result of a flush, as JSON.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, HOST};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -23,7 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::administered::{FlushScope, Flushed, Imported};
+use super::administered::{FlushScope, Flushed, Imported, ListScope, NameQuestion};
+use super::routes::TEXT;
 use super::token::{Token, TokenError};
 use crate::config::settings::Admin;
 use crate::telemetry::reading::Reading;
@@ -102,21 +103,31 @@ pub enum ClientError {
     Output(#[source] io::Error),
 }
 
+/// The form in which a response is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Text for people.
+    Text,
+    /// JSON for programs.
+    Json,
+}
+
 /// A request before it has a connection.
 struct Call {
     method: Method,
     /// The route with its query string.
     path: String,
     body: Bytes,
+    form: Form,
 }
 
 impl Call {
     fn get(path: &str) -> Self {
-        Self { method: Method::GET, path: path.to_owned(), body: Bytes::new() }
+        Self { method: Method::GET, path: path.to_owned(), body: Bytes::new(), form: Form::Json }
     }
 
     fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
-        Self { method: Method::POST, path: path.into(), body: body.into() }
+        Self { method: Method::POST, path: path.into(), body: body.into(), form: Form::Json }
     }
 }
 
@@ -135,8 +146,7 @@ impl Client {
     /// # Errors
     /// All of [`ClientError`] but [`ClientError::Output`].
     pub async fn status_text(&self) -> Result<String, ClientError> {
-        let response = self.send(Call::get("/status")).await?;
-        self.text(response).await
+        self.get("/status", Form::Json).await
     }
 
     /// Sends the text of a seed, whose answers the sidecar then remembers.
@@ -152,10 +162,56 @@ impl Client {
     /// # Errors
     /// All of [`ClientError`] but [`ClientError::Output`].
     pub async fn flush(&self, scope: &FlushScope) -> Result<Flushed, ClientError> {
-        let parameters = [("name", &scope.name), ("below", &scope.below), ("type", &scope.rtype)];
-        let parameters: Vec<String> =
-            parameters.iter().filter_map(|(key, value)| Some(format!("{key}={}", escape(value.as_deref()?)))).collect();
-        self.json(Call::post(format!("/flush?{}", parameters.join("&")), Bytes::new())).await
+        let parameters =
+            [("name", scope.name.as_deref()), ("below", scope.below.as_deref()), ("type", scope.rtype.as_deref())];
+        self.json(Call::post(with_query("/flush", &parameters), Bytes::new())).await
+    }
+
+    /// Asks the sidecar to explain a name.
+    ///
+    /// # Errors
+    /// All of [`ClientError`] but [`ClientError::Output`].
+    pub async fn explain(&self, question: &NameQuestion, form: Form) -> Result<String, ClientError> {
+        let parameters = [("name", Some(question.name.as_str())), ("type", question.rtype.as_deref())];
+        self.get(&with_query("/explain", &parameters), form).await
+    }
+
+    /// Asks for the level of the log, after it was changed if there is a new one.
+    ///
+    /// # Errors
+    /// All of [`ClientError`] but [`ClientError::Output`].
+    pub async fn log_level(&self, wanted: Option<&str>) -> Result<String, ClientError> {
+        let call = match wanted {
+            Some(_) => Call::post(with_query("/log", &[("level", wanted)]), Bytes::new()),
+            None => Call::get("/log"),
+        };
+        let response = self.send(call).await?;
+        self.text(response).await
+    }
+
+    /// Asks for one page of the names that the sidecar remembers.
+    ///
+    /// # Errors
+    /// All of [`ClientError`] but [`ClientError::Output`].
+    pub async fn list(&self, scope: &ListScope, form: Form) -> Result<String, ClientError> {
+        let switch = |on: bool| on.then_some("true");
+        let limit = scope.limit.map(|limit| limit.to_string());
+        let parameters = [
+            ("stale", switch(scope.stale)),
+            ("failed", switch(scope.failed)),
+            ("hot", switch(scope.hot)),
+            ("below", scope.below.as_deref()),
+            ("origin", scope.origin.as_deref()),
+            ("limit", limit.as_deref()),
+            ("after", scope.after.as_deref()),
+        ];
+        self.get(&with_query("/names", &parameters), form).await
+    }
+
+    /// Asks for a response in one of its forms.
+    async fn get(&self, path: &str, form: Form) -> Result<String, ClientError> {
+        let response = self.send(Call { form, ..Call::get(path) }).await?;
+        self.text(response).await
     }
 
     /// Writes everything that the sidecar remembers to `out` as a seed, and gives the number of
@@ -219,8 +275,11 @@ impl Client {
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        let Call { method, path, body } = call;
+        let Call { method, path, body, form } = call;
         let mut request = Request::builder().header(HOST, host);
+        if form == Form::Text {
+            request = request.header(ACCEPT, TEXT);
+        }
         if let (&Method::POST, Some(token_file)) = (&method, &self.token_file) {
             request = request.header(AUTHORIZATION, Token::read(token_file)?.authorization());
         }
@@ -253,6 +312,12 @@ fn connect_beside(address: SocketAddr) -> io::Result<UnixStream> {
     let stream = StdUnixStream::connect_addr(&name)?;
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
+}
+
+/// A route with those parameters that have a value.
+fn with_query(route: &str, parameters: &[(&str, Option<&str>)]) -> String {
+    let given = parameters.iter().filter_map(|(key, value)| Some(format!("{key}={}", escape((*value)?))));
+    format!("{route}?{}", given.collect::<Vec<_>>().join("&"))
 }
 
 /// A value as it stands in a query string (RFC 3986 §2.3).

@@ -7,18 +7,24 @@
 //! | `GET /ready` | 200 when the start is over, 503 before | allowed |
 //! | `GET /metrics` | OpenMetrics text | allowed |
 //! | `GET /status` | [`Reading`](crate::telemetry::reading::Reading) as JSON | allowed |
+//! | `GET /explain?name=&type=` | what queries for a name get, and why; JSON, or text for people | allowed |
+//! | `GET /names?stale=&failed=&hot=&below=&origin=&limit=&after=` | remembered names, in the same forms | 403 |
 //! | `GET /cache` | everything that is remembered, as a seed | 403 |
 //! | `POST /cache` | remembers a seed; [`Imported`](super::administered::Imported) as JSON | 403 |
 //! | `POST /flush?name=&below=&type=` | flushes names, also from the state file; [`Flushed`] as JSON | 403 |
+//! | `GET /log` | the level of the log, as text | 403 |
+//! | `POST /log?level=` | changes the level; the new and the former one, as text | 403 |
 //!
-//! A client on this host that may not change anything (see [`super::writers`]) gets 403 for the two
-//! that do.
+//! A client on this host that may not change anything (see [`super::writers`]) gets 403 for the
+//! three that do.
 //!
 //! A web page that a browser on this host shows must not reach the interface either. Such a page
 //! has made a name of its own lead to this host (DNS rebinding), and then sends that name as
 //! `Host`: over TCP only addresses and `localhost` are taken, except for what probes and Prometheus
 //! ask for, who may know the interface by a name. A page may also ask an address, and then sends an
 //! `Origin`: requests for the memory with one are refused.
+
+mod responses;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -37,16 +43,18 @@ use axum::routing::{get, post};
 use futures_util::stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
-use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::administered::{Administered, Flush, FlushScope, Flushed};
+use super::administered::{Administered, Flush, FlushScope, Flushed, ListScope, NameQuestion, WantedLogLevel};
 use super::listener::Peer;
 use super::writers::Writers;
 use crate::core::special::Readiness;
 use crate::telemetry::exposition;
+use crate::telemetry::logging;
 use crate::telemetry::state_file::Durable;
+pub(super) use responses::TEXT;
+use responses::{in_form, json, text};
 
 /// How long the body of an import may take to arrive.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
@@ -57,9 +65,13 @@ const INDEX: &str = "holdover's admin interface\n\n\
                      GET  /ready    200 when the start is over, 503 before\n\
                      GET  /metrics  OpenMetrics text\n\
                      GET  /status   the same and more as JSON\n\
+                     GET  /explain  ?name=, and optionally &type=: what its queries get, and why\n\
+                     GET  /names    one page of the names that are remembered\n\
                      GET  /cache    everything that is remembered, as a seed\n\
                      POST /cache    remembers the answers of a seed\n\
-                     POST /flush    ?name= or ?below=, and optionally &type=: flushes these names\n";
+                     POST /flush    ?name= or ?below=, and optionally &type=: flushes these names\n\
+                     GET  /log      the level of the log\n\
+                     POST /log      ?level=: changes it until the process ends\n";
 
 /// The state that all requests share.
 #[derive(Clone)]
@@ -110,13 +122,15 @@ impl RoutesByPeer {
 /// The routes for clients on this host: all of them.
 fn for_this_host() -> Router<RouteState> {
     let cache = get(export).post(import).layer(DefaultBodyLimit::disable());
-    read_only().route("/cache", cache).route("/flush", post(flush))
+    let memory = read_only().route("/names", get(list)).route("/cache", cache).route("/flush", post(flush));
+    memory.route("/log", get(|| async { text(StatusCode::OK, logging::level()) }).post(change_log_level))
 }
 
 /// The routes for clients on other hosts: those that do not reach the memory.
 fn for_other_hosts() -> Router<RouteState> {
     let refuse = || async { text(StatusCode::FORBIDDEN, "only for clients on this host") };
-    read_only().route("/cache", get(refuse).post(refuse)).route("/flush", post(refuse))
+    let refused = read_only().route("/names", get(refuse)).route("/log", get(refuse).post(refuse));
+    refused.route("/cache", get(refuse).post(refuse)).route("/flush", post(refuse))
 }
 
 /// The paths that tell numbers and no names of clients' queries, and may be asked for by any name.
@@ -140,6 +154,7 @@ fn read_only() -> Router<RouteState> {
         .route("/ready", get(ready))
         .route("/metrics", get(show_metrics))
         .route("/status", get(show_status))
+        .route("/explain", get(explain))
         .fallback(|| async { text(StatusCode::NOT_FOUND, "no such route; GET / lists them") })
 }
 
@@ -164,18 +179,6 @@ impl RouteState {
             done
         });
         done.await.map_err(|_| failed())
-    }
-}
-
-/// A response of one line of text.
-fn text(status: StatusCode, words: &str) -> Response {
-    (status, format!("{words}\n")).into_response()
-}
-
-fn json(value: &impl Serialize) -> Response {
-    match serde_json::to_string(value) {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], format!("{text}\n")).into_response(),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
@@ -213,6 +216,47 @@ async fn show_metrics(State(state): State<RouteState>) -> Response {
 
 async fn show_status(State(state): State<RouteState>) -> Response {
     state.walk(Administered::reading).await.map_or_else(|response| response, |reading| json(&reading))
+}
+
+/// Explains a name, in the form that the request accepts.
+async fn explain(
+    State(state): State<RouteState>,
+    headers: HeaderMap,
+    question: Result<Query<NameQuestion>, QueryRejection>,
+) -> Response {
+    let Query(question) = match question {
+        Ok(question) => question,
+        Err(rejection) => return text(StatusCode::BAD_REQUEST, &format!("{rejection}. Allowed: name and type")),
+    };
+    match state.sidecar.explain(&question) {
+        Ok(explanation) => in_form(&headers, &explanation),
+        Err(reason) => text(StatusCode::BAD_REQUEST, &reason),
+    }
+}
+
+/// Lists names, in the form that the request accepts.
+async fn list(
+    State(state): State<RouteState>,
+    headers: HeaderMap,
+    scope: Result<Query<ListScope>, QueryRejection>,
+) -> Response {
+    if let Some(refusal) = refusal_of_a_page(&headers) {
+        return refusal;
+    }
+    let Query(scope) = match scope {
+        Ok(scope) => scope,
+        Err(rejection) => {
+            let allowed = "Allowed: stale, failed, hot, below, origin, limit and after";
+            return text(StatusCode::BAD_REQUEST, &format!("{rejection}. {allowed}"));
+        }
+    };
+    let page = match state.sidecar.list(&scope) {
+        Ok(page) => page,
+        Err(reason) => return text(StatusCode::BAD_REQUEST, &reason),
+    };
+    // One walk at a time; it gives other requests their turn after each slice.
+    let _permit = state.walk.acquire().await;
+    in_form(&headers, &page.await)
 }
 
 /// Whether the `Host` of a request is one that no owner of a web page can make lead here: an
@@ -300,6 +344,25 @@ async fn import(State(state): State<RouteState>, headers: HeaderMap, request: Re
         Ok(Ok(imported)) => json(&imported),
         Ok(Err(reason)) => text(StatusCode::BAD_REQUEST, &reason),
         Err(response) => response,
+    }
+}
+
+/// Changes the level of the log.
+async fn change_log_level(
+    State(state): State<RouteState>,
+    headers: HeaderMap,
+    wanted: Result<Query<WantedLogLevel>, QueryRejection>,
+) -> Response {
+    if let Some(refusal) = refusal_of_a_change(&state.writers, &headers).await {
+        return refusal;
+    }
+    let Query(wanted) = match wanted {
+        Ok(wanted) => wanted,
+        Err(rejection) => return text(StatusCode::BAD_REQUEST, &format!("{rejection}. Allowed: level")),
+    };
+    match logging::change_level(&wanted.level) {
+        Ok(former) => text(StatusCode::OK, &format!("{}, was {former}", wanted.level)),
+        Err(reason) => text(StatusCode::BAD_REQUEST, &reason),
     }
 }
 

@@ -10,8 +10,9 @@ use std::fmt::Write;
 use hickory_proto::rr::{Name, RData, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder, NameEncoding, Restrict};
 
+use crate::core::entry::Entry;
 use crate::core::key::{NAME_MAX, NameText};
-use crate::core::message::RecordSpan;
+use crate::core::message::{RecordSpan, Records, Section};
 
 /// Types whose RDATA may hold compressed names (RFC 3597 §4): NS, MD, MF, CNAME, SOA, MB, MG, MR,
 /// PTR, MINFO, MX, RP, AFSDB, RT, SIG, PX, NXT, SRV, NAPTR, KX, DNAME.
@@ -109,6 +110,28 @@ pub(super) fn show_data(message: &[u8], record: &RecordSpan) -> Option<String> {
         None if COMPRESSIBLE.contains(&record.rtype) => None,
         None => Some(generic(raw)),
     }
+}
+
+/// Records of an answer that are shown to people at the most.
+const SHOWN_MAX: usize = 32;
+/// Characters of one record that are shown to people at the most.
+const SHOWN_CHARACTERS_MAX: usize = 300;
+
+/// The records in the answer section of an entry for people: owner, TTL as it came, type and data,
+/// at most 32 of them and in printable ASCII.
+#[must_use]
+pub fn show_records(entry: &Entry) -> Vec<String> {
+    let wire = entry.wire();
+    let Ok(mut records) = Records::new(wire) else { return Vec::new() };
+    let next = std::iter::from_fn(|| records.next_record().ok().flatten());
+    let answers = next.take_while(|record| record.section == Section::Answer).take(SHOWN_MAX);
+    let shown = answers.filter_map(|record| {
+        let (owner, data) = (show_name(&owner(wire, &record)?), show_data(wire, &record)?);
+        let line = format!("{owner} {} {} {data}", record.ttl, show_type(record.rtype));
+        let printable = line.chars().map(|own| if matches!(own, ' '..='~') { own } else { '?' });
+        Some(printable.take(SHOWN_CHARACTERS_MAX).collect())
+    });
+    shown.collect()
 }
 
 /// The RDATA as hickory-proto reads them, with compressed names resolved.

@@ -121,6 +121,22 @@ impl SeedLate<'_> {
     }
 }
 
+/// Somebody changed the level of the log over the admin interface.
+#[derive(Debug)]
+pub struct LogLevelChanged {
+    /// The former level.
+    pub from: &'static str,
+    /// The level from now on.
+    pub to: &'static str,
+}
+
+impl LogLevelChanged {
+    /// Writes one log line at WARN.
+    pub fn emit(&self) {
+        warn!(from = self.from, to = self.to, "the level of the log was changed, until the process ends");
+    }
+}
+
 /// A seed was imported over the admin interface.
 #[derive(Debug)]
 pub struct CacheImported {

@@ -202,6 +202,39 @@ fn a_foreign_variable_does_not_prevent_the_start_and_config_check_complains() {
 }
 
 #[test]
+fn each_effective_value_is_shown_with_its_source_and_no_password_is() {
+    let text = "[stale]\nmaximum = \"2d\"\nanswer_ttl = \"20s\"\n\n[[upstream]]\naddresses = [\"192.0.2.1\"]\n";
+    let (_folder, path) = file("holdover.toml", text);
+    let show = |flags: &[&str]| {
+        let mut command = holdover();
+        command.args(["config", "show", "--config", &path, "--maximum-stale", "3d"]).args(flags);
+        run(command.env("HOLDOVER_CACHE_ENTRIES", "500").env("HOLDOVER_SHARED_CACHE_PASSWORD", "hush-hush"))
+    };
+    let shown = show(&[]);
+    assert_eq!((shown.code(), shown.stderr.as_str()), (0, ""), "{shown:?}");
+    for (value, source) in [
+        ("maximum = \"3d\" ", "--maximum-stale"),
+        ("answer_ttl = \"20s\" ", &format!("{path}:3")),
+        ("entries = 500 ", "HOLDOVER_CACHE_ENTRIES"),
+        ("addresses = [\"192.0.2.1\"] ", &format!("{path}:6")),
+        ("recheck_maximum = ", "default"),
+    ] {
+        let found = shown.stdout.lines().any(|line| line.starts_with(value) && line.ends_with(&format!(" # {source}")));
+        assert!(found, "{value:?} from {source} is not in\n{}", shown.stdout);
+    }
+    let json = show(&["--json"]).stdout;
+    let values: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let find = |key: &str| values.as_array().unwrap().iter().find(|own| own["key"] == key).cloned().unwrap();
+    assert_eq!(find("stale.maximum")["source"], "--maximum-stale", "{json}");
+    assert_eq!(find("cache.entries")["value"], 500);
+    assert_eq!(find("upstream[0].addresses")["value"][0], "192.0.2.1");
+    assert!(!json.contains("hush") && !shown.stdout.contains("hush"));
+    let (_folder, path) = file("holdover.toml", "[stale]\nmaximum = \"30d\"\n");
+    let refused = run_with(&["config", "show", "--config", &path]);
+    assert!(refused.code() == 78 && refused.stderr.contains("Allowed: 0s to 7d"), "{refused:?}");
+}
+
+#[test]
 fn keys_of_a_newer_version_are_logged_where_that_is_asked_for() {
     let upstream = upstream(60, 7);
     let (_folder, path) = file("holdover.toml", "[cache]\nsize = \"4MiB\"\nnewer = 1\n\n[newest]\nkey = 2\n");
