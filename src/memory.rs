@@ -24,6 +24,7 @@
 pub mod cached;
 mod capacity;
 mod denials;
+mod failure_note;
 mod filtered;
 pub mod flushes;
 pub mod hottest;

@@ -6,70 +6,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use crate::core::classify::Failure;
+pub use super::failure_note::FailureNote;
+use crate::core::classify::{Failure, Kind};
 use crate::core::entry::Entry;
+use crate::core::fingerprint;
+use crate::core::history::{History, Succeeding};
 use crate::core::key::Key;
 use crate::core::nearest;
 use crate::core::policy::PrefetchPolicy;
 use crate::core::refresh::Succession;
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
-
-/// The last failed resolution of a name and type, as a hint for whether to ask again.
-#[derive(Debug)]
-pub struct FailureNote {
-    /// When the failure recheck timer ends, in microseconds since the Unix epoch; 0 when no
-    /// resolution has failed.
-    recheck_at: AtomicU64,
-    failures: AtomicU32,
-    /// The count of recoveries when the failed resolution began. When the count has changed since,
-    /// something has recovered and the note is void.
-    recoveries: AtomicU32,
-}
-
-impl FailureNote {
-    /// A note for a name whose last resolution did not fail.
-    const fn none() -> Self {
-        Self { recheck_at: AtomicU64::new(0), failures: AtomicU32::new(0), recoveries: AtomicU32::new(0) }
-    }
-
-    /// Whether the failure recheck timer is still running. `recoveries` gives the present count of
-    /// recoveries; it is called only when the timer itself has not run out.
-    #[must_use]
-    pub fn holds(&self, recoveries: impl FnOnce() -> u32, now: Timestamp) -> bool {
-        self.recheck_at.load(Ordering::Relaxed) > now.as_micros()
-            && self.recoveries.load(Ordering::Relaxed) == recoveries()
-    }
-
-    /// The number of failed resolutions in a row, with neither an answer nor a recovery between
-    /// them.
-    #[must_use]
-    pub fn failures(&self) -> u32 {
-        self.failures.load(Ordering::Relaxed)
-    }
-
-    /// The number of failures in a row, counting one more, of a resolution that began at this count
-    /// of recoveries: the first one after a recovery counts as the first of all. `None` when the
-    /// resolution began before a recovery after which another one has failed, so that it says
-    /// nothing new.
-    pub(super) fn next_failure(&self, recoveries: u32) -> Option<u32> {
-        let failures = self.failures();
-        // The counts wrap around, so the difference says which of them is later.
-        let ahead = recoveries.wrapping_sub(self.recoveries.load(Ordering::Relaxed)).cast_signed();
-        match ahead {
-            0 => Some(failures.saturating_add(1)),
-            1.. => Some(1),
-            _ => (failures == 0).then_some(1),
-        }
-    }
-
-    /// Notes a failed resolution after which the name is not asked for before `recheck_at`.
-    pub(super) fn set(&self, failures: u32, recheck_at: Timestamp, recoveries: u32) {
-        self.failures.store(failures, Ordering::Relaxed);
-        self.recoveries.store(recoveries, Ordering::Relaxed);
-        self.recheck_at.store(recheck_at.as_micros(), Ordering::Relaxed);
-    }
-}
 
 /// A remembered answer, with the hints that move around it.
 #[derive(Debug)]
@@ -85,6 +32,8 @@ pub struct CachedAnswer {
     /// When the question was sent that this answers; the epoch when that was elsewhere or in an
     /// earlier life of the process. Not persisted.
     asked: Timestamp,
+    /// How steady the data were over the answers before this one; only of positive answers.
+    history: History,
     /// Hits since the answer was remembered, and half of those of the answer before it.
     hits: AtomicU32,
     /// Hits that the answer began with, and which prefetch does not count.
@@ -119,6 +68,7 @@ impl CachedAnswer {
             entry,
             group,
             asked: Timestamp::EPOCH,
+            history: History::FIRST,
             hits: AtomicU32::new(0),
             carried: AtomicU32::new(0),
             reported_hits: AtomicU16::new(0),
@@ -268,12 +218,23 @@ impl CachedAnswer {
     }
 
     /// Takes over from the answer that this one replaces: half of its hits, so that a name in use
-    /// counts as one, however short its TTL; and what was learned about its TTLs.
+    /// counts as one, however short its TTL; what was learned about its TTLs, and how steady its
+    /// data are.
     pub(super) fn inherit(&mut self, replaced: &Self, policy: &PrefetchPolicy) {
         self.resume(replaced.hits().div_ceil(2));
+        if self.entry.kind == Kind::Positive && replaced.entry.kind == Kind::Positive {
+            let is_same = fingerprint::of_data(&self.entry) == fingerprint::of_data(&replaced.entry);
+            self.history = replaced.history.next(if is_same { Succeeding::Same } else { Succeeding::Other });
+        }
         if self.entry.kind == replaced.entry.kind {
             self.succession = replaced.succession.next(&replaced.entry, &self.entry, policy);
         }
+    }
+
+    /// How steady the data were over the answers of upstreams so far.
+    #[must_use]
+    pub const fn history(&self) -> History {
+        self.history
     }
 
     /// The number of hits that the answer had when it was remembered, which prefetch does not
