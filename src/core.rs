@@ -11,6 +11,7 @@
 //! | [`decision`], [`refresh`] | what is done with a query, and when a name is asked for again |
 //! | [`matching`], [`classify`] | whether a response belongs to a query, and what kind of answer it is |
 //! | [`attempts`], [`budget`], [`pace`] | how upstreams are asked, and how often |
+//! | [`history`], [`reversal`] | how steady the data of a question are, and what follows when they go back |
 //! | [`health`], [`witness`], [`suffix`], [`trouble`] | how well upstreams answer, and whose fault trouble is |
 //! | [`upstream`], [`routes`], [`network`], [`policy`] | what the operator configured |
 //! | [`upstream_record`] | what is known of an upstream, as bytes |
@@ -33,6 +34,7 @@ pub mod entry;
 pub mod extended_error;
 pub mod fingerprint;
 pub mod health;
+pub mod history;
 pub mod hosts;
 pub mod key;
 pub mod labelled;
@@ -49,6 +51,7 @@ pub mod record;
 pub mod refresh;
 pub mod resolv_conf;
 pub mod restore;
+pub mod reversal;
 pub mod rewriting;
 pub mod rotation;
 pub mod routes;

@@ -25,11 +25,11 @@ mod test_bed;
 pub mod upstream;
 pub mod verdict;
 pub mod zone;
+pub mod zone_clock;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use tokio::time::Instant;
 
 use crate::telemetry::console;
 use fault::Incident;
@@ -38,6 +38,7 @@ use options::{DrillOptions, Output};
 use report::Report;
 use test_bed::TestBed;
 use verdict::Evidence;
+use zone_clock::ZoneClock;
 
 /// Runs a drill and prints its report; the exit code is 0 if all promises were kept, otherwise 1.
 ///
@@ -52,11 +53,11 @@ pub fn run(options: &DrillOptions) -> anyhow::Result<ExitCode> {
 
 async fn rehearse(options: &DrillOptions) -> anyhow::Result<ExitCode> {
     // Set up the test bed, and fill the cache first if the scenario needs a full one.
-    let zone_began = Instant::now();
-    let bed = TestBed::set_up(options, zone_began)?;
+    let clock = ZoneClock::new(options.scenario.renewal());
+    let bed = TestBed::set_up(options, &clock)?;
     let subject = options.target.map_or_else(|| "holdover".to_owned(), |target| target.address.to_string());
     console::remark(report::introduction(options, &subject));
-    let load = Load::new(options, zone_began);
+    let load = Load::new(options, clock);
     load.ask_subject(bed.subject());
     load.ask_upstream(bed.direct());
     match options.scenario.incident() {

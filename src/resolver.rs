@@ -10,7 +10,7 @@
 //! | [`ports`], [`tasks`], [`packets`], [`flight`], [`sharing`], [`loops`], [`pacing`] | nothing of this room |
 //! | [`flights`] | [`flight`], [`sharing`] |
 //! | [`recoveries`], [`hosts`], [`last_resort`], [`outage`], [`readiness`], [`vitals`] | nothing of this room |
-//! | [`watchlist`] | nothing of this room |
+//! | [`watchlist`], [`reversals`] | nothing of this room |
 //! | [`upstreams`], [`accusations`] | the rows above |
 //! | [`context`] | the rows above; it holds the parts that a resolution works with |
 //! | [`consultation`], [`resolution`], [`resolutions`], [`refreshes`], [`walks`] | the context |
@@ -50,6 +50,7 @@ pub mod recoveries;
 mod refreshes;
 mod resolution;
 mod resolutions;
+mod reversals;
 pub mod sharing;
 mod tasks;
 pub mod upstreams;
@@ -92,6 +93,7 @@ pub use ports::Ports;
 use ports::{PortFuture, SharedCache};
 use probing::Prober;
 use readiness::ReadyFlag;
+use reversals::GuardedChanges;
 use sharing::ClientSharing;
 use tasks::Tasks;
 use upstreams::Upstreams;
@@ -135,6 +137,7 @@ impl Resolver {
             sharing,
             packets: Packets::new(policy.budget),
             failures: Failures::default(),
+            reversals: GuardedChanges::new(policy.guard),
             watchlist: Watchlist::new(&policy.critical, memory.now()),
             shared_cache: OnceLock::new(),
             tasks: Tasks::default(),

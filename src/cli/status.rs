@@ -24,6 +24,7 @@ use crate::config::layer::Raw;
 use crate::config::quantity::{Bounds, Quantity};
 use crate::core::health::UpstreamState;
 use crate::core::labelled::Labelled;
+use crate::core::reversal::ReversalOutcome;
 use crate::telemetry::console;
 use crate::telemetry::reading::{
     CriticalReading, OutageReading, Reading, SharedCacheReading, StateFileReading, TroubleReading, UpstreamReading,
@@ -136,6 +137,9 @@ fn show(reading: &Reading) -> String {
     line(&mut out, "learned from", &origin_words(reading));
     line(&mut out, "packets", &packet_words(reading));
     client_lines(&mut out, reading);
+    if reading.reversals.get(ReversalOutcome::Doubted.label()).is_some_and(|doubted| *doubted > 0) {
+        line(&mut out, "reversals", &reversal_words(reading));
+    }
     line(&mut out, "state file", &reading.state_file.as_ref().map_or_else(|| "off".to_owned(), state_file_words));
     if let Some(cache) = &reading.shared_cache {
         line(&mut out, "shared cache", &shared_cache_words(cache));
@@ -256,6 +260,17 @@ fn origin_words(reading: &Reading) -> String {
     let learned = reading.answers_learned.iter().filter(|(_, count)| **count > 0);
     let learned: Vec<String> = learned.map(|(origin, count)| format!("{} {count}", origin.replace('_', " "))).collect();
     if learned.is_empty() { "nowhere yet".to_owned() } else { learned.join(", ") }
+}
+
+/// Says what became of answers that went back to the addresses from before a change.
+fn reversal_words(reading: &Reading) -> String {
+    let count = |outcome| count(&reading.reversals, outcome);
+    format!(
+        "{} answers went back after a change of addresses; {} refuted, {} believed",
+        count(ReversalOutcome::Doubted),
+        count(ReversalOutcome::Refuted),
+        count(ReversalOutcome::Believed)
+    )
 }
 
 fn packet_words(reading: &Reading) -> String {

@@ -53,6 +53,8 @@ pub const HOSTS_PATH: &str = "hosts.path";
 pub const STATE_PATH: &str = "state.path";
 /// Full name of the key `answers.rotate`.
 pub const ANSWERS_ROTATE: &str = "answers.rotate";
+/// Full name of the key `answers.failover_guard`.
+pub const ANSWERS_FAILOVER_GUARD: &str = "answers.failover_guard";
 /// Full name of the key `prefetch.enabled`.
 pub const PREFETCH_ENABLED: &str = "prefetch.enabled";
 /// Full name of the key `attempts.order`.
@@ -252,6 +254,16 @@ const PLAIN: &[PlainKey] = &[
         text: "Whether each answer begins with the next of the name's addresses, for clients that take \
                the first. The records are in the order of the upstream otherwise.",
         toml: "false",
+        allowed: || "true or false".to_owned(),
+        presence: Presence::Optional,
+    },
+    PlainKey {
+        key: ANSWERS_FAILOVER_GUARD,
+        text: "Whether an answer that goes back to the addresses from before a change, within 30 s of the \
+               change, is confirmed by other upstreams and over TCP before it is believed. Resolvers give \
+               old and new addresses in turns for a while after a failover. Names whose addresses take \
+               turns anyway are not concerned.",
+        toml: "true",
         allowed: || "true or false".to_owned(),
         presence: Presence::Optional,
     },

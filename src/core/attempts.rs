@@ -20,6 +20,7 @@
 //! | outcome of an attempt | what follows at once |
 //! |---|---|
 //! | positive answer | the end |
+//! | positive answer that is doubted | another primary is asked, then TCP, until the answer is confirmed (`doubts`) |
 //! | denial | the end, or the earlier server is asked whose answer counts more (`denials`) |
 //! | SERVFAIL, REFUSED, lame, malformed, marked stale | a primary not asked yet; else one again; else a fallback |
 //! | FORMERR, NOTIMP, BADVERS, nonsense, to OPT | the same upstream without OPT, instead of one planned send |
@@ -55,6 +56,7 @@ use super::upstream_query::Extension;
 
 mod choice;
 mod denials;
+mod doubts;
 mod ledger;
 mod plan;
 mod schedule;
@@ -63,7 +65,7 @@ mod timers;
 use choice::Choice;
 use denials::Sending;
 use ledger::{Attempt, AttemptStage, EndedBy, Ledger, SentFor};
-pub use plan::{AttemptId, Listed, Plan, Signatures, Step, Target, TruncatedAnswer};
+pub use plan::{AttemptId, Confirmed, Listed, Plan, Signatures, Step, Target, TruncatedAnswer};
 
 /// How long a send waits for which a limit on our own side left no room; longer each time, up to
 /// ten times as long.
@@ -285,6 +287,7 @@ impl Attempts {
             | Failure::Malformed
             | Failure::MarkedStale
             | Failure::Unvouched
+            | Failure::Unconfirmed
             | Failure::Timeout
             | Failure::NetworkError => self.go_elsewhere(now, &mut steps),
         }

@@ -68,6 +68,9 @@ labelled! {
         MarkedStale = "marked_stale",
         /// NODATA that no SOA vouches for, although a positive answer is remembered.
         Unvouched = "unvouched",
+        /// Addresses from before a change, which nobody has confirmed for long enough
+        /// ([`super::reversal`]).
+        Unconfirmed = "unconfirmed",
         /// No response came in time.
         Timeout = "timeout",
         /// The network reported an error: ICMP, a TCP reset, no route.
@@ -78,7 +81,8 @@ labelled! {
 }
 
 impl Failure {
-    /// The failures that a response can show; all other failures mean that there was no response.
+    /// The failures that a single response can show; all other failures mean that there was no
+    /// response, or that several contradict what is known.
     pub const OF_RESPONSES: [Self; 8] = [
         Self::ServFail,
         Self::Refused,
@@ -109,7 +113,8 @@ impl Failure {
             | Self::OtherRcode
             | Self::Malformed
             | Self::MarkedStale
-            | Self::Unvouched => ExtendedError::NoReachableAuthority,
+            | Self::Unvouched
+            | Self::Unconfirmed => ExtendedError::NoReachableAuthority,
             Self::Timeout | Self::NetworkError | Self::LocalLimit => ExtendedError::NetworkError,
         }
     }

@@ -99,6 +99,15 @@ pub enum AddressOrder {
     Rotated,
 }
 
+/// Whether an answer that goes back to the addresses from before a change is confirmed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailoverGuard {
+    /// Such an answer is confirmed ([`super::reversal`]).
+    On,
+    /// Such an answer is believed at once, like any other.
+    Off,
+}
+
 /// When a fresh answer in use is refreshed ahead of its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefetchPolicy {
@@ -219,6 +228,8 @@ pub struct Policy {
     pub ttl: TtlPolicy,
     /// The order of the address records in an answer.
     pub addresses: AddressOrder,
+    /// Whether answers that go back after a change are confirmed first.
+    pub guard: FailoverGuard,
     /// When answers are refreshed ahead of their expiry.
     pub prefetch: PrefetchPolicy,
     /// How a resolution spends its sends.

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::demand::Patience;
 use super::zone::{AddressType, ExpectedAnswer, Generation, ZoneQuestion};
+use super::zone_clock::{AddressAge, ZoneClock};
 use crate::core::classify;
 use crate::core::key::{Dnssec, Key};
 use crate::core::message::{self, Header, Records, Section};
@@ -34,7 +35,8 @@ pub enum LookupOutcome {
     Fresh,
     /// The right kind of answer, which is older than its TTL allows or carries EDE 3 or 19.
     Stale,
-    /// Another kind of answer than the zone has, such as NXDOMAIN for a name that exists.
+    /// Another kind of answer than the zone has, such as NXDOMAIN for a name that exists, or an
+    /// address that the name gave up for good.
     Wrong,
     /// SERVFAIL or another error, no response, or a closed port.
     Failed,
@@ -67,11 +69,12 @@ impl PreparedQuery {
     }
 
     /// Asks the resolver at this address, as often as the client's patience allows. `id` is the
-    /// message ID of the first attempt; generations are counted from `zone_began`.
-    pub async fn look_up(&self, resolver: SocketAddr, id: u16, zone_began: Instant) -> LookupOutcome {
+    /// message ID of the first attempt; the clock says how old the addresses are.
+    pub async fn look_up(&self, resolver: SocketAddr, id: u16, clock: &ZoneClock) -> LookupOutcome {
+        let asked = Instant::now();
         for attempt in 0..self.patience.attempts {
             if let Some(response) = self.attempt(resolver, id.wrapping_add(attempt)).await {
-                let outcome = self.classify_reply(&response, Generation::at(zone_began.elapsed()));
+                let outcome = self.classify_reply(&response, |address, ttl| clock.age(address, ttl, asked));
                 if outcome != LookupOutcome::Failed {
                     return outcome;
                 }
@@ -97,7 +100,8 @@ impl PreparedQuery {
     }
 
     /// Compares a response with the answer that the zone has for the question.
-    fn classify_reply(&self, response: &[u8], now: Generation) -> LookupOutcome {
+    /// `age` gives the age of an address with a TTL.
+    fn classify_reply(&self, response: &[u8], age: impl FnOnce(Generation, u32) -> AddressAge) -> LookupOutcome {
         let Ok(header) = Header::read(response) else { return LookupOutcome::Failed };
         let rcode = header.rcode();
         if rcode != NOERROR && rcode != NXDOMAIN {
@@ -106,7 +110,11 @@ impl PreparedQuery {
         let address = last_address(response, self.question.rtype);
         let is_old = match (&self.question.expected, address) {
             (ExpectedAnswer::Address { ttl, .. }, Some(generation)) if rcode == NOERROR => {
-                generation.is_older_than(*ttl, now)
+                match age(generation, *ttl) {
+                    AddressAge::Valid => false,
+                    AddressAge::Old => true,
+                    AddressAge::Gone => return LookupOutcome::Wrong,
+                }
             }
             (ExpectedAnswer::NoData, None) if rcode == NOERROR => false,
             (ExpectedAnswer::NxDomain, None) if rcode == NXDOMAIN => false,
@@ -206,16 +214,22 @@ mod tests {
     #[test]
     fn replies_are_classified_by_kind_and_age() {
         let now = generation(100);
+        let age = |address: Generation, ttl| match address.is_older_than(ttl, now) {
+            _ if address == generation(7) => AddressAge::Gone,
+            true => AddressAge::Old,
+            false => AddressAge::Valid,
+        };
         let query = prepared("app0.drill.test");
-        let classify = |rcode, address, error| query.classify_reply(&response(&query, rcode, address, error), now);
+        let classify = |rcode, address, error| query.classify_reply(&response(&query, rcode, address, error), age);
         assert_eq!(classify(0, Some(now), None), LookupOutcome::Fresh);
         assert_eq!(classify(0, Some(generation(90)), None), LookupOutcome::Stale, "TTL 1, ten seconds old");
+        assert_eq!(classify(0, Some(generation(7)), None), LookupOutcome::Wrong, "given up for good");
         assert_eq!(classify(0, Some(now), Some(3)), LookupOutcome::Stale, "it carries EDE 3");
         assert_eq!(classify(3, None, None), LookupOutcome::Wrong);
         assert_eq!(classify(0, None, None), LookupOutcome::Wrong);
         assert_eq!(classify(2, None, Some(22)), LookupOutcome::Failed);
         let missing = prepared("app9.drill.test.svc.cluster.test");
-        let classify = |rcode, address, error| missing.classify_reply(&response(&missing, rcode, address, error), now);
+        let classify = |rcode, address, error| missing.classify_reply(&response(&missing, rcode, address, error), age);
         assert_eq!(classify(3, None, None), LookupOutcome::Fresh);
         assert_eq!(classify(3, None, Some(19)), LookupOutcome::Stale);
     }

@@ -15,6 +15,8 @@ use crate::core::upstream::Transport;
 pub enum Fate {
     /// The upstream answers at once.
     Answer,
+    /// The upstream answers at once, with the addresses from before the names moved.
+    Former,
     /// The packet is lost.
     Drop,
     /// The upstream answers after this delay.
@@ -63,6 +65,12 @@ const SEOUL_QUICK: f64 = 0.05;
 /// Time for which a flapping upstream fails, and for which it then works.
 const FLAP: Duration = Duration::from_secs(3);
 
+/// Time for which the upstream gives new addresses alone, before it gives old and new ones in
+/// turns: longer than the TTL of the names, so that each of them is seen to move.
+const FLIP_AFTER: Duration = Duration::from_secs(3);
+/// Answers that go back to the old addresses, per thousand.
+const FLIPPED_BACK: u32 = 500;
+
 /// Time after which the upstream gives up the dead name servers of a zone.
 const DEAD_ZONE_SERVFAIL: Duration = Duration::from_secs(3);
 /// Of a thousand cold names, so many take [`SLOWEST_AUTHORITY`].
@@ -100,6 +108,8 @@ impl Fault {
             Scenario::Nxdomain => Fate::Answer,
             Scenario::Flap if (into.as_millis() / FLAP.as_millis()).is_multiple_of(2) => Fate::Drop,
             Scenario::Flap => Fate::Answer,
+            Scenario::FlipBack if into >= FLIP_AFTER && packet.permille() < FLIPPED_BACK => Fate::Former,
+            Scenario::FlipBack => Fate::Answer,
             Scenario::Zone => dead_zone(packet),
             Scenario::Type if packet.rtype == Some(AddressType::Aaaa) => Fate::Drop,
             Scenario::Type => Fate::Answer,
@@ -280,5 +290,15 @@ mod tests {
     #[test]
     fn the_internal_upstream_is_late_now_and_then() {
         assert_eq!(shares(Scenario::Views, 5), (0, 10, 90));
+    }
+
+    #[test]
+    fn addresses_flip_back_once_they_were_seen_to_move() {
+        let fault = Fault { scenario: Scenario::FlipBack, length: Duration::from_secs(30), speed: 1.0 };
+        let former = |seconds| {
+            let fates = (0..1000).map(|random| fault.fate(Duration::from_secs(seconds), Packet::drawn(random)));
+            fates.filter(|fate| *fate == Fate::Former).count()
+        };
+        assert_eq!((former(0), former(2), former(3), former(29)), (0, 0, 500, 500));
     }
 }

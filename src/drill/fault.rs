@@ -5,8 +5,7 @@
 //! A new scenario is a new variant; the compiler then points at each question that is still open:
 //! here, what happens to a query in [`fate`](super::fate), and what is promised in
 //! [`promise`](super::promise). No other file of the drill has to change, unless queries meet a new
-//! fate, which `upstream` carries out, clients have a new demand, which `load` carries out, or a
-//! new kind of promise is made, which `verdict` measures.
+//! fate (`upstream`), clients a new demand (`load`), or a promise is of a new kind (`verdict`).
 //!
 //! | method | question |
 //! |---|---|
@@ -14,6 +13,7 @@
 //! | [`timeline`](Scenario::timeline) | How long is the fault? |
 //! | [`demand`](Scenario::demand) | What do clients ask for, and how often? |
 //! | [`name_servers`](Scenario::name_servers) | How many upstreams are there, and do they agree? |
+//! | [`renewal`](Scenario::renewal) | How often do addresses change? |
 //! | [`port`](Scenario::port) | Does the upstream's port stay open? |
 //! | [`incident`](Scenario::incident) | What happens besides the upstream's failure? |
 //! | [`expects`](Scenario::expects), in [`promise`](super::promise) | What is promised under the scenario? |
@@ -25,6 +25,7 @@ use clap::ValueEnum;
 
 use super::demand::{Demand, KnownNames, QuestionGroup};
 use super::zone::{AddressType, AppName, Domain, ZoneQuestion};
+use super::zone_clock::Renewal;
 
 /// Kind of outage; the docstrings of the variants are also the texts of `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
@@ -46,6 +47,8 @@ pub enum Scenario {
     Nxdomain,
     /// The upstream fails for 3 s and works for 3 s, in turn
     Flap,
+    /// All names move to other addresses, and the upstream then gives old and new ones in turns
+    FlipBack,
     /// Every packet to the upstream is lost, and halfway through the fault holdover is killed
     /// (SIGKILL) and started again
     Restart,
@@ -136,6 +139,7 @@ impl Scenario {
             Self::Slow => "slow",
             Self::Nxdomain => "nxdomain",
             Self::Flap => "flap",
+            Self::FlipBack => "flip-back",
             Self::Restart => "restart",
             Self::Zone => "zone",
             Self::Type => "type",
@@ -165,6 +169,10 @@ impl Scenario {
                 "the upstream resolver answers NXDOMAIN for a quarter of the names, and later for all of them"
             }
             Self::Flap => "the upstream resolver fails for 3 seconds and works for 3 seconds, in turn",
+            Self::FlipBack => {
+                "all names move to other addresses, and 3 seconds later the upstream resolver begins to give old and \
+                 new ones in turns, at random"
+            }
             Self::Restart => {
                 "every packet to the upstream resolver is lost, and halfway through holdover is killed and \
                  started again"
@@ -211,6 +219,8 @@ impl Scenario {
             | Self::SlowAuthority
             | Self::Views
             | Self::ColdLoss => Timeline::Shares { warm_up_percent: 25, fault_percent: 50 },
+            // Before it, each name has to be known as one whose address stays.
+            Self::FlipBack => Timeline::Shares { warm_up_percent: 45, fault_percent: 40 },
             // A moment of silence, and then time to see what follows from it.
             Self::LowRate => Timeline::Shares { warm_up_percent: 25, fault_percent: 10 },
             // Of 25 s the fault takes 7, in which all names expire, and 15.5 are left to become
@@ -236,8 +246,7 @@ impl Scenario {
             | Self::Type
             | Self::Seoul => Demand::USUAL,
             Self::Zone => Demand { known: KnownNames::PopularSomeInternal, ..Demand::USUAL },
-            // Each cold name costs a packet at least, so their rate is kept far below the packet
-            // budget.
+            // Each cold name costs a packet at least: their rate stays far below the packet budget.
             Self::SlowAuthority => Demand { cold_percent: 10, per_second_max: 500, ..Demand::USUAL },
             Self::Views => Demand {
                 known: KnownNames::PopularSomeInternal,
@@ -251,6 +260,8 @@ impl Scenario {
             Self::LowRate => {
                 Demand { known: KnownNames::Even { count: 10, ttl: 1 }, per_second_max: 1, ..Demand::USUAL }
             }
+            // So few names that each of them is refreshed as soon as it expires.
+            Self::FlipBack => Demand { known: KnownNames::Even { count: 20, ttl: 2 }, ..Demand::USUAL },
             // With a TTL of 6 s a healthy sidecar refreshes 67 of these names a second.
             Self::Recovery => {
                 Demand { known: KnownNames::Even { count: 400, ttl: 6 }, per_second_max: 500, ..Demand::USUAL }
@@ -275,6 +286,7 @@ impl Scenario {
             | Self::Slow
             | Self::Nxdomain
             | Self::Flap
+            | Self::FlipBack
             | Self::Restart
             | Self::SlowAuthority
             | Self::ColdLoss
@@ -298,6 +310,7 @@ impl Scenario {
             | Self::Slow
             | Self::Nxdomain
             | Self::Flap
+            | Self::FlipBack
             | Self::Restart
             | Self::Zone
             | Self::Type
@@ -306,6 +319,31 @@ impl Scenario {
             | Self::LowRate
             | Self::Recovery
             | Self::Seoul => NameServers::One,
+        }
+    }
+
+    /// How often the addresses of the zone change.
+    #[must_use]
+    pub const fn renewal(self) -> Renewal {
+        match self {
+            Self::FlipBack => Renewal::Once,
+            Self::Blackhole
+            | Self::Flood
+            | Self::Refused
+            | Self::Servfail
+            | Self::Loss
+            | Self::Slow
+            | Self::Nxdomain
+            | Self::Flap
+            | Self::Restart
+            | Self::Zone
+            | Self::Type
+            | Self::SlowAuthority
+            | Self::Views
+            | Self::ColdLoss
+            | Self::LowRate
+            | Self::Recovery
+            | Self::Seoul => Renewal::EverySecond,
         }
     }
 
@@ -321,6 +359,7 @@ impl Scenario {
             | Self::Slow
             | Self::Nxdomain
             | Self::Flap
+            | Self::FlipBack
             | Self::Restart
             | Self::Zone
             | Self::Type
@@ -346,6 +385,7 @@ impl Scenario {
             | Self::Slow
             | Self::Nxdomain
             | Self::Flap
+            | Self::FlipBack
             | Self::Zone
             | Self::Type
             | Self::SlowAuthority

@@ -23,6 +23,7 @@ use super::measure::{ClientResults, DrillPhase, Half, Moment};
 use super::options::DrillOptions;
 use super::promise::CacheBound;
 use super::zone::{self, AddressType, AppName, ZoneQuestion};
+use super::zone_clock::ZoneClock;
 use crate::config::limits;
 use crate::config::settings::Settings;
 use crate::core::key::{Dnssec, Key};
@@ -146,7 +147,7 @@ pub(super) async fn fill(options: &DrillOptions, resolver: SocketAddr) -> std::i
 pub(super) async fn ask_for_critical(
     options: &DrillOptions,
     resolver: SocketAddr,
-    zone_began: Instant,
+    clock: &ZoneClock,
     fault: Duration,
 ) -> ClientResults {
     // Only holdover has critical names, so another resolver is not asked. The flood lasts until
@@ -170,7 +171,7 @@ pub(super) async fn ask_for_critical(
             break;
         }
         let id = u16::try_from(nth % 60_000).unwrap_or_default();
-        let outcome = query.look_up(resolver, id, zone_began).await;
+        let outcome = query.look_up(resolver, id, clock).await;
         let moment = Moment { phase: DrillPhase::Fault, half: Half::First, into: began.elapsed() };
         results.add(moment, QuestionGroup::Known, outcome, due.elapsed());
     }

@@ -25,6 +25,7 @@ use super::options::{DrillOptions, Output};
 use super::report::{self, ProgressLine};
 use super::restart::Downtime;
 use super::zone::ZoneQuestion;
+use super::zone_clock::ZoneClock;
 use crate::core::upstream_query::Extension;
 use crate::telemetry::console;
 
@@ -48,7 +49,7 @@ pub(super) struct Load {
     next_cold: Cell<usize>,
     /// Seed of the drill, on which the cold names depend.
     seed: u64,
-    zone_began: Instant,
+    clock: ZoneClock,
     results: Rc<RefCell<ByGroup<ClientResults>>>,
     /// Time in which the resolver under test was not listening.
     downtime: Rc<Cell<Option<Downtime>>>,
@@ -112,7 +113,7 @@ struct DueLookup {
 
 impl Load {
     /// Prepares all queries; no group asks a resolver yet.
-    pub(super) fn new(options: &DrillOptions, zone_began: Instant) -> Self {
+    pub(super) fn new(options: &DrillOptions, clock: ZoneClock) -> Self {
         let prepare = |(position, question): (usize, ZoneQuestion)| {
             // Many clients send no EDNS, so every other question goes without it.
             let extension = if position.is_multiple_of(2) { Extension::Edns } else { Extension::Plain };
@@ -139,7 +140,7 @@ impl Load {
             weights,
             next_cold: Cell::default(),
             seed: options.seed,
-            zone_began,
+            clock,
             results: Rc::default(),
             downtime: Rc::default(),
             random: RefCell::new(StdRng::seed_from_u64(options.seed)),
@@ -147,9 +148,9 @@ impl Load {
         }
     }
 
-    /// Moment from which generations are counted.
-    pub(super) const fn zone_began(&self) -> Instant {
-        self.zone_began
+    /// Clock of the zone.
+    pub(super) const fn clock(&self) -> &ZoneClock {
+        &self.clock
     }
 
     /// Lets clients ask the resolver under test, which listens on this address.
@@ -172,15 +173,15 @@ impl Load {
     pub(super) async fn prime(&self) {
         let resolvers: Vec<SocketAddr> =
             ClientGroup::ALL.into_iter().filter_map(|group| self.resolvers.get(group).get()).collect();
-        let zone_began = self.zone_began;
+        let clock = &self.clock;
         let prime = async {
             let mut pace = tokio::time::interval(Duration::from_secs(1) / PRIME_PER_SECOND);
             let mut lookups = JoinSet::new();
             for query in self.names.iter().flatten() {
                 pace.tick().await;
                 for resolver in resolvers.iter().copied() {
-                    let query = Rc::clone(query);
-                    lookups.spawn_local(async move { query.look_up(resolver, 1, zone_began).await });
+                    let (query, clock) = (Rc::clone(query), clock.clone());
+                    lookups.spawn_local(async move { query.look_up(resolver, 1, &clock).await });
                 }
             }
             while lookups.join_next().await.is_some() {}
@@ -264,8 +265,8 @@ impl Load {
         if lookups.len() >= OUTSTANDING_MAX {
             return count(LookupOutcome::Failed);
         }
-        let (query, zone_began) = (Rc::clone(&lookup.query), self.zone_began);
-        lookups.spawn_local(async move { count(query.look_up(resolver, id, zone_began).await) });
+        let (query, clock) = (Rc::clone(&lookup.query), self.clock.clone());
+        lookups.spawn_local(async move { count(query.look_up(resolver, id, &clock).await) });
     }
 
     /// Notes when the resolver under test was not listening; queries of that time count apart.

@@ -20,6 +20,7 @@ use super::restart::Downtime;
 use super::test_bed::TestBed;
 use super::upstream::ActiveFault;
 use super::verdict::OutageCounts;
+use super::zone_clock::ZoneClock;
 
 /// How often the packets at the upstreams are counted, [`COUNTS_PER_SECOND`] times a second.
 const COUNT_EVERY: Duration = Duration::from_millis(100);
@@ -123,6 +124,7 @@ async fn cause_fault(options: &DrillOptions, bed: &TestBed, load: &Load, began: 
     let phases = options.phases();
     tokio::time::sleep_until(began + phases.warm_up).await;
     let fault = Fault { scenario: options.scenario, length: phases.fault, speed: options.speed };
+    load.clock().move_names();
     bed.set_fault(Some(ActiveFault { fault, began: Instant::now() }));
     let heal = began + phases.until_heal();
     match options.scenario.incident() {
@@ -137,7 +139,7 @@ async fn cause_fault(options: &DrillOptions, bed: &TestBed, load: &Load, began: 
             Ok(Caused { back_after, ..Caused::default() })
         }
         Incident::Flood => {
-            let flooded = flood_until_heal(options, bed, load.zone_began()).await;
+            let flooded = flood_until_heal(options, bed, load.clock()).await;
             heal_at(heal, bed).await;
             let (flood, results) = flooded?;
             let flood = Some(finish_flood(flood, results, bed).await?);
@@ -170,7 +172,7 @@ async fn restart(bed: &TestBed, load: &Load) -> Option<Duration> {
 async fn flood_until_heal(
     options: &DrillOptions,
     bed: &TestBed,
-    zone_began: Instant,
+    clock: &ZoneClock,
 ) -> io::Result<(Flood, FloodResults)> {
     let resident_before = flood::resident();
     let entries_before = bed.entries();
@@ -184,7 +186,7 @@ async fn flood_until_heal(
     };
     // Measuring memory never ends by itself: the critical names decide when it is over.
     let critical = tokio::select! {
-        critical = flood::ask_for_critical(options, bed.subject(), zone_began, options.phases().fault) => critical,
+        critical = flood::ask_for_critical(options, bed.subject(), clock, options.phases().fault) => critical,
         () = measure_memory => ClientResults::default(),
     };
     flood.end();

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::demand::{QuestionGroup, RESOLVED_WITHIN};
 use super::fault::Scenario;
 use super::measure::{Half, IN_TIME, SETTLED};
+use super::zone_clock::MOVE_GRACE;
 use crate::config::limits;
 
 /// A promise with its bound.
@@ -74,6 +75,8 @@ pub enum Promise {
         /// The groups of these names.
         groups: [QuestionGroup; 2],
     },
+    /// No client gets an address from before the names moved, once it has expired.
+    NoneGoesBack,
     /// The sidecar announces no outage of its upstream.
     NoOutage {
         /// The time in which none is announced.
@@ -194,6 +197,8 @@ pub const NONE_STALE_OF_KNOWN_NAMES: Promise = Promise::NoneStaleOfOthers { ques
 /// quicker.
 pub const NO_INTERNAL_NAME_DENIED: Promise =
     Promise::NoneDenied { groups: [QuestionGroup::Affected, QuestionGroup::Cold] };
+/// Names that have moved stay where they are, whatever the upstream says now and then.
+pub const NONE_GOES_BACK: Promise = Promise::NoneGoesBack;
 /// Trouble of one zone, one type or a few names is no outage of the upstream.
 pub const NO_OUTAGE: Promise = Promise::NoOutage { when: OutageSpan::WholeRun };
 /// An outage that is over is not announced.
@@ -262,6 +267,7 @@ impl Scenario {
             Self::Type => {
                 vec![NONE_STALE_OF_OTHER_TYPES, LOST_TYPE_IN_TIME, KNOWN_NAMES_IN_TIME, NO_OUTAGE, WITHIN_PACKET_BUDGET]
             }
+            Self::FlipBack => vec![NONE_GOES_BACK, KNOWN_NAMES_IN_TIME, NO_OUTAGE, WITHIN_PACKET_BUDGET],
             Self::SlowAuthority => vec![
                 COLD_NAMES_RESOLVE,
                 NONE_STALE_OF_KNOWN_NAMES,
@@ -315,6 +321,10 @@ impl Promise {
                 format!("during the fault and after it all queries are answered within {in_time} ms")
             }
             Self::NoneStaleOfOthers { questions } => format!("no stale answer for {questions}"),
+            Self::NoneGoesBack => format!(
+                "no client gets an address from before the move later than {} s after its TTL",
+                MOVE_GRACE.as_secs()
+            ),
             Self::NoneDenied { .. } => "no internal name is denied".to_owned(),
             Self::NoOutage { when: OutageSpan::WholeRun } => "no outage is announced".to_owned(),
             Self::NoOutage { when: OutageSpan::AfterHeal } => "no outage is announced after the heal".to_owned(),
@@ -434,6 +444,17 @@ mod tests {
             promises(Scenario::Views),
             "no internal name is denied\n\
              during the fault at least 100 % of all unknown names are resolved within 5 s\n\
+             during the fault at least 99.99 % of all queries for known names are answered within 250 ms\n\
+             no outage is announced\n\
+             at most 900 packets a second upstream"
+        );
+    }
+
+    #[test]
+    fn names_that_have_moved_are_promised_to_stay() {
+        assert_eq!(
+            promises(Scenario::FlipBack),
+            "no client gets an address from before the move later than 1 s after its TTL\n\
              during the fault at least 99.99 % of all queries for known names are answered within 250 ms\n\
              no outage is announced\n\
              at most 900 packets a second upstream"

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::fault::{Incident, NameServers};
 use super::flood;
@@ -19,6 +18,7 @@ use super::options::{DrillOptions, OtherResolver};
 use super::restart::ChildSidecar;
 use super::sidecar::Sidecar;
 use super::upstream::{ActiveFault, FaultyUpstream, View};
+use super::zone_clock::ZoneClock;
 use crate::telemetry::console;
 
 /// Distinguishes the random numbers of the upstream that clients ask directly from those of the one
@@ -53,17 +53,17 @@ enum Subject {
 
 impl TestBed {
     /// Starts the upstreams and, unless another resolver is tested, the sidecar.
-    pub(super) fn set_up(options: &DrillOptions, zone_began: Instant) -> anyhow::Result<Self> {
+    pub(super) fn set_up(options: &DrillOptions, clock: &ZoneClock) -> anyhow::Result<Self> {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let listen = options.target.map_or(loopback, |target| target.upstream);
-        let behind = FaultyUpstream::start(listen, View::Internal, zone_began, options.seed)
+        let behind = FaultyUpstream::start(listen, View::Internal, clock.clone(), options.seed)
             .with_context(|| format!("cannot start the upstream on {listen}"))?;
-        let direct = FaultyUpstream::start(loopback, View::Internal, zone_began, options.seed ^ DIRECT_SEED)
+        let direct = FaultyUpstream::start(loopback, View::Internal, clock.clone(), options.seed ^ DIRECT_SEED)
             .context("cannot start the upstream that clients ask directly")?;
         let public = match options.scenario.name_servers() {
             NameServers::One => None,
             NameServers::InternalAndPublic => Some(
-                FaultyUpstream::start(loopback, View::Public, zone_began, options.seed)
+                FaultyUpstream::start(loopback, View::Public, clock.clone(), options.seed)
                     .context("cannot start the second upstream")?,
             ),
         };

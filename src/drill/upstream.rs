@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use super::fate::{Fate, Fault, Packet};
 use super::fault::Port;
 use super::zone::{self, AddressType, AppName, Domain, ExpectedAnswer, Generation, NEGATIVE_TTL};
+use super::zone_clock::ZoneClock;
 use crate::core::upstream::Transport;
 
 /// Time for which a TCP connection may be idle.
@@ -61,7 +62,7 @@ pub enum View {
 /// State that the drill and the server's handlers share.
 struct ServerState {
     view: View,
-    zone_began: Instant,
+    clock: ZoneClock,
     fault: Mutex<Option<ActiveFault>>,
     received: AtomicU64,
     /// State of the random number generator.
@@ -77,16 +78,16 @@ pub struct FaultyUpstream {
 
 impl FaultyUpstream {
     /// Starts an upstream with this view in a thread of its own; with port 0 it listens on a free
-    /// port. Generations are counted from `zone_began`.
+    /// port. The clock says which addresses are valid.
     ///
     /// # Errors
     /// The upstream cannot listen on the address, or its thread cannot be started.
-    pub fn start(address: SocketAddr, view: View, zone_began: Instant, seed: u64) -> io::Result<Self> {
+    pub fn start(address: SocketAddr, view: View, clock: ZoneClock, seed: u64) -> io::Result<Self> {
         let (udp, tcp) = bind_both(address)?;
         let address = udp.local_addr()?;
         let state = Arc::new(ServerState {
             view,
-            zone_began,
+            clock,
             fault: Mutex::new(None),
             received: AtomicU64::new(0),
             random: AtomicU64::new(seed | 1),
@@ -204,7 +205,11 @@ impl Handler {
 
     /// The response of the zone to a question at this moment.
     fn records(&self, name: &Name, rtype: RecordType) -> ZoneResponse {
-        let generation = Generation::at(self.0.zone_began.elapsed());
+        Self::records_of(self.0.clock.generation(), name, rtype)
+    }
+
+    /// The response of the zone to a question, with the addresses of this generation.
+    fn records_of(generation: Generation, name: &Name, rtype: RecordType) -> ZoneResponse {
         let Some(wanted) = address_type(rtype) else { return ZoneResponse::negative(ResponseCode::NoError) };
         match zone::expected_answer(&name.to_ascii(), wanted) {
             ExpectedAnswer::NoData => ZoneResponse::negative(ResponseCode::NoError),
@@ -281,6 +286,7 @@ impl RequestHandler for Handler {
         let ZoneResponse { code, answers, authorities } = match self.fate(&name.to_ascii(), rtype, transport) {
             Fate::Drop => return nothing(),
             Fate::Answer => self.records(&name, rtype),
+            Fate::Former => Self::records_of(ZoneClock::former(), &name, rtype),
             Fate::Delay(delay) => {
                 tokio::time::sleep(delay).await;
                 self.records(&name, rtype)

@@ -105,6 +105,7 @@ fn measure(promise: Promise, evidence: &Evidence<'_>) -> Option<Measurement> {
         Promise::AffectedInTime { percent, .. } => affected_in_time(percent, evidence.with),
         Promise::AllInTime => Some(all_in_time(evidence.with)),
         Promise::NoneStaleOfOthers { .. } => Some(none_stale(evidence.with)),
+        Promise::NoneGoesBack => Some(none_goes_back(evidence.with)),
         Promise::NoneDenied { groups } => Some(none_denied(groups, evidence.with)),
         Promise::NoOutage { when } => evidence.outages.map(|outages| no_outage(when, outages)),
         Promise::ColdNamesResolve { part, percent } => cold_names_resolve(part, percent, evidence.with),
@@ -192,6 +193,13 @@ fn none_denied(groups: [QuestionGroup; 2], results: &ClientResults) -> Measureme
     let sum = |count| groups.iter().map(|group| in_all_phases(results, *group, count)).sum::<u64>();
     let (denied, queries) = (sum(|counts| counts.wrong), sum(|counts| counts.queries));
     Measurement { text: format!("{denied} of {queries}"), kept: denied == 0 && queries > 0 }
+}
+
+/// An address that was given up counts as a wrong answer.
+fn none_goes_back(results: &ClientResults) -> Measurement {
+    let [back, queries] = [|counts: &PhaseCounts| counts.wrong, |counts: &PhaseCounts| counts.queries]
+        .map(|count| in_all_phases(results, QuestionGroup::Known, count));
+    Measurement { text: format!("{back} of {queries}"), kept: back == 0 && queries > 0 }
 }
 
 fn no_outage(when: OutageSpan, outages: OutageCounts) -> Measurement {
@@ -325,6 +333,14 @@ mod tests {
     /// Whether each promise of a scenario was kept.
     fn kept(scenario: Scenario, evidence: &Evidence<'_>) -> Vec<bool> {
         verdict(&scenario.expects(CACHE), evidence).iter().map(|check| check.kept).collect()
+    }
+
+    #[test]
+    fn one_client_that_gets_an_address_that_was_given_up_breaks_the_promise() {
+        let good = results(&[(LookupOutcome::Fresh, 1), (LookupOutcome::Stale, 1)]);
+        assert_eq!(kept(Scenario::FlipBack, &evidence(&good)), [true; 4]);
+        let back = results(&[(LookupOutcome::Fresh, 1), (LookupOutcome::Wrong, 1)]);
+        assert!(!kept(Scenario::FlipBack, &evidence(&back))[0]);
     }
 
     #[test]

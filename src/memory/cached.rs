@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, O
 
 pub use super::failure_note::FailureNote;
 use super::origin::Origin;
-use crate::core::classify::Failure;
+use crate::core::classify::{Failure, Kind};
 use crate::core::entry::Entry;
+use crate::core::fingerprint;
+use crate::core::history::{History, Succeeding};
 use crate::core::key::Key;
 use crate::core::nearest;
 use crate::core::policy::PrefetchPolicy;
@@ -31,6 +33,8 @@ pub struct CachedAnswer {
     /// When the question was sent that this answers; the epoch when that was elsewhere or in an
     /// earlier life of the process. Not persisted.
     asked: Timestamp,
+    /// How steady the data were over the answers before this one; only of positive answers.
+    history: History,
     /// Hits since the answer was remembered, and half of those of the answer before it.
     hits: AtomicU32,
     /// Hits that the answer began with, and which prefetch does not count.
@@ -69,6 +73,7 @@ impl CachedAnswer {
             entry,
             group,
             asked: Timestamp::EPOCH,
+            history: History::FIRST,
             hits: AtomicU32::new(0),
             carried: AtomicU32::new(0),
             reported_hits: AtomicU16::new(0),
@@ -251,12 +256,23 @@ impl CachedAnswer {
     }
 
     /// Takes over from the answer that this one replaces: half of its hits, so that a name in use
-    /// counts as one, however short its TTL; and what was learned about its TTLs.
+    /// counts as one, however short its TTL; what was learned about its TTLs, and how steady its
+    /// data are.
     pub(super) fn inherit(&mut self, replaced: &Self, policy: &PrefetchPolicy) {
         self.resume(replaced.hits().div_ceil(2));
+        if self.entry.kind == Kind::Positive && replaced.entry.kind == Kind::Positive {
+            let is_same = fingerprint::of_data(&self.entry) == fingerprint::of_data(&replaced.entry);
+            self.history = replaced.history.next(if is_same { Succeeding::Same } else { Succeeding::Other });
+        }
         if self.entry.kind == replaced.entry.kind {
             self.succession = replaced.succession.next(&replaced.entry, &self.entry, policy);
         }
+    }
+
+    /// How steady the data were over the answers of upstreams so far.
+    #[must_use]
+    pub const fn history(&self) -> History {
+        self.history
     }
 
     /// The number of hits that the answer had when it was remembered, which prefetch does not

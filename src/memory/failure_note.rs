@@ -1,5 +1,8 @@
-//! The note of a failed resolution, which lies beside a remembered answer or failure and says when
-//! the name may be asked for again.
+//! The note of a failed resolution, which lies beside the answer or failure of its name: when the
+//! name may be asked for again.
+//!
+//! Threads read and write it without a lock. Each of its parts may be read a moment late, which
+//! costs one question more or a second of waiting.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -11,6 +11,7 @@ use super::flights::Flights;
 use super::packets::Packets;
 use super::ports::{Ports, SharedCache};
 use super::recoveries::{Recovery, suffix_of};
+use super::reversals::GuardedChanges;
 use super::sharing::ClientSharing;
 use super::tasks::Tasks;
 use super::upstreams::Upstreams;
@@ -40,6 +41,7 @@ pub(super) struct Context {
     /// Responses of upstreams that were no answer.
     pub(super) failures: Failures,
     pub(super) watchlist: Watchlist,
+    pub(super) reversals: GuardedChanges,
     pub(super) ports: Ports,
     /// Empty until [`super::Resolver::share`] is called, which may be after the start.
     pub(super) shared_cache: OnceLock<Arc<dyn SharedCache>>,

@@ -74,6 +74,7 @@ pub(super) fn read(context: &Context, outages: &Outages, critical: &[Critical], 
         critical: critical.iter().map(|critical| show_critical(critical, now)).collect(),
         resolutions_in_flight: u64::try_from(context.flights.len()).unwrap_or(u64::MAX),
         queries_shed: context.sharing.shed().by_label(),
+        reversals: context.reversals.outcomes().by_label(),
         top_clients: top_clients(context, now),
         ..Reading::default()
     }

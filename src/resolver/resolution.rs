@@ -7,6 +7,7 @@
 //! dropped.
 
 mod hearing;
+mod taking;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -25,7 +26,7 @@ use crate::core::attempts::{AttemptId, Attempts, Plan, Step, Target, TruncatedAn
 use crate::core::budget::{Class, PacketClaim};
 use crate::core::classify::{self, Failure, Kind, Verdict};
 use crate::core::decision::Availability;
-use crate::core::entry::{Entry, Keep, Remembered};
+use crate::core::entry::{Entry, Remembered};
 use crate::core::extended_error;
 use crate::core::health::{AttemptOutcome, UpstreamState};
 use crate::core::key::Key;
@@ -33,7 +34,7 @@ use crate::core::refresh;
 use crate::core::time::Timestamp;
 use crate::core::upstream::{Endpoint, GroupId, UpstreamId};
 use crate::core::upstream_query::{self, Extension};
-use crate::memory::cached::{CachedAnswer, ResolutionFailure};
+use crate::memory::cached::ResolutionFailure;
 
 /// The result of one attempt.
 type Returned = (AttemptId, Result<Vec<u8>, TransportError>);
@@ -55,6 +56,8 @@ pub(super) struct Resolution {
     denials: Vec<Denial>,
     /// When the question was sent whose denial was taken.
     denied: Option<Timestamp>,
+    /// The first answer that goes back to what was known before a change.
+    doubted: Option<DoubtedAnswer>,
     /// Raw extended errors of the latest unusable response.
     extended_errors: Box<[u8]>,
     note: Note,
@@ -70,6 +73,12 @@ struct Denial {
     attempt: AttemptId,
     response: Vec<u8>,
     verdict: Verdict,
+}
+
+/// A positive answer that others have to confirm.
+struct DoubtedAnswer {
+    attempt: AttemptId,
+    remembered: Remembered,
 }
 
 /// Whether the failure of a resolution is to be noted.
@@ -113,6 +122,7 @@ impl Resolution {
             last_resort: LastResort::default(),
             denials: Vec::new(),
             denied: None,
+            doubted: None,
             extended_errors: Box::default(),
             note: Note::Due,
             consultation: Consultation::default(),
@@ -174,6 +184,11 @@ impl Resolution {
                 }
                 // Clients have the denial that was taken, and no earlier server contradicted it.
                 Step::End(_) if self.denied.is_some() => return Flow::Over,
+                // What has come is doubted, and nobody contradicts it.
+                Step::GiveUp(_) | Step::End(_) if self.doubted.is_some() => {
+                    self.conclude_doubt();
+                    return Flow::Over;
+                }
                 // In a flood of new names nothing lingers for a late answer.
                 Step::GiveUp(failure) if self.context.flights.is_crowded() => {
                     self.fail(failure, Progress::Ended).await;
@@ -295,6 +310,9 @@ impl Resolution {
         let (verdict, remembered) = self.judge(&response);
         let theirs = self.note_extension(attempt, &response, verdict, now);
         match (verdict, remembered) {
+            (Verdict::Positive { .. }, Some(remembered)) if self.doubts(&remembered) => {
+                Some(self.take_doubted(attempt, remembered))
+            }
             (Verdict::Positive { .. }, Some(remembered)) => {
                 // First comes what the answer says about the upstream.
                 if let Some(Step::Report(upstream, outcome)) = self.attempts.answered(attempt, now) {
@@ -337,42 +355,6 @@ impl Resolution {
     fn unusable_response(&mut self, attempt: AttemptId, failure: Failure, theirs: Extension) -> Vec<Step> {
         self.context.failures.count(failure);
         self.attempts.failed_response(attempt, failure, theirs, self.context.now())
-    }
-
-    /// Takes a denial that now counts. The resolution goes on unseen for the answer of an earlier
-    /// server: a client that asks from now on gets what is remembered, or starts another one.
-    fn take_denial(&mut self, attempt: AttemptId) -> Flow {
-        let Some(found) = self.denials.iter().position(|denial| denial.attempt == attempt) else { return Flow::Over };
-        let Denial { response, verdict, .. } = self.denials.swap_remove(found);
-        let Ok(remembered) = self.read(&response, verdict) else { return Flow::Over };
-        let asked = self.attempts.sent_at(attempt).unwrap_or_else(|| self.context.now());
-        self.denied = Some(asked);
-        self.answer(attempt, remembered, asked);
-        if self.context.flights.is_crowded() {
-            return Flow::Over;
-        }
-        self.guard.release();
-        Flow::On
-    }
-
-    /// Remembers an answer to the question that was sent at `asked`, and reports what counts now to
-    /// all waiting clients.
-    fn answer(&mut self, attempt: AttemptId, remembered: Remembered, asked: Timestamp) {
-        let context = &self.context;
-        let now = context.now();
-        if let Some(target) = self.attempts.target(attempt).filter(|_| self.attempts.suggests_plain(attempt)) {
-            context.upstreams.note_plain(target.upstream, &self.key, now);
-        }
-        let replaces = context.memory.find_answer(&self.key, now).is_some();
-        let cached = match remembered.keep {
-            // An answer with TTL 0 is not kept, unless the name had a TTL before: then the older
-            // answer must not come back in an outage, nor may the name be left with nothing.
-            Keep::No if !replaces => Arc::new(CachedAnswer::new(&self.key, remembered.entry, self.group)),
-            Keep::Yes | Keep::No => context.memory.insert(&self.key, remembered.entry, asked),
-        };
-        context.memory.clear_failure(&self.key);
-        context.note_answer(&self.key, self.group, now);
-        self.guard.flight.report(Progress::Answered(cached));
     }
 
     /// Notes once that the resolution failed.

@@ -12,6 +12,7 @@ mod admin;
 mod critical;
 mod hosts;
 mod process;
+mod reversals;
 #[cfg(feature = "shared-cache")]
 mod shared_cache;
 mod state_file;
@@ -28,6 +29,7 @@ pub use process::{
     AddressMissing, CapacityShrunk, ConfigurationDoubtful, Draining, Listening, LogLinesDropped, Ready, SocketsLacking,
     Stopped, TaskRestarted, ThreadPanicked, ThreadRestarted,
 };
+pub use reversals::{ReversalBelieved, ReversalRefuted};
 #[cfg(feature = "shared-cache")]
 pub use shared_cache::{
     SharedCacheBack, SharedCacheFilesKept, SharedCacheFilesRenewed, SharedCacheFilled, SharedCacheIgnoredEntries,

@@ -125,6 +125,10 @@ metrics! {
     "queries_shed" Counter Count ["place"]
         "Queries that lost a place so that other clients had their share, by the place: arrival, waiting, resolution."
         |own| by("place", &own.queries_shed);
+    "reversals" Counter Count ["outcome"]
+        "Answers that went back to the addresses from before a change, by what became of them: doubted ones are \
+         confirmed first, and then some are refuted or believed."
+        |own| by("outcome", &own.reversals);
     "client_resolutions" Gauge Count ["client"]
         "Resolutions in flight for a client, for the five clients at most for which most is under way."
         |own| own.top_clients.iter().map(|own| labelled("client", &own.client, own.resolutions)).collect();

@@ -68,6 +68,10 @@ pub struct Reading {
     /// SERVFAIL.
     #[serde(default)]
     pub queries_shed: BTreeMap<String, u64>,
+    /// Number of answers that went back to the addresses from before a change, by what became of
+    /// them: `doubted` (and confirmation was asked for), `refuted`, `believed`.
+    #[serde(default)]
+    pub reversals: BTreeMap<String, u64>,
     /// What was made smaller at the start, because it did not fit into the limits of the process.
     #[serde(default)]
     pub shrunk: Vec<ShrunkReading>,
@@ -346,6 +350,11 @@ pub(crate) mod testing {
             }],
             upstream_sockets_lacking: 2,
             queries_shed: BTreeMap::from([("resolution".to_owned(), 17)]),
+            reversals: BTreeMap::from([
+                ("doubted".to_owned(), 6),
+                ("refuted".to_owned(), 4),
+                ("believed".to_owned(), 1),
+            ]),
             top_clients: vec![ClientReading {
                 client: "10.1.2.3".to_owned(),
                 resolutions: 812,

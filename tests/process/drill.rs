@@ -311,8 +311,8 @@ fn wrong_usage_ends_with_64_and_one_message() {
         ),
         (
             &["--scenario", "earthquake"],
-            "blackhole, flood, refused, servfail, loss, slow, nxdomain, flap, restart, zone, type, slow-authority, \
-             views, cold-loss, low-rate, recovery, seoul",
+            "blackhole, flood, refused, servfail, loss, slow, nxdomain, flap, flip-back, restart, zone, type, \
+             slow-authority, views, cold-loss, low-rate, recovery, seoul",
         ),
     ];
     for (arguments, told) in cases {

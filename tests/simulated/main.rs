@@ -12,6 +12,7 @@
 )]
 
 mod allocations;
+mod failover;
 mod fleet;
 mod flood;
 mod forging;

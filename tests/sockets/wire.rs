@@ -19,7 +19,7 @@ use crate::support::frames::blocking::{read_frame, write_frame};
 use crate::support::messages::*;
 use crate::support::sidecar::Sidecar;
 use crate::support::upstream::{Reaction, Upstream, Via};
-use crate::support::waiting::eventually;
+use crate::support::waiting::{PATIENCE, eventually};
 
 /// The default settings with this upstream.
 fn settings(upstream: &Upstream) -> Settings {

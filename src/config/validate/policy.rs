@@ -8,8 +8,8 @@ use crate::config::keys;
 use crate::config::layer::Raw;
 use crate::config::limits;
 use crate::core::policy::{
-    AddressOrder, AskingOrder, AttemptPolicy, BudgetPolicy, CachePolicy, HealthPolicy, InFlightPolicy, Policy,
-    PrefetchPolicy, TtlPolicy,
+    AddressOrder, AskingOrder, AttemptPolicy, BudgetPolicy, CachePolicy, FailoverGuard, HealthPolicy, InFlightPolicy,
+    Policy, PrefetchPolicy, TtlPolicy,
 };
 
 const ORDERS: [(&str, AskingOrder); 2] = [("listed", AskingOrder::Listed), ("fastest", AskingOrder::Fastest)];
@@ -24,6 +24,11 @@ impl Validator<'_> {
                 AddressOrder::Rotated
             } else {
                 AddressOrder::Kept
+            },
+            guard: if self.switch(keys::ANSWERS_FAILOVER_GUARD).unwrap_or(true) {
+                FailoverGuard::On
+            } else {
+                FailoverGuard::Off
             },
             prefetch: self.prefetch(),
             attempts: self.attempts(),

@@ -10,7 +10,7 @@
 //!
 //! An earlier server has *really failed* when it was asked, is not going to be asked again, and
 //! each of its attempts has ended without an answer or is older than its patience. One that brought
-//! a truncated answer has not.
+//! a truncated answer, or one that is doubted, has not.
 
 use super::choice::Choice;
 use super::ledger::EndedBy;
@@ -54,7 +54,8 @@ fn fails_at(elder: &Listed, choice: &Choice<'_>, sending: Sending) -> Option<Tim
         Sending::Goes => choice.will_be_asked(elder.upstream),
         Sending::Ended => false,
     };
-    if goes_on || ledger.asked(elder.upstream, 1) == 0 || ledger.met(elder.upstream, EndedBy::Truncation) {
+    let has_data = ledger.met(elder.upstream, EndedBy::Truncation) || ledger.met(elder.upstream, EndedBy::Doubt);
+    if goes_on || ledger.asked(elder.upstream, 1) == 0 || has_data {
         return None;
     }
     let last = ledger.last_under_way(elder.upstream);

@@ -44,6 +44,8 @@ pub(super) enum EndedBy {
     Answer,
     /// An NXDOMAIN or NODATA.
     Denial,
+    /// A positive answer that others have to confirm.
+    Doubt,
     /// A truncated response.
     Truncation,
     /// A response that shows that the upstream does not understand EDNS; the query was repeated.
@@ -71,15 +73,18 @@ pub(super) enum SentFor {
     Rescue,
     /// It asks over TCP because somebody else tries to answer over UDP.
     Certainty,
+    /// It asks whether a doubted answer is right.
+    Confirmation,
 }
 
 impl SentFor {
     /// Whether only a response is reported to the upstream's health: that nobody listens on TCP
-    /// says nothing about an upstream that is asked over UDP.
+    /// says nothing about an upstream that is asked over UDP, and one that has just answered is not
+    /// to blame for the next question.
     pub(super) const fn withholds_failures(self) -> bool {
         match self {
             Self::Planned | Self::Repeat => false,
-            Self::WholeAnswer | Self::Rescue | Self::Certainty => true,
+            Self::WholeAnswer | Self::Rescue | Self::Certainty | Self::Confirmation => true,
         }
     }
 }
@@ -172,7 +177,11 @@ impl Ledger {
             AttemptStage::Young | AttemptStage::Overdue | AttemptStage::Late | AttemptStage::TimedOut => false,
             AttemptStage::Ended(end) => match end {
                 EndedBy::NotSent | EndedBy::Answer | EndedBy::EdnsRefusal => false,
-                EndedBy::Denial | EndedBy::Truncation | EndedBy::UselessResponse | EndedBy::Nonsense => true,
+                EndedBy::Denial
+                | EndedBy::Doubt
+                | EndedBy::Truncation
+                | EndedBy::UselessResponse
+                | EndedBy::Nonsense => true,
                 EndedBy::NetworkError | EndedBy::Timeout => !own.purpose.withholds_failures(),
             },
         })
@@ -204,6 +213,29 @@ impl Ledger {
         u32::try_from(rescues.count()).unwrap_or(u32::MAX)
     }
 
+    /// How many attempts were sent to confirm an answer.
+    pub(super) fn confirmations(&self) -> usize {
+        self.0.iter().filter(|own| own.purpose == SentFor::Confirmation && own.was_sent()).count()
+    }
+
+    /// How many answers have to be confirmed.
+    pub(super) fn doubts(&self) -> usize {
+        self.0.iter().filter(|own| own.ended_by(EndedBy::Doubt)).count()
+    }
+
+    /// How often an upstream was asked over a transport, for whatever reason; `None` when nobody
+    /// can be asked in this way, since the network said so.
+    pub(super) fn asked_over(&self, upstream: UpstreamId, transport: Transport) -> Option<usize> {
+        let own = || self.of(upstream).filter(|own| own.target.transport == transport);
+        let is_closed = own().any(|own| own.ended_by(EndedBy::NetworkError) || own.ended_by(EndedBy::Timeout));
+        (!is_closed).then(|| own().count())
+    }
+
+    /// How often an upstream was asked at all.
+    pub(super) fn asked_in_all(&self, upstream: UpstreamId) -> usize {
+        self.of(upstream).count()
+    }
+
     /// Whether an upstream was asked, and all that came back was silence or nonsense.
     pub(super) fn said_nothing_sensible(&self, upstream: UpstreamId) -> bool {
         self.of(upstream).all(|own| own.is_under_way() || own.ended_by(EndedBy::Nonsense))
@@ -233,7 +265,7 @@ impl Ledger {
         let had_opt =
             |own: &&Attempt| own.target.extension == Extension::Edns && own.target.transport == plain.target.transport;
         let before = || self.0.iter().take(attempt.0).filter(|own| own.target.upstream == plain.target.upstream);
-        let of_use = [EndedBy::Answer, EndedBy::Denial, EndedBy::Truncation];
+        let of_use = [EndedBy::Answer, EndedBy::Denial, EndedBy::Doubt, EndedBy::Truncation];
         let was_answered = |own: &Attempt| of_use.iter().any(|end| own.ended_by(*end));
         before().any(|own| own.was_sent() && had_opt(&own)) && !before().filter(had_opt).any(was_answered)
     }
@@ -249,7 +281,8 @@ impl EndedBy {
             | Failure::Lame
             | Failure::OtherRcode
             | Failure::MarkedStale
-            | Failure::Unvouched => Self::UselessResponse,
+            | Failure::Unvouched
+            | Failure::Unconfirmed => Self::UselessResponse,
             Failure::Timeout => Self::Timeout,
             Failure::NetworkError => Self::NetworkError,
             Failure::LocalLimit => Self::NotSent,

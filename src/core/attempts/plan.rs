@@ -159,3 +159,12 @@ pub enum TruncatedAnswer {
     /// The response holds nothing that answers the question.
     Empty,
 }
+
+/// What has come of the confirmation of a doubted answer so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// Others gave the same answer.
+    ByOthers,
+    /// Nobody else has answered.
+    ByNobody,
+}

@@ -15,13 +15,19 @@ const ROUND_PAUSE: Duration = Duration::from_secs(1);
 impl Attempts {
     /// Sends what is due, and sets the time of the send after it.
     pub(super) fn send_next(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
-        let mut due = [self.choice().planned(), None];
-        if due == [None, None] {
-            due = [self.choice().rescue(), self.choice().fallback()];
-        }
-        if due == [None, None] {
-            due = [self.choice().last_resort(), None];
-        }
+        let choice = self.choice();
+        let due = if choice.is_in_doubt() {
+            [choice.confirmation(), None]
+        } else {
+            let mut due = [choice.planned(), None];
+            if due == [None, None] {
+                due = [choice.rescue(), choice.fallback()];
+            }
+            if due == [None, None] {
+                due = [choice.last_resort(), None];
+            }
+            due
+        };
         for send in due.into_iter().flatten() {
             self.send(send, now, steps);
         }
@@ -35,6 +41,7 @@ impl Attempts {
         }
         let choice = self.choice();
         let next = match choice.unasked() {
+            _ if choice.is_in_doubt() => choice.confirmation(),
             Some(send) => Some(send),
             None if choice.is_primary_under_way() => None,
             None => choice.again().or_else(|| {
@@ -67,7 +74,7 @@ impl Attempts {
             self.began.plus(self.plan.deadline * 5 / 8).max(now.plus(self.policy.second_after + ROUND_PAUSE));
         self.next = if self.choice().is_anybody_left() {
             NextSend::At(now.plus(self.wait))
-        } else if self.round < self.plan.rounds && self.denial.is_none() {
+        } else if self.round < self.plan.rounds && self.denial.is_none() && !self.choice().is_in_doubt() {
             NextSend::NewRound(new_round)
         } else {
             NextSend::Never

@@ -154,7 +154,9 @@ impl Weather {
             Fault::Seoul => match seoul(into, Packet::drawn(dice.below(u64::MAX))) {
                 Fate::Answer => good(quick),
                 Fate::Delay(late) => good(quick + late),
-                Fate::Drop | Fate::ServFail | Fate::LateServFail(_) | Fate::NxDomain => Reaction::Silence,
+                Fate::Drop | Fate::Former | Fate::ServFail | Fate::LateServFail(_) | Fate::NxDomain => {
+                    Reaction::Silence
+                }
             },
             Fault::Cap(most) => {
                 let mut recent = self.recent.lock().unwrap();

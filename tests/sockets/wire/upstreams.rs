@@ -217,3 +217,26 @@ fn answers_of_almost_64_kib_come_over_tcp_in_the_order_of_the_upstream() {
     assert_eq!(addresses(&over_udp), expected[..over_udp.answers.len()], "the first of them");
     assert!(over_udp.answers.len() > 70, "filled: {}", over_udp.answers.len());
 }
+
+#[test]
+fn an_address_that_flips_back_after_a_change_is_asked_for_over_tcp() {
+    let upstream = Upstream::answering(1, 1);
+    let sidecar = Sidecar::start(settings(&upstream));
+    let question = query("db.example.com.", RecordType::A);
+    let asked = || upstream.seen_for("db.example.com.");
+    let is_given = |last: u8| addresses(&sidecar.ask(&question)) == [format!("192.0.2.{last}")];
+    // With a TTL of 1 s the address is known as one that stays after six answers.
+    eventually("the address is steady", PATIENCE, || is_given(1) && asked() >= 7);
+    upstream.set(|query, _| Reaction::Send(address(query, 1, 2)));
+    eventually("the name has moved", PATIENCE, || is_given(2));
+    // The upstream's UDP goes back to the old address, and its TCP does not.
+    upstream.set(|query, via| Reaction::Send(address(query, 1, if via == Via::Udp { 1 } else { 2 })));
+    let before = asked();
+    eventually("it was asked for twice over UDP, and twice over TCP", PATIENCE, || {
+        assert!(is_given(2), "nobody goes back");
+        asked() >= before + 4
+    });
+    // When TCP goes back as well, that is believed: upstreams disagreed, so half a minute later.
+    upstream.set(|query, _| Reaction::Send(address(query, 1, 1)));
+    eventually("half a minute is over", PATIENCE * 3, || is_given(1));
+}

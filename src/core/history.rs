@@ -1,0 +1,116 @@
+//! The history of a question: how often upstreams answered it, and how often the data changed.
+//!
+//! Names differ. The address of a database stays for months and moves once; the addresses of a load
+//! balancer take turns with every answer. Six bytes beside each answer tell them apart:
+//!
+//! | answers so far | changes | the data |
+//! |---|---|---|
+//! | fewer than 6 | any | not known well enough |
+//! | 6 or more | none among the last 16 answers | steady |
+//! | 6 or more | one among the last 16 | have moved, or take turns |
+//! | 6 or more | two within 16 answers, less than 255 answers ago | take turns, if seldom |
+//!
+//! A change is what [`super::fingerprint::of_data`] says: the order of the records, their TTLs and
+//! the aliases that lead to them do not count. Only answers of upstreams do, and a denial between
+//! two answers neither adds to a history nor ends it.
+
+/// Answers after which a history says anything: of two sets that take turns at random, one in 32
+/// names looks steady by then.
+const KNOWN_AFTER: u16 = 6;
+
+/// How steady the data of one question were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Answers of upstreams, this one included.
+    answers: u16,
+    /// One bit for each of the last 16 answers, the latest lowest: whether its data differed from
+    /// those of the answer before.
+    changes: u16,
+    /// After data that take turns: how many answers have to be the same before they count as steady
+    /// again.
+    unsettled: u8,
+}
+
+/// How the data of an answer compare with those of the answer that it replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Succeeding {
+    /// The data are the same, in whatever order.
+    Same,
+    /// The data are others.
+    Other,
+}
+
+impl History {
+    /// The history of a question that was answered for the first time.
+    pub const FIRST: Self = Self { answers: 1, changes: 0, unsettled: 0 };
+
+    /// The history after one more answer.
+    #[must_use]
+    pub const fn next(self, data: Succeeding) -> Self {
+        let answers = self.answers.saturating_add(1);
+        match data {
+            Succeeding::Same => {
+                Self { answers, changes: self.changes << 1, unsettled: self.unsettled.saturating_sub(1) }
+            }
+            Succeeding::Other => Self {
+                answers,
+                changes: self.changes << 1 | 1,
+                unsettled: if self.changes == 0 { self.unsettled } else { u8::MAX },
+            },
+        }
+    }
+
+    /// Whether the data are known well enough, and have not changed lately.
+    #[must_use]
+    pub const fn is_steady(self) -> bool {
+        self.answers >= KNOWN_AFTER && self.changes == 0 && self.unsettled == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(changes: &[Succeeding]) -> History {
+        changes.iter().fold(History::FIRST, |history, data| history.next(*data))
+    }
+
+    #[test]
+    fn a_question_is_steady_after_six_answers_with_the_same_data() {
+        assert!(!after(&[Succeeding::Same; 4]).is_steady());
+        assert!(after(&[Succeeding::Same; 5]).is_steady());
+        assert!(after(&[Succeeding::Same; 100_000]).is_steady());
+    }
+
+    #[test]
+    fn data_that_take_turns_are_not_steady_however_seldom_they_do() {
+        for every in 1..=16 {
+            let turns: Vec<_> =
+                (0..200).map(|nth| if nth % every == 0 { Succeeding::Other } else { Succeeding::Same }).collect();
+            for length in 1..200 {
+                assert!(!after(&turns[..length]).is_steady(), "each {every} answers, after {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_change_that_stays_the_data_are_steady_again() {
+        let mut history = after(&[Succeeding::Same; 20]).next(Succeeding::Other);
+        for _ in 0..15 {
+            assert!(!history.is_steady());
+            history = history.next(Succeeding::Same);
+        }
+        assert!(history.next(Succeeding::Same).is_steady());
+    }
+
+    #[test]
+    fn data_that_came_back_are_not_steady_for_long() {
+        use Succeeding::{Other, Same};
+        let mut history = after(&[&[Same; 20][..], &[Other, Same, Other]].concat());
+        for _ in 0..u8::MAX {
+            assert!(!history.is_steady());
+            history = history.next(Same);
+        }
+        assert!(history.is_steady());
+    }
+}
