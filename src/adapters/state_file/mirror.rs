@@ -153,10 +153,11 @@ impl Mirror {
                 for change in changes {
                     match change {
                         // An answer that was replaced or evicted since is not written.
-                        Change::Learned(cached, _) => match cached.upgrade().filter(|cached| cached.is_current()) {
-                            Some(cached) => put(rows, &cached)?,
-                            None => {}
-                        },
+                        Change::Learned(cached, _) => {
+                            if let Some(cached) = cached.upgrade().filter(|cached| cached.is_current()) {
+                                put(rows, &cached)?;
+                            }
+                        }
                         Change::Flushed(key) => rows.remove(key)?,
                     }
                 }
@@ -211,9 +212,8 @@ impl Mirror {
             })?;
             // What is not marked is missing in the file, or has become much hotter.
             for (_, (_, cached)) in found.iter().zip(&answers).filter(|(found, _)| !**found) {
-                match cached.upgrade() {
-                    Some(cached) => put(rows, &cached)?,
-                    None => {}
+                if let Some(cached) = cached.upgrade() {
+                    put(rows, &cached)?;
                 }
             }
             drop(answers);
