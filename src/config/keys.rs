@@ -189,8 +189,8 @@ const PLAIN: &[PlainKey] = &[
     PlainKey {
         key: ADMIN_REMOTE,
         text: "Whether the address may be one that other hosts can reach, as Prometheus needs across \
-               pods. read: it may, and other hosts can read /metrics, /status, /ready and /health. \
-               Cached answers can be read and changed only from this host.",
+               pods. read: it may, and other hosts can read /metrics, /status, /ready, /health, and \
+               /explain without records. Cached answers can be read and changed only from this host.",
         toml: r#""refuse""#,
         allowed: || "refuse or read".to_owned(),
         presence: Presence::Optional,

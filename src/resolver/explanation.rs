@@ -134,7 +134,9 @@ impl<'a> Question<'a> {
 
     fn explain(&self, critical: &[Critical]) -> ExplainedQuestion {
         let (context, key, now) = (self.context, self.key, self.now);
-        let recoveries = context.upstreams.group(self.group).map(|group| &group.recoveries);
+        // While upstreams are ill, whatever fails is their fault.
+        let healthy = context.upstreams.group(self.group).filter(|own| own.availability() == Availability::Healthy);
+        let recoveries = healthy.map(|group| &group.recoveries);
         let (remembered, failure) = match &self.found {
             Found::Answer(cached) => {
                 (Some(self.show(cached)), show_failure(context, key, &cached.failure, cached.failed_for(), now))

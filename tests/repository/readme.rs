@@ -66,7 +66,7 @@ fn every_command_is_one_that_is_run() {
             "holdover serve --listen 127.0.0.1:5353 --admin /run/holdover/admin.sock"
             | "holdover status --admin /run/holdover/admin.sock"
             | "holdover explain --admin /run/holdover/admin.sock service-0.example.com A"
-            | "holdover cache list --admin /run/holdover/admin.sock --stale --below example.com --limit 20"
+            | "holdover cache list --admin /run/holdover/admin.sock --stale --below example.com --limit 2"
             | "holdover cache export --admin /run/holdover/admin.sock --output seed.json"
             | "holdover cache import --admin /run/holdover/admin.sock seed.json"
             | "holdover serve --listen 127.0.0.1:5353 --seed seed.json"

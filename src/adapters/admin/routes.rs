@@ -7,7 +7,7 @@
 //! | `GET /ready` | 200 when the start is over, 503 before | allowed |
 //! | `GET /metrics` | OpenMetrics text | allowed |
 //! | `GET /status` | [`Reading`](crate::telemetry::reading::Reading) as JSON | allowed |
-//! | `GET /explain?name=&type=` | what queries for a name get, and why; JSON, or text for people | allowed |
+//! | `GET /explain?name=&type=` | what queries for a name get, and why; JSON, or text for people | without records |
 //! | `GET /names?stale=&failed=&hot=&below=&origin=&limit=&after=` | remembered names, in the same forms | 403 |
 //! | `GET /cache` | everything that is remembered, as a seed | 403 |
 //! | `POST /cache` | remembers a seed; [`Imported`](super::administered::Imported) as JSON | 403 |
@@ -229,7 +229,13 @@ async fn explain(
         Err(rejection) => return text(StatusCode::BAD_REQUEST, &format!("{rejection}. Allowed: name and type")),
     };
     match state.sidecar.explain(&question) {
-        Ok(explanation) => in_form(&headers, &explanation),
+        Ok(mut explanation) => {
+            // Other hosts learn how a name is doing, but not what is cached.
+            if matches!(state.writers, Writers::NoOtherHost) {
+                explanation.leave_out_records();
+            }
+            in_form(&headers, &explanation)
+        }
         Err(reason) => text(StatusCode::BAD_REQUEST, &reason),
     }
 }

@@ -56,6 +56,13 @@ pub struct Explanation {
     pub questions: Vec<ExplainedQuestion>,
 }
 
+impl Explanation {
+    /// Leaves out the records of all answers, for those who may not read what is cached.
+    pub fn leave_out_records(&mut self) {
+        self.questions.iter_mut().filter_map(|own| own.remembered.as_mut()).for_each(|own| own.records.clear());
+    }
+}
+
 /// One upstream of the name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ExplainedUpstream {
@@ -94,9 +101,10 @@ pub struct ExplainedQuestion {
     /// Whether a resolution is under way.
     pub in_flight: bool,
     /// How often the question failed in a row although its upstreams answer others; 0 when it is
-    /// not in trouble.
+    /// not in trouble, and while upstreams are ill, whose fault it is then.
     pub failed_in_a_row: u32,
-    /// The zone and the type of the question, as far as they are in trouble.
+    /// The zone and the type of the question, as far as they are in trouble while upstreams are
+    /// healthy.
     pub charges: Vec<ChargeReading>,
     /// The standing as a critical name; `null` when it is none. Critical names are never evicted.
     pub critical: Option<CriticalReading>,

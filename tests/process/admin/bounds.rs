@@ -12,7 +12,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use rustix::process::Signal;
 
-use super::sidecar::{Sidecar, dead, file};
+use super::sidecar::{SEED, Sidecar, dead, file};
 use crate::support::asking::try_ask;
 use crate::support::binary::*;
 use crate::support::http::{get, request, send, send_to_path};
@@ -180,15 +180,20 @@ fn clients_of_other_hosts_may_read_what_is_no_secret_and_change_nothing() {
 
     let folder = tempfile::tempdir().unwrap();
     let config = file(&folder, "holdover.toml", "[admin]\nremote = \"read\"\n");
-    let mut sidecar = Sidecar::start_with(dead(), folder, &admin.to_string(), &["--config", &config]);
+    let seed = file(&folder, "seed.json", SEED);
+    let mut sidecar = Sidecar::start_with(dead(), folder, &admin.to_string(), &["--config", &config, "--seed", &seed]);
     sidecar.process.wait_for("admin interface address=").expect("it runs");
     let here = SocketAddr::from(([127, 0, 0, 1], admin.port()));
     assert_eq!(send(here, &get("/cache")).status, 200);
+    let explain = get("/explain?name=www.example.com");
+    assert!(send(here, &explain).body.contains("192.0.2.1"), "this host may read what is cached");
     let Some(ip) = outward() else {
         eprintln!("this host has no address but loopback: what other hosts may do is not tested here");
         return;
     };
     let there = SocketAddr::new(ip, admin.port());
+    let told = send(there, &explain).body;
+    assert!(told.contains("\"origin\":\"seed\"") && !told.contains("192.0.2.1"), "{told}");
     for (line, status) in [
         ("GET /metrics", 200),
         ("GET /status", 200),

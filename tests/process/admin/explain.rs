@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::sidecar::{SEED, Sidecar, file, upstream};
 use crate::support::binary::*;
 use crate::support::http::{get, send_to_path};
-use crate::support::messages::{extended_errors, negative};
+use crate::support::messages::{address, extended_errors, negative, qname, response};
 use crate::support::upstream::Reaction;
 use crate::support::waiting::until;
 
@@ -94,6 +94,7 @@ fn in_an_outage_the_explanation_says_what_queries_then_get() {
     assert_eq!(outcome(&sidecar.ask("www.example.com.", RecordType::A)), "stale");
     assert_eq!(question["now"]["waits_seconds"], 0.0);
     assert_eq!((&question["failure"]["reason"], &question["remembered"]["fresh"]), (&"timeout".into(), &false.into()));
+    assert_eq!(question["failed_in_a_row"], 0, "it is the fault of the upstream: {own:#}");
     let upstream = &own["upstreams"][0];
     assert!(upstream["evidence"].as_str().unwrap().contains("witnesses since"), "{own:#}");
 
@@ -156,6 +157,30 @@ fn the_zone_the_origin_and_what_needs_no_upstream_are_told() {
     );
     let own = explain(&sidecar, &["db.example.com", "A"]);
     assert!(own["questions"][0]["critical"]["state"].is_string(), "{own:#}");
+}
+
+#[test]
+fn a_zone_that_fails_while_others_are_answered_is_told_with_its_name() {
+    let upstream = upstream(60, 7);
+    upstream.set(|query, _| {
+        if qname(query).to_string().contains(".broken.") {
+            return Reaction::Send(response(query, ResponseCode::ServFail).to_vec().unwrap());
+        }
+        Reaction::Send(address(query, 60, 7))
+    });
+    let sidecar = Sidecar::start(upstream.address, &[]);
+    for name in ["www.example.com.", "a.broken.example.org.", "b.broken.example.org.", "c.broken.example.org."] {
+        sidecar.ask(name, RecordType::A);
+    }
+    let own = until("it is charged", PATIENCE, || {
+        let own = explain(&sidecar, &["a.broken.example.org", "A"]);
+        own["questions"][0]["charges"].as_array().is_some_and(|charges| !charges.is_empty()).then_some(own)
+    });
+    let question = &own["questions"][0];
+    assert_eq!(question["charges"][0]["charged"], "zone broken.example.org. A", "{own:#}");
+    assert!(question["failed_in_a_row"].as_u64() > Some(0) && question["failure"]["reason"] == "servfail", "{own:#}");
+    assert_eq!(explain(&sidecar, &["www.example.com", "A"])["questions"][0]["charges"].as_array().unwrap().len(), 0);
+    assert!(told(&sidecar, &["a.broken.example.org", "A"]).contains("TROUBLE    zone broken.example.org. A: 3 names"));
 }
 
 #[test]
