@@ -43,6 +43,7 @@ use parking_lot::Mutex;
 
 use crate::core::critical::pinned_keys;
 use crate::core::entry::Entry;
+use crate::core::history::Past;
 use crate::core::key::Key;
 use crate::core::policy::Policy;
 use crate::core::record::Record;
@@ -156,15 +157,15 @@ impl Memory {
         }
     }
 
-    /// Remembers an answer that was learned elsewhere or earlier, with the hits that it had there.
+    /// Remembers an answer that was learned elsewhere or earlier, with the past that it had there.
     /// The times of the answer must lie on our timeline already (see [`crate::core::restore`]).
     /// False when the memory has an answer that is as new or newer, or when a seed has what was
     /// flushed after it was learned.
-    pub fn restore(&self, key: &Key, entry: Entry, hits: u32, origin: Origin) -> bool {
+    pub fn restore(&self, key: &Key, entry: Entry, past: impl Into<Past>, origin: Origin) -> bool {
         if origin == Origin::Seed && self.flushes.lock().covers(key, &entry) {
             return false;
         }
-        let Some(cached) = self.store.restore(key, entry, self.routes.group_of(key.name()), hits) else { return false };
+        let Some(cached) = self.store.restore(key, entry, self.routes.group_of(key.name()), past) else { return false };
         cached.came_from(origin);
         self.journal.note(&Change::Learned(Arc::downgrade(&cached), origin));
         true
@@ -178,7 +179,7 @@ impl Memory {
             return false;
         }
         let restored = restore::restore(key, record.entry, Shift::NONE, &self.policy, self.now());
-        restored.is_some_and(|entry| self.restore(key, entry, record.hits, Origin::SharedCache))
+        restored.is_some_and(|entry| self.restore(key, entry, record.past, Origin::SharedCache))
     }
 
     /// Notes that a resolution of a name failed: beside the answer to the name if one is known,
@@ -311,8 +312,8 @@ mod tests {
         let memory = memory();
         let (www, other) = (key("www.example.com"), key("other.example.com"));
         assert_eq!(memory.flush_all(&Scope::new(www.name(), Extent::Name, Some(1))), 0);
-        assert!(!memory.restore_shared(&www, Record { entry: entry(&www, "www.example.com"), hits: 1 }));
-        assert!(memory.restore_shared(&other, Record { entry: entry(&other, "other.example.com"), hits: 1 }));
+        assert!(!memory.restore_shared(&www, Record { entry: entry(&www, "www.example.com"), past: 1.into() }));
+        assert!(memory.restore_shared(&other, Record { entry: entry(&other, "other.example.com"), past: 1.into() }));
         assert_eq!(memory.learned(Origin::SharedCache), 1);
     }
 

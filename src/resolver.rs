@@ -9,12 +9,11 @@
 //! |---|---|
 //! | [`ports`], [`tasks`], [`packets`], [`flight`], [`sharing`], [`loops`], [`pacing`] | nothing of this room |
 //! | [`flights`] | [`flight`], [`sharing`] |
-//! | [`recoveries`], [`hosts`], [`last_resort`], [`outage`], [`readiness`], [`vitals`] | nothing of this room |
-//! | [`watchlist`], [`reversals`] | nothing of this room |
+//! | [`recoveries`], [`hosts`], [`last_resort`], [`outage`], [`vitals`] | nothing of this room |
+//! | [`readiness`], [`watchlist`], [`reversals`] | nothing of this room |
 //! | [`upstreams`], [`accusations`] | the rows above |
 //! | [`context`] | the rows above; it holds the parts that a resolution works with |
-//! | [`consultation`], [`resolution`], [`resolutions`], [`refreshes`], [`walks`] | the context |
-//! | [`listing`] | [`walks`] |
+//! | [`consultation`], [`resolution`], [`resolutions`], [`refreshes`], [`walks`], [`listing`] | the context |
 //! | [`front`], [`waiting`], [`critical`], [`probing`], [`background`], [`reading`] | all rows above |
 //! | [`explanation`] | [`front`], [`listing`], [`reading`] |
 //! | [`Resolver`] | all of them |
@@ -73,9 +72,7 @@ use crate::memory::Memory;
 use crate::memory::cached::CachedAnswer;
 use crate::memory::store::Found;
 use crate::memory::thread_cache::ThreadCache;
-use crate::telemetry::reading::Reading;
-use crate::telemetry::reading::explanation::Explanation;
-use crate::telemetry::reading::names::NamePage;
+use crate::telemetry::reading::{Reading, explanation::Explanation, names::NamePage};
 use crate::telemetry::tally::{Answered, Failures, Sends, Tally};
 use crate::telemetry::tasks::LongTask;
 use background::Background;

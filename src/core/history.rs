@@ -12,7 +12,8 @@
 //!
 //! A change is what [`super::fingerprint::of_data`] says: the order of the records, their TTLs and
 //! the aliases that lead to them do not count. Only answers of upstreams do, and a denial between
-//! two answers neither adds to a history nor ends it.
+//! two answers neither adds to a history nor ends it. A history lies in the state file and in the
+//! shared cache beside its answer, so that a restart does not forget which addresses stay.
 
 /// Answers after which a history says anything: of two sets that take turns at random, one in 32
 /// names looks steady by then.
@@ -29,6 +30,22 @@ pub struct History {
     /// After data that take turns: how many answers have to be the same before they count as steady
     /// again.
     unsettled: u8,
+}
+
+/// What is known of the time before an answer: it is kept with the answer when the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The number of queries that the answer has served.
+    pub hits: u32,
+    /// How steady its data were.
+    pub history: History,
+}
+
+impl From<u32> for Past {
+    /// The past of an answer of which only its hits are known.
+    fn from(hits: u32) -> Self {
+        Self { hits, history: History::FIRST }
+    }
 }
 
 /// How the data of an answer compare with those of the answer that it replaces.
@@ -58,6 +75,20 @@ impl History {
                 unsettled: if self.changes == 0 { self.unsettled } else { u8::MAX },
             },
         }
+    }
+
+    /// The history as bytes, in the form in which it outlives the process.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 5] {
+        let ([a, b], [c, d]) = (self.answers.to_be_bytes(), self.changes.to_be_bytes());
+        [a, b, c, d, self.unsettled]
+    }
+
+    /// The history that these bytes stand for; `None` when they stand for none.
+    #[must_use]
+    pub const fn from_bytes([a, b, c, d, unsettled]: [u8; 5]) -> Option<Self> {
+        let (answers, changes) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        if answers == 0 { None } else { Some(Self { answers, changes, unsettled }) }
     }
 
     /// Whether the data are known well enough, and have not changed lately.
@@ -112,5 +143,15 @@ mod tests {
             history = history.next(Same);
         }
         assert!(history.is_steady());
+    }
+
+    #[test]
+    fn a_history_is_the_same_after_it_was_bytes() {
+        use Succeeding::{Other, Same};
+        for changes in [&[][..], &[Same; 7], &[Same, Other, Same, Other, Same], &[Other; 700]] {
+            let history = after(changes);
+            assert_eq!(History::from_bytes(history.to_bytes()), Some(history));
+        }
+        assert_eq!(History::from_bytes([0; 5]), None, "there was one answer at least");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | offset | bytes | content |
 //! |---|---|---|
-//! | 0 | 1 | version of this format: 1 |
+//! | 0 | 1 | version of this format: 2 |
 //! | 1 | 1 | kind: 0 positive, 1 NODATA, 2 NXDOMAIN |
 //! | 2 | 1 | flags: 1 vouched for by an SOA, 2 authentic, 4 undated |
 //! | 3 | 1 | 0 |
@@ -12,7 +12,10 @@
 //! | 24 | 8 | stale until, µs since the Unix epoch |
 //! | 32 | 4 | cap of the TTLs shown, s |
 //! | 36 | 2 | length of the extended errors |
-//! | 38 | | the extended errors, then the response without OPT |
+//! | 38 | 5 | how steady the data were ([`super::history`]) |
+//! | 43 | | the extended errors, then the response without OPT |
+//!
+//! Version 1 has no history: there the extended errors begin at 38.
 //!
 //! Numbers are big-endian. The key is not part of the record: it lies beside it, and the response
 //! repeats the question.
@@ -25,15 +28,20 @@
 use super::classify::{self, Kind, Verdict, Vouched};
 use super::entry::{Entry, StoredParts, Times};
 use super::extended_error;
+use super::history::{History, Past};
 use super::key::Key;
 use super::message::{self, Header};
 use super::policy::LIFE_MAX;
 use super::time::Timestamp;
 
 /// The version that is written.
-const VERSION: u8 = 1;
-/// Bytes before the extended errors.
+const VERSION: u8 = 2;
+/// The version before, which has no history.
+const WITHOUT_HISTORY: u8 = 1;
+/// Bytes before the history, or before the extended errors where there is none.
 const FIXED: usize = 38;
+/// Bytes of the history.
+const HISTORY: usize = 5;
 /// The flag of a negative answer with SOA, and of every positive one.
 const VOUCHED: u8 = 1;
 /// The flag of an answer with AD.
@@ -46,8 +54,8 @@ const UNDATED: u8 = 4;
 pub struct Record {
     /// The answer, with its times as they were written.
     pub entry: Entry,
-    /// The number of queries that the answer had served when it was written.
-    pub hits: u32,
+    /// The queries that the answer had served, and how steady its data were, when it was written.
+    pub past: Past,
 }
 
 /// Why bytes are not a record.
@@ -81,7 +89,8 @@ impl UnreadableRecord {
 }
 
 /// Appends the record of an answer to `out`.
-pub fn write(entry: &Entry, hits: u32, out: &mut Vec<u8>) {
+pub fn write(entry: &Entry, past: impl Into<Past>, out: &mut Vec<u8>) {
+    let Past { hits, history } = past.into();
     let kind = match entry.kind {
         Kind::Positive => 0,
         Kind::NoData => 1,
@@ -90,7 +99,7 @@ pub fn write(entry: &Entry, hits: u32, out: &mut Vec<u8>) {
     let flag = |is: bool, flag: u8| if is { flag } else { 0 };
     let flags = flag(entry.vouched, VOUCHED) | flag(entry.authentic, AUTHENTIC) | flag(entry.undated, UNDATED);
     let errors = entry.extended_errors();
-    out.reserve(FIXED + errors.len() + entry.wire().len());
+    out.reserve(FIXED + HISTORY + errors.len() + entry.wire().len());
     out.extend_from_slice(&[VERSION, kind, flags, 0]);
     out.extend_from_slice(&hits.to_be_bytes());
     for time in [entry.stored, entry.fresh_until, entry.stale_until] {
@@ -98,6 +107,7 @@ pub fn write(entry: &Entry, hits: u32, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&entry.ttl_cap().to_be_bytes());
     out.extend_from_slice(&u16::try_from(errors.len()).unwrap_or_default().to_be_bytes());
+    out.extend_from_slice(&history.to_bytes());
     out.extend_from_slice(errors);
     out.extend_from_slice(entry.wire());
 }
@@ -108,7 +118,7 @@ pub fn write(entry: &Entry, hits: u32, out: &mut Vec<u8>) {
 pub fn glance(bytes: &[u8]) -> Option<(Timestamp, u32)> {
     let number = |at| message::read_u32(bytes, at);
     let stored = Timestamp::from_micros(u64::from(number(8)?) << 32 | u64::from(number(12)?));
-    (bytes.first() == Some(&VERSION)).then_some((stored, number(4)?))
+    matches!(bytes.first(), Some(&(VERSION | WITHOUT_HISTORY))).then_some((stored, number(4)?))
 }
 
 /// Reads a record that was kept under this key.
@@ -119,13 +129,18 @@ pub fn glance(bytes: &[u8]) -> Option<(Timestamp, u32)> {
 pub fn read(key: &Key, bytes: &[u8]) -> Result<Record, UnreadableRecord> {
     match bytes.first() {
         None => Err(UnreadableRecord::Short),
-        Some(&VERSION) => read_first(key, bytes),
+        Some(&VERSION) => {
+            let history = bytes.get(FIXED..).and_then(<[u8]>::first_chunk).ok_or(UnreadableRecord::Short)?;
+            let history = History::from_bytes(*history).ok_or(UnreadableRecord::Fields)?;
+            read_after(key, bytes, history, FIXED + HISTORY)
+        }
+        Some(&WITHOUT_HISTORY) => read_after(key, bytes, History::FIRST, FIXED),
         Some(_) => Err(UnreadableRecord::Version),
     }
 }
 
-/// Reads a record of version 1.
-fn read_first(key: &Key, bytes: &[u8]) -> Result<Record, UnreadableRecord> {
+/// Reads a record with this history, whose extended errors begin at `errors_at`.
+fn read_after(key: &Key, bytes: &[u8], history: History, errors_at: usize) -> Result<Record, UnreadableRecord> {
     // The fixed fields come first, each in its range.
     let &[_, kind, flags, zero, ..] = bytes else { return Err(UnreadableRecord::Short) };
     let kind = match kind {
@@ -149,8 +164,8 @@ fn read_first(key: &Key, bytes: &[u8]) -> Result<Record, UnreadableRecord> {
         return Err(UnreadableRecord::Fields);
     }
     // The length of the extended errors says where the response begins.
-    let errors_end = FIXED + usize::from(message::read_u16(bytes, 36).ok_or(UnreadableRecord::Short)?);
-    let (Some(errors), Some(wire)) = (bytes.get(FIXED..errors_end), bytes.get(errors_end..)) else {
+    let errors_end = errors_at + usize::from(message::read_u16(bytes, 36).ok_or(UnreadableRecord::Short)?);
+    let (Some(errors), Some(wire)) = (bytes.get(errors_at..errors_end), bytes.get(errors_end..)) else {
         return Err(UnreadableRecord::Short);
     };
     if errors.len() > extended_error::KEPT_MAX || !classify::is_extended_errors(errors) {
@@ -174,12 +189,13 @@ fn read_first(key: &Key, bytes: &[u8]) -> Result<Record, UnreadableRecord> {
     let parts = StoredParts { wire, extended_errors: errors, kind, vouched, times, ttl_cap: number(32)? };
     let entry = Entry::from_parts(key, parts).map_err(|_| UnreadableRecord::Response)?;
     let entry = if flags & UNDATED == 0 { entry } else { entry.without_date() };
-    Ok(Record { entry, hits: number(4)? })
+    Ok(Record { entry, past: Past { hits: number(4)?, history } })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::history::Succeeding;
     use crate::core::key::Dnssec;
     use crate::core::testing::{Response, name, policy};
     use proptest::prelude::*;
@@ -206,17 +222,32 @@ mod tests {
         ]
     }
 
+    fn past() -> Past {
+        let history = (0..9).fold(History::FIRST, |history, _| history.next(Succeeding::Same));
+        Past { hits: 7, history: history.next(Succeeding::Other) }
+    }
+
     fn written(entry: &Entry) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write(entry, 7, &mut bytes);
+        write(entry, past(), &mut bytes);
         bytes
+    }
+
+    #[test]
+    fn a_record_of_the_version_before_is_read_without_a_history() {
+        for entry in examples() {
+            let bytes = written(&entry);
+            let before = [&[WITHOUT_HISTORY], &bytes[1..FIXED], &bytes[FIXED + HISTORY..]].concat();
+            assert_eq!(glance(&before), Some((entry.stored, 7)));
+            assert_eq!(read(&key(), &before), Ok(Record { entry, past: 7.into() }));
+        }
     }
 
     #[test]
     fn a_written_record_is_read_back() {
         for entry in examples() {
             assert_eq!(glance(&written(&entry)), Some((entry.stored, 7)));
-            assert_eq!(read(&key(), &written(&entry)), Ok(Record { entry, hits: 7 }));
+            assert_eq!(read(&key(), &written(&entry)), Ok(Record { entry, past: past() }));
         }
     }
 
@@ -225,7 +256,7 @@ mod tests {
         let bytes = written(&examples()[0]);
         let other = Key::new(&name("web.example.com"), 1, 1, Dnssec::default());
         assert_eq!(read(&other, &bytes), Err(UnreadableRecord::Response));
-        assert_eq!(read(&key(), &[&[2], &bytes[1..]].concat()), Err(UnreadableRecord::Version));
+        assert_eq!(read(&key(), &[&[3], &bytes[1..]].concat()), Err(UnreadableRecord::Version));
         assert_eq!(read(&key(), &[]), Err(UnreadableRecord::Short));
     }
 
@@ -252,7 +283,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0_u8..3) {
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0_u8..4) {
             let _ = read(&key(), &bytes);
             let mut bytes = bytes;
             if let Some(first) = bytes.first_mut() {

@@ -11,7 +11,7 @@ use super::origin::Origin;
 use crate::core::classify::{Failure, Kind};
 use crate::core::entry::Entry;
 use crate::core::fingerprint;
-use crate::core::history::{History, Succeeding};
+use crate::core::history::{History, Past, Succeeding};
 use crate::core::key::Key;
 use crate::core::nearest;
 use crate::core::policy::PrefetchPolicy;
@@ -247,6 +247,19 @@ impl CachedAnswer {
     /// Counts a hit, and gives the number of hits so far, this one included.
     pub fn hit(&self) -> u32 {
         self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// The same answer, with what is known of the time before it.
+    pub(super) fn with_past(mut self, past: Past) -> Self {
+        self.resume(past.hits);
+        self.history = past.history;
+        self
+    }
+
+    /// What is known of the time before the answer.
+    #[must_use]
+    pub fn past(&self) -> Past {
+        Past { hits: self.hits(), history: self.history }
     }
 
     /// Takes over the hits that the answer had in an earlier life of the process.

@@ -34,6 +34,7 @@ use super::place::{Place, Places};
 use super::positive::PositiveCache;
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
+use crate::core::history::Past;
 use crate::core::key::Key;
 use crate::core::message::{TYPE_A, TYPE_AAAA};
 use crate::core::policy::{CachePolicy, PrefetchPolicy};
@@ -228,11 +229,16 @@ impl Store {
         Ok(cached)
     }
 
-    /// Remembers an answer that was learned elsewhere or earlier, with the hits that it had; `None`
-    /// when the store has an answer that is as new or newer.
-    pub(super) fn restore(&self, key: &Key, entry: Entry, group: GroupId, hits: u32) -> Option<Arc<CachedAnswer>> {
-        let cached = Arc::new(CachedAnswer::new(key, entry, group));
-        cached.resume(hits);
+    /// Remembers an answer that was learned elsewhere or earlier, with its past; `None` when the
+    /// store has an answer that is as new or newer.
+    pub(super) fn restore(
+        &self,
+        key: &Key,
+        entry: Entry,
+        group: GroupId,
+        past: impl Into<Past>,
+    ) -> Option<Arc<CachedAnswer>> {
+        let cached = Arc::new(CachedAnswer::new(key, entry, group).with_past(past.into()));
         let place = self.place(key);
         let _writing = self.writing.lock();
         self.end_failure(place);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 use holdover::config::settings::Settings;
-use holdover::core::upstream::Role;
+use holdover::core::restore::Shift;
+use holdover::core::upstream::{Role, Transport};
 
-use crate::world::{Dice, Reaction, Sent, World, message, upstream};
+use crate::world::{Boot, Dice, Reaction, Sent, World, message, upstream};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// TTL of all names, in seconds.
@@ -208,4 +209,41 @@ fn a_rare_second_set_costs_a_few_packets_and_is_believed() {
     let [with, without, stale] = sums;
     println!("{with} packets with the guard, {without} without it; {stale} of {} answers stale", 8 * 12_000);
     assert!(with <= without * 5 / 4 && stale <= 8 * 12_000 / 100, "{with}, {without}, {stale}");
+}
+
+#[test]
+fn a_restart_does_not_forget_which_addresses_stay() {
+    in_virtual_time(async {
+        let mut settings = Settings::standard();
+        settings.upstreams = vec![upstream("192.0.2.53:53", Role::Primary)];
+        // The address over UDP and over TCP.
+        let answering = |udp: &'static str, tcp: &'static str| {
+            move |sent: &Sent| {
+                let address = if sent.transport == Transport::Udp { udp } else { tcp };
+                Reaction::Answer(Duration::from_millis(2), message::positive(&sent.query, &[address], TTL))
+            }
+        };
+        let mut world = World::new(settings, 3, answering(OLD, OLD));
+        for _ in 0..60 {
+            assert_eq!(ask_for_db(&world).await, [OLD]);
+            tokio::time::sleep(SECOND).await;
+        }
+        let saved = world.save();
+        world.restart_from(&saved, Shift::NONE, Boot::Same);
+        world.set(answering(NEW, NEW));
+        tokio::time::sleep(SECOND * (TTL + 1)).await;
+        assert_eq!(ask_for_db(&world).await, [NEW]);
+        world.set(answering(OLD, NEW));
+        for _ in 0..20 {
+            tokio::time::sleep(SECOND).await;
+            assert_eq!(ask_for_db(&world).await, [NEW]);
+        }
+        assert!(world.resolver.reading().reversals["refuted"] >= 2);
+    });
+}
+
+/// The addresses that a client is given.
+async fn ask_for_db(world: &World) -> Vec<String> {
+    let query = message::query("db.example.com", RecordType::A, 7, true);
+    message::read(&world.ask(query, "127.0.0.1:4000".parse().unwrap()).await.bytes.unwrap()).data
 }

@@ -213,7 +213,7 @@ fn compare(own: &Entry, there: Option<&Entry>, now: Timestamp) -> PublishDecisio
 /// The command that publishes an answer; `None` when the answer is too large.
 fn set_command(link: &Link, key: &Key, cached: &CachedAnswer, now: Timestamp) -> Option<Cmd> {
     let mut bytes = Vec::new();
-    record::write(&cached.entry, cached.hits(), &mut bytes);
+    record::write(&cached.entry, cached.past(), &mut bytes);
     let sealed = link.seal.close(key, &bytes)?;
     // The server drops the entry when the answer may no longer be served.
     let left = u64::try_from(now.until(cached.entry.stale_until).as_millis()).unwrap_or(u64::MAX).max(1);

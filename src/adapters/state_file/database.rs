@@ -45,6 +45,7 @@ use super::upstream_rows;
 use crate::config::regular_file;
 use crate::core::classify::Kind;
 use crate::core::entry::Entry;
+use crate::core::history::Past;
 use crate::core::key::Key;
 use crate::core::record::{self, Record};
 use crate::core::upstream_record::RememberedUpstream;
@@ -277,9 +278,9 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// [`StateFileError`] when the file cannot be written.
-    pub fn put(&mut self, key: &Key, entry: &Entry, hits: u32) -> Result<(), StateFileError> {
+    pub fn put(&mut self, key: &Key, entry: &Entry, past: impl Into<Past>) -> Result<(), StateFileError> {
         self.record.clear();
-        record::write(entry, hits, &mut self.record);
+        record::write(entry, past, &mut self.record);
         let kind = match entry.kind {
             Kind::Positive => {
                 self.table.remove(row(key, NEGATIVE).as_slice())?;

@@ -236,7 +236,7 @@ impl Mirror {
 
 fn put(rows: &mut Rows<'_>, cached: &CachedAnswer) -> Result<(), StateFileError> {
     match cached.key() {
-        Some(key) => rows.put(&key, &cached.entry, cached.hits()),
+        Some(key) => rows.put(&key, &cached.entry, cached.past()),
         None => Ok(()),
     }
 }

@@ -319,7 +319,7 @@ impl StateFileWorker {
             // start, or is no newer than what is in memory by now.
             let entry = restore(key, record.entry, shift, self.memory.policy(), began)
                 .filter(|entry| !flushes.covers(key, entry));
-            match entry.map(|entry| self.memory.restore(key, entry, record.hits, Origin::StateFile)) {
+            match entry.map(|entry| self.memory.restore(key, entry, record.past, Origin::StateFile)) {
                 Some(true) => entries += 1,
                 Some(false) | None => dropped += 1,
             }

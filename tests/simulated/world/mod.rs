@@ -280,7 +280,7 @@ impl World {
         let answers = self.resolver.memory().store().answers().filter(|cached| cached.entry.is_servable(now));
         let record = |cached: &CachedAnswer| {
             let mut bytes = Vec::new();
-            record::write(&cached.entry, cached.hits(), &mut bytes);
+            record::write(&cached.entry, cached.past(), &mut bytes);
             bytes
         };
         Saved {
@@ -307,7 +307,7 @@ impl World {
         for (key, bytes) in &saved.records {
             let record = record::read(key, bytes).unwrap();
             if let Some(entry) = restore(key, record.entry, shift, &self.settings.policy, now) {
-                self.resolver.memory().restore(key, entry, record.hits, Origin::StateFile);
+                self.resolver.memory().restore(key, entry, record.past, Origin::StateFile);
             }
         }
     }

@@ -40,7 +40,7 @@ fn read(bytes: Vec<u8>) -> Option<(Rows, Unread)> {
         let mut rows = Rows::new();
         let unread = file.load(|key, known| {
             let mut bytes = Vec::new();
-            record::write(&known.entry, known.hits, &mut bytes);
+            record::write(&known.entry, known.past, &mut bytes);
             rows.insert(format!("{key} {}", key.service()), bytes);
         });
         Some((rows, unread.ok()?))
