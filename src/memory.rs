@@ -22,6 +22,7 @@
 //! the resolver installs a hook for that ([`Memory::on_flush`]).
 
 pub mod cached;
+pub mod cached_failure;
 mod capacity;
 mod denials;
 mod failure_note;
@@ -50,7 +51,8 @@ use crate::core::record::Record;
 use crate::core::restore::{self, Shift};
 use crate::core::routes::Routes;
 use crate::core::time::{Clock, Timestamp};
-use cached::{CachedAnswer, ResolutionFailure};
+use cached::CachedAnswer;
+use cached_failure::ResolutionFailure;
 use flushes::{Flushes, Scope};
 use journal::{Change, Journal, Origin, Reader};
 use store::{Found, Store};

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use moka::sync::Cache;
 
-use super::cached::{CachedAnswer, CachedFailure};
+use super::cached::CachedAnswer;
+use super::cached_failure::CachedFailure;
 use super::capacity::Capacity;
 use super::pinned::Pinned;
 use super::place::{Hasher, Place};

@@ -26,7 +26,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::cached::{CachedAnswer, CachedFailure, ResolutionFailure};
+use super::cached::CachedAnswer;
+use super::cached_failure::{CachedFailure, ResolutionFailure};
 use super::capacity::Capacity;
 use super::denials::{Denials, SERVICES};
 use super::filtered::FilteredCache;

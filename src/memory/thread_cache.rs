@@ -14,7 +14,8 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use super::cached::{CachedAnswer, CachedFailure};
+use super::cached::CachedAnswer;
+use super::cached_failure::CachedFailure;
 use super::store::{Found, Store};
 use crate::core::classify::Kind;
 use crate::core::key::Key;

@@ -15,7 +15,8 @@ use crate::core::budget::{Class, PacketClaim};
 use crate::core::classify::Failure;
 use crate::core::clients::ClientId;
 use crate::core::time::Timestamp;
-use crate::memory::cached::{CachedAnswer, ResolutionFailure};
+use crate::memory::cached::CachedAnswer;
+use crate::memory::cached_failure::ResolutionFailure;
 
 /// Waiting clients that are remembered, to recognise their retransmissions; the retransmission of
 /// any further client waits like a new query.

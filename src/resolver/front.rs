@@ -24,7 +24,8 @@ use crate::core::policy::AddressOrder;
 use crate::core::question::{self, ErrorRcode, Query, Received};
 use crate::core::time::Timestamp;
 use crate::core::{refresh, rotation, special};
-use crate::memory::cached::{CachedAnswer, CachedFailure};
+use crate::memory::cached::CachedAnswer;
+use crate::memory::cached_failure::CachedFailure;
 use crate::memory::thread_cache::{Known, ThreadCache};
 use crate::telemetry::tally::{Answered, Tally};
 

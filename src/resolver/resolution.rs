@@ -34,7 +34,7 @@ use crate::core::refresh;
 use crate::core::time::Timestamp;
 use crate::core::upstream::{Endpoint, GroupId, UpstreamId};
 use crate::core::upstream_query::{self, Extension};
-use crate::memory::cached::ResolutionFailure;
+use crate::memory::cached_failure::ResolutionFailure;
 
 /// The result of one attempt.
 type Returned = (AttemptId, Result<Vec<u8>, TransportError>);

@@ -26,7 +26,8 @@ use crate::core::question::ErrorRcode;
 use crate::core::rotation;
 use crate::core::time::Timestamp;
 use crate::core::upstream::GroupId;
-use crate::memory::cached::{CachedAnswer, ResolutionFailure};
+use crate::memory::cached::CachedAnswer;
+use crate::memory::cached_failure::ResolutionFailure;
 use crate::memory::store::Found;
 use crate::telemetry::tally::{Answered, Tally};
 
